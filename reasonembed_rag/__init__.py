@@ -1,0 +1,56 @@
+"""Find the documents that a question needs, where the link is reasoning rather than shared words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reasonembed_rag.documents import Document
+    from reasonembed_rag.embedder import Embedder
+    from reasonembed_rag.encoder import Encoder
+    from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_rag.search import Hits, exact_search
+    from reasonembed_rag.spec import EmbeddingSpec
+    from reasonembed_rag.tasks import TaskCard, get_task
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Document",
+    "Embedder",
+    "EmbeddingSpec",
+    "Encoder",
+    "Hits",
+    "ReasonEmbedError",
+    "TaskCard",
+    "__version__",
+    "exact_search",
+    "get_task",
+]
+
+_HOME = {
+    "Document": "documents",
+    "Embedder": "embedder",
+    "EmbeddingSpec": "spec",
+    "Encoder": "encoder",
+    "Hits": "search",
+    "ReasonEmbedError": "errors",
+    "TaskCard": "tasks",
+    "exact_search": "search",
+    "get_task": "tasks",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that `import reasonembed_rag` stays light."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

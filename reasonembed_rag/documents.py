@@ -1,0 +1,74 @@
+"""Documents and how they are read from JSON Lines files and folders of text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reasonembed_rag.errors import InputError
+
+__all__ = ["Document", "read_jsonl", "read_jsonl_documents", "unique_ids"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text that can be found, under an id of its own."""
+
+    id: str
+    content: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) for each line that is not blank.
+
+    Raises InputError, naming file:line, for a missing file, a line that is not JSON, or not an object.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; want a JSON Lines file")
+    with path.open(encoding="utf-8", errors="strict") as lines:
+        number = 0
+        try:
+            for number, line in enumerate(lines, start=1):  # noqa: B007 - named in the handlers below
+                if line.strip():
+                    yield number, _json_object(line, where=f"{path}:{number}")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}:{number + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
+
+
+def _json_object(line: str, *, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); want one object a line") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: got {type(value).__name__}, want a JSON object")
+    return value
+
+
+def read_jsonl_documents(path: Path) -> Iterator[Document]:
+    """Yield the documents of a JSON Lines file of {"id", "content", ...}; other fields become metadata.
+
+    Raises InputError, naming file:line, for a line without a string id and a string content.
+    """
+    for number, row in read_jsonl(path):
+        fields = dict(row)
+        identity, content = fields.pop("id", None), fields.pop("content", None)
+        if not isinstance(identity, str) or not identity:
+            raise InputError(f'{path}:{number}: "id" is {identity!r}; want a non-empty string')
+        if not isinstance(content, str):
+            raise InputError(f'{path}:{number}: "content" of {identity!r} is {content!r}; want a string')
+        yield Document(identity, content, fields)
+
+
+def unique_ids(documents: Iterable[Document]) -> Iterator[Document]:
+    """Pass the documents through; raise InputError at the first id that was seen before."""
+    seen: set[str] = set()
+    for document in documents:
+        if document.id in seen:
+            raise InputError(f"document id {document.id!r} occurs twice; ids must be unique: rename or drop one")
+        seen.add(document.id)
+        yield document

@@ -1,0 +1,74 @@
+"""The tree of errors.
+
+Every error that the project raises on purpose derives from ReasonEmbedError and says what was wrong,
+what it got, what it wanted and the cure.
+
+    ReasonEmbedError
+    ├── InputError (ValueError)             an argument, text or file that cannot be used
+    │   └── UnknownTaskError                a task name without a card
+    ├── ModelError                          a model folder or checkpoint that cannot be loaded
+    │   └── BackendError                    a worker, device or remote server failed while encoding
+    ├── StoreError                          an index that cannot be read, written or trusted
+    │   └── SpecMismatchError               an index or cache built with another model
+    ├── EvaluationError                     a retriever or report that cannot be scored
+    ├── TrainingError                       a recipe, data set or checkpoint that cannot train
+    └── MissingDependencyError (ImportError)    an extra that is not installed
+"""
+
+__all__ = [
+    "BackendError",
+    "EvaluationError",
+    "InputError",
+    "MissingDependencyError",
+    "ModelError",
+    "ReasonEmbedError",
+    "SpecMismatchError",
+    "StoreError",
+    "TrainingError",
+    "UnknownTaskError",
+]
+
+
+class ReasonEmbedError(Exception):
+    """Any error raised on purpose by this project."""
+
+
+class InputError(ReasonEmbedError, ValueError):
+    """An argument, text or file that cannot be used."""
+
+
+class UnknownTaskError(InputError):
+    """A task name for which no card is known."""
+
+
+class ModelError(ReasonEmbedError):
+    """A model folder or checkpoint that cannot be loaded."""
+
+
+class BackendError(ModelError):
+    """A worker, device or remote server that failed while encoding."""
+
+
+class StoreError(ReasonEmbedError):
+    """An index that cannot be read, written or trusted."""
+
+
+class SpecMismatchError(StoreError):
+    """An index or cache that was built with another model."""
+
+
+class EvaluationError(ReasonEmbedError):
+    """A retriever or report that cannot be scored."""
+
+
+class TrainingError(ReasonEmbedError):
+    """A recipe, data set or checkpoint that cannot train."""
+
+
+class MissingDependencyError(ReasonEmbedError, ImportError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'reasonembed-rag[{extra}]'")
+        self.package = package
+        self.extra = extra
