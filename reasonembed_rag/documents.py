@@ -32,7 +32,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8", errors="strict") as lines:
         number = 0
         try:
-            for number, line in enumerate(lines, start=1):  # noqa: B007 - named in the handlers below
+            for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, _json_object(line, where=f"{path}:{number}")
         except UnicodeDecodeError as error:
