@@ -10,7 +10,7 @@ from typing import Any
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["Document", "read_jsonl", "read_jsonl_documents", "unique_ids"]
+__all__ = ["Document", "decode_lines", "parse_jsonl", "read_jsonl", "read_jsonl_documents", "unique_ids"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,31 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; want a JSON Lines file")
-    with path.open(encoding="utf-8", errors="strict") as lines:
-        number = 0
+    with path.open("rb") as lines:
+        yield from parse_jsonl(lines, name=str(path))
+
+
+def parse_jsonl(lines: Iterable[bytes], *, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) for each line that is not blank; errors call the source by `name`.
+
+    Raises InputError, naming source:line, for a line that is not JSON, not an object or not UTF-8.
+    """
+    for number, line in decode_lines(lines, name=name):
+        if line.strip():
+            yield number, _json_object(line, where=f"{name}:{number}")
+
+
+def decode_lines(lines: Iterable[bytes], *, name: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end); raises InputError, naming source:line, for bytes not UTF-8.
+
+    Lines come as bytes because a text file decodes ahead of the line it yields, and could not tell which one is wrong.
+    """
+    for number, line in enumerate(lines, start=1):
         try:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield number, _json_object(line, where=f"{path}:{number}")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}:{number + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
+            raise InputError(f"{name}:{number}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+        yield number, text.rstrip("\r\n")
 
 
 def _json_object(line: str, *, where: str) -> dict[str, Any]:
