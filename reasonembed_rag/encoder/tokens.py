@@ -1,0 +1,132 @@
+"""Tokenising: texts to token ids, template and special tokens in place, cut to length without losing their tail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reasonembed_rag.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+__all__ = ["TextTokenizer", "Tokens", "check_texts"]
+
+_CHUNK = 1024
+"""Texts whose ids are Python lists at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The token ids of n texts, end to end: text i is ids[offsets[i]:offsets[i + 1]]."""
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    cut: int
+    """How many texts were longer than the limit."""
+    skip: int = 0
+    """How many leading tokens of every text are template (mean pooling may leave them out)."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens a text, (n,)."""
+        return np.diff(self.offsets)
+
+    def rows(self, rows: NDArray[np.int64]) -> list[NDArray[np.int32]]:
+        """Return the ids of some texts, as views."""
+        return [self.ids[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+
+
+class TextTokenizer:
+    """Turn texts into token ids as the checkpoint's own tokenizer does, one place for templates, EOS and cutting."""
+
+    def __init__(self, backend: Tokenizer, *, eos_id: int | None, append_eos: bool, vocabulary_size: int) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        highest = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
+        if highest >= vocabulary_size:
+            raise ModelError(
+                f"the tokenizer's highest id is {highest}, the embedding has {vocabulary_size} rows: "
+                "the tokenizer belongs to another checkpoint; put the files of one checkpoint together"
+            )
+        self._head, self._tail = _special_ids(backend)
+        if append_eos:
+            if eos_id is None:
+                raise ModelError("append_eos is set but the tokenizer names no EOS token; want one, or append_eos off")
+            if self._tail[-1:] != [eos_id]:
+                self._tail = [*self._tail, eos_id]
+        self._filler = [] if self._head or self._tail else [eos_id if eos_id is not None else 0]
+
+    def __call__(self, texts: Sequence[str], *, before: str, after: str, max_length: int) -> Tokens:
+        """Return the ids of before + text + after for each text, at most max_length tokens each.
+
+        A long text loses its end; special tokens and the template around the text are never lost. Raises InputError
+        where the template alone leaves no room for a token of text.
+        """
+        head_ids, after_ids = self._ids(before), self._ids(after)
+        tail = [*after_ids, *self._tail]
+        room = max_length - len(self._head) - len(tail)
+        if room <= len(head_ids):
+            taken = len(self._head) + len(head_ids) + len(tail)
+            raise InputError(
+                f"max_length is {max_length}, and template and special tokens alone take {taken}; "
+                "want a larger max_length or a shorter instruction"
+            )
+        arrays: list[NDArray[np.int32]] = []
+        cut = 0
+        for start in range(0, len(texts), _CHUNK):
+            wrapped = [f"{before}{text}{after}" for text in texts[start : start + _CHUNK]]
+            for encoding in self._backend.encode_batch_fast(wrapped, add_special_tokens=False):
+                ids = encoding.ids
+                body_room = room + len(after_ids)
+                if len(ids) > body_room:
+                    cut += 1
+                    ids = ids[:room] + after_ids
+                arrays.append(np.asarray([*self._head, *ids, *self._tail] or self._filler, dtype=np.int32))
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        flat = np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)
+        return Tokens(flat, offsets, cut, skip=len(self._head) + len(head_ids) if before else 0)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids if text else []
+        return ids
+
+
+def _special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
+    """Return the special tokens that the tokenizer puts before and after every text."""
+    bare: list[int] = backend.encode("a", add_special_tokens=False).ids
+    full: list[int] = backend.encode("a", add_special_tokens=True).ids
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return full[:start], full[start + len(bare) :]
+    raise ModelError(
+        "the tokenizer changes a text's own ids when it adds special tokens; such tokenizers are not supported"
+    )
+
+
+def check_texts(texts: Any, *, kind: str, allow_empty: bool) -> list[str]:
+    """Return the texts as a list; raise InputError, naming the position, for anything that cannot be encoded."""
+    if isinstance(texts, str | bytes):
+        raise InputError(f"{kind} is a single {type(texts).__name__}; want a sequence of strings: wrap it in a list")
+    checked = list(texts)
+    for position, text in enumerate(checked):
+        if not isinstance(text, str):
+            raise InputError(f"{kind}[{position}] is {type(text).__name__}; want str")
+        if not allow_empty and not text.strip():
+            raise InputError(f"{kind}[{position}] is empty; want a query with at least one character")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"{kind}[{position}] holds a lone surrogate at character {error.start}; it is not text: "
+                    "decode the source as UTF-8 with errors='replace'"
+                ) from error
+    return checked

@@ -1,0 +1,111 @@
+"""What every room's tests may use: tiny random models in real formats, built in milliseconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TinyModel = Callable[..., Path]
+
+_TEXT = [
+    "the quick brown fox jumps over the lazy dog",
+    "Given a question, retrieve relevant passages that help answer the question.",
+    "Instruct: Given a Biology post, retrieve relevant passages that help answer the post.\nQuery: why do cells divide?",
+    "def append(item, target=[]):\n    target.append(item)\n    return target",
+    "Default parameter values are evaluated once, when the function definition is executed.",
+] * 3
+
+
+def _bpe_tokenizer(*, eos_appended: bool):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<pad>", "<eos>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_TEXT, trainer)
+    if eos_appended:
+        tokenizer.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>")
+
+
+def _wordpiece_tokenizer():
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(
+        _TEXT, trainers.WordPieceTrainer(vocab_size=300, special_tokens=names, show_progress=False)
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    """Build the folder of a tiny random model: tiny_model("qwen3", num_hidden_layers=3, seed=1)."""
+
+    def build(kind: str, *, seed: int = 0, eos_appended: bool = False, pooling: str | None = None, **settings) -> Path:
+        import torch
+        from transformers import AutoConfig, AutoModel
+
+        folder = tmp_path_factory.mktemp(f"tiny-{kind}")
+        decoder = kind in {"qwen3", "qwen2", "llama", "mistral", "gemma", "gemma2", "gemma3_text"}
+        tokenizer = _bpe_tokenizer(eos_appended=eos_appended) if decoder or kind == "roberta" else _wordpiece_tokenizer()
+        shape = {
+            "vocab_size": len(tokenizer),
+            "hidden_size": 64,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 512,
+            "pad_token_id": 0,
+        }
+        if decoder:
+            shape |= {"num_key_value_heads": 2, "head_dim": 16, "eos_token_id": 1, "bos_token_id": None}
+        torch.manual_seed(seed)
+        model = AutoModel.from_config(AutoConfig.for_model(kind, **(shape | settings)))
+        with torch.no_grad():  # the default spread of 0.02 is so small that a wrong mask would hardly show
+            for name, parameter in model.named_parameters():
+                if parameter.ndim == 2:
+                    parameter.normal_(std=0.2 if "embed" in name else 0.15)
+                else:
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if pooling is not None:
+            _write_sentence_transformers_files(folder, pooling=pooling, dimension=shape["hidden_size"])
+        return folder
+
+    return build
+
+
+def _write_sentence_transformers_files(folder: Path, *, pooling: str, dimension: int) -> None:
+    kinds = ["Transformer", "Pooling", "Normalize"]
+    paths = ["", "1_Pooling", "2_Normalize"]
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    mode = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "last": "pooling_mode_lasttoken"}
+    config = {"word_embedding_dimension": dimension, **{key: key == mode[pooling] for key in mode.values()}}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 128}))
