@@ -13,7 +13,7 @@ TinyModel = Callable[..., Path]
 _TEXT = [
     "the quick brown fox jumps over the lazy dog",
     "Given a question, retrieve relevant passages that help answer the question.",
-    "Instruct: Given a Biology post, retrieve relevant passages that help answer the post.\nQuery: why do cells divide?",
+    "Instruct: Given a Biology post, retrieve relevant passages that help answer it.\nQuery: why do cells divide?",
     "def append(item, target=[]):\n    target.append(item)\n    return target",
     "Default parameter values are evaluated once, when the function definition is executed.",
 ] * 3
@@ -67,7 +67,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
 
         folder = tmp_path_factory.mktemp(f"tiny-{kind}")
         decoder = kind in {"qwen3", "qwen2", "llama", "mistral", "gemma", "gemma2", "gemma3_text"}
-        tokenizer = _bpe_tokenizer(eos_appended=eos_appended) if decoder or kind == "roberta" else _wordpiece_tokenizer()
+        tokenizer = (
+            _bpe_tokenizer(eos_appended=eos_appended) if decoder or kind == "roberta" else _wordpiece_tokenizer()
+        )
         shape = {
             "vocab_size": len(tokenizer),
             "hidden_size": 64,

@@ -7,12 +7,10 @@ import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from reasonembed_rag.encoder.batches import distinct, plan_packs
-from reasonembed_rag.encoder.forward import PaddedForward
+from reasonembed_rag.encoder.engine import Engine, LocalEngine
 from reasonembed_rag.encoder.loading import LoadedModel, Request, load_model
-from reasonembed_rag.encoder.pooling import finish
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.tokens import check_texts
 from reasonembed_rag.errors import BackendError, InputError
@@ -42,7 +40,7 @@ class Encoder:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._forward = PaddedForward(loaded.backbone, pooling=loaded.spec.pooling, pad_id=loaded.pad_id)
+        self._engine: Engine = LocalEngine(loaded)
         self._lock = threading.Lock()
 
     @classmethod
@@ -142,19 +140,16 @@ class Encoder:
             vectors = self._run(tokens, show_progress=show_progress)
         return vectors[unique.inverse]
 
-    @torch.inference_mode()
     def _run(self, tokens: Tokens, *, show_progress: bool) -> NDArray[np.float32]:
-        spec = self.spec
-        vectors = np.empty((len(tokens.lengths), spec.dimension), dtype=np.float32)
-        skip = 0 if spec.pool_prompt else tokens.skip
+        vectors = np.empty((len(tokens.lengths), self.dimension), dtype=np.float32)
+        packs = plan_packs(tokens.lengths, budget=_BUDGET)
         with progress_bar(total=len(tokens.ids), unit="tokens", show=show_progress) as advance:
-            for rows in plan_packs(tokens.lengths, budget=_BUDGET):
-                pooled = self._forward(tokens.rows(rows), skip=skip)
-                vectors[rows] = finish(pooled, dimension=spec.dimension, normalize=spec.normalize).cpu().numpy()
-                advance(int(tokens.lengths[rows].sum()))
+            for part in self._engine.run(tokens, packs, adapter=None):
+                vectors[part.rows] = part.vectors
+                advance(int(tokens.lengths[part.rows].sum()))
         if not np.isfinite(vectors).all():
             raise BackendError(
-                f"{spec.model} gave vectors that are not finite in {spec.dtype}; "
+                f"{self.spec.model} gave vectors that are not finite in {self.spec.dtype}; "
                 "the weights are damaged or overflow: check the files, or load with dtype='float32'"
             )
         return vectors
