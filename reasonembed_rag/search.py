@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["Hits", "exact_search"]
+__all__ = ["Hits", "contenders", "exact_scores", "exact_search"]
 
 _BLOCK_SCORES = 16_000_000
 """Scores held at once: 64 MB of float32."""
+
+_ROUNDING = 1e-5
+"""Bounds the error of a float32 product of unit vectors: BLAS sums in an order that depends on where a row stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,9 @@ def exact_search(
     """Return the k documents of highest inner product for each query, its excluded ids removed before the cut.
 
     query_vectors is (Q, D), document_vectors (N, D); excluded_ids has one collection a query, ids unknown to the corpus
-    are ignored. Scores are float32; ties go to the larger id, as trec_eval has it. Fewer than k hits come back only
-    where fewer documents are left. Raises InputError for shapes that disagree and for k < 1.
+    are ignored. Scores are float32, rounded from float64, so that equal vectors have equal scores wherever they stand;
+    ties go to the larger id, as trec_eval has it. Fewer than k hits come back only where fewer documents are left.
+    Raises InputError for shapes that disagree and for k < 1.
     """
     _check(query_vectors, document_vectors, document_ids, k, excluded_ids)
     order = np.argsort(np.asarray(document_ids, dtype=object), kind="stable")[::-1]
@@ -44,6 +49,7 @@ def exact_search(
     rank_of_id[order] = np.arange(len(order))
     row_of_id = {identity: row for row, identity in enumerate(document_ids)} if excluded_ids is not None else {}
     hits: list[Hits] = []
+    longest = float(np.sqrt(np.einsum("nd,nd->n", document_vectors, document_vectors).max(initial=0.0)))
     block = max(1, _BLOCK_SCORES // max(1, len(document_ids)))
     for start in range(0, len(query_vectors), block):
         scores_QN = query_vectors[start : start + block] @ document_vectors.T
@@ -51,19 +57,32 @@ def exact_search(
             banned = excluded_ids[start + offset] if excluded_ids is not None else ()
             rows = [row_of_id[identity] for identity in banned if identity in row_of_id]
             scores_N[rows] = -np.inf
-            best = _top(scores_N, rank_of_id, k=min(k, len(document_ids) - len(set(rows))))
-            hits.append(Hits(tuple(document_ids[row] for row in best), scores_N[best].astype(np.float32)))
+            query_D = query_vectors[start + offset]
+            left = min(k, len(document_ids) - len(set(rows)))
+            found = contenders(scores_N, left, length=longest * float(np.linalg.norm(query_D)))
+            exact = exact_scores(query_D, document_vectors[found])
+            best = np.lexsort((rank_of_id[found], -exact))[:left]
+            hits.append(Hits(tuple(document_ids[row] for row in found[best]), exact[best]))
     return hits
 
 
-def _top(scores_N: NDArray[np.float32], rank_of_id: NDArray[np.int64], *, k: int) -> NDArray[np.int64]:
-    """Return the rows of the k best scores in order, ties by rank."""
+def contenders(scores_N: NDArray[np.float32], k: int, *, length: float = 1.0) -> NDArray[np.int64]:
+    """Return the rows that may be among the k best once the rounding of their float32 scores is undone.
+
+    length is the largest product of a query's and a document's norm. k is at most N; rows of -inf never count as best.
+    """
     if k == 0:
         return np.empty(0, dtype=np.int64)
     worst = np.partition(scores_N, len(scores_N) - k)[len(scores_N) - k]
-    rows = np.flatnonzero(scores_N >= worst)
-    order = np.lexsort((rank_of_id[rows], -scores_N[rows]))
-    return rows[order][:k]
+    return np.flatnonzero(scores_N >= worst - 2 * _ROUNDING * length)
+
+
+def exact_scores(query_D: NDArray[np.float32], vectors_ND: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Return inner products summed in float64 in one order for every row, rounded to float32."""
+    products_ND: NDArray[np.float64] = vectors_ND.astype(np.float64)
+    products_ND *= query_D
+    scores_N: NDArray[np.float64] = np.sum(products_ND, axis=1)
+    return scores_N.astype(np.float32)
 
 
 def _check(

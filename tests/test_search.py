@@ -55,3 +55,14 @@ def test_blocks_change_nothing(monkeypatch):
 def test_arguments_that_disagree_are_named(queries, documents, ids, k, message):
     with pytest.raises(InputError, match=message):
         exact_search(queries, documents, list(ids), k=k)
+
+
+@pytest.mark.parametrize("size", [50, 333, 1001])
+def test_equal_documents_tie_wherever_they_stand(size):
+    rng = np.random.default_rng(0)
+    document = rng.standard_normal(384).astype(np.float32)
+    queries = rng.standard_normal((3, 384)).astype(np.float32)
+    ids = [f"d{n:04}" for n in range(size)]
+    for hit in exact_search(queries, np.repeat(document[None], size, axis=0), ids, k=size):
+        assert list(hit.ids) == sorted(ids, reverse=True)
+        assert len(set(hit.scores.tolist())) == 1
