@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reasonembed_rag
+from reasonembed_cli.app import main
+from reasonembed_rag.errors import MissingDependencyError, ModelError
+
+COMMANDS = ["embed"]
+
+
+def test_the_help_lists_every_command(succeeds):
+    text = succeeds("--help")
+    assert all(f" {command} " in text for command in COMMANDS)
+
+
+def test_no_argument_at_all_shows_the_help(succeeds):
+    assert succeeds() == succeeds("--help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_each_of_its_options(succeeds, command: str):
+    text = succeeds(command, "--help")
+    assert f"Usage: reasonembed {command}" in text
+    assert "--help" in text
+
+
+def test_the_version_is_the_packages(succeeds):
+    assert succeeds("--version").strip() == reasonembed_rag.__version__
+
+
+def test_an_unknown_command_is_refused_with_the_nearest_one(fails):
+    assert fails("embd") == "error: No such command 'embd'. Did you mean 'embed'?; see 'reasonembed --help'"
+
+
+def test_an_unknown_option_is_refused_with_where_to_look(fails):
+    assert fails("embed", "-", "--outt", "x").endswith("see 'reasonembed embed --help'")
+
+
+def test_a_missing_argument_is_named(fails):
+    assert "FILE" in fails("embed", "--out", "x.npy")
+    assert "--out" in fails("embed", "-")
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Make loading the model fail with an error; return the command line that loads it."""
+
+    def prepare(error: BaseException) -> list[str]:
+        def fail(*_args: object, **_settings: object) -> None:
+            raise error
+
+        monkeypatch.setattr(reasonembed_rag.Encoder, "from_pretrained", fail)
+        (tmp_path / "texts.txt").write_text("a text\n")
+        return ["embed", str(tmp_path / "texts.txt"), "--out", str(tmp_path / "vectors.npy")]
+
+    return prepare
+
+
+def test_an_error_of_ours_is_one_line_however_many_it_has(fails, raising):
+    assert fails(*raising(ModelError("the first line\n  and the second"))) == "error: the first line and the second"
+
+
+def test_a_missing_extra_tells_how_to_install_it(fails, raising):
+    assert "pip install 'reasonembed-rag[faiss]'" in fails(*raising(MissingDependencyError("faiss-cpu", "faiss")))
+
+
+def test_an_error_of_the_disk_names_the_file(fails, raising):
+    line = fails(*raising(PermissionError(13, "Permission denied", "/some/file")))
+    assert line.startswith("error: /some/file: Permission denied; check")
+
+
+def test_an_interrupt_is_exit_code_130(raising):
+    assert main(raising(KeyboardInterrupt())) == 130
+
+
+def test_a_defect_of_ours_keeps_its_traceback(raising):
+    with pytest.raises(ZeroDivisionError):
+        main(raising(ZeroDivisionError()))
+
+
+def test_the_help_loads_no_heavy_package():
+    script = (
+        "import sys; from reasonembed_cli.app import main; main(['--help']);"
+        "sys.exit(bool({'torch', 'transformers', 'langchain_core', 'faiss', 'numpy'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasonembed_rag import Encoder
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model) -> Path:
+    return tiny_model("qwen3")
+
+
+@pytest.fixture(scope="module")
+def encoder(model: Path) -> Encoder:
+    return Encoder.from_pretrained(str(model))
+
+
+def _stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+
+def test_the_rows_are_the_encoders_document_vectors_in_order(succeeds, tmp_path, model, encoder):
+    texts = ["the lazy dog", "", "a fox", "the lazy dog"]
+    source = tmp_path / "texts.txt"
+    source.write_bytes("\r\n".join([*texts, ""]).encode())
+    said = succeeds("embed", source, "--out", tmp_path / "deep" / "v.npy", "--model", model)
+    assert said == f"{tmp_path / 'deep' / 'v.npy'}: 4 vectors of 64 numbers\n"
+    np.testing.assert_array_equal(np.load(tmp_path / "deep" / "v.npy"), encoder.encode_documents(texts))
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["v.npy"]
+
+
+def test_queries_get_the_task_or_the_instruction(succeeds, tmp_path, model, encoder):
+    source, out = tmp_path / "q.txt", tmp_path / "v.npy"
+    source.write_text("why do cells divide?\n")
+    for option, settings in (
+        (["--task", "biology"], {"task": "biology"}),
+        (["--instruction", "Find it."], {"instruction": "Find it."}),
+        ([], {}),
+    ):
+        succeeds("embed", source, "--role", "query", *option, "--out", out, "--model", model)
+        np.testing.assert_array_equal(np.load(out), encoder.encode_queries(["why do cells divide?"], **settings))
+
+
+def test_json_lines_give_their_content_or_the_field_named(succeeds, tmp_path, model, encoder):
+    source, out = tmp_path / "rows.jsonl", tmp_path / "v.npy"
+    rows = [{"content": "a fox", "query": "what?"}, {"content": "a dog", "query": "who?"}]
+    source.write_text("\ufeff" + "\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    succeeds("embed", source, "--out", out, "--model", model)
+    np.testing.assert_array_equal(np.load(out), encoder.encode_documents(["a fox", "a dog"]))
+    succeeds("embed", source, "--field", "query", "--role", "query", "--out", out, "--model", model)
+    np.testing.assert_array_equal(np.load(out), encoder.encode_queries(["what?", "who?"]))
+
+
+def test_stdin_is_read_as_lines_or_as_the_field_named(succeeds, tmp_path, model, encoder, monkeypatch):
+    out = tmp_path / "v.npy"
+    _stdin(monkeypatch, b"a fox\n")
+    succeeds("embed", "-", "--out", out, "--model", model)
+    np.testing.assert_array_equal(np.load(out), encoder.encode_documents(["a fox"]))
+    _stdin(monkeypatch, b'{"text": "a dog"}\n')
+    succeeds("embed", "-", "--field", "text", "--out", out, "--model", model)
+    np.testing.assert_array_equal(np.load(out), encoder.encode_documents(["a dog"]))
+
+
+def test_a_failed_run_leaves_the_old_file_as_it_was(fails, tmp_path):
+    (tmp_path / "v.npy").write_bytes(b"old")
+    (tmp_path / "t.txt").write_text("a fox\n")
+    fails("embed", tmp_path / "t.txt", "--out", tmp_path / "v.npy", "--model", tmp_path / "no-such-model")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "wanted"),
+    [
+        ("t.txt", b"", [], "t.txt: holds no text; want at least one line"),
+        ("t.txt", b"fine\n\xff\n", [], "t.txt:2: not UTF-8"),
+        ("t.txt", b"why?\n \nhow?\n", ["--role", "query"], "t.txt:2: the query is empty"),
+        ("t.txt", b"a\n", ["--task", "biology"], "add --role query"),
+        ("t.txt", b"a\n", ["--role", "query", "--task", "bioloogy"], "unknown task 'bioloogy'; want one of biology"),
+        ("t.jsonl", b'{"content": "a"}\n{content}\n', [], "t.jsonl:2: not JSON"),
+        (
+            "t.jsonl",
+            b'{"id": "a", "text": "b"}\n',
+            [],
+            "t.jsonl:1: has no 'content', only id, text; name one with --field",
+        ),
+        ("t.jsonl", b'{"content": 3}\n', [], "t.jsonl:1: 'content' is 3; want a string"),
+        ("t.jsonl", b"[1]\n", [], "t.jsonl:1: got list, want a JSON object"),
+    ],
+)
+def test_input_that_cannot_be_embedded_is_named_by_file_and_line(
+    fails, tmp_path, model, name, content, options, wanted
+):
+    (tmp_path / name).write_bytes(content)
+    assert wanted in fails("embed", tmp_path / name, *options, "--out", tmp_path / "v.npy", "--model", model)
+
+
+def test_a_missing_file_is_named(fails, tmp_path):
+    assert "nope.txt: no such file" in fails("embed", tmp_path / "nope.txt", "--out", tmp_path / "v.npy")
+
+
+def test_a_model_folder_without_weights_is_refused(fails, tmp_path, model):
+    (tmp_path / "t.txt").write_text("a\n")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_bytes((model / "config.json").read_bytes())
+    line = fails("embed", tmp_path / "t.txt", "--out", tmp_path / "v.npy", "--model", tmp_path / "model")
+    assert "safetensors" in line
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_model_loads(fails, tmp_path):
+    (tmp_path / "t.txt").write_text("a\n")
+    no_model = ["--model", tmp_path / "no-such-model"]
+    assert "is a folder" in fails("embed", tmp_path / "t.txt", "--out", tmp_path, *no_model)
+    assert "no folder you may write to" in fails(
+        "embed", tmp_path / "t.txt", "--out", tmp_path / "t.txt" / "v", *no_model
+    )

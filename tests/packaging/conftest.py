@@ -1,0 +1,90 @@
+"""A wheel of the tree, and an environment that holds it with its core dependencies and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import Distribution, distribution, distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+
+RunClean = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the interpreter of a fresh environment: pip installs the wheel, its core dependencies are linked in.
+
+    Linking what this environment has already, file by file as recorded by pip, spares a fresh machine from downloading
+    torch a second time; a distribution that no core dependency asks for is not linked, so it cannot be imported.
+    """
+    folder = tmp_path_factory.mktemp("clean")
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    run(
+        sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check",
+        "--no-deps", "--no-index", wheel,
+    )  # fmt: skip
+    (installed,) = distributions(name="reasonembed-rag", path=[str(site)])
+    for dependency in _dependencies(installed):
+        _link(dependency, site)
+    return python
+
+
+def _dependencies(root: Distribution) -> list[Distribution]:
+    """Return the distributions that an installation of `root` without extras pulls."""
+    seen: set[tuple[str, str]] = set()
+    todo = [(root.name, "")]
+    while todo:
+        name, extra = todo.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for text in (root if name == root.name else distribution(name)).requires or ():
+            wanted = Requirement(text)
+            if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
+                todo += [(canonicalize_name(wanted.name), of) for of in ("", *wanted.extras)]
+    return [distribution(name) for name in {name for name, _ in seen} - {root.name}]
+
+
+def _link(installed: Distribution, site: Path) -> None:
+    assert installed.files, f"{installed.name} has no record of its files"
+    for file in installed.files:
+        if ".." not in file.parts:
+            target = site / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                target.symlink_to(Path(str(installed.locate_file(file))))
+
+
+@pytest.fixture
+def run_clean(clean_python: Path, tmp_path: Path) -> RunClean:
+    """Run a program in the clean environment, from an empty folder, without this environment's variables."""
+
+    def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(clean_python), "-I", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    return run_program
