@@ -9,6 +9,7 @@ from typing import Any
 
 from reasonembed_rag.documents import Document, read_jsonl, read_jsonl_documents, unique_ids
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.tasks import TASKS, TaskCard
 
 __all__ = ["Example", "RetrievalTask", "read_examples", "read_task_folder"]
 
@@ -33,6 +34,11 @@ class RetrievalTask:
     split: str | None
     documents: tuple[Document, ...]
     examples: tuple[Example, ...]
+
+    @property
+    def card(self) -> TaskCard | None:
+        """The card of the task, known by name; None where there is none."""
+        return TASKS.get(self.name.removeprefix("bright_"))
 
 
 def read_task_folder(folder: Path, *, split: str | None = None) -> RetrievalTask:

@@ -1,0 +1,1 @@
+"""Stages that find documents for queries, behind one protocol."""

@@ -1,0 +1,131 @@
+"""The report of one system on one task, and its JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reasonembed_rag.errors import EvaluationError, InputError
+from reasonembed_rag.evaluation.atomic import write_text
+from reasonembed_rag.evaluation.environment import Environment
+from reasonembed_rag.spec import EmbeddingSpec
+
+__all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "write_report"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """What was measured: its name, the framework it was asked through, its model's spec and its settings."""
+
+    name: str
+    through: str = "core"
+    spec: EmbeddingSpec | None = None
+    settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFacts:
+    """What it was measured on, in numbers; `digest` is shared by runs over the same judgements and exclusions."""
+
+    name: str
+    split: str | None
+    digest: str
+    queries: int
+    documents: int | None
+    gold: int
+    gold_not_in_corpus: int | None
+    queries_without_gold: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryScore:
+    """One query: its measures, how many documents were found, how long it took alone, and what went wrong."""
+
+    id: str
+    measures: Mapping[str, float]
+    found: int
+    seconds: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds a query took that was asked alone, the first of several left out as a warm-up."""
+
+    p50: float
+    p95: float
+    queries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Per-query and mean measures of a system on a task, with all that is needed to repeat them.
+
+    mean_present averages over the queries that brought a ranking (official), mean_all over every judged query, one
+    without a ranking counting 0 (trec_eval -c); both are rounded to 5 decimals, as the official result files are.
+    """
+
+    task: TaskFacts
+    system: System
+    k: int
+    queries: tuple[QueryScore, ...]
+    mean_present: Mapping[str, float]
+    mean_all: Mapping[str, float]
+    latency: Latency | None
+    environment: Environment
+    created: str
+    """UTC, ISO 8601."""
+
+    def to_json(self) -> str:
+        """Return the report as JSON; from_json reads it back."""
+        fields = dataclasses.asdict(self)
+        fields["system"]["digest"] = self.system.spec.digest() if self.system.spec else None
+        return json.dumps({"format": _FORMAT, **fields}, ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Read a report that to_json wrote; raises EvaluationError for anything else."""
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            version = fields.pop("format")
+            if version != _FORMAT:
+                raise EvaluationError(f"report format is {version!r}; want {_FORMAT}: evaluate again with this version")
+            return cls(**_values(fields))
+        except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+            raise EvaluationError(f"not a report ({error!r}); want the JSON that `reasonembed eval` wrote") from error
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report whole or not at all."""
+    write_text(path, report.to_json() + "\n")
+
+
+def read_report(path: Path) -> Report:
+    """Read a report file; raises InputError where there is none, EvaluationError where it is not a report."""
+    try:
+        return Report.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it ({error.strerror}); want a report file") from error
+    except (EvaluationError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{path}: {error}") from error
+
+
+def _values(fields: dict[str, Any]) -> dict[str, Any]:
+    """Turn the nested records of a report's JSON back into values."""
+    system = dict(fields["system"])
+    system.pop("digest")
+    spec = system["spec"]
+    return {
+        **fields,
+        "task": TaskFacts(**fields["task"]),
+        "system": System(**{**system, "spec": EmbeddingSpec(**spec) if spec else None}),
+        "queries": tuple(QueryScore(**query) for query in fields["queries"]),
+        "latency": Latency(**fields["latency"]) if fields["latency"] else None,
+        "environment": Environment(**fields["environment"]),
+    }

@@ -1,0 +1,47 @@
+"""From a retriever and a task to a report."""
+
+from __future__ import annotations
+
+from reasonembed_rag.embedder import Embedder
+from reasonembed_rag.evaluation.asking import Progress, RunOptions, run_retriever
+from reasonembed_rag.evaluation.report import Report, System
+from reasonembed_rag.evaluation.scoring import score_run
+from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.retrieval.retriever import Retriever
+
+__all__ = ["evaluate", "evaluate_embedder"]
+
+
+def evaluate(
+    retriever: Retriever,
+    task: RetrievalTask,
+    *,
+    system: System,
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> Report:
+    """Ask a retriever every query of a task and return the report; raises as run_retriever and score_run do."""
+    run = run_retriever(retriever, task, options=options, progress=progress)
+    return score_run(run, task, system=system, command=command)
+
+
+def evaluate_embedder(
+    embedder: Embedder,
+    task: RetrievalTask,
+    *,
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+    show_progress: bool = False,
+    command: str | None = None,
+) -> Report:
+    """Encode the task's documents, search them exactly, and return the report.
+
+    Queries get the instruction of the task's card where the task has one and the model takes one.
+    """
+    instruction = task.card.instruction if task.card else None
+    retriever = EmbedderRetriever(embedder, task.documents, instruction=instruction, show_progress=show_progress)
+    retriever.document_vectors  # noqa: B018  # encode before the queries are timed, and outside their failures
+    system = System(name=embedder.spec.model, spec=embedder.spec, settings={"instruction": retriever.instruction})
+    return evaluate(retriever, task, system=system, options=options, progress=progress, command=command)

@@ -1,0 +1,103 @@
+"""Score a run against a task's gold and write down the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+
+from reasonembed_rag.errors import EvaluationError
+from reasonembed_rag.evaluation.asking import Run
+from reasonembed_rag.evaluation.environment import describe_environment
+from reasonembed_rag.evaluation.metrics import MEASURES, mean_over, ranking, score_rankings
+from reasonembed_rag.evaluation.report import Latency, QueryScore, Report, System, TaskFacts
+from reasonembed_rag.evaluation.task import RetrievalTask
+
+__all__ = ["judgement_digest", "score_run"]
+
+
+def score_run(run: Run, task: RetrievalTask, *, system: System, command: str | None = None) -> Report:
+    """Return the report of a run: official measures per query and their means.
+
+    Excluded ids are dropped before the ranking is cut at run.k. Raises EvaluationError for a task without any gold and
+    for a run that holds none of its queries.
+    """
+    gold = {example.id: frozenset(example.gold_ids) for example in task.examples}
+    if not any(gold.values()):
+        raise EvaluationError(f"task {task.name!r} has no gold id in {len(gold)} queries; want a judged task")
+    if not any(result.id in gold for result in run.results):
+        raise EvaluationError(
+            f"the run holds none of the {len(gold)} queries of task {task.name!r}; want its query ids"
+        )
+    rankings = _rankings(run, task)
+    measures = score_rankings(rankings, gold)
+    problems = {result.id: result for result in run.results if result.problem is not None}
+    return Report(
+        task=_facts(task),
+        system=system,
+        k=run.k,
+        queries=tuple(
+            QueryScore(
+                result.id,
+                measures.get(result.id, dict.fromkeys(MEASURES, 0.0)),
+                len(rankings.get(result.id, ())),
+                result.seconds,
+                result.problem,
+            )
+            for result in run.results
+            if result.id in gold
+        ),
+        mean_present=_rounded(mean_over(measures, queries=len(measures.keys() | problems.keys()))),
+        mean_all=_rounded(mean_over(measures, queries=len(gold))),
+        latency=_latency(run),
+        environment=describe_environment(command),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def judgement_digest(task: RetrievalTask) -> str:
+    """Return 32 hexadecimal digits of the query ids with their gold and excluded ids; query texts do not count."""
+    rows = sorted((e.id, sorted(set(e.gold_ids)), sorted(set(e.excluded_ids))) for e in task.examples)
+    return hashlib.blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
+
+
+def _rankings(run: Run, task: RetrievalTask) -> dict[str, tuple[str, ...]]:
+    """Return the ranking of each query that did not fail, exclusions before the cut."""
+    excluded = {example.id: frozenset(example.excluded_ids) for example in task.examples}
+    rankings: dict[str, tuple[str, ...]] = {}
+    for result in run.results:
+        if result.problem is None and result.id in excluded:
+            ranked = ranking(result.hits.ids, result.hits.scores)
+            rankings[result.id] = tuple(i for i in ranked if i not in excluded[result.id])[: run.k]
+    return rankings
+
+
+def _facts(task: RetrievalTask) -> TaskFacts:
+    gold = {identity for example in task.examples for identity in example.gold_ids}
+    corpus = {document.id for document in task.documents}
+    return TaskFacts(
+        name=task.name,
+        split=task.split,
+        digest=judgement_digest(task),
+        queries=len(task.examples),
+        documents=len(task.documents) or None,
+        gold=len(gold),
+        gold_not_in_corpus=len(gold - corpus) if corpus else None,
+        queries_without_gold=sum(not example.gold_ids for example in task.examples),
+    )
+
+
+def _latency(run: Run) -> Latency | None:
+    seconds = [result.seconds for result in run.results if result.seconds is not None]
+    measured = seconds[1:] or seconds
+    if not measured:
+        return None
+    p50, p95 = np.percentile(measured, (50, 95))
+    return Latency(float(p50), float(p95), len(measured))
+
+
+def _rounded(means: Mapping[str, float]) -> dict[str, float]:
+    return {measure: round(mean, 5) for measure, mean in means.items()}

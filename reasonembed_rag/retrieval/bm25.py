@@ -1,0 +1,177 @@
+"""BM25 over an inverted index in numpy arrays: bag of words, and the query-side variant that BRIGHT published.
+
+With weight(tf, length) = idf tf / (tf + k1 (1 - b + b length / average length)) and Lucene's
+idf = ln((N + 1) / (df + 0.5)), a document scores the sum over the query's terms of
+
+    tf_query x weight(tf_document, |document|)                     bag of words (Lucene)
+    weight(tf_query, |query|) x weight(tf_document, |document|)    query-side (BRIGHT's baseline, arXiv 2407.12883)
+
+where |query| counts the tokens known to the corpus.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.retrieval.analysis import EnglishAnalyzer
+from reasonembed_rag.search import Hits
+
+__all__ = ["BM25", "Variant"]
+
+Variant = Literal["bag-of-words", "query-side"]
+
+_BLOCK_TOKENS = 4_000_000
+"""Tokens counted at once while indexing: bounds the memory of the sort."""
+
+
+class BM25:
+    """Rank documents by BM25; finds only documents that share a term with the query.
+
+    Lucene's English analysis with Porter stems on documents and queries. Raises InputError for no documents, repeated
+    ids and parameters out of range, MissingDependencyError without PyStemmer.
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        *,
+        variant: Variant = "bag-of-words",
+        k1: float = 0.9,
+        b: float = 0.4,
+    ) -> None:
+        _check(documents, variant, k1, b)
+        self.variant = variant
+        self.k1 = k1
+        self.b = b
+        self._ids = tuple(document.id for document in documents)
+        self._row_of_id = {identity: row for row, identity in enumerate(self._ids)}
+        if len(self._row_of_id) < len(self._ids):
+            twice = next(identity for identity, count in Counter(self._ids).items() if count > 1)
+            raise InputError(f"document id {twice!r} occurs twice; ids must be unique: rename or drop one")
+        self._rank_of_id = _ranks(self._ids)
+        self._analyzer = EnglishAnalyzer()
+        self._index([document.content for document in documents])
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return the k best documents of each query, its excluded ids removed before the cut; ties by id descending.
+
+        Excluded ids unknown to the corpus are ignored. Raises InputError for k < 1 and for a count of exclusion lists
+        other than that of the queries.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}; want at least 1")
+        if excluded_ids is not None and len(excluded_ids) != len(queries):
+            raise InputError(f"got {len(queries)} queries and {len(excluded_ids)} exclusion lists; want one a query")
+        return [
+            self._search_one(query, k, excluded_ids[number] if excluded_ids is not None else ())
+            for number, query in enumerate(queries)
+        ]
+
+    def score_all(self, query: str) -> NDArray[np.float64]:
+        """Return the score of every document (N,) in the order of the documents; 0 where no term is shared."""
+        scores = np.zeros(len(self._ids), dtype=np.float64)
+        for term, weight in self._query_weights(query):
+            start, stop = self._starts[term], self._starts[term + 1]
+            scores[self._rows[start:stop]] += weight * self._impacts[start:stop]
+        return scores
+
+    def _search_one(self, query: str, k: int, excluded: Collection[str]) -> Hits:
+        scores = self.score_all(query).astype(np.float32)
+        scores[[self._row_of_id[identity] for identity in excluded if identity in self._row_of_id]] = 0.0
+        found = np.flatnonzero(scores)
+        if len(found) > k:
+            worst = np.partition(scores[found], len(found) - k)[len(found) - k]
+            found = found[scores[found] >= worst]
+        best = found[np.lexsort((self._rank_of_id[found], -scores[found]))][:k]
+        return Hits(tuple(self._ids[row] for row in best), scores[best])
+
+    def _query_weights(self, query: str) -> list[tuple[int, float]]:
+        """Return (term, weight) of a query's terms that the corpus knows."""
+        known = [self._vocabulary[term] for term in self._analyzer.terms(query) if term in self._vocabulary]
+        counts = Counter(known)
+        if self.variant == "bag-of-words":
+            return [(term, float(count)) for term, count in counts.items()]
+        norm = self._norm(np.float64(len(known)))
+        return [(term, float(self._idf[term] * count / (count + norm))) for term, count in counts.items()]
+
+    def _norm(self, length: NDArray[np.float64] | np.float64) -> NDArray[np.float64] | np.float64:
+        if self._average_length == 0.0:
+            return length * 0.0 + self.k1
+        return self.k1 * (1.0 - self.b + self.b * length / self._average_length)
+
+    def _index(self, texts: Sequence[str]) -> None:
+        """Build the postings: for each term the rows that hold it and what it adds to their scores."""
+        self._vocabulary: dict[str, int] = {}
+        lengths = np.zeros(len(texts), dtype=np.int64)
+        blocks: list[_Counts] = []
+        tokens: list[int] = []
+        first = 0
+        for row, text in enumerate(texts):
+            terms = [self._vocabulary.setdefault(t, len(self._vocabulary)) for t in self._analyzer.terms(text)]
+            lengths[row] = len(terms)
+            tokens += terms
+            if len(tokens) >= _BLOCK_TOKENS or row == len(texts) - 1:
+                blocks.append(_count(tokens, lengths[first : row + 1], first))
+                tokens, first = [], row + 1
+        self._average_length = float(lengths.mean())
+        self._arrange(blocks, lengths.astype(np.float64))
+
+    def _arrange(self, blocks: list[_Counts], lengths: NDArray[np.float64]) -> None:
+        """Sort the counted (row, term) pairs by term and weigh them."""
+        terms = np.concatenate([block.terms for block in blocks])
+        order = np.argsort(terms, kind="stable")
+        self._rows = np.concatenate([block.rows for block in blocks])[order]
+        counts = np.concatenate([block.counts for block in blocks])[order].astype(np.float64)
+        document_frequency = np.bincount(terms, minlength=len(self._vocabulary))
+        self._starts = np.concatenate(([0], np.cumsum(document_frequency)))
+        self._idf = np.log((len(self._ids) + 1) / (document_frequency + 0.5))
+        norms = np.asarray(self._norm(lengths))
+        self._impacts = self._idf[terms[order]] * counts / (counts + norms[self._rows])
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """How often a term stands in a row: three arrays of equal length."""
+
+    rows: NDArray[np.int32]
+    terms: NDArray[np.int32]
+    counts: NDArray[np.int32]
+
+
+def _count(tokens: list[int], lengths: NDArray[np.int64], first: int) -> _Counts:
+    """Count the terms of each row; `tokens` holds the rows from `first` on, one after the other."""
+    rows = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    width = 1 << 32
+    pairs, counts = np.unique(rows * width + np.asarray(tokens, dtype=np.int64), return_counts=True)
+    return _Counts((pairs // width + first).astype(np.int32), (pairs % width).astype(np.int32), counts.astype(np.int32))
+
+
+def _ranks(ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return the place of each id among all of them in descending order."""
+    order = np.asarray(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), dtype=np.int64)
+    ranks = np.empty(len(ids), dtype=np.int64)
+    ranks[order] = np.arange(len(ids))
+    return ranks
+
+
+def _check(documents: Sequence[Document], variant: str, k1: float, b: float) -> None:
+    if not documents:
+        raise InputError("got no documents; want at least one to search")
+    if variant not in get_args(Variant):
+        raise InputError(f"variant is {variant!r}; want one of {', '.join(get_args(Variant))}")
+    if not k1 >= 0.0 or not 0.0 <= b <= 1.0:
+        raise InputError(f"got k1 {k1} and b {b}; want k1 of at least 0 and b from 0 to 1")
