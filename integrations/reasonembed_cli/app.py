@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from reasonembed_cli.embed import embed
+from reasonembed_cli.eval import evaluate_folder
 from reasonembed_rag import __version__
 from reasonembed_rag.errors import ReasonEmbedError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(embed)
+app.command("eval")(evaluate_folder)
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ import reasonembed_rag
 from reasonembed_cli.app import main
 from reasonembed_rag.errors import MissingDependencyError, ModelError
 
-COMMANDS = ["embed"]
+COMMANDS = ["embed", "eval"]
 
 
 def test_the_help_lists_every_command(succeeds):

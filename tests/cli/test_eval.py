@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reasonembed_rag import Encoder
+from reasonembed_rag.evaluation.report import read_report
+from reasonembed_rag.evaluation.run import evaluate_embedder
+from reasonembed_rag.evaluation.task import read_task_folder
+
+DOCUMENTS = [
+    {"id": "loop", "content": "the quick brown fox jumps"},
+    {"id": "default", "content": "Default parameter values are evaluated once"},
+    {"id": "dog", "content": "the lazy dog"},
+    {"id": "cell", "content": "cells divide"},
+]
+EXAMPLES = [
+    {"id": "q1", "query": "who is lazy?", "gold_ids": ["dog"], "excluded_ids": ["N/A"]},
+    {"id": "q2", "query": "why does target.append grow?", "gold_ids": ["default", "loop"], "excluded_ids": ["dog"]},
+]
+
+
+def _lines(rows: list[dict[str, object]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "task"
+    folder.mkdir()
+    (folder / "documents.jsonl").write_text(_lines(DOCUMENTS))
+    (folder / "examples.dev.jsonl").write_text(_lines(EXAMPLES))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model) -> Path:
+    return tiny_model("bert", pooling="mean")
+
+
+def test_the_report_and_the_table_hold_what_the_evaluation_measures(succeeds, folder, tmp_path, model):
+    out = tmp_path / "reports" / "r.json"
+    table = succeeds("eval", "--data", folder, "--split", "dev", "--model", model, "--out", out)
+    wanted = evaluate_embedder(Encoder.from_pretrained(str(model)), read_task_folder(folder, split="dev"))
+    written = read_report(out)
+    assert [(q.id, q.measures, q.found) for q in written.queries] == [
+        (q.id, q.measures, q.found) for q in wanted.queries
+    ]
+    assert written.mean_all == wanted.mean_all
+    assert [query.found for query in written.queries] == [4, 3]
+    for measure in ("nDCG@10", "recall@10"):
+        assert measure in table
+        assert f"{100 * wanted.mean_all[measure]:.1f}" in table
+    assert "2 queries, 4 documents" in table
+
+
+def test_without_a_split_the_plain_examples_are_asked(succeeds, folder, model):
+    (folder / "examples.jsonl").write_text(_lines(EXAMPLES[:1]))
+    assert "1 queries" in succeeds("eval", "--data", folder, "--model", model)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wanted"),
+    [
+        ("documents.jsonl", "", "documents.jsonl: holds no document; want at least one"),
+        ("documents.jsonl", '{"id": "a", "content": "b"}\nnot json\n', "documents.jsonl:2: not JSON"),
+        ("documents.jsonl", _lines([DOCUMENTS[0], DOCUMENTS[0]]), "'loop' occurs twice; ids must be unique"),
+        ("documents.jsonl", '{"id": 1, "content": "b"}\n', 'documents.jsonl:1: "id" is 1; want a non-empty string'),
+        ("examples.dev.jsonl", "", "examples.dev.jsonl: holds no example; want at least one"),
+        ("examples.dev.jsonl", '{"id": "q", "query": " ", "gold_ids": []}\n', "examples.dev.jsonl:1: \"query\" of 'q'"),
+        ("examples.dev.jsonl", '{"id": "q", "query": 3, "gold_ids": []}\n', "\"query\" of 'q' is 3; want a non-empty"),
+        ("examples.dev.jsonl", '{"id": "q", "query": "why?", "gold_ids": []}\n', "has no gold id"),
+    ],
+)
+def test_a_folder_that_cannot_be_measured_is_told_where_it_is_wrong(fails, folder, model, name, content, wanted):
+    (folder / name).write_text(content)
+    options = ("--split", "dev", "--model", model, "--out", folder / "report.json")
+    assert wanted in fails("eval", "--data", folder, *options)
+
+
+def test_a_missing_folder_or_split_is_named_with_what_is_there(fails, folder, tmp_path):
+    assert "nope: no such folder" in fails("eval", "--data", tmp_path / "nope")
+    assert "the folder has examples.dev.jsonl" in fails("eval", "--data", folder, "--split", "test")
+
+
+def test_an_unwritable_report_is_refused_before_the_work(fails, folder):
+    assert "is a folder" in fails("eval", "--data", folder, "--split", "dev", "--model", "./none", "--out", folder)
