@@ -1,0 +1,70 @@
+"""Rows of training data: what is read, and what is refused with its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_training.rows import read_row
+
+PUBLISHED = {
+    "prompt": "Given a Biology post, retrieve relevant passages that help answer the post.",
+    "query": "Why do cells divide?",
+    "reasoning_query": "The essential problem is growth.",
+    "pos": ["mitosis", "growth"],
+    "neg": ["rocks"],
+    "train_group_size": 16,
+    "batch_size": 8,
+}
+
+
+def test_a_published_row_is_read_whole():
+    row = read_row(PUBLISHED, where="biology.jsonl:3")
+    assert row.id == "biology.jsonl:3"
+    assert row.instruction == PUBLISHED["prompt"]
+    assert row.reasoning_query == PUBLISHED["reasoning_query"]
+    assert (row.positives, row.negatives) == (("mitosis", "growth"), ("rocks",))
+    assert (row.group, row.queries) == (16, 8)
+
+
+def test_our_own_row_keeps_id_task_and_grades():
+    ours = {"id": "q1", "task": "biology", "pos_ids": ["a", "b"], "pos_scores": [5, 3], "neg_scores": [1]}
+    row = read_row({**PUBLISHED, **ours, "source_id": "d9"}, where="rows:1")
+    assert (row.id, row.task) == ("q1", "biology")
+    assert (row.positive_grades, row.negative_grades) == ((5.0, 3.0), (1.0,))
+
+
+@pytest.mark.parametrize("reasoning", [None, "", "  "])
+def test_a_row_without_reasoning_has_none(reasoning):
+    assert read_row({**PUBLISHED, "reasoning_query": reasoning}, where="x:1").reasoning_query is None
+
+
+def test_fields_of_other_names_are_left_alone():
+    assert read_row({**PUBLISHED, "model": "some-llm", "cost": 3}, where="x:1").query == PUBLISHED["query"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query": " "}, "\"query\" is ' '"),
+        ({"query": 3}, '"query" is 3; want a string'),
+        ({"query": "\ud800"}, "lone surrogate"),
+        ({"pos": []}, '"pos" is empty'),
+        ({"pos": None}, '"pos" is empty'),
+        ({"pos": "mitosis"}, "want a list of strings"),
+        ({"pos": ["mitosis", None]}, r'"pos"\[1\] is None'),
+        ({"neg": [""]}, r'"neg"\[0\] is \'\''),
+        ({"pos_scores": [5]}, '"pos_scores" has 1 entries and "pos" 2'),
+        ({"pos_scores": [5, "4"]}, "want a list of numbers"),
+        ({"neg_ids": ["a", "b"]}, '"neg_ids" has 2 entries and "neg" 1'),
+        ({"train_group_size": 0}, "at least 1"),
+        ({"batch_size": True}, '"batch_size" is True'),
+        ({"negs": ["x"]}, '"negs" is no field of a row; did you mean "neg"'),
+        ({"reasoning_qeury": "x"}, 'did you mean "reasoning_query"'),
+        ({"positives": ["x"]}, 'did you mean "pos"'),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_its_place(change, message):
+    with pytest.raises(TrainingError, match=message) as caught:
+        read_row({**PUBLISHED, **change}, where="data/rows.jsonl:17")
+    assert str(caught.value).startswith("data/rows.jsonl:17: ")

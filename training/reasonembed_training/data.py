@@ -1,0 +1,169 @@
+"""Training data on disk: sources are validated once, written as one Arrow file, and memory-mapped from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reasonembed_rag.atomic import replacing
+from reasonembed_rag.documents import read_jsonl
+from reasonembed_rag.errors import TrainingError
+from reasonembed_training.folders import Reasoning, folder_rows, is_task_folder, task_files
+from reasonembed_training.row_table import RowTable, require_datasets
+from reasonembed_training.rows import TrainingRow, read_row
+
+__all__ = ["Source", "default_cache", "open_rows"]
+
+_FORMAT = 1
+"""Changes when the columns do, so that old files are written anew."""
+_ROWS_A_BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where training rows come from."""
+
+    path: Path
+    """A file of rows, a folder of such files (*.jsonl), or a BRIGHT-format folder (with documents.jsonl in it)."""
+    split: str | None = None
+    """Which examples of a BRIGHT-format folder."""
+    task: str | None = None
+    """The task of rows that name none; otherwise the file's or folder's name."""
+    instruction: str | None = None
+    """The instruction of rows that carry none."""
+    reasoning: Reasoning = "append"
+    """How the `reasoning` of a BRIGHT-format example makes its reasoning query: after the query, instead of it, not."""
+    only_with_reasoning: bool = False
+    """Leave out rows without a reasoning query."""
+
+
+def open_rows(
+    sources: Sequence[Source], *, cache: Path | None = None, on_rows: Callable[[int], None] | None = None
+) -> RowTable:
+    """Return the rows of all sources; the first time they are validated and written to the cache folder.
+
+    The file is named by a digest of the sources' bytes and options. on_rows hears how many rows are done. Raises
+    TrainingError or InputError, naming file:line, for the first row that cannot be used, and for sources without rows.
+    """
+    if not sources:
+        raise TrainingError("no data: want at least one [[data]] table with a path")
+    folder = cache or default_cache()
+    path = folder / f"{_digest(sources)}.arrow"
+    if not path.is_file():
+        _write(path, (row for source in sources for row in _read(source)), on_rows=on_rows)
+    table = RowTable(path)
+    if not len(table):
+        raise TrainingError(f"{', '.join(str(source.path) for source in sources)}: no rows; want at least one")
+    return table
+
+
+def default_cache() -> Path:
+    """Return the folder of Arrow files where the recipe names none."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "reasonembed" / "training-rows"
+
+
+def _read(source: Source) -> Iterator[TrainingRow]:
+    if is_task_folder(source.path):
+        rows: Iterable[TrainingRow] = folder_rows(source.path, split=source.split, reasoning=source.reasoning)
+        yield from _completed(rows, source, task=source.path.name)
+        return
+    for path in _row_files(source.path):
+        file_rows = (read_row(fields, where=f"{path}:{number}") for number, fields in read_jsonl(path))
+        yield from _completed(file_rows, source, task=path.stem)
+
+
+def _completed(rows: Iterable[TrainingRow], source: Source, *, task: str) -> Iterator[TrainingRow]:
+    for row in rows:
+        if source.only_with_reasoning and row.reasoning_query is None:
+            continue
+        yield replace(row, task=row.task or source.task or task, instruction=row.instruction or source.instruction)
+
+
+def _row_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else []
+    if not files:
+        raise TrainingError(
+            f"{path}: want a .jsonl file of training rows, a folder of them, or a folder of documents.jsonl and "
+            "examples[.split].jsonl"
+        )
+    return files
+
+
+def _source_files(source: Source) -> list[Path]:
+    return task_files(source.path, source.split) if is_task_folder(source.path) else _row_files(source.path)
+
+
+def _digest(sources: Sequence[Source]) -> str:
+    """Return 32 hexadecimal digits of the sources' bytes, names and options; where they lie does not matter."""
+    total = hashlib.blake2b(str(_FORMAT).encode(), digest_size=16)
+    for source in sources:
+        options = {**asdict(source), "path": source.path.name}
+        total.update(repr(sorted(options.items())).encode())
+        for path in _source_files(source):
+            total.update(path.name.encode())
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, hashlib.blake2b).digest())
+    return total.hexdigest()
+
+
+def _write(path: Path, rows: Iterator[TrainingRow], *, on_rows: Callable[[int], None] | None) -> None:
+    """Write the rows as an Arrow stream."""
+    schema = _schema()
+    import pyarrow as pa
+
+    with replacing(path) as file, pa.ipc.new_stream(file, schema) as writer:
+        done = 0
+        for block in _blocks(rows):
+            writer.write_batch(pa.RecordBatch.from_pylist([_columns(row) for row in block], schema=schema))
+            done += len(block)
+            if on_rows is not None:
+                on_rows(done)
+
+
+def _blocks(rows: Iterator[TrainingRow]) -> Iterator[list[TrainingRow]]:
+    block: list[TrainingRow] = []
+    for row in rows:
+        block.append(row)
+        if len(block) == _ROWS_A_BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _schema() -> Any:
+    require_datasets()
+    import pyarrow as pa
+
+    text, texts = pa.large_string(), pa.large_list(pa.large_string())
+    grades, size = pa.list_(pa.float32()), pa.int32()
+    columns = {"id": text, "task": text, "instruction": text, "query": text, "reasoning_query": text}
+    columns |= {"positives": texts, "negatives": texts, "positive_grades": grades, "negative_grades": grades}
+    columns |= {"left_out_keys": pa.list_(pa.int64()), "group_size": size, "batch_size": size}
+    return pa.schema(list(columns.items()))
+
+
+def _columns(row: TrainingRow) -> dict[str, Any]:
+    from reasonembed_training.losses import content_key  # not before it is needed: losses brings torch
+
+    return {
+        "id": row.id,
+        "task": row.task,
+        "instruction": row.instruction,
+        "query": row.query,
+        "reasoning_query": row.reasoning_query,
+        "positives": list(row.positives),
+        "negatives": list(row.negatives),
+        "positive_grades": row.positive_grades,
+        "negative_grades": row.negative_grades,
+        "left_out_keys": sorted({content_key(text) for text in (*row.positives, *row.excluded)}),
+        "group_size": row.group,
+        "batch_size": row.queries,
+    }

@@ -1,0 +1,87 @@
+"""Gathering over processes: every process sees the whole batch, and gradients come out as on one device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+__all__ = ["Shards", "gather_rows", "my_shards", "sum_over_processes"]
+
+
+class Shards:
+    """How the rows of a batch lie on the processes: sizes[r] rows on process r, this one being `rank`."""
+
+    __slots__ = ("rank", "sizes")
+
+    def __init__(self, sizes: tuple[int, ...], rank: int) -> None:
+        self.sizes = sizes
+        self.rank = rank
+
+    @property
+    def offset(self) -> int:
+        """The first of this process's rows in the whole batch."""
+        return sum(self.sizes[: self.rank])
+
+    @property
+    def mine(self) -> slice:
+        """This process's rows in the whole batch."""
+        return slice(self.offset, self.offset + self.sizes[self.rank])
+
+    @property
+    def total(self) -> int:
+        """Rows of the whole batch."""
+        return sum(self.sizes)
+
+
+def my_shards(rows: int, *, device: torch.device) -> Shards:
+    """Tell every process how many rows each has; one process alone has them all."""
+    if not _several():
+        return Shards((rows,), 0)
+    mine = torch.tensor([rows], device=device)
+    sizes = [torch.empty_like(mine) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(sizes, mine)
+    return Shards(tuple(int(size) for size in sizes), distributed.get_rank())
+
+
+def gather_rows(local_LD: Tensor, shards: Shards) -> Tensor:
+    """Return the rows of all processes, (N, ...), in rank order, differentiably.
+
+    Backward sums over the processes what each of them did with this one's rows: where the objective is the SUM of what
+    the processes compute, each gets the gradient of its own rows as one device would have it.
+    """
+    if len(shards.sizes) == 1:
+        return local_LD
+    gathered: Tensor = _Gather.apply(local_LD, shards)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over the processes, detached."""
+    total = values.detach().clone()
+    if _several():
+        distributed.all_reduce(total)
+    return total
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local_LD: Tensor, shards: Shards) -> Tensor:
+        ctx.shards = shards
+        padded = local_LD.new_zeros((max(shards.sizes), *local_LD.shape[1:]))
+        padded[: len(local_LD)] = local_LD
+        parts = [torch.empty_like(padded) for _ in shards.sizes]
+        distributed.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, shards.sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient_ND,) = gradients
+        total_ND = gradient_ND.contiguous().clone()
+        distributed.all_reduce(total_ND)
+        return total_ND[ctx.shards.mine], None

@@ -1,0 +1,87 @@
+"""Contrastive losses, one number a query: InfoNCE with candidates left out, and distillation from grades.
+
+Shapes: Q queries, N documents of the whole batch, K known positives. A score is a similarity, before the temperature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reasonembed_rag.errors import InputError
+
+__all__ = ["content_key", "distillation", "info_nce", "known_positives", "left_out"]
+
+
+def content_key(text: str) -> int:
+    """Return a 64-bit key that documents share where their texts are equal but for white space."""
+    digest = hashlib.blake2b(" ".join(text.split()).encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def known_positives(document_keys_N: Tensor, known_keys: Sequence[Tensor]) -> Tensor:
+    """Return (Q, N), true where a document's key is among the keys known to be positive for the query.
+
+    Keys are int64: of contents (content_key) or of ids, as long as both sides use the same.
+    """
+    rows = [torch.isin(document_keys_N, keys_K) for keys_K in known_keys]
+    return torch.stack(rows) if rows else document_keys_N.new_zeros((0, len(document_keys_N)), dtype=torch.bool)
+
+
+def left_out(
+    scores_QN: Tensor, positives_Q: Tensor, *, known_QN: Tensor | None = None, margin: float | None = None
+) -> Tensor:
+    """Return (Q, N), true where a document is no candidate for a query; never the query's own positive.
+
+    Left out are known positives and, with a margin, documents that score more than `margin` above the query's
+    positive: likely positives that nobody labelled.
+    """
+    out_QN = torch.zeros_like(scores_QN, dtype=torch.bool) if known_QN is None else known_QN.clone()
+    if margin is not None:
+        detached_QN = scores_QN.detach()
+        out_QN |= detached_QN > detached_QN.gather(1, positives_Q[:, None]) + margin
+    return out_QN.scatter_(1, positives_Q[:, None], value=False)
+
+
+def info_nce(
+    scores_QN: Tensor, positives_Q: Tensor, *, temperature: float = 0.02, left_out_QN: Tensor | None = None
+) -> Tensor:
+    """Return the InfoNCE loss of each query, (Q,): L_i = -log(exp s(q_i, d_i+) / sum over D of exp s(q_i, d)).
+
+    s is score / temperature, D the documents not left out, and positives_Q the column of each query's d+. Raises
+    InputError for shapes that disagree and a temperature that is not positive.
+    """
+    if scores_QN.ndim != 2 or positives_Q.shape != scores_QN.shape[:1]:
+        raise InputError(f"want scores (Q, N) and positives (Q,), got {_shape(scores_QN)} and {_shape(positives_Q)}")
+    if left_out_QN is not None and left_out_QN.shape != scores_QN.shape:
+        raise InputError(f"want left_out_QN as the scores, {_shape(scores_QN)}, got {_shape(left_out_QN)}")
+    if not temperature > 0:
+        raise InputError(f"temperature is {temperature}; want a number above 0 (the paper's is 0.02)")
+    logits_QN = scores_QN / temperature
+    if left_out_QN is not None:
+        logits_QN = logits_QN.masked_fill(left_out_QN, float("-inf"))
+    return functional.cross_entropy(logits_QN, positives_Q, reduction="none")
+
+
+def distillation(
+    scores_QN: Tensor, grades_QN: Tensor, *, temperature: float = 0.02, grade_temperature: float = 1.0
+) -> Tensor:
+    """Return KL(softmax(grades) || softmax(scores)) of each query over its own graded documents, (Q,).
+
+    grades_QN is NaN where a document has no grade for the query; a query with fewer than two grades has loss 0.
+    """
+    graded_QN = ~grades_QN.isnan()
+    usable_Q = graded_QN.sum(dim=1) >= 2
+    never = torch.finfo(scores_QN.dtype).min
+    wanted_QN = functional.softmax((grades_QN / grade_temperature).masked_fill(~graded_QN, never), dim=1)
+    log_got_QN = functional.log_softmax((scores_QN / temperature).masked_fill(~graded_QN, never), dim=1)
+    terms_QN = torch.special.xlogy(wanted_QN, wanted_QN) - wanted_QN * log_got_QN
+    return torch.where(graded_QN & usable_Q[:, None], terms_QN, 0.0).sum(dim=1)
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
