@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,16 +25,16 @@ class RunOptions:
 
     k: int = 1000
     """Hits wanted a query, after the exclusions."""
-    batch_size: int = 32
-    latency_queries: int = 20
-    """So many queries are first asked alone, for their latency; the others go in batches."""
+    batch_size: int = 1
+    """Queries asked at once. Asked alone, as a user would, each query has its latency, and its vector does not depend
+    on its neighbours to the last bit; larger batches are faster."""
     keep_going: bool = False
     """Count a query that fails as 0 and go on; else stop at it."""
 
     def __post_init__(self) -> None:
-        for name, least in (("k", 1), ("batch_size", 1), ("latency_queries", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; want at least {least}")
+        for name in ("k", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; want at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +71,11 @@ def run_retriever(
     known = frozenset(document.id for document in task.documents) if task.documents else None
     asker = _Asker(retriever, options, known)
     results: list[QueryResult] = []
-    for examples in _groups(task.examples, options):
-        results += asker.ask(examples)
+    for start in range(0, len(task.examples), options.batch_size):
+        results += asker.ask(task.examples[start : start + options.batch_size])
         if progress is not None:
             progress(len(results), len(task.examples))
     return Run(tuple(results), options.k)
-
-
-def _groups(examples: Sequence[Example], options: RunOptions) -> list[Sequence[Example]]:
-    """Return the queries asked alone, then the batches."""
-    alone = min(options.latency_queries, len(examples))
-    edges = [*range(alone), *range(alone, len(examples), options.batch_size), len(examples)]
-    return [examples[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)

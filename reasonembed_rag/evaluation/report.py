@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reasonembed_rag.atomic import replacing
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.atomic import write_text
 from reasonembed_rag.evaluation.environment import Environment
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -102,8 +102,12 @@ class Report:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a report whole or not at all."""
-    write_text(path, report.to_json() + "\n")
+    """Write a report whole or not at all; raises InputError where it cannot be written."""
+    try:
+        with replacing(path) as file:
+            file.write(f"{report.to_json()}\n".encode())
+    except OSError as error:
+        raise InputError(f"{path}: cannot write there ({error.strerror}); want a path in a writable folder") from error
 
 
 def read_report(path: Path) -> Report:

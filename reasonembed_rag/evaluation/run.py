@@ -33,7 +33,6 @@ def evaluate_embedder(
     *,
     options: RunOptions | None = None,
     progress: Progress | None = None,
-    show_progress: bool = False,
     command: str | None = None,
 ) -> Report:
     """Encode the task's documents, search them exactly, and return the report.
@@ -41,7 +40,7 @@ def evaluate_embedder(
     Queries get the instruction of the task's card where the task has one and the model takes one.
     """
     instruction = task.card.instruction if task.card else None
-    retriever = EmbedderRetriever(embedder, task.documents, instruction=instruction, show_progress=show_progress)
-    retriever.document_vectors  # noqa: B018  # encode before the queries are timed, and outside their failures
+    retriever = EmbedderRetriever(embedder, task.documents, instruction=instruction)
+    retriever.index  # noqa: B018  # encode before the queries are timed, and outside their failures
     system = System(name=embedder.spec.model, spec=embedder.spec, settings={"instruction": retriever.instruction})
     return evaluate(retriever, task, system=system, options=options, progress=progress, command=command)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.retrieval.analysis import EnglishAnalyzer
+from reasonembed_rag.retrieval.ranks import descending_ranks
 from reasonembed_rag.search import Hits
 
 __all__ = ["BM25", "Variant"]
@@ -53,12 +54,9 @@ class BM25:
         self.b = b
         self._ids = tuple(document.id for document in documents)
         self._row_of_id = {identity: row for row, identity in enumerate(self._ids)}
-        if len(self._row_of_id) < len(self._ids):
-            twice = next(identity for identity, count in Counter(self._ids).items() if count > 1)
-            raise InputError(f"document id {twice!r} occurs twice; ids must be unique: rename or drop one")
-        self._rank_of_id = _ranks(self._ids)
+        self._rank_of_row = descending_ranks(self._ids)
         self._analyzer = EnglishAnalyzer()
-        self._index([document.content for document in documents])
+        self._index(documents)
 
     def search(
         self,
@@ -81,6 +79,11 @@ class BM25:
             for number, query in enumerate(queries)
         ]
 
+    @property
+    def nbytes(self) -> int:
+        """The size of the postings in bytes."""
+        return int(self._rows.nbytes + self._impacts.nbytes + self._starts.nbytes + self._idf.nbytes)
+
     def score_all(self, query: str) -> NDArray[np.float64]:
         """Return the score of every document (N,) in the order of the documents; 0 where no term is shared."""
         scores = np.zeros(len(self._ids), dtype=np.float64)
@@ -96,7 +99,7 @@ class BM25:
         if len(found) > k:
             worst = np.partition(scores[found], len(found) - k)[len(found) - k]
             found = found[scores[found] >= worst]
-        best = found[np.lexsort((self._rank_of_id[found], -scores[found]))][:k]
+        best = found[np.lexsort((self._rank_of_row[found], -scores[found]))][:k]
         return Hits(tuple(self._ids[row] for row in best), scores[best])
 
     def _query_weights(self, query: str) -> list[tuple[int, float]]:
@@ -113,18 +116,19 @@ class BM25:
             return length * 0.0 + self.k1
         return self.k1 * (1.0 - self.b + self.b * length / self._average_length)
 
-    def _index(self, texts: Sequence[str]) -> None:
+    def _index(self, documents: Sequence[Document]) -> None:
         """Build the postings: for each term the rows that hold it and what it adds to their scores."""
         self._vocabulary: dict[str, int] = {}
-        lengths = np.zeros(len(texts), dtype=np.int64)
+        lengths = np.zeros(len(documents), dtype=np.int64)
         blocks: list[_Counts] = []
         tokens: list[int] = []
         first = 0
-        for row, text in enumerate(texts):
-            terms = [self._vocabulary.setdefault(t, len(self._vocabulary)) for t in self._analyzer.terms(text)]
+        for row, document in enumerate(documents):
+            found = self._analyzer.terms(document.content)
+            terms = [self._vocabulary.setdefault(term, len(self._vocabulary)) for term in found]
             lengths[row] = len(terms)
             tokens += terms
-            if len(tokens) >= _BLOCK_TOKENS or row == len(texts) - 1:
+            if len(tokens) >= _BLOCK_TOKENS or row == len(documents) - 1:
                 blocks.append(_count(tokens, lengths[first : row + 1], first))
                 tokens, first = [], row + 1
         self._average_length = float(lengths.mean())
@@ -158,14 +162,6 @@ def _count(tokens: list[int], lengths: NDArray[np.int64], first: int) -> _Counts
     width = 1 << 32
     pairs, counts = np.unique(rows * width + np.asarray(tokens, dtype=np.int64), return_counts=True)
     return _Counts((pairs // width + first).astype(np.int32), (pairs % width).astype(np.int32), counts.astype(np.int32))
-
-
-def _ranks(ids: Sequence[str]) -> NDArray[np.int64]:
-    """Return the place of each id among all of them in descending order."""
-    order = np.asarray(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), dtype=np.int64)
-    ranks = np.empty(len(ids), dtype=np.int64)
-    ranks[order] = np.arange(len(ids))
-    return ranks
 
 
 def _check(documents: Sequence[Document], variant: str, k1: float, b: float) -> None:

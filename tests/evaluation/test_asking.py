@@ -31,20 +31,16 @@ class _Scripted:
         return [self.odd if query == self.at else Hits(("a", "b"), np.asarray([2, 1], "f")) for query in queries]
 
 
-def test_some_queries_are_asked_alone_and_timed_the_others_in_batches():
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1] * 7), (3, [3, 3, 1]), (100, [7])])
+def test_every_query_is_asked_once_with_its_exclusions_and_timed_where_it_is_alone(batch_size, sizes):
     retriever = _Scripted()
-    run = run_retriever(retriever, _TASK, options=RunOptions(k=3, batch_size=4, latency_queries=2))
-    assert [len(queries) for queries, _, _ in retriever.calls] == [1, 1, 4, 1]
+    run = run_retriever(retriever, _TASK, options=RunOptions(k=3, batch_size=batch_size))
+    assert [len(queries) for queries, _, _ in retriever.calls] == sizes
     assert [query for queries, _, _ in retriever.calls for query in queries] == [e.query for e in _TASK.examples]
     assert {k for _, k, _ in retriever.calls} == {3}
-    assert retriever.calls[1][2] == [["f"]]
-    assert [result.seconds is None for result in run.results] == [False, False, True, True, True, True, False]
-
-
-def test_no_latency_wanted_means_only_batches():
-    retriever = _Scripted()
-    run_retriever(retriever, _TASK, options=RunOptions(batch_size=100, latency_queries=0))
-    assert [len(queries) for queries, _, _ in retriever.calls] == [7]
+    assert [ids for _, _, lists in retriever.calls for ids in lists] == [list(e.excluded_ids) for e in _TASK.examples]
+    alone = [size == 1 for size in sizes for _ in range(size)]
+    assert [result.seconds is not None for result in run.results] == alone
 
 
 def test_the_retriever_sees_neither_gold_nor_documents():
@@ -55,10 +51,8 @@ def test_the_retriever_sees_neither_gold_nor_documents():
 
 def test_progress_is_told_after_each_call():
     told = []
-    run_retriever(
-        _Scripted(), _TASK, options=RunOptions(batch_size=3, latency_queries=1), progress=lambda *p: told.append(p)
-    )
-    assert told == [(1, 7), (4, 7), (7, 7)]
+    run_retriever(_Scripted(), _TASK, options=RunOptions(batch_size=3), progress=lambda *p: told.append(p))
+    assert told == [(3, 7), (6, 7), (7, 7)]
 
 
 def _hits(ids, scores):
@@ -76,20 +70,20 @@ _FAULTS = {
 }
 
 
-@pytest.mark.parametrize("alone", [0, 7])
+@pytest.mark.parametrize("batch_size", [1, 7])
 @pytest.mark.parametrize("fault", _FAULTS)
-def test_a_fault_stops_the_run_at_its_query(fault, alone):
+def test_a_fault_stops_the_run_at_its_query(fault, batch_size):
     odd, message = _FAULTS[fault]
-    options = RunOptions(k=3, latency_queries=alone)
+    options = RunOptions(k=3, batch_size=batch_size)
     with pytest.raises(EvaluationError, match=f"query '1': .*{message}.*keep going"):
         run_retriever(_Scripted("question 1", odd), _TASK, options=options)
 
 
-@pytest.mark.parametrize("alone", [0, 7])
+@pytest.mark.parametrize("batch_size", [1, 7])
 @pytest.mark.parametrize("fault", _FAULTS)
-def test_keeping_going_reports_the_fault_and_asks_the_others(fault, alone):
+def test_keeping_going_reports_the_fault_and_asks_the_others(fault, batch_size):
     odd, message = _FAULTS[fault]
-    options = RunOptions(k=3, latency_queries=alone, keep_going=True)
+    options = RunOptions(k=3, batch_size=batch_size, keep_going=True)
     run = run_retriever(_Scripted("question 1", odd), _TASK, options=options)
     assert [result.id for result in run.results] == [example.id for example in _TASK.examples]
     assert message in run.results[1].problem
@@ -115,7 +109,7 @@ def test_without_a_corpus_no_id_is_unknown():
     assert run_retriever(_Scripted("question 1", _hits("z", [1])), task).results[1].hits.ids == ("z",)
 
 
-@pytest.mark.parametrize("bad", [{"k": 0}, {"batch_size": 0}, {"latency_queries": -1}])
+@pytest.mark.parametrize("bad", [{"k": 0}, {"batch_size": 0}])
 def test_options_out_of_range_are_refused(bad):
     with pytest.raises(InputError, match="want at least"):
         RunOptions(**bad)

@@ -1,0 +1,94 @@
+"""An index prepared once equals exact search, however its vectors are cut into shards."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.retrieval import exact
+from reasonembed_rag.retrieval.exact import ExactIndex
+from reasonembed_rag.search import exact_search
+
+
+def _vectors(rng, count, dimension=7):
+    """Few distinct values, so that ties are common."""
+    return rng.integers(-2, 3, size=(count, dimension)).astype(np.float32) / np.float32(3)
+
+
+def _same(left, right):
+    assert [hits.ids for hits in left] == [hits.ids for hits in right]
+    for ours, theirs in zip(left, right, strict=True):
+        np.testing.assert_array_equal(ours.scores, theirs.scores)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    queries=st.integers(0, 4),
+    documents=st.integers(1, 40),
+    shard=st.integers(1, 50),
+    k=st.integers(1, 45),
+    block=st.sampled_from([1, 60, 10**6]),
+)
+def test_shards_are_searched_as_one(seed, queries, documents, shard, k, block):
+    rng = np.random.default_rng(seed)
+    query_vectors, document_vectors = _vectors(rng, queries), _vectors(rng, documents)
+    ids = [f"d{number}" for number in rng.permutation(documents)]
+    excluded = [
+        [*rng.choice(ids, size=rng.integers(0, documents + 1), replace=False), "unknown"] for _ in range(queries)
+    ]
+    shards = [document_vectors[start : start + shard] for start in range(0, documents, shard)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "_BLOCK_SCORES", block)
+        found = ExactIndex(shards, ids).search(query_vectors, k=k, excluded_ids=excluded)
+    _same(found, exact_search(query_vectors, document_vectors, ids, k=k, excluded_ids=excluded))
+
+
+def test_one_by_one_is_all_at_once_to_the_last_bit():
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((500, 33)).astype(np.float32)
+    index = ExactIndex([vectors], [str(row) for row in range(500)])
+    queries = rng.standard_normal((20, 33)).astype(np.float32)
+    _same(index.search(queries, k=100), [index.search(query[None], k=100)[0] for query in queries])
+
+
+def test_no_documents_bring_no_hits():
+    assert ExactIndex([], []).search(np.ones((1, 3), np.float32), k=2)[0].ids == ()
+
+
+def test_the_size_is_that_of_the_vectors():
+    assert ExactIndex([np.ones((2, 3), np.float32), np.ones((1, 3), np.float32)], ["a", "b", "c"]).nbytes == 36
+
+
+_ONES = np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("shards", "ids", "message"),
+    [
+        ([_ONES], ["a"], "got 2 document vectors and 1 ids"),
+        ([_ONES, np.ones((1, 4), np.float32)], ["a", "b", "c"], "of one D"),
+        ([np.ones(2, np.float32)], ["a", "b"], "want \\(N, D\\)"),
+        ([_ONES], ["a", "a"], "'a' occurs twice"),
+        ([_ONES * np.nan], ["a", "b"], "document vectors hold NaN"),
+        ([_ONES * np.inf], ["a", "b"], "document vectors hold NaN or infinity"),
+    ],
+)
+def test_bad_documents_are_named(shards, ids, message):
+    with pytest.raises(InputError, match=message):
+        ExactIndex(shards, ids)
+
+
+@pytest.mark.parametrize(
+    ("queries", "options", "message"),
+    [
+        (np.ones((1, 4), np.float32), {"k": 1}, "shape \\(Q, 3\\), got \\(1, 4\\)"),
+        (np.ones(3, np.float32), {"k": 1}, "got \\(3,\\)"),
+        (_ONES, {"k": 0}, "want at least 1"),
+        (_ONES, {"k": 1, "excluded_ids": [[]]}, "2 queries and 1 exclusion lists"),
+        (_ONES * np.nan, {"k": 1}, "query vectors hold NaN"),
+    ],
+)
+def test_bad_searches_are_named(queries, options, message):
+    with pytest.raises(InputError, match=message):
+        ExactIndex([_ONES], ["a", "b"]).search(queries, **options)
