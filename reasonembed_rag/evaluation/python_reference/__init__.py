@@ -1,0 +1,8 @@
+"""python_reference: a mini benchmark of reasoning-intensive retrieval that runs anywhere Python does, see README.md."""
+
+from __future__ import annotations
+
+from reasonembed_rag.evaluation.python_reference.corpus import python_reference_documents
+from reasonembed_rag.evaluation.python_reference.questions import load_python_reference
+
+__all__ = ["load_python_reference", "python_reference_documents"]

@@ -1,0 +1,72 @@
+"""The questions of python_reference: the split rule, and how gold passages are found in the running interpreter."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import EvaluationError, InputError
+from reasonembed_rag.evaluation.python_reference.corpus import python_reference_documents
+from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_examples
+
+__all__ = ["DEV_SIZE", "SPLITS", "SPLIT_SEED", "dev_ids", "load_python_reference", "resolve_gold"]
+
+SPLITS = ("dev", "test")
+SPLIT_SEED = 0
+DEV_SIZE = 30
+
+_LAYOUT = re.compile(r"[\s\"'`*|]+")  # line breaks, inline markup and table borders differ between versions of Python
+
+
+def load_python_reference(split: str = "test") -> RetrievalTask:
+    """Read a split, "dev" or "test", with the gold passages of the running interpreter.
+
+    Raises InputError for another split, and EvaluationError, naming the example, where this Python's reference lacks
+    a passage that the example quotes.
+    """
+    if split not in SPLITS:
+        raise InputError(f"split is {split!r}; python_reference has {' and '.join(map(repr, SPLITS))}")
+    documents = python_reference_documents()
+    examples = read_examples(Path(__file__).with_name(f"examples.{split}.jsonl"))
+    return RetrievalTask("python_reference", split, documents, resolve_gold(examples, documents))
+
+
+def dev_ids(ids: Iterable[str]) -> frozenset[str]:
+    """Return the ids of the dev split: the first DEV_SIZE by the SHA-256 of "seed:id", which wording cannot sway."""
+    return frozenset(sorted(ids, key=lambda id_: sha256(f"{SPLIT_SEED}:{id_}".encode()).hexdigest())[:DEV_SIZE])
+
+
+def resolve_gold(examples: Iterable[Example], documents: Sequence[Document]) -> tuple[Example, ...]:
+    """Replace the gold ids of each example by those of the documents that hold the quotes of its evidence.
+
+    Raises EvaluationError, naming the example, for missing evidence or a quote that no document holds.
+    """
+    bare = {document.id: _bare(document.content) for document in documents}
+    return tuple(replace(example, gold_ids=_gold(example, bare)) for example in examples)
+
+
+def _gold(example: Example, bare: dict[str, str]) -> tuple[str, ...]:
+    quotes = example.extra.get("evidence")
+    if not isinstance(quotes, list) or not quotes or not all(isinstance(q, str) and _bare(q) for q in quotes):
+        raise EvaluationError(
+            f'example {example.id!r}: "evidence" is {quotes!r}; want a list of quotes from its passages'
+        )
+    gold: dict[str, None] = {}
+    for quote in quotes:
+        holders = [id_ for id_, content in bare.items() if _bare(quote) in content]
+        if not holders:
+            raise EvaluationError(
+                f"example {example.id!r}: no passage of the reference of Python {platform.python_version()} holds its "
+                f"quote {quote!r}; mend the evidence, or use a Python it was checked with (3.11, 3.12, 3.13)"
+            )
+        gold.update(dict.fromkeys(holders))
+    return tuple(gold)
+
+
+def _bare(text: str) -> str:
+    return _LAYOUT.sub("", text)
