@@ -23,11 +23,12 @@ STOPWORDS = set(
     re.findall(
         r"\w+",
         """a about after again all also am an and any are as at be because been before being both but by can cannot
-        could did do does done each either else even ever every few for from get gets got had has have he her here his how i
-        if in into is it its just like make makes may me might more most much must my neither no nor not now of off on
-        once one only or other our out over own same shall she should since so some such than that the their them then
-        there these they this those though through to too under until up upon us very want was we well were what when
-        where whether which while who whom whose why will with without would yet you your""",
+        could did do does done each either else even ever every few for from get gets got had has have he
+        her here his how i if in into is it its just like make makes may me might more most much must my
+        neither no nor not now of off on once one only or other our out over own same shall she should
+        since so some such than that the their them then there these they this those though through to
+        too under until up upon us very want was we well were what when where whether which while who
+        whom whose why will with without would yet you your""",
     )
 )
 
