@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from reasonembed_rag.encoder.attention import AttentionRule, KeyValue, attend, attend_pooled
 from reasonembed_rag.encoder.layout import Layout
@@ -123,8 +124,10 @@ class Blueprint:
 class PackedForward:
     """Run packs of token sequences to pooled states, computing no padding and, in the last layer, no token unread."""
 
-    def __init__(self, blueprint: Blueprint, *, pooling: Pooling) -> None:
+    def __init__(self, blueprint: Blueprint, *, pooling: Pooling, checkpointing: bool = False) -> None:
+        """Take checkpointing to keep, for backward, only what enters each layer, and compute the layer once more."""
         self._blueprint = blueprint
+        self._checkpointing = checkpointing
         self._pooling: Pooling = pooling
         self._tables: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -148,7 +151,11 @@ class PackedForward:
         for number, layer in enumerate(layers):
             last = number == len(layers) - 1
             before = None if prefix is None else prefix[number]
-            state = self._layer(layer, state, layout, before, rows=pooled_rows if last else None)
+            rows = pooled_rows if last else None
+            if self._checkpointing and torch.is_grad_enabled():
+                state = checkpoint(self._layer, layer, state, layout, before, rows=rows, use_reentrant=False)
+            else:
+                state = self._layer(layer, state, layout, before, rows=rows)
         if pooled_rows is not None and not self._reads_pooled_only(layers[-1]):
             state = state[pooled_rows]
         if self._blueprint.final_norm is not None:

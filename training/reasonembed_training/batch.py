@@ -1,0 +1,135 @@
+"""One process's part of a global batch: rows drawn, tokenised and labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reasonembed_rag.encoder.tokens import TextTokenizer, Tokens
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_training.losses import content_key
+from reasonembed_training.objective import Labels
+from reasonembed_training.row_table import Drawn, RowTable, TaskRows
+from reasonembed_training.sampler import GlobalBatch, Sampler
+
+__all__ = ["Batch", "BatchMaker", "prefetched"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one process trains on in one step."""
+
+    step: int
+    task: str
+    row_ids: tuple[str, ...]
+    queries: Tokens
+    documents: Tokens
+    reasoning: Tokens
+    """Of the rows that have a reasoning query, in row order."""
+    has_reasoning: torch.Tensor
+    """(Q,) which rows those are."""
+    labels: Labels
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of queries and documents."""
+        return len(self.queries.ids) + len(self.documents.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchMaker:
+    """Make this process's batch of any step; thread-safe, and a pure function of the step."""
+
+    table: RowTable
+    tasks: dict[str, TaskRows]
+    sampler: Sampler
+    tokenizer: TextTokenizer
+    spec: EmbeddingSpec
+    seed: int
+    rank: int = 0
+    world: int = 1
+    reasoning_from: int | None = None
+    """The first step that looks at reasoning queries; None where no step does."""
+    max_reasoning_length: int | None = None
+
+    def __call__(self, planned: GlobalBatch, step: int) -> Batch:
+        """Draw, tokenise and label the rows of a planned batch that fall to this process."""
+        task = self.tasks[planned.task]
+        drawn = [self._draw(int(task.rows[place]), planned) for place in planned.share(self.rank, self.world)]
+        before, after = self.spec.query_affixes(task.instruction if self.spec.takes_instruction else None)
+        head, tail = self.spec.document_affixes()
+        wanted = self.reasoning_from is not None and step >= self.reasoning_from
+        thoughts = [one.reasoning_query if wanted else None for one in drawn]
+        return Batch(
+            step=step,
+            task=planned.task,
+            row_ids=tuple(one.id for one in drawn),
+            queries=self.tokenizer(
+                [one.query for one in drawn], before=before, after=after, max_length=self.spec.max_query_length
+            ),
+            documents=self.tokenizer(
+                [text for one in drawn for text in one.documents],
+                before=head,
+                after=tail,
+                max_length=self.spec.max_document_length,
+            ),
+            reasoning=self.tokenizer(
+                [thought for thought in thoughts if thought is not None],
+                before=before,
+                after=after,
+                max_length=self.max_reasoning_length or self.spec.max_query_length,
+            ),
+            has_reasoning=torch.tensor([thought is not None for thought in thoughts], dtype=torch.bool),
+            labels=_labels(drawn),
+        )
+
+    def _draw(self, row: int, planned: GlobalBatch) -> Drawn:
+        generator = np.random.default_rng([self.seed, row, planned.draw])
+        return self.table.draw(row, group=planned.group, generator=generator)
+
+
+def prefetched(
+    make: Callable[[GlobalBatch, int], Batch], sampler: Sampler, steps: range, *, workers: int
+) -> Iterator[Batch]:
+    """Yield the batches of the steps in order, made ahead by that many threads; in line with none.
+
+    An error in making a batch is raised where that batch would have come.
+    """
+    if workers == 0:
+        for step in steps:
+            yield make(sampler.batch(step), step)
+        return
+    waiting: list[Future[Batch]] = []
+    with ThreadPoolExecutor(workers, thread_name_prefix="batch") as pool:
+        try:
+            for step in steps:
+                waiting.append(pool.submit(make, sampler.batch(step), step))
+                if len(waiting) > 2 * workers:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _labels(drawn: Sequence[Drawn]) -> Labels:
+    sizes = np.asarray([len(one.documents) for one in drawn])
+    keys = [content_key(text) for one in drawn for text in one.documents]
+    return Labels(
+        positives=torch.from_numpy(np.cumsum(sizes) - sizes),
+        document_keys=torch.tensor(keys, dtype=torch.int64),
+        left_out_keys=tuple(torch.from_numpy(_writable(one.left_out_keys)) for one in drawn),
+        owners=torch.from_numpy(np.repeat(np.arange(len(drawn)), sizes)),
+        grades=torch.tensor([grade for one in drawn for grade in one.grades], dtype=torch.float32),
+    )
+
+
+def _writable(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Copy keys out of the memory map, which torch may not alias."""
+    return keys.copy()

@@ -1,0 +1,202 @@
+"""The model in training: a backbone with or without LoRA, run by the engine's own forward, under autograd."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from reasonembed_rag.encoder.architectures import UnsupportedError, read_blueprint
+from reasonembed_rag.encoder.forward import PaddedForward
+from reasonembed_rag.encoder.linears import make_live
+from reasonembed_rag.encoder.loading import LoadedModel, Request, load_model
+from reasonembed_rag.encoder.packed import PackedForward
+from reasonembed_rag.encoder.pooling import finish
+from reasonembed_rag.encoder.tokens import TextTokenizer
+from reasonembed_rag.errors import MissingDependencyError, TrainingError
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_training.config import LoraConfig, ModelConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["ADAPTER", "EmbeddingModule", "TrainingModel", "build_model"]
+
+_logger = logging.getLogger(__name__)
+
+_TOLERANCE, _NARROW_TOLERANCE = 1e-3, 0.1
+"""How far the packed forward may lie from transformers' own, relative, in float32 and in bfloat16."""
+ADAPTER = "default"
+"""The name under which the backbone holds its LoRA."""
+
+
+class Forward(Protocol):
+    """Token sequences to pooled states."""
+
+    def __call__(self, sequences: Sequence[NDArray[np.int32]], *, skip: int = 0) -> Tensor:
+        """Return pooled float32 states (n, D); mean pooling leaves out the first `skip` tokens."""
+
+
+class EmbeddingModule(nn.Module):
+    """Token sequences to vectors, as one module that a distributed wrapper can hold."""
+
+    def __init__(self, loaded: LoadedModel, *, checkpointing: bool = False) -> None:
+        super().__init__()
+        self.backbone = loaded.backbone
+        self._spec = loaded.spec
+        self._pad_id = loaded.pad_id
+        self._checkpointing = checkpointing
+        self.use_padded()
+
+    def use_padded(self) -> None:
+        """Run texts as transformers does: right for every backbone."""
+        self._run: Forward = PaddedForward(self.backbone, pooling=self._spec.pooling, pad_id=self._pad_id)
+
+    def use_packed(self) -> None:
+        """Run texts without padding; raises UnsupportedError where the backbone does not fit."""
+        blueprint = read_blueprint(self.backbone, causal=self._spec.attention == "causal", make=make_live)
+        self._run = PackedForward(blueprint, pooling=self._spec.pooling, checkpointing=self._checkpointing)
+
+    def forward(self, sequences: Sequence[NDArray[np.int32]], skip: int = 0) -> Tensor:
+        """Return the vectors (n, dimension) of n token sequences, under whatever gradient mode is on."""
+        pooled = self._run(sequences, skip=skip)
+        return finish(pooled, dimension=self._spec.dimension, normalize=self._spec.normalize)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingModel:
+    """What training holds of a model."""
+
+    module: EmbeddingModule
+    spec: EmbeddingSpec
+    tokenizer: TextTokenizer
+    folder: Path
+    """Where the model came from."""
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that training changes, by name."""
+        return {name: one for name, one in self.module.named_parameters() if one.requires_grad}
+
+
+def build_model(config: ModelConfig, lora: LoraConfig, *, device: torch.device, narrow: bool) -> TrainingModel:
+    """Load the model, put LoRA on it or free its weights, and choose its forward.
+
+    The backbone's own dropout is off; LoRA's stays. narrow holds frozen weights in bfloat16. Raises ModelError or
+    InputError for a model that cannot be loaded, TrainingError for LoRA targets that match no layer and for a packed
+    forward that is asked for and does not fit.
+    """
+    loaded = _load(config, device=device, narrow=narrow and config.tuning == "lora")
+    for module in loaded.backbone.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    if config.tuning == "full":
+        loaded.backbone.requires_grad_(requires_grad=True)
+    else:
+        add_lora(loaded.backbone, lora)
+    if config.gradient_checkpointing:
+        loaded.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+    module = EmbeddingModule(loaded, checkpointing=config.gradient_checkpointing)
+    _choose_forward(module, config.forward)
+    return TrainingModel(module.train(), loaded.spec, loaded.tokenizer, loaded.folder)
+
+
+def add_lora(backbone: PreTrainedModel, config: LoraConfig) -> None:
+    """Put LoRA on the named linear layers in place; raises TrainingError, naming the layers there are, for no match."""
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingDependencyError("peft", "train") from error
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.targets),
+        task_type="FEATURE_EXTRACTION",
+    )
+    names = {name.rpartition(".")[2] for name, one in backbone.named_modules() if isinstance(one, nn.Linear)}
+    unmatched = sorted(target for target in config.targets if target.rpartition(".")[2] not in names)
+    if unmatched:
+        raise TrainingError(
+            f"lora.targets names {', '.join(unmatched)}, which {type(backbone).__name__} lacks; "
+            f"its linear layers are {', '.join(sorted(names))}"
+        )
+    peft.inject_adapter_in_model(settings, backbone, adapter_name=ADAPTER)
+
+
+def _load(config: ModelConfig, *, device: torch.device, narrow: bool) -> LoadedModel:
+    request = Request(
+        model=config.name,
+        revision=config.revision,
+        device=str(device),
+        dtype="bfloat16" if narrow else "float32",
+        max_query_length=config.max_query_length,
+        max_document_length=config.max_document_length,
+    )
+    loaded = load_model(request)
+    names = ("pooling", "query_template", "document_template", "default_instruction")
+    changes: dict[str, Any] = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    return dataclasses.replace(loaded, spec=dataclasses.replace(loaded.spec, **changes)) if changes else loaded
+
+
+def _choose_forward(module: EmbeddingModule, wanted: Literal["auto", "packed", "padded"]) -> None:
+    """Use the packed forward where its vectors and gradients are those of transformers; freeze what has no gradient."""
+    expected = _probe(module)
+    for name, parameter in module.named_parameters():
+        if name not in expected.gradients:  # BERT's pooler, say: a distributed wrapper would wait for it
+            parameter.requires_grad = False
+    if wanted == "padded":
+        return
+    try:
+        module.use_packed()
+        difference = _probe(module).difference(expected)
+    except UnsupportedError as error:
+        reason = str(error)
+    else:
+        if difference < (_TOLERANCE if module.backbone.dtype == torch.float32 else _NARROW_TOLERANCE):
+            return
+        reason = f"its vectors or gradients differ from transformers' by {difference:.1e} of their size"
+    module.use_padded()
+    if wanted == "packed":
+        raise TrainingError(f"model.forward is 'packed', which does not fit {type(module.backbone).__name__}: {reason}")
+    _logger.warning("training with padding, since the packed forward does not fit: %s", reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """What a forward makes of three short sequences."""
+
+    vectors: Tensor
+    gradients: dict[str, Tensor]
+    """Of a weighted sum of the vectors; parameters without one are left out."""
+
+    def difference(self, expected: _Probe) -> float:
+        """Return the larger distance of the two, relative to what was expected."""
+        if self.gradients.keys() != expected.gradients.keys():
+            return float("inf")
+        own, other = (
+            torch.cat([one.flatten().float() for one in probe.gradients.values()]) for probe in (self, expected)
+        )
+        pairs = ((self.vectors, expected.vectors), (own, other))
+        return max(float((one - two).norm() / two.norm().clamp_min(1e-30)) for one, two in pairs)
+
+
+def _probe(module: EmbeddingModule) -> _Probe:
+    size = len(cast("Tensor", module.backbone.get_input_embeddings().weight))
+    generator = np.random.default_rng(0)
+    sequences = [generator.integers(size, size=length).astype(np.int32) for length in (11, 7, 3)]
+    vectors = module.eval()(sequences)
+    factors = torch.linspace(-1, 1, vectors.numel(), device=vectors.device).view_as(vectors)
+    parameters = {name: one for name, one in module.named_parameters() if one.requires_grad}
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        (vectors * factors).sum(), list(parameters.values()), allow_unused=True
+    )
+    found = {name: one for name, one in zip(parameters, gradients, strict=True) if one is not None}
+    return _Probe(vectors.detach().float(), found)
