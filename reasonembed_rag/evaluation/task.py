@@ -1,4 +1,4 @@
-"""A retrieval task: documents, examples with their judgements, and how a BRIGHT-format folder is read."""
+"""A retrieval task: documents, examples with their judgements, and how its folder is read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasonembed_rag.documents import Document, read_jsonl, read_jsonl_documents, unique_ids
+from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.evaluation.tables import find_table, read_rows, read_table_documents
 from reasonembed_rag.tasks import TASKS, TaskCard
 
-__all__ = ["Example", "RetrievalTask", "read_examples", "read_task_folder"]
+__all__ = ["Example", "RetrievalTask", "example_of", "read_examples", "read_task_folder"]
+
+NOT_AVAILABLE = "N/A"
+"""How BRIGHT writes an empty list of ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,20 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalTask:
-    """Documents and judged examples of one split."""
+    """Documents and judged examples of one split; a task without documents can score run files only."""
 
     name: str
     split: str | None
-    documents: tuple[Document, ...]
+    documents: Sequence[Document]
     examples: tuple[Example, ...]
+    queries: str = "original"
+    """Whose wording the queries have: the source's own, or a rewriter's."""
+    long: bool = False
+    """Whether the documents are whole pages and gold ids name those."""
+    revision: str | None = None
+    """The revision of the hub's data set; None for local files."""
+    warnings: tuple[str, ...] = ()
+    """What a reader of its figures should know."""
 
     @property
     def card(self) -> TaskCard | None:
@@ -42,50 +54,58 @@ class RetrievalTask:
 
 
 def read_task_folder(folder: Path, *, split: str | None = None) -> RetrievalTask:
-    """Read a folder of documents.jsonl and examples[.split].jsonl.
+    """Read a folder of documents and examples[.split], each .jsonl, .jsonl.gz or .parquet.
 
-    Raises InputError for a missing file (naming the splits that exist), duplicate ids and malformed lines.
+    Raises InputError for a missing file (naming the splits that exist), duplicate ids and malformed rows.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; want documents.jsonl and examples[.split].jsonl in it")
-    examples_path = folder / (f"examples.{split}.jsonl" if split else "examples.jsonl")
-    if not examples_path.is_file():
-        found = sorted(path.name for path in folder.glob("examples*.jsonl"))
-        raise InputError(f"{examples_path}: no such file; the folder has {', '.join(found) or 'no examples file'}")
-    documents = tuple(unique_ids(read_jsonl_documents(folder / "documents.jsonl")))
+    examples = find_table(folder / (f"examples.{split}" if split else "examples"))
+    if not examples:
+        found = sorted(path.name for path in folder.glob("examples*") if path.is_file())
+        wanted = folder / (f"examples.{split}.jsonl" if split else "examples.jsonl")
+        raise InputError(f"{wanted}: no such file; the folder has {', '.join(found) or 'no examples file'}")
+    documents = find_table(folder / "documents")
     if not documents:
-        raise InputError(f"{folder / 'documents.jsonl'}: holds no document; want at least one")
-    return RetrievalTask(folder.name, split, documents, read_examples(examples_path))
+        raise InputError(f"{folder / 'documents.jsonl'}: no such file; want the documents of the examples")
+    return RetrievalTask(folder.name, split, read_table_documents(documents), read_examples(*examples))
 
 
-def read_examples(path: Path) -> tuple[Example, ...]:
-    """Read a BRIGHT-format examples file; raises InputError, naming file:line, for a malformed row."""
+def read_examples(*paths: Path, gold: str = "gold_ids") -> tuple[Example, ...]:
+    """Read the examples of a table's files; `gold` names the field of the gold ids.
+
+    Raises InputError, naming file:line, for a malformed row, and for no rows or a repeated id.
+    """
     examples: list[Example] = []
     seen: set[str] = set()
-    for number, row in read_jsonl(path):
-        example = _example(row, where=f"{path}:{number}")
+    for where, row in read_rows(paths):
+        example = example_of(row, where=where, gold=gold)
         if example.id in seen:
-            raise InputError(f"{path}:{number}: example id {example.id!r} occurs twice; ids must be unique")
+            raise InputError(f"{where}: example id {example.id!r} occurs twice; ids must be unique")
         seen.add(example.id)
         examples.append(example)
     if not examples:
-        raise InputError(f"{path}: holds no example; want at least one")
+        raise InputError(f"{paths[0]}: holds no example; want at least one")
     return tuple(examples)
 
 
-def _example(row: dict[str, Any], *, where: str) -> Example:
+def example_of(row: Mapping[str, Any], *, where: str, gold: str = "gold_ids") -> Example:
+    """Return the example of a row; ids repeated in a list count once, "N/A" not at all.
+
+    Raises InputError, naming where, for a malformed row.
+    """
     fields = dict(row)
     identity, query = fields.pop("id", None), fields.pop("query", None)
     if not isinstance(identity, str) or not identity:
         raise InputError(f'{where}: "id" is {identity!r}; want a non-empty string')
     if not isinstance(query, str) or not query.strip():
         raise InputError(f'{where}: "query" of {identity!r} is {query!r}; want a non-empty string')
-    gold = _ids(fields.pop("gold_ids", None), name="gold_ids", where=where)
-    excluded = _ids(fields.pop("excluded_ids", []), name="excluded_ids", where=where)
-    return Example(identity, query, gold, tuple(i for i in excluded if i != "N/A"), fields)
+    gold_ids = _ids(fields.pop(gold, None), name=gold, where=where)
+    excluded_ids = _ids(fields.pop("excluded_ids", None) or (), name="excluded_ids", where=where)
+    return Example(identity, query, gold_ids, excluded_ids, fields)
 
 
 def _ids(value: object, *, name: str, where: str) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(i, str) for i in value):
         raise InputError(f'{where}: "{name}" is {value!r}; want a list of strings')
-    return tuple(dict.fromkeys(value))
+    return tuple(identity for identity in dict.fromkeys(value) if identity != NOT_AVAILABLE)
