@@ -52,8 +52,8 @@ def evaluate_folder(
     from reasonembed_rag import Encoder
 
     encoder = Encoder.from_pretrained(model)
-    with progress_of("Asking") as progress:
-        report = evaluate_embedder(encoder, task, progress=progress, show_progress=True)
+    with progress_of("Encoding", "Asking") as (encoding, asking):
+        report = evaluate_embedder(encoder, task, encoding_progress=encoding, progress=asking)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_report(report, out)

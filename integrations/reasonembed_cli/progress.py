@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
-__all__ = ["progress_of"]
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["Tell", "progress_of"]
+
+Tell = Callable[[int, int], None]
+"""Told (done, in all)."""
 
 
 @contextmanager
-def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that is told (done, in all) and moves the bar."""
+def progress_of(*steps: str) -> Iterator[tuple[Tell, ...]]:
+    """Yield for each step a function that moves its bar; the first shows at once, the others at their first news."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -28,14 +36,14 @@ def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    progress = Progress(*columns, console=Console(stderr=True))
-    bar = progress.add_task(what, total=None)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bars = [
+            progress.add_task(step, total=None, visible=place == 0, start=place == 0)
+            for place, step in enumerate(steps)
+        ]
+        yield tuple(partial(_tell, progress, bar) for bar in bars)
 
-    def tell(done: int, total: int) -> None:
-        progress.start()  # at the first news only: a bar of the work before it may still be on the screen
-        progress.update(bar, completed=done, total=total)
 
-    try:
-        yield tell
-    finally:
-        progress.stop()
+def _tell(progress: Progress, bar: TaskID, done: int, total: int) -> None:
+    progress.start_task(bar)
+    progress.update(bar, completed=done, total=total, visible=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from reasonembed_rag.embedder import Embedder
 from reasonembed_rag.evaluation.asking import Progress, RunOptions, run_retriever
 from reasonembed_rag.evaluation.report import Report, System
 from reasonembed_rag.evaluation.scoring import score_run
 from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_rag.retrieval.corpus_vectors import EncodingProgress
 from reasonembed_rag.retrieval.dense import EmbedderRetriever
 from reasonembed_rag.retrieval.retriever import Retriever
 
@@ -33,14 +36,19 @@ def evaluate_embedder(
     *,
     options: RunOptions | None = None,
     progress: Progress | None = None,
+    encoding_progress: EncodingProgress | None = None,
+    cache: Path | None = None,
     command: str | None = None,
 ) -> Report:
     """Encode the task's documents, search them exactly, and return the report.
 
-    Queries get the instruction of the task's card where the task has one and the model takes one.
+    Queries get the instruction of the task's card where the task has one and the model takes one. With a cache folder
+    the documents' vectors are kept there, and an interrupted encoding goes on where it was.
     """
     instruction = task.card.instruction if task.card else None
-    retriever = EmbedderRetriever(embedder, task.documents, instruction=instruction)
+    retriever = EmbedderRetriever(
+        embedder, task.documents, instruction=instruction, cache=cache, progress=encoding_progress
+    )
     retriever.index  # noqa: B018  # encode before the queries are timed, and outside their failures
     system = System(name=embedder.spec.model, spec=embedder.spec, settings={"instruction": retriever.instruction})
     return evaluate(retriever, task, system=system, options=options, progress=progress, command=command)
