@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -111,3 +112,61 @@ def _write_sentence_transformers_files(folder: Path, *, pooling: str, dimension:
     config = {"word_embedding_dimension": dimension, **{key: key == mode[pooling] for key in mode.values()}}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(config))
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 128}))
+
+
+class WordEmbedder:
+    """A deterministic embedder without a model: hashed words, a mark for queries and one for their instruction."""
+
+    def __init__(self, *, dimension: int = 32, model: str = "words") -> None:
+        from reasonembed_rag.spec import EmbeddingSpec
+
+        self.calls: list[tuple[str, list[str]]] = []
+        self.spec = EmbeddingSpec(
+            model=model,
+            weights=f"{model}-{dimension}",
+            pooling="mean",
+            attention="bidirectional",
+            max_query_length=64,
+            max_document_length=64,
+            dimension=dimension,
+        )
+
+    @property
+    def dimension(self) -> int:
+        return self.spec.dimension
+
+    def encode_queries(self, texts, *, task=None, instruction=None, show_progress=False):
+        self.calls.append(("queries", list(texts)))
+        return self._vectors([[*text.split(), "<query>", f"<{task or instruction}>"] for text in texts])
+
+    def encode_documents(self, texts, *, show_progress=False):
+        self.calls.append(("documents", list(texts)))
+        return self._vectors([[*text.split(), text] for text in texts])  # the text itself: newlines matter
+
+    def _vectors(self, words):
+        import numpy as np
+
+        rows = [np.sum([self._word(word) for word in line], axis=0) for line in words]
+        return np.asarray([row / np.linalg.norm(row) for row in rows], np.float32).reshape(len(words), self.dimension)
+
+    def _word(self, word):
+        import numpy as np
+
+        seed = int.from_bytes(hashlib.blake2b(f"{self.spec.model}|{word}".encode(), digest_size=8).digest())
+        return np.random.default_rng(seed).standard_normal(self.dimension)
+
+
+@pytest.fixture
+def words() -> WordEmbedder:
+    """Share a fresh WordEmbedder under the name "words", wherever a model is named."""
+    from reasonembed_stores import share_embedder
+
+    embedder = WordEmbedder()
+    share_embedder("words", embedder)
+    return embedder
+
+
+@pytest.fixture
+def make_embedder() -> type[WordEmbedder]:
+    """Make another WordEmbedder: make_embedder(model="others", dimension=16)."""
+    return WordEmbedder

@@ -1,0 +1,122 @@
+"""ReasonEmbedEmbeddings: the embedding model that LangChain asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.engines import Engine, ModelChoice, get_engine
+
+__all__ = ["ReasonEmbedEmbeddings"]
+
+
+class ReasonEmbedEmbeddings(BaseModel, Embeddings):
+    """Embed queries and documents with one model, loaded at the first call and shared by all that name it.
+
+    Texts reach the model as they are, newlines included; only queries get the query template. An instance holds its
+    settings and nothing else: it is pickled without the weights.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str = "default"
+    """"default", a folder, a hub id, or the name of a shared embedder."""
+    revision: str | None = None
+    adapter: str | None = None
+    device: str | None = None
+    dtype: str = "auto"
+    max_query_length: int | None = None
+    max_document_length: int | None = None
+    truncate_dim: int | None = None
+    task: str | None = None
+    """The task card whose instruction is put before queries."""
+    query_instruction: str | None = None
+    """The words to put before queries, instead of a task's."""
+    show_progress: bool = False
+
+    @property
+    def engine(self) -> Engine:
+        """The model, shared by all that name it with the same settings."""
+        return get_engine(
+            ModelChoice(
+                model=self.model,
+                revision=self.revision,
+                adapter=self.adapter,
+                device=self.device,
+                dtype=self.dtype,
+                max_query_length=self.max_query_length,
+                max_document_length=self.max_document_length,
+                truncate_dim=self.truncate_dim,
+            )
+        )
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """What fixes the vectors; loads the model."""
+        return self.engine.spec
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector; loads the model."""
+        return self.engine.dimension
+
+    def encode_queries(
+        self,
+        texts: Sequence[str],
+        *,
+        task: str | None = None,
+        instruction: str | None = None,
+        adapter: str | None = None,
+        show_progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of queries: embed_query for many, without Python lists.
+
+        A task or an instruction given here takes the place of the one in the settings.
+        """
+        return self.engine.encode_queries(
+            texts,
+            **self._said(task, instruction),
+            adapter=adapter,
+            show_progress=show_progress or self.show_progress,
+        )
+
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of documents: embed_documents without Python lists."""
+        return self.engine.encode_documents(list(texts), show_progress=show_progress or self.show_progress)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of documents as lists of Python floats."""
+        vectors: list[list[float]] = self.encode_documents(texts).tolist()
+        return vectors
+
+    def embed_query(
+        self, text: str, *, task: str | None = None, instruction: str | None = None, adapter: str | None = None
+    ) -> list[float]:
+        """Return the vector of a query as a list of Python floats."""
+        vectors = self.encode_queries([text], task=task, instruction=instruction, adapter=adapter)
+        vector: list[float] = vectors[0].tolist()
+        return vector
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Do as embed_documents, off the event loop, loading included."""
+        vectors: list[list[float]] = (await self.engine.aencode_documents(list(texts))).tolist()
+        return vectors
+
+    async def aembed_query(
+        self, text: str, *, task: str | None = None, instruction: str | None = None, adapter: str | None = None
+    ) -> list[float]:
+        """Do as embed_query, off the event loop, loading included; calls that come together share batches."""
+        vectors = await self.engine.aencode_queries([text], **self._said(task, instruction), adapter=adapter)
+        vector: list[float] = vectors[0].tolist()
+        return vector
+
+    def _said(self, task: str | None, instruction: str | None) -> dict[str, str | None]:
+        """Return what is said before a query: what the call gives, else what the settings give."""
+        if task is None and instruction is None:
+            return {"task": self.task, "instruction": self.query_instruction}
+        return {"task": task, "instruction": instruction}

@@ -1,0 +1,130 @@
+"""ReasonEmbedEmbedding: the embedding model that LlamaIndex asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean_agg
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.engines import Engine, ModelChoice, get_engine
+
+__all__ = ["ReasonEmbedEmbedding"]
+
+
+class ReasonEmbedEmbedding(BaseEmbedding):
+    """Embed queries and texts with one model, loaded at the first call and shared by all that name it.
+
+    What changes a vector is a field, and so part of the ingestion cache's key; what does not (the device, the progress
+    bar, the size of batches) is left out of it. Slices are as large as LlamaIndex allows, so that our own batching
+    sees as many texts as it can.
+    """
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
+
+    model_name: str = Field(default="default", description="A folder, a hub id, or the name of a shared embedder.")
+    revision: str | None = None
+    adapter: str | None = None
+    dtype: str = "auto"
+    max_query_length: int | None = None
+    max_document_length: int | None = None
+    truncate_dim: int | None = None
+    task: str | None = Field(default=None, description="The task card whose instruction is put before queries.")
+    query_instruction: str | None = Field(default=None, description="Words to put before queries instead.")
+    embed_batch_size: int = Field(default=2048, gt=0, le=2048, exclude=True)
+    num_workers: int | None = Field(default=None, exclude=True)
+    device: str | None = Field(default=None, exclude=True)
+    show_progress: bool = Field(default=False, exclude=True)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that serialised forms carry."""
+        return "ReasonEmbedEmbedding"
+
+    @property
+    def engine(self) -> Engine:
+        """The model, shared by all that name it with the same settings."""
+        return get_engine(
+            ModelChoice(
+                model=self.model_name,
+                revision=self.revision,
+                adapter=self.adapter,
+                device=self.device,
+                dtype=self.dtype,
+                max_query_length=self.max_query_length,
+                max_document_length=self.max_document_length,
+                truncate_dim=self.truncate_dim,
+            )
+        )
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """What fixes the vectors; loads the model."""
+        return self.engine.spec
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector; loads the model."""
+        return self.engine.dimension
+
+    def encode_queries(
+        self,
+        texts: Sequence[str],
+        *,
+        task: str | None = None,
+        instruction: str | None = None,
+        show_progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of queries, without Python lists."""
+        return self.engine.encode_queries(
+            texts, **self._said(task, instruction), show_progress=show_progress or self.show_progress
+        )
+
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of texts, without Python lists."""
+        return self.engine.encode_documents(texts, show_progress=show_progress or self.show_progress)
+
+    def _said(self, task: str | None = None, instruction: str | None = None) -> dict[str, str | None]:
+        if task is None and instruction is None:
+            return {"task": self.task, "instruction": self.query_instruction}
+        return {"task": task, "instruction": instruction}
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return _lists(self.encode_queries([query]))[0]
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return _lists(await self.engine.aencode_queries([query], **self._said()))[0]
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return _lists(self.encode_documents(texts))
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return _lists(await self.engine.aencode_documents(texts))
+
+    def get_agg_embedding_from_queries(
+        self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
+    ) -> Embedding:
+        """Return one vector for several queries, all embedded in one batch; their mean where no other way is given."""
+        return (agg_fn or mean_agg)(_lists(self.encode_queries(queries)))
+
+    async def aget_agg_embedding_from_queries(
+        self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
+    ) -> Embedding:
+        """Do the same off the event loop."""
+        return (agg_fn or mean_agg)(_lists(await self.engine.aencode_queries(queries, **self._said())))
+
+
+def _lists(vectors: NDArray[np.float32]) -> list[Embedding]:
+    """Return vectors as lists of Python floats, which LlamaIndex's events insist on."""
+    lists: list[Embedding] = vectors.tolist()
+    return lists

@@ -1,0 +1,113 @@
+"""What every store checks at its door."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError, SpecMismatchError
+from reasonembed_rag.spec import EmbeddingSpec
+
+__all__ = ["check_documents", "check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
+
+_UNIT = 1e-5
+"""How far the square of a length may lie from 1 for a row to be kept as it is."""
+
+
+def check_k(k: object) -> None:
+    """Raise InputError unless k is a whole number of at least 1."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"k is {k!r}; want a whole number of at least 1")
+
+
+def id_list(ids: Collection[str]) -> list[str]:
+    """Return ids as a list; raises InputError for a single string and for members that are not strings."""
+    if isinstance(ids, str):
+        raise InputError(f"ids is the string {ids!r}; want a list of strings")
+    listed: list[str] = list(ids)
+    others: list[object] = [identity for identity in listed if not _is_text(identity)]
+    if others:
+        raise InputError(f"got {others[0]!r} among the ids; want strings")
+    return listed
+
+
+def check_exclusions(excluded_ids: Sequence[Collection[str]] | None, *, queries: int) -> list[list[str]]:
+    """Return the ids excluded for each query, none where none were given; raises InputError for counts that differ."""
+    if excluded_ids is None:
+        return [[] for _ in range(queries)]
+    if len(excluded_ids) != queries:
+        raise InputError(f"got {queries} queries and {len(excluded_ids)} exclusion lists; want one a query")
+    return [list(dict.fromkeys(id_list(ids))) for ids in excluded_ids]
+
+
+def check_spec(asked: EmbeddingSpec, *, own: EmbeddingSpec | None, dimension: int | None, name: str) -> None:
+    """Raise SpecMismatchError unless the queries of one model may search the vectors of another."""
+    if own is not None and own.space() != asked.space():
+        raise SpecMismatchError(
+            f"{name} holds vectors of {_described(own)}, the queries come from {_described(asked)}; "
+            f"load the model {own.model!r} as it was, or index the documents anew"
+        )
+    if dimension not in {None, asked.dimension}:
+        raise SpecMismatchError(
+            f"{name} holds vectors of {dimension} dimensions, {_described(asked)} gives {asked.dimension}; "
+            "load the model it was made with, or index the documents anew"
+        )
+
+
+def _described(spec: EmbeddingSpec) -> str:
+    adapter = [f"adapter {spec.adapter!r}"] if spec.adapter else []
+    weights = f"weights {spec.weights[:12]}" if spec.weights else "weights unknown"
+    return (
+        f"{spec.model!r} ({', '.join([*adapter, f'{spec.dimension} dimensions', f'{spec.pooling} pooling', weights])})"
+    )
+
+
+def check_documents(documents: Sequence[Document]) -> None:
+    """Raise InputError for an id that is empty or occurs twice, and for ids and contents that are not strings."""
+    seen: set[str] = set()
+    for document in documents:
+        if not _is_text(document.id) or not document.id or "\0" in document.id:
+            raise InputError(f"document id {document.id!r}; want a non-empty string without NUL characters")
+        if document.id in seen:
+            raise InputError(
+                f"document id {document.id!r} occurs twice in one call; ids must be unique: drop or rename"
+            )
+        seen.add(document.id)
+        if not _is_text(document.content):
+            raise InputError(f"the content of {document.id!r} is {type(document.content).__name__}; want a string")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def check_vectors(vectors: NDArray[Any], *, name: str, dimension: int | None) -> NDArray[np.float32]:
+    """Return vectors as float32 rows of unit length; raises InputError for a wrong shape, NaN or infinity."""
+    rows_ND = np.asarray(vectors)
+    fits = rows_ND.ndim == 2 and rows_ND.shape[1] in {dimension or rows_ND.shape[1]} - {0}
+    if not fits or rows_ND.dtype.kind not in "fiu":
+        want = f"(n, {dimension or 'dimension'})"
+        raise InputError(f"{name} is {rows_ND.dtype} of shape {rows_ND.shape}; want numbers of shape {want}")
+    return _unit_rows(np.ascontiguousarray(rows_ND, dtype=np.float32), name=name)
+
+
+def _unit_rows(rows_ND: NDArray[np.float32], *, name: str) -> NDArray[np.float32]:
+    """Scale rows to length 1; those that have it up to rounding, and rows of zeros, are kept bit for bit."""
+    with np.errstate(over="ignore"):
+        squares_N = np.einsum("nd,nd->n", rows_ND, rows_ND)
+    if not np.isfinite(squares_N).all():
+        row = int(np.flatnonzero(~np.isfinite(squares_N))[0])
+        raise InputError(f"row {row} of {name} holds NaN, infinity or numbers too large; encode its text again")
+    off_N = np.flatnonzero(np.abs(squares_N - 1.0) > _UNIT)
+    if not len(off_N):
+        return rows_ND
+    wide_ND = rows_ND[off_N].astype(np.float64)
+    lengths_N = np.linalg.norm(wide_ND, axis=1)
+    lengths_N[lengths_N == 0.0] = 1.0
+    scaled_ND = rows_ND.copy()
+    scaled_ND[off_N] = (wide_ND / lengths_N[:, None]).astype(np.float32)
+    return scaled_ND

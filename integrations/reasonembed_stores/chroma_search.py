@@ -1,0 +1,112 @@
+"""Search in a Chroma collection with the meaning that every store keeps: filters first, exclusions, ties by id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.search import exact_scores
+from reasonembed_stores.chroma_metadata import OVERFLOW, from_chroma, to_where
+from reasonembed_stores.filters import Filter, matches
+from reasonembed_stores.store import Hit
+
+__all__ = ["Allowed", "find_allowed", "find_neighbours"]
+
+_PAGE = 2000
+_MARGIN = 8
+"""Neighbours asked for beyond k, so that documents that tie at the cut are seen."""
+_ROUNDING = 1e-5
+"""Bounds the difference between Chroma's float32 scores and ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Which records may be found: those that satisfy `where` and are among `ids`; None sets no bound."""
+
+    where: dict[str, Any] | None
+    ids: list[str] | None
+
+
+def find_allowed(collection: Any, tree: Filter | None, ids: list[str] | None) -> Allowed:
+    """Say a filter in Chroma's terms, or evaluate it here where Chroma cannot say it."""
+    known = None if ids is None else _known(collection, ids)
+    if tree is None:
+        return Allowed(None, known)
+    where = to_where(tree)
+    if where is not None and not collection.get(where={OVERFLOW: 1}, limit=1, include=[])["ids"]:
+        return Allowed(where, known)
+    wanted = None if known is None else set(known)
+    matching: list[str] = []
+    for offset in range(0, collection.count(), _PAGE):
+        page = collection.get(limit=_PAGE, offset=offset, include=["metadatas"])
+        for identity, native in zip(page["ids"], page["metadatas"], strict=True):
+            if (wanted is None or identity in wanted) and matches(tree, from_chroma(native)):
+                matching.append(identity)
+    return Allowed(None, matching)
+
+
+def _known(collection: Any, ids: list[str]) -> list[str]:
+    distinct = list(dict.fromkeys(ids))
+    pages = (distinct[start : start + _PAGE] for start in range(0, len(distinct), _PAGE))
+    return [identity for page in pages for identity in collection.get(ids=page, include=[])["ids"]]
+
+
+def find_neighbours(
+    collection: Any,
+    queries_QD: NDArray[np.float32],
+    *,
+    k: int,
+    allowed: Allowed,
+    banned: Sequence[Sequence[str]],
+) -> list[list[Hit]]:
+    """Return the k best records for each query, asking for more where the cut goes through a tie."""
+    total = collection.count() if allowed.ids is None else len(allowed.ids)
+    hits: list[list[Hit]] = [[] for _ in queries_QD]
+    pending = list(range(len(queries_QD))) if total else []
+    asked = k + _MARGIN
+    while pending:
+        wanted = min(total, asked + max(len(banned[number]) for number in pending))
+        _widen(collection, wanted)
+        answer = collection.query(
+            query_embeddings=queries_QD[pending],
+            n_results=wanted,
+            where=allowed.where,
+            ids=allowed.ids,
+            include=["documents", "metadatas", "embeddings"],
+        )
+        unsettled = []
+        for row, number in enumerate(pending):
+            ranked = _ranked(answer, row, queries_QD[number])
+            hits[number] = [hit for hit in ranked if hit.document.id not in set(banned[number])][:k]
+            if len(ranked) == wanted < total and not _settled(hits[number], ranked, k):
+                unsettled.append(number)
+        pending = unsettled
+        asked *= 4
+    return hits
+
+
+def _ranked(answer: Any, row: int, query_D: NDArray[np.float32]) -> list[Hit]:
+    ids = answer["ids"][row]
+    if not ids:
+        return []
+    scores = exact_scores(query_D, np.asarray(answer["embeddings"][row], dtype=np.float32)).tolist()
+    columns = zip(ids, answer["documents"][row], answer["metadatas"][row], scores, strict=True)
+    hits = [Hit(Document(name, text or "", from_chroma(native)), score) for name, text, native, score in columns]
+    return sorted(hits, key=lambda hit: (hit.score, hit.document.id), reverse=True)
+
+
+def _settled(best: list[Hit], ranked: list[Hit], k: int) -> bool:
+    """Tell whether no record beyond those that were returned can belong to the k best."""
+    return len(best) == k and best[-1].score > ranked[-1].score + _ROUNDING
+
+
+def _widen(collection: Any, wanted: int) -> None:
+    """Let the graph be searched as widely as results are wanted: with less it silently misses neighbours."""
+    hnsw = collection.configuration_json.get("hnsw")
+    if hnsw and hnsw["ef_search"] < wanted:
+        collection.modify(configuration={"hnsw": {"ef_search": max(wanted, 2 * hnsw["ef_search"])}})

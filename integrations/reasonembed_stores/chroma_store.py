@@ -1,0 +1,275 @@
+"""ChromaStore: the same store in a Chroma collection, on disk, in memory or behind a server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError, MissingDependencyError, StoreError
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.checks import check_documents, check_exclusions, check_k, check_spec, check_vectors, id_list
+from reasonembed_stores.chroma_metadata import from_chroma, to_chroma
+from reasonembed_stores.chroma_search import find_allowed, find_neighbours
+from reasonembed_stores.filters import FilterLike, matches, parse_filter
+from reasonembed_stores.metadata import encode_metadata
+from reasonembed_stores.store import Hit
+from reasonembed_stores.vectors import Matrix
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+
+__all__ = ["ChromaStore"]
+
+_SPEC = "reasonembed_spec"
+_SPACE = "reasonembed_space"
+_DIMENSION = "reasonembed_dimension"
+_PAGE = 2000
+
+
+class ChromaStore:
+    """Keep documents with their vectors in a Chroma collection and search them by cosine similarity.
+
+    Chroma searches by a graph: its neighbours are the best ones with high probability only. Scores are computed anew
+    from the vectors, so they are the same as in every other store.
+    """
+
+    def __init__(self, client: ClientAPI, collection: Any) -> None:
+        """Take a client and one of its collections; use create or open to get a store."""
+        self._client = client
+        self._collection = collection
+
+    @classmethod
+    def create(
+        cls,
+        where: str | Path | ClientAPI | None = None,
+        *,
+        collection: str = "reasonembed",
+        spec: EmbeddingSpec | None = None,
+        dimension: int | None = None,
+    ) -> Self:
+        """Make an empty collection in a folder, in memory (None), or wherever a Chroma client of yours leads.
+
+        Raises StoreError where the collection exists.
+        """
+        if spec is not None:
+            dimension = spec.dimension
+        metadata: dict[str, Any] = {_DIMENSION: dimension or 0}
+        if spec is not None:
+            metadata |= {_SPEC: spec.to_json(), _SPACE: spec.space()}
+        client = _client(where)
+        with _told(f"collection {collection!r}"):
+            made = client.create_collection(
+                collection, metadata=metadata, configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
+            )
+        return cls(client, made)
+
+    @classmethod
+    def open(
+        cls, where: str | Path | ClientAPI, *, collection: str = "reasonembed", spec: EmbeddingSpec | None = None
+    ) -> Self:
+        """Open a collection; with a spec, check that its model may search these vectors.
+
+        Raises StoreError for a collection that is missing or not of cosine space, SpecMismatchError for another
+        model's vectors.
+        """
+        if isinstance(where, str | Path) and not (Path(where) / "chroma.sqlite3").is_file():
+            raise StoreError(f"{where} holds no Chroma database; want the folder of one, with its chroma.sqlite3")
+        client = _client(where)
+        with _told(f"collection {collection!r}"):
+            names = [one.name for one in client.list_collections()]
+            if collection not in names:
+                raise StoreError(f"no collection {collection!r}; there is {', '.join(names) or 'none'}")
+            opened = client.get_collection(collection, embedding_function=None)
+            space = (opened.configuration_json.get("hnsw") or opened.configuration_json.get("spann") or {}).get("space")
+        if space != "cosine":
+            raise StoreError(
+                f"collection {collection!r} has the space {space!r}, which Chroma cannot change; want 'cosine': "
+                "make another collection and index anew"
+            )
+        store = cls(client, opened)
+        if spec is not None:
+            store.check_spec(spec)
+        return store
+
+    def check_spec(self, spec: EmbeddingSpec) -> None:
+        """Raise SpecMismatchError unless a model's queries may search these vectors."""
+        check_spec(spec, own=self.spec, dimension=self.dimension, name=f"collection {self._collection.name!r}")
+
+    @property
+    def spec(self) -> EmbeddingSpec | None:
+        """What fixes the vectors; None where the collection was made without one."""
+        text = (self._collection.metadata or {}).get(_SPEC)
+        return None if text is None else EmbeddingSpec.from_json(text)
+
+    @property
+    def dimension(self) -> int | None:
+        """The length of every vector; None until the first documents come."""
+        stored = (self._collection.metadata or {}).get(_DIMENSION, 0)
+        if not stored:
+            with _told("the collection"):
+                first = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
+            stored = first.shape[1] if len(first) else 0
+        return int(stored) or None
+
+    def __len__(self) -> int:
+        with _told("the collection"):
+            return int(self._collection.count())
+
+    def __iter__(self) -> Iterator[Document]:
+        for offset in range(0, len(self), _PAGE):
+            with _told("the collection"):
+                page = self._collection.get(limit=_PAGE, offset=offset, include=["documents", "metadatas"])
+            yield from _documents(page)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def upsert(self, documents: Sequence[Document], vectors: Matrix) -> None:
+        """Add documents with their vectors (n, dimension), replacing those whose ids are known.
+
+        Everything is checked before anything is written; Chroma then writes batch by batch, so that a call that dies
+        in between leaves whole batches. Raises InputError as every store does.
+        """
+        documents = list(documents)
+        rows_ND = check_vectors(vectors, name="vectors", dimension=self.dimension if documents else None)
+        if len(rows_ND) != len(documents):
+            raise InputError(f"got {len(documents)} documents and {len(rows_ND)} vectors; want one vector a document")
+        check_documents(documents)
+        metadatas = [to_chroma(document.metadata, encode_metadata(document)) for document in documents]
+        batch = int(self._client.get_max_batch_size())
+        for start in range(0, len(documents), batch):
+            part = slice(start, start + batch)
+            self._write([*documents[part]], rows_ND[part], metadatas[part])
+
+    def _write(self, documents: list[Document], rows_ND: Matrix, metadatas: list[dict[str, Any]]) -> None:
+        ids = [document.id for document in documents]
+        with _told("the collection"):
+            old = self._collection.get(ids=ids, include=["metadatas"])
+            stale = dict(zip(old["ids"], old["metadatas"], strict=True))
+            whole = [  # Chroma merges metadata: a field that is to go must be named with None
+                dict.fromkeys(stale.get(identity) or ()) | metadata
+                for identity, metadata in zip(ids, metadatas, strict=True)
+            ]
+            self._collection.upsert(
+                ids=ids,
+                embeddings=rows_ND,
+                documents=[document.content for document in documents],
+                metadatas=[metadata or None for metadata in whole],
+            )
+
+    def delete(self, ids: Collection[str]) -> int:
+        """Remove documents and return how many there were; unknown ids are ignored."""
+        listed = id_list(ids)
+        gone = 0
+        batch = int(self._client.get_max_batch_size())
+        with _told("the collection"):
+            for start in range(0, len(listed), batch):
+                known = self._collection.get(ids=list(dict.fromkeys(listed[start : start + batch])), include=[])["ids"]
+                if known:
+                    self._collection.delete(ids=known)
+                gone += len(known)
+        return gone
+
+    def clear(self) -> None:
+        """Remove every document; the spec stays."""
+        self.delete([document.id for document in self])
+
+    def get(self, ids: Sequence[str]) -> list[Document]:
+        """Return the documents of these ids, in their order; unknown ids are left out."""
+        listed = id_list(ids)
+        found: dict[str, Document] = {}
+        with _told("the collection"):
+            for start in range(0, len(listed), _PAGE):
+                wanted = list(dict.fromkeys(listed[start : start + _PAGE]))
+                page = self._collection.get(ids=wanted, include=["documents", "metadatas"])
+                found |= {document.id: document for document in _documents(page)}
+        return [found[identity] for identity in listed if identity in found]
+
+    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the stored unit vectors (n, dimension) of these ids; raises InputError for an unknown one."""
+        listed = id_list(ids)
+        if not listed:
+            return np.empty((0, self.dimension or 0), dtype=np.float32)
+        with _told("the collection"):
+            page = self._collection.get(ids=list(dict.fromkeys(listed)), include=["embeddings"])
+        row_of_id = {identity: row for row, identity in enumerate(page["ids"])}
+        unknown = [identity for identity in listed if identity not in row_of_id]
+        if unknown:
+            raise InputError(f"the collection has no document {unknown[0]!r}; want ids that were added")
+        rows_ND: NDArray[np.float32] = np.asarray(page["embeddings"], dtype=np.float32)
+        return rows_ND[[row_of_id[identity] for identity in listed]]
+
+    def select(self, filters: FilterLike) -> list[Document]:
+        """Return the documents whose metadata satisfies the filters."""
+        tree = parse_filter(filters)
+        return [document for document in self if tree is None or matches(tree, document.metadata)]
+
+    def search(
+        self,
+        query_vectors: Matrix,
+        *,
+        k: int,
+        filters: FilterLike | None = None,
+        ids: Collection[str] | None = None,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[list[Hit]]:
+        """Return for each row of (n, dimension) the k best documents, best first, ties by larger id.
+
+        Only documents that satisfy the filters, are among ids and not among the query's excluded ids are ranked.
+        Raises InputError as every store does.
+        """
+        queries_QD = check_vectors(query_vectors, name="query_vectors", dimension=self.dimension)
+        check_k(k)
+        banned = check_exclusions(excluded_ids, queries=len(queries_QD))
+        tree = parse_filter(filters)
+        with _told("the collection"):
+            allowed = find_allowed(self._collection, tree, None if ids is None else id_list(ids))
+            return find_neighbours(self._collection, queries_QD, k=k, allowed=allowed, banned=banned)
+
+    def close(self) -> None:
+        """Do nothing: Chroma writes at once and closes its files when its client goes."""
+
+
+def _documents(page: Mapping[str, Any]) -> list[Document]:
+    columns = zip(page["ids"], page["documents"], page["metadatas"], strict=True)
+    return [Document(identity, content or "", from_chroma(metadata)) for identity, content, metadata in columns]
+
+
+def _client(where: str | Path | ClientAPI | None) -> ClientAPI:
+    try:
+        import chromadb
+        from chromadb.config import Settings
+    except ImportError as error:
+        raise MissingDependencyError("chromadb", "chroma") from error
+    settings = Settings(anonymized_telemetry=False)
+    if where is None:
+        return chromadb.EphemeralClient(settings)
+    if isinstance(where, str | Path):
+        with _told(str(where)):
+            return chromadb.PersistentClient(where, settings)
+    return where
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Tell Chroma's errors in words of our own."""
+    from chromadb.errors import ChromaError
+
+    try:
+        yield
+    except (ChromaError, ValueError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise StoreError(f"{name}: {error}") from error

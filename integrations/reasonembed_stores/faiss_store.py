@@ -1,0 +1,271 @@
+"""FaissStore: documents and vectors in a folder or in memory, found again by exact search."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError, StoreError
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.checks import check_documents, check_exclusions, check_k, check_spec, check_vectors, id_list
+from reasonembed_stores.columns import Columns
+from reasonembed_stores.filters import Filter, FilterLike, parse_filter
+from reasonembed_stores.ranking import Found, rank_exactly
+from reasonembed_stores.store import Hit
+from reasonembed_stores.table import Table, View
+from reasonembed_stores.vectors import CODES, Matrix
+
+__all__ = ["FaissStore"]
+
+_ATTEMPTS = 10
+
+
+class FaissStore:
+    """Keep documents with their vectors in one folder, or in memory, and search them by cosine similarity.
+
+    Every change is committed when its call returns: a process that dies at any moment leaves the state before or after
+    it. One store object writes at a time, from its first change to save() or close(); others read on meanwhile and see
+    each commit.
+    """
+
+    def __init__(self, table: Table) -> None:
+        """Take a table; use create or open to get a store."""
+        self._table = table
+        self._guard = RLock()
+        self._columns: tuple[int, Columns] | None = None
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path | None = None,
+        *,
+        spec: EmbeddingSpec | None = None,
+        dimension: int | None = None,
+        codes: Literal["float32", "float16"] = "float32",
+    ) -> Self:
+        """Make an empty store, in memory where there is no path.
+
+        Without a spec or dimension the first vectors decide the dimension, and no model is refused later. codes is how
+        vectors are kept: float16 halves the space. Raises StoreError where the path holds something already.
+        """
+        if codes not in CODES:
+            raise InputError(f"codes is {codes!r}; want one of {', '.join(CODES)}")
+        if spec is not None:
+            if dimension not in {None, spec.dimension}:
+                raise InputError(f"dimension is {dimension}, the spec's is {spec.dimension}; leave dimension out")
+            dimension = spec.dimension
+        if dimension is not None and dimension < 1:
+            raise InputError(f"dimension is {dimension}; want at least 1")
+        return cls(Table.create(None if path is None else Path(path), spec=spec, dimension=dimension, codes=codes))
+
+    @classmethod
+    def open(cls, path: str | Path, *, spec: EmbeddingSpec | None = None) -> Self:
+        """Open a saved store and check it; with a spec, check that its model may search these vectors.
+
+        Raises StoreError for a foreign or damaged folder, and SpecMismatchError for another model's vectors.
+        """
+        store = cls(Table.open(Path(path)))
+        try:
+            if spec is not None:
+                store.check_spec(spec)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def check_spec(self, spec: EmbeddingSpec) -> None:
+        """Raise SpecMismatchError unless a model's queries may search these vectors."""
+        check_spec(spec, own=self.spec, dimension=self.dimension, name=self._name)
+
+    @property
+    def path(self) -> Path | None:
+        """The folder; None for a store in memory."""
+        return self._table.path
+
+    @property
+    def _name(self) -> str:
+        return "the store in memory" if self.path is None else str(self.path)
+
+    @property
+    def spec(self) -> EmbeddingSpec | None:
+        """What fixes the vectors; None where the store was made without one."""
+        text = self._table.view().state.spec
+        return None if text is None else EmbeddingSpec.from_json(text)
+
+    @property
+    def dimension(self) -> int | None:
+        """The length of every vector; None until the first documents come."""
+        return self._table.view().state.dimension
+
+    def __len__(self) -> int:
+        return self._table.view().count
+
+    def __iter__(self) -> Iterator[Document]:
+        for _, document in self._table.catalog.documents():
+            yield document
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name}: {len(self)} documents, dimension {self.dimension}>"
+
+    def upsert(self, documents: Sequence[Document], vectors: Matrix) -> None:
+        """Add documents with their vectors (n, dimension), replacing those whose ids are known: all or nothing.
+
+        Raises InputError for counts that differ, an id twice, a wrong dimension, NaN or infinity, and metadata that is
+        not JSON; StoreError where the disk refuses or another store object is writing.
+        """
+        documents = list(documents)
+        with self._guard:
+            rows_ND = check_vectors(vectors, name="vectors", dimension=self.dimension if documents else None)
+            if len(rows_ND) != len(documents):
+                raise InputError(
+                    f"got {len(documents)} documents and {len(rows_ND)} vectors; want one vector a document"
+                )
+            check_documents(documents)
+            if documents:
+                view = self._table.begin()
+                known = self._table.catalog.keys_of([document.id for document in documents]) if view.count else {}
+                self._table.change(documents, rows_ND, list(known.values()))
+
+    def delete(self, ids: Collection[str]) -> int:
+        """Remove documents and return how many there were; unknown ids are ignored."""
+        with self._guard:
+            known = self._table.catalog.keys_of(id_list(ids))
+            if known:
+                self._table.begin()
+                known = self._table.catalog.keys_of(list(known))
+                dimension = self.dimension or 0
+                self._table.change((), np.empty((0, dimension), dtype=np.float32), list(known.values()))
+            return len(known)
+
+    def clear(self) -> None:
+        """Remove every document; the dimension and spec stay."""
+        with self._guard:
+            view = self._table.begin()
+            self._table.rewrite(np.zeros(len(view.keys), dtype=np.bool_))
+
+    def get(self, ids: Sequence[str]) -> list[Document]:
+        """Return the documents of these ids, in their order; unknown ids are left out."""
+        catalog = self._table.catalog
+        keys = catalog.keys_of(id_list(ids))
+        documents = catalog.documents_of(list(keys.values()))
+        return [documents[keys[identity]] for identity in ids if keys.get(identity) in documents]
+
+    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the stored unit vectors (n, dimension) of these ids; raises InputError for an unknown one."""
+        keys = self._table.catalog.keys_of(id_list(ids))
+        view = self._table.view()
+        unknown = [identity for identity in ids if identity not in keys]
+        if unknown:
+            raise InputError(f"{self._name} has no document {unknown[0]!r}; want ids that were added")
+        slots = np.searchsorted(view.keys, [keys[identity] for identity in ids])
+        return view.matrix[slots].astype(np.float32)
+
+    def select(self, filters: FilterLike) -> list[Document]:
+        """Return the documents whose metadata satisfies the filters, oldest first."""
+        view = self._table.view()
+        allowed = self._allowed(view, parse_filter(filters), None)
+        keys: list[int] = view.keys[view.alive if allowed is None else allowed].tolist()
+        return list(self._table.catalog.documents_of(keys).values())
+
+    def search(
+        self,
+        query_vectors: Matrix,
+        *,
+        k: int,
+        filters: FilterLike | None = None,
+        ids: Collection[str] | None = None,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[list[Hit]]:
+        """Return for each row of (n, dimension) the k best documents, best first, ties by larger id.
+
+        Only documents that satisfy the filters, are among ids and not among the query's excluded ids are ranked, so
+        that fewer than k come back only where fewer are left. Raises InputError for k < 1, a wrong shape, NaN, and
+        filters that cannot be read.
+        """
+        queries_QD = check_vectors(query_vectors, name="query_vectors", dimension=self.dimension)
+        check_k(k)
+        banned_ids = check_exclusions(excluded_ids, queries=len(queries_QD))
+        tree = parse_filter(filters)
+        for _ in range(_ATTEMPTS):
+            view = self._table.view()
+            if view.count == 0:
+                return [[] for _ in queries_QD]
+            allowed = self._allowed(view, tree, ids)
+            banned = self._banned(view, banned_ids)
+            found = rank_exactly(view.matrix, queries_QD, k=k, allowed=allowed, banned=banned)
+            hits = self._hits(view, found, k)
+            if hits is not None:
+                return hits
+        raise StoreError(f"{self._name} changes faster than it can be searched; search again")
+
+    def _allowed(self, view: View, tree: Filter | None, ids: Collection[str] | None) -> NDArray[np.bool_] | None:
+        """Return which slots may be found; None where all may."""
+        allowed = None if view.count == len(view.keys) else view.alive
+        if tree is not None:
+            mask = self._mask(view, tree)
+            allowed = mask if allowed is None else allowed & mask
+        if ids is not None:
+            named = np.zeros(len(view.keys), dtype=np.bool_)
+            named[view.slots_of(list(self._table.catalog.keys_of(id_list(ids)).values()))] = True
+            allowed = named if allowed is None else allowed & named
+        return allowed
+
+    def _mask(self, view: View, tree: Filter) -> NDArray[np.bool_]:
+        with self._guard:
+            if self._columns is None or self._columns[0] != view.state.layout:
+                self._columns = (view.state.layout, Columns(self._metadata_rows))
+            return self._columns[1].mask(tree, view.keys)
+
+    def _metadata_rows(self, after_key: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        return self._table.catalog.metadata(after_key)
+
+    def _banned(self, view: View, banned_ids: Sequence[Sequence[str]]) -> list[NDArray[np.int64]]:
+        keys = self._table.catalog.keys_of(list({identity for ids in banned_ids for identity in ids}))
+        return [view.slots_of([keys[identity] for identity in ids if identity in keys]) for ids in banned_ids]
+
+    def _hits(self, view: View, found: Sequence[Found], k: int) -> list[list[Hit]] | None:
+        """Fetch the documents of the k best, ties by larger id; None where one of them is gone since the view."""
+        catalog = self._table.catalog
+        tied = [one for one in found if len(one.slots) > k]
+        names: dict[int, str] = {}
+        if tied:
+            names = catalog.ids_of(np.unique(view.keys[np.concatenate([one.slots for one in tied])]).tolist())
+        best: list[list[tuple[float, int]]] = []
+        for one in found:
+            pairs = list(zip(one.scores.tolist(), view.keys[one.slots].tolist(), strict=True))
+            if len(pairs) > k:
+                pairs = sorted(pairs, key=lambda pair: (pair[0], names.get(pair[1], "")), reverse=True)[:k]
+            best.append(pairs)
+        documents = catalog.documents_of(sorted({key for pairs in best for _, key in pairs}))
+        if any(key not in documents for pairs in best for _, key in pairs):
+            return None
+        hits = [[Hit(documents[key], score) for score, key in pairs] for pairs in best]
+        return [sorted(row, key=lambda hit: (hit.score, hit.document.id), reverse=True) for row in hits]
+
+    def save(self) -> None:
+        """Seal the folder with checksums, so that opening it checks every byte, and let another store object write.
+
+        Raises InputError for a store in memory.
+        """
+        if self.path is None:
+            raise InputError("this store lives in memory; make it with FaissStore.create(path) to keep it")
+        self._table.save()
+
+    def close(self) -> None:
+        """Save and let go of files and connections; closing twice does nothing."""
+        self._table.close()

@@ -1,0 +1,28 @@
+"""Open whatever kind of store a folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reasonembed_rag.errors import StoreError
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.store import Store
+
+__all__ = ["open_store"]
+
+
+def open_store(path: str | Path, *, spec: EmbeddingSpec | None = None) -> Store:
+    """Open the FaissStore or the ChromaStore of a folder; with a spec, check that its model may search it.
+
+    Raises StoreError for a folder without a store and SpecMismatchError for another model's vectors.
+    """
+    folder = Path(path)
+    if (folder / "chroma.sqlite3").is_file():
+        from reasonembed_stores.chroma_store import ChromaStore
+
+        return ChromaStore.open(folder, spec=spec)
+    if not folder.is_dir():
+        raise StoreError(f"{folder} does not exist; want the folder of an index: make one with `reasonembed index`")
+    from reasonembed_stores.faiss_store import FaissStore
+
+    return FaissStore.open(folder, spec=spec)

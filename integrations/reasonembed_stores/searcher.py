@@ -1,0 +1,100 @@
+"""Searcher: a question in words, answered from an index by the model that made it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.errors import InputError
+from reasonembed_stores.engines import Engine, ModelChoice, get_engine
+from reasonembed_stores.filters import FilterLike
+from reasonembed_stores.opening import open_store
+from reasonembed_stores.store import Hit, Store
+
+__all__ = ["Question", "Searcher"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Texts whose vectors are averaged to one query, or a vector made already, and what may be found for it."""
+
+    texts: Sequence[str] = ()
+    vector: Sequence[float] | None = None
+    k: int = 10
+    task: str | None = None
+    instruction: str | None = None
+    filters: FilterLike | None = None
+    excluded_ids: Collection[str] = ()
+
+
+class Searcher:
+    """Open an index and load its model at the first question; what every framework's retriever stands on."""
+
+    def __init__(self, index: str, *, model: str | None = None, device: str | None = None, dtype: str = "auto") -> None:
+        """Remember the folder of an index, and the name of a model where the index's own is not to be taken."""
+        self._index = index
+        self._model = model
+        self._base = ModelChoice(device=device, dtype=dtype)
+        self._lock = Lock()
+        self._ready: tuple[Store, Engine] | None = None
+
+    def ready(self) -> tuple[Store, Engine]:
+        """Return the opened store and its loaded model.
+
+        Raises StoreError, SpecMismatchError or ModelError where one of them cannot be had.
+        """
+        with self._lock:
+            if self._ready is None:
+                store = open_store(self._index)
+                try:
+                    self._ready = store, self._engine(store)
+                except BaseException:
+                    store.close()
+                    raise
+            return self._ready
+
+    def _engine(self, store: Store) -> Engine:
+        spec = store.spec
+        if self._model is not None:
+            choice = replace(self._base, model=self._model)
+        elif spec is not None:
+            choice = replace(self._base, model=spec.model, revision=spec.revision, adapter=spec.adapter)
+        else:
+            raise InputError(f"{self._index} does not name the model of its vectors; name it yourself: model=...")
+        engine = get_engine(choice)
+        if spec is not None and spec.dimension < engine.dimension:
+            engine = get_engine(replace(choice, truncate_dim=spec.dimension))
+        store.check_spec(engine.spec)
+        return engine
+
+    def search(self, question: Question) -> list[Hit]:
+        """Return the k best documents for a question, best first."""
+        store, engine = self.ready()
+        vectors = None
+        if question.vector is None:
+            texts = list(question.texts)
+            vectors = engine.encode_queries(texts, task=question.task, instruction=question.instruction)
+        return _find(store, question, vectors)
+
+    async def asearch(self, question: Question) -> list[Hit]:
+        """Do the same without ever blocking the event loop."""
+        store, engine = await asyncio.to_thread(self.ready) if self._ready is None else self._ready
+        vectors = None
+        if question.vector is None:
+            texts = list(question.texts)
+            vectors = await engine.aencode_queries(texts, task=question.task, instruction=question.instruction)
+        return await asyncio.to_thread(_find, store, question, vectors)
+
+
+def _find(store: Store, question: Question, vectors: NDArray[np.float32] | None) -> list[Hit]:
+    rows_QD = np.asarray([question.vector], dtype=np.float32) if vectors is None else vectors
+    if len(rows_QD) == 0:
+        raise InputError("got a question without texts; want at least one text, or a vector")
+    query_1D = rows_QD if len(rows_QD) == 1 else rows_QD.mean(axis=0, keepdims=True)
+    excluded = [question.excluded_ids] if question.excluded_ids else None
+    return store.search(query_1D, k=question.k, filters=question.filters, excluded_ids=excluded)[0]
