@@ -10,7 +10,7 @@ import numpy as np
 
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.retrieval.retriever import Retriever
+from reasonembed_rag.retrieval.retriever import Metered, Retriever, Usage
 from reasonembed_rag.search import Hits
 
 __all__ = ["Progress", "QueryResult", "Run", "RunOptions", "run_retriever"]
@@ -53,6 +53,7 @@ class Run:
 
     results: tuple[QueryResult, ...]
     k: int
+    usage: Usage | None = None
 
 
 def run_retriever(
@@ -75,7 +76,8 @@ def run_retriever(
         results += asker.ask(task.examples[start : start + options.batch_size])
         if progress is not None:
             progress(len(results), len(task.examples))
-    return Run(tuple(results), options.k)
+    usage = retriever.usage() if isinstance(retriever, Metered) else None
+    return Run(tuple(results), options.k, usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.errors import EvaluationError, MissingDependencyError
 
-__all__ = ["CUTOFFS", "MEASURES", "mean_over", "ranking", "score_rankings"]
+__all__ = ["CUTOFFS", "HEADLINE", "MEASURES", "mean_over", "ranking", "score_rankings"]
 
 CUTOFFS = (1, 5, 10, 25, 50, 100)
 
@@ -24,6 +24,10 @@ _TREC_OF_MEASURE = {f"{name}@{k}": f"{trec}_{k}" for name, trec in _TREC_NAMES.i
 
 MEASURES: tuple[str, ...] = tuple(_TREC_OF_MEASURE)
 """nDCG@k, MAP@k, recall@k and P@k at the six cutoffs, and MRR over the whole ranking."""
+
+
+HEADLINE = "nDCG@10"
+"""BRIGHT's main measure for short documents."""
 
 
 def ranking(ids: Sequence[str], scores: NDArray[np.floating] | Sequence[float]) -> tuple[str, ...]:

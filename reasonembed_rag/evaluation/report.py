@@ -12,6 +12,9 @@ from typing import Any
 from reasonembed_rag.atomic import replacing
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.environment import Environment
+from reasonembed_rag.evaluation.slices import Slice
+from reasonembed_rag.evaluation.statistics import Interval
+from reasonembed_rag.retrieval.retriever import Usage
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "write_report"]
@@ -41,6 +44,10 @@ class TaskFacts:
     gold: int
     gold_not_in_corpus: int | None
     queries_without_gold: int
+    query_source: str = "original"
+    long: bool = False
+    revision: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class Report:
 
     mean_present averages over the queries that brought a ranking (official), mean_all over every judged query, one
     without a ranking counting 0 (trec_eval -c); both are rounded to 5 decimals, as the official result files are.
+    intervals hold the 95 % bootstrap intervals of mean_present.
     """
 
     task: TaskFacts
@@ -77,7 +85,10 @@ class Report:
     queries: tuple[QueryScore, ...]
     mean_present: Mapping[str, float]
     mean_all: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    slices: tuple[Slice, ...]
     latency: Latency | None
+    usage: Usage | None
     environment: Environment
     created: str
     """UTC, ISO 8601."""
@@ -127,9 +138,12 @@ def _values(fields: dict[str, Any]) -> dict[str, Any]:
     spec = system["spec"]
     return {
         **fields,
-        "task": TaskFacts(**fields["task"]),
+        "task": TaskFacts(**{**fields["task"], "warnings": tuple(fields["task"]["warnings"])}),
         "system": System(**{**system, "spec": EmbeddingSpec(**spec) if spec else None}),
         "queries": tuple(QueryScore(**query) for query in fields["queries"]),
+        "intervals": {measure: Interval(**ends) for measure, ends in fields["intervals"].items()},
+        "slices": tuple(Slice(**values) for values in fields["slices"]),
         "latency": Latency(**fields["latency"]) if fields["latency"] else None,
+        "usage": Usage(**fields["usage"]) if fields["usage"] else None,
         "environment": Environment(**fields["environment"]),
     }

@@ -12,8 +12,10 @@ import numpy as np
 from reasonembed_rag.errors import EvaluationError
 from reasonembed_rag.evaluation.asking import Run
 from reasonembed_rag.evaluation.environment import describe_environment
-from reasonembed_rag.evaluation.metrics import MEASURES, mean_over, ranking, score_rankings
+from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES, mean_over, ranking, score_rankings
 from reasonembed_rag.evaluation.report import Latency, QueryScore, Report, System, TaskFacts
+from reasonembed_rag.evaluation.slices import slices_of
+from reasonembed_rag.evaluation.statistics import Interval, bootstrap_intervals
 from reasonembed_rag.evaluation.task import RetrievalTask
 
 __all__ = ["judgement_digest", "score_run"]
@@ -33,26 +35,24 @@ def score_run(run: Run, task: RetrievalTask, *, system: System, command: str | N
             f"the run holds none of the {len(gold)} queries of task {task.name!r}; want its query ids"
         )
     rankings = _rankings(run, task)
-    measures = score_rankings(rankings, gold)
-    problems = {result.id: result for result in run.results if result.problem is not None}
+    nothing = dict.fromkeys(MEASURES, 0.0)
+    failed = {result.id: nothing for result in run.results if result.problem is not None and result.id in gold}
+    measures = score_rankings(rankings, gold) | failed
     return Report(
         task=_facts(task),
         system=system,
         k=run.k,
         queries=tuple(
-            QueryScore(
-                result.id,
-                measures.get(result.id, dict.fromkeys(MEASURES, 0.0)),
-                len(rankings.get(result.id, ())),
-                result.seconds,
-                result.problem,
-            )
-            for result in run.results
-            if result.id in gold
+            QueryScore(r.id, measures[r.id], len(rankings.get(r.id, ())), r.seconds, r.problem)
+            for r in run.results
+            if r.id in gold
         ),
-        mean_present=_rounded(mean_over(measures, queries=len(measures.keys() | problems.keys()))),
+        mean_present=_rounded(mean_over(measures, queries=len(measures))),
         mean_all=_rounded(mean_over(measures, queries=len(gold))),
+        intervals=_intervals(measures),
+        slices=slices_of(task, {query: values[HEADLINE] for query, values in measures.items()}),
         latency=_latency(run),
+        usage=run.usage,
         environment=describe_environment(command),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -87,6 +87,10 @@ def _facts(task: RetrievalTask) -> TaskFacts:
         gold=len(gold),
         gold_not_in_corpus=len(gold - corpus) if corpus else None,
         queries_without_gold=sum(not example.gold_ids for example in task.examples),
+        query_source=task.queries,
+        long=task.long,
+        revision=task.revision,
+        warnings=task.warnings,
     )
 
 
@@ -97,6 +101,11 @@ def _latency(run: Run) -> Latency | None:
         return None
     p50, p95 = np.percentile(measured, (50, 95))
     return Latency(float(p50), float(p95), len(measured))
+
+
+def _intervals(measures: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+    values_QM = np.asarray([[values[measure] for measure in MEASURES] for values in measures.values()])
+    return dict(zip(MEASURES, bootstrap_intervals([values_QM]), strict=True))
 
 
 def _rounded(means: Mapping[str, float]) -> dict[str, float]:

@@ -23,6 +23,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.retrieval.analysis import EnglishAnalyzer
 from reasonembed_rag.retrieval.ranks import descending_ranks
+from reasonembed_rag.retrieval.retriever import Usage
 from reasonembed_rag.search import Hits
 
 __all__ = ["BM25", "Variant"]
@@ -79,10 +80,10 @@ class BM25:
             for number, query in enumerate(queries)
         ]
 
-    @property
-    def nbytes(self) -> int:
-        """The size of the postings in bytes."""
-        return int(self._rows.nbytes + self._impacts.nbytes + self._starts.nbytes + self._idf.nbytes)
+    def usage(self) -> Usage:
+        """Return the size of the postings."""
+        arrays = (self._rows, self._impacts, self._starts, self._idf)
+        return Usage(index_bytes=sum(int(array.nbytes) for array in arrays))
 
     def score_all(self, query: str) -> NDArray[np.float64]:
         """Return the score of every document (N,) in the order of the documents; 0 where no term is shared."""

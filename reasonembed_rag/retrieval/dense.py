@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.embedder import Embedder
 from reasonembed_rag.retrieval.corpus_vectors import EncodingProgress, encode_corpus, encode_corpus_to_disk
 from reasonembed_rag.retrieval.exact import ExactIndex
+from reasonembed_rag.retrieval.retriever import Usage
 from reasonembed_rag.search import Hits
 
 __all__ = ["EmbedderRetriever"]
@@ -35,16 +36,27 @@ class EmbedderRetriever:
         self._documents = documents
         self._cache = cache
         self._progress = progress
+        self._index: ExactIndex | None = None
+        self._encoding_seconds: float | None = None
+        self._document_tokens: int | None = None
+        self._query_tokens: int | None = None
         self.instruction = instruction if embedder.spec.takes_instruction else None
 
-    @cached_property
+    @property
     def index(self) -> ExactIndex:
         """The documents' vectors, encoded at first use."""
-        if self._cache is None:
-            shards = encode_corpus(self._embedder, self._documents, progress=self._progress)
-        else:
-            shards = encode_corpus_to_disk(self._embedder, self._documents, folder=self._cache, progress=self._progress)
-        return ExactIndex(shards, [document.id for document in self._documents])
+        if self._index is None:
+            start, tokens = time.perf_counter(), _tokens_encoded(self._embedder)
+            if self._cache is None:
+                shards = encode_corpus(self._embedder, self._documents, progress=self._progress)
+            else:
+                shards = encode_corpus_to_disk(
+                    self._embedder, self._documents, folder=self._cache, progress=self._progress
+                )
+            self._encoding_seconds = time.perf_counter() - start
+            self._document_tokens = _since(tokens, _tokens_encoded(self._embedder))
+            self._index = ExactIndex(shards, [document.id for document in self._documents])
+        return self._index
 
     def search(
         self,
@@ -54,5 +66,28 @@ class EmbedderRetriever:
         excluded_ids: Sequence[Collection[str]] | None = None,
     ) -> list[Hits]:
         """Return the k nearest documents of each query, exclusions before the cut; ties by id descending."""
+        index = self.index
+        tokens = _tokens_encoded(self._embedder)
         vectors = self._embedder.encode_queries(list(queries), instruction=self.instruction)
-        return self.index.search(vectors, k=k, excluded_ids=excluded_ids)
+        used = _since(tokens, _tokens_encoded(self._embedder))
+        self._query_tokens = None if used is None else (self._query_tokens or 0) + used
+        return index.search(vectors, k=k, excluded_ids=excluded_ids)
+
+    def usage(self) -> Usage:
+        """Return time, tokens and bytes used so far; tokens only of an embedder that counts them (tokens_encoded)."""
+        return Usage(
+            encoding_seconds=self._encoding_seconds,
+            document_tokens=self._document_tokens,
+            query_tokens=self._query_tokens,
+            index_bytes=self._index.nbytes if self._index else None,
+        )
+
+
+def _tokens_encoded(embedder: Embedder) -> int | None:
+    """Return an embedder's running count of tokens, None where it keeps none."""
+    count = getattr(embedder, "tokens_encoded", None)
+    return count if isinstance(count, int) else None
+
+
+def _since(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

@@ -1,13 +1,14 @@
-"""The one protocol of everything that finds documents for queries."""
+"""The protocol of everything that finds documents for queries, and of those that can say what it cost."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from reasonembed_rag.search import Hits
 
-__all__ = ["Retriever"]
+__all__ = ["Metered", "Retriever", "Usage"]
 
 
 @runtime_checkable
@@ -25,3 +26,24 @@ class Retriever(Protocol):
 
         Scores are similarities; documents of equal float32 score come in descending order of their ids.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a retriever has used so far; None where it cannot tell."""
+
+    encoding_seconds: float | None = None
+    """Time taken to encode the documents."""
+    document_tokens: int | None = None
+    query_tokens: int | None = None
+    index_bytes: int | None = None
+    llm_calls: int | None = None
+    llm_tokens: int | None = None
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A retriever, or a stage of one, that can say what it has used."""
+
+    def usage(self) -> Usage:
+        """Return what has been used since it was made."""

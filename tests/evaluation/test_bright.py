@@ -127,7 +127,7 @@ def test_a_limit_keeps_the_first_queries_and_all_documents(hub):
 
 def test_a_download_of_another_size_at_the_pinned_revision_is_damaged(hub, monkeypatch):
     monkeypatch.setitem(bright._SIZES, "biology", TaskSize(2, 4))
-    with pytest.raises(InputError, match="has 3 documents, BRIGHT's biology has 4.*damaged"):
+    with pytest.raises(InputError, match=r"has 3 documents, BRIGHT's biology has 4.*damaged"):
         load_task("biology")
 
 

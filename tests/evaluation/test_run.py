@@ -45,6 +45,9 @@ def test_bm25_is_evaluated_end_to_end():
     assert report.mean_present["nDCG@10"] == report.mean_all["nDCG@10"] == 0.5
     assert report.latency is not None
     assert report.latency.queries == 3
+    assert report.usage is not None
+    assert report.usage.index_bytes > 0
+    assert {part.by for part in report.slices} >= {"gold documents"}
 
 
 def test_exclusions_fall_before_the_cut():
@@ -58,6 +61,8 @@ def test_absent_queries_count_only_in_the_mean_over_all_failed_ones_in_both():
     assert report.mean_present["MRR"] == 0.5
     assert report.mean_all["MRR"] == 0.25
     assert report.queries[1].problem == "broke"
+    assert report.intervals["MRR"].low == 0.0
+    assert report.intervals["MRR"].high == 1.0
 
 
 def test_means_are_rounded_to_five_decimals_as_official_files_are():

@@ -14,7 +14,7 @@ from reasonembed_rag.evaluation.metrics import ranking
 from reasonembed_rag.evaluation.runfiles import read_run, write_run
 from reasonembed_rag.search import Hits
 
-_IDS = st.text("ab/(é 水0Q1.", min_size=1, max_size=6).filter(lambda i: i == i.strip() and not i.split() == ["Q0"])
+_IDS = st.text("ab/(é 水0Q1.", min_size=1, max_size=6).filter(lambda i: i == i.strip() and i.split() != ["Q0"])
 _QUERIES = st.text("ab/é水0Q1.", min_size=1, max_size=5)
 _SCORES = st.floats(-1e6, 1e6, width=32)
 

@@ -121,7 +121,7 @@ def test_documents_that_cannot_be_read_are_named(tmp_path, name, content, messag
 
 def test_a_table_without_contents_is_named(tmp_path):
     _write(tmp_path / "documents.parquet", [{"id": "a", "text": "b"}])
-    with pytest.raises(InputError, match="cannot read it as Parquet|has no column content"):
+    with pytest.raises(InputError, match=r"cannot read it as Parquet|has no column content"):
         read_table_documents(find_table(tmp_path / "documents"))
 
 

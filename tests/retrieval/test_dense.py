@@ -47,3 +47,19 @@ def test_with_a_cache_a_second_retriever_encodes_no_document(letter_embedder, tm
     second = EmbedderRetriever(embedder, _DOCUMENTS, cache=tmp_path).search(["ab"], k=3)[0]
     assert embedder.seen == ["ab"]
     assert (first.ids, first.scores.tolist()) == (second.ids, second.scores.tolist())
+
+
+def test_usage_tells_time_bytes_and_the_tokens_of_an_embedder_that_counts(letter_embedder):
+    embedder = letter_embedder()
+    retriever = EmbedderRetriever(embedder, _DOCUMENTS)
+    assert retriever.usage().index_bytes is None
+    retriever.search(["ab"], k=1)
+    usage = retriever.usage()
+    assert usage.index_bytes == 3 * 26 * 4
+    assert usage.encoding_seconds > 0
+    assert usage.document_tokens is usage.query_tokens is None
+    counting = type("Counting", (letter_embedder,), {"tokens_encoded": property(lambda self: 10 * len(self.seen))})()
+    retriever = EmbedderRetriever(counting, _DOCUMENTS)
+    retriever.search(["ab", "d"], k=1)
+    retriever.search(["c"], k=1)
+    assert (retriever.usage().document_tokens, retriever.usage().query_tokens) == (30, 30)

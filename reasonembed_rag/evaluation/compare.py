@@ -1,0 +1,161 @@
+"""Two systems side by side, query by query, with an interval and a test of their difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.errors import EvaluationError
+from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES
+from reasonembed_rag.evaluation.report import Report
+from reasonembed_rag.evaluation.statistics import Interval, bootstrap_intervals, randomization_p_value
+
+__all__ = ["Comparison", "Difference", "QueryPair", "compare"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPair:
+    """What one query scored under either system."""
+
+    id: str
+    first: float
+    second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The means of two systems, second minus first with its 95 % bootstrap interval, and the p-value that it is 0."""
+
+    first: float
+    second: float
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskComparison:
+    """The two systems on one task; a query that one of them has no ranking for counts 0 there."""
+
+    task: str
+    split: str | None
+    mean: Difference
+    queries: tuple[QueryPair, ...]
+    notes: tuple[str, ...]
+    """What differs between the reports beside the systems."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The two systems on each task, and over all of them: the mean of the tasks' means."""
+
+    measure: str
+    first: str
+    second: str
+    tasks: tuple[TaskComparison, ...]
+    mean: Difference
+
+
+def compare(first: Sequence[Report], second: Sequence[Report], *, measure: str = HEADLINE) -> Comparison:
+    """Compare two systems' reports on the same tasks.
+
+    Differences are paired by query; the overall interval and test draw queries within each task. Raises EvaluationError
+    for no reports, an unknown measure, reports of more than one system a side, and tasks, judgements or exclusions that
+    are not the same on both sides.
+    """
+    if measure not in MEASURES:
+        raise EvaluationError(f"measure is {measure!r}; want one of {', '.join(MEASURES)}")
+    pairs = _pairs(first, second)
+    tasks = tuple(_compare_task(ours, theirs, measure) for ours, theirs in pairs)
+    values = [_values(task.queries) for task in tasks]
+    return Comparison(
+        measure=measure,
+        first=_system(first),
+        second=_system(second),
+        tasks=tasks,
+        mean=_difference(values),
+    )
+
+
+def _pairs(first: Sequence[Report], second: Sequence[Report]) -> list[tuple[Report, Report]]:
+    """Return the reports task by task; raises EvaluationError where the tasks differ."""
+    if not first or not second:
+        raise EvaluationError("got no report on one side; want at least one on both")
+    ours, theirs = _by_task(first), _by_task(second)
+    if ours.keys() != theirs.keys():
+        lacking = ", ".join(sorted(_label(key) for key in ours.keys() ^ theirs.keys()))
+        raise EvaluationError(f"only one side has a report of {lacking}; want the same tasks on both")
+    for key, report in ours.items():
+        if report.task.digest != theirs[key].task.digest:
+            raise EvaluationError(
+                f"the reports of {_label(key)} have other queries, gold ids or exclusions; evaluate both on the same"
+            )
+    return [(report, theirs[key]) for key, report in ours.items()]
+
+
+def _by_task(reports: Sequence[Report]) -> dict[tuple[str, str | None], Report]:
+    by_task = {(report.task.name, report.task.split): report for report in reports}
+    if len(by_task) < len(reports):
+        raise EvaluationError("got two reports of one task on the same side; want one a task")
+    return by_task
+
+
+def _label(key: tuple[str, str | None]) -> str:
+    name, split = key
+    return f"{name} ({split})" if split else name
+
+
+def _compare_task(first: Report, second: Report, measure: str) -> TaskComparison:
+    ours = {query.id: query.measures[measure] for query in first.queries}
+    theirs = {query.id: query.measures[measure] for query in second.queries}
+    ids = [*ours, *(query for query in theirs if query not in ours)]
+    queries = tuple(QueryPair(query, ours.get(query, 0.0), theirs.get(query, 0.0)) for query in ids)
+    return TaskComparison(
+        task=first.task.name,
+        split=first.task.split,
+        mean=_difference([_values(queries)]),
+        queries=queries,
+        notes=_notes(first, second),
+    )
+
+
+def _values(queries: Sequence[QueryPair]) -> NDArray[np.float64]:
+    """Return (Q, 2) of both systems' values."""
+    return np.asarray([(pair.first, pair.second) for pair in queries], dtype=np.float64)
+
+
+def _difference(groups: Sequence[NDArray[np.float64]]) -> Difference:
+    first, second = np.mean([values_Q2.mean(axis=0) for values_Q2 in groups], axis=0).tolist()
+    differences = [values_Q2[:, 1] - values_Q2[:, 0] for values_Q2 in groups]
+    return Difference(
+        first=first,
+        second=second,
+        difference=second - first,
+        interval=bootstrap_intervals([difference_Q[:, None] for difference_Q in differences])[0],
+        p_value=randomization_p_value(differences),
+    )
+
+
+def _notes(first: Report, second: Report) -> tuple[str, ...]:
+    """Say which circumstances, the systems apart, are not the same in both reports."""
+    circumstances = (
+        ("k", first.k, second.k),
+        ("query source", first.task.query_source, second.task.query_source),
+        ("revision", first.task.revision, second.task.revision),
+        ("number of documents", first.task.documents, second.task.documents),
+    )
+    return tuple(f"{what}: {ours} and {theirs}" for what, ours, theirs in circumstances if ours != theirs)
+
+
+def _system(reports: Sequence[Report]) -> str:
+    """Return the one system of the reports; raises EvaluationError where they are of several."""
+    names = {
+        report.system.name if report.system.through == "core" else f"{report.system.name} ({report.system.through})"
+        for report in reports
+    }
+    if len(names) > 1:
+        raise EvaluationError(f"one side has reports of {', '.join(sorted(names))}; want one system a side")
+    return names.pop()

@@ -1,0 +1,100 @@
+"""Where a system fails: its nDCG@10 over kinds of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reasonembed_rag.errors import MissingDependencyError
+from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.retrieval.analysis import EnglishAnalyzer
+
+__all__ = ["Slice", "slices_of"]
+
+_GOLD_BANDS = ((1, 1), (2, 3), (4, 7), (8, None))
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The queries of one kind and their mean nDCG@10."""
+
+    by: str
+    level: str
+    queries: int
+    mean: float
+
+
+def slices_of(task: RetrievalTask, values: Mapping[str, float]) -> tuple[Slice, ...]:
+    """Cut the judged queries by length, number of gold ids, words shared with the gold documents and reasoning type.
+
+    `values` holds nDCG@10 by query id, absent ones count 0. A cut that does not part the queries is left out, and so is
+    the overlap for a task without documents or where PyStemmer is missing, the type where the examples name none
+    ("reasoning_type").
+    """
+    judged = [example for example in task.examples if example.gold_ids]
+    cuts: list[tuple[str, dict[str, list[Example]]]] = [
+        ("words in the query", _thirds(judged, lambda e: len(e.query.split()), "{:.0f}")),
+        ("gold documents", _gold_bands(judged)),
+    ]
+    overlap = _overlaps(task, judged)
+    if overlap is not None:
+        cuts.append(("query words in gold", _thirds(judged, lambda e: overlap[e.id], "{:.0%}")))
+    cuts.append(("reasoning type", _types(judged)))
+    return tuple(
+        Slice(by, level, len(members), float(np.mean([values.get(example.id, 0.0) for example in members])))
+        for by, levels in cuts
+        if len(levels) > 1
+        for level, members in levels.items()
+    )
+
+
+def _thirds(examples: Sequence[Example], size: Callable[[Example], float], form: str) -> dict[str, list[Example]]:
+    """Part the examples at the thirds of a quantity."""
+    if not examples:
+        return {}
+    sizes = [size(example) for example in examples]
+    low, high = np.quantile(sizes, (1 / 3, 2 / 3), method="lower").tolist()
+    names = (f"up to {form.format(low)}", f"to {form.format(high)}", f"over {form.format(high)}")
+    levels: dict[str, list[Example]] = {name: [] for name in names}
+    for example, value in zip(examples, sizes, strict=True):
+        levels[names[0] if value <= low else names[1] if value <= high else names[2]].append(example)
+    return {name: members for name, members in levels.items() if members}
+
+
+def _gold_bands(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    levels: dict[str, list[Example]] = {}
+    for least, most in _GOLD_BANDS:
+        name = f"{least} or more" if most is None else str(least) if least == most else f"{least} to {most}"
+        members = [e for e in examples if least <= len(e.gold_ids) and (most is None or len(e.gold_ids) <= most)]
+        if members:
+            levels[name] = members
+    return levels
+
+
+def _types(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    levels: dict[str, list[Example]] = {}
+    for example in examples:
+        kind = example.extra.get("reasoning_type")
+        if isinstance(kind, str) and kind:
+            levels.setdefault(kind, []).append(example)
+    return dict(sorted(levels.items()))
+
+
+def _overlaps(task: RetrievalTask, examples: Sequence[Example]) -> dict[str, float] | None:
+    """Return the share of each query's terms that stand in its gold documents; None where it cannot be told."""
+    try:
+        analyzer = EnglishAnalyzer()
+    except MissingDependencyError:
+        return None
+    wanted = {identity for example in examples for identity in example.gold_ids}
+    terms = {d.id: frozenset(analyzer.terms(d.content)) for d in task.documents if d.id in wanted}
+    if not terms:
+        return None
+    overlaps: dict[str, float] = {}
+    for example in examples:
+        asked = frozenset(analyzer.terms(example.query))
+        gold = frozenset[str]().union(*(terms.get(identity, frozenset()) for identity in example.gold_ids))
+        overlaps[example.id] = len(asked & gold) / len(asked) if asked else 0.0
+    return overlaps

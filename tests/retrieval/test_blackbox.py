@@ -1,0 +1,73 @@
+"""Functions become retrievers; what they return is taken in their order."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.retrieval.blackbox import CallableRetriever, hits_in_order, keep
+from reasonembed_rag.retrieval.retriever import Retriever
+from reasonembed_rag.search import Hits
+
+
+def _plain(hits):
+    return list(zip(hits.ids, hits.scores.tolist(), strict=True))
+
+
+def test_a_function_is_asked_for_what_the_exclusions_will_take():
+    asked = []
+
+    def search(query, k):
+        asked.append((query, k))
+        return list("abcdefgh")[:k]
+
+    retriever = CallableRetriever(search)
+    found = retriever.search(["one", "two"], k=2, excluded_ids=[["a", "c", "zz"], []])
+    assert asked == [("one", 5), ("two", 2)]
+    assert [hits.ids for hits in found] == [("b", "d"), ("a", "b")]
+    assert isinstance(retriever, Retriever)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (["b", "a"], [("b", 2.0), ("a", 1.0)]),
+        ([("b", 0.5), ("a", 0.5), ("c", 0.25)], [("b", 0.5), ("a", 0.5), ("c", 0.25)]),
+        (Hits(("b",), np.asarray([3], np.float32)), [("b", 3.0)]),
+        ([("near", 0.1), ("far", 0.9)], [("near", 2.0), ("far", 1.0)]),
+        ([], []),
+    ],
+)
+def test_ids_pairs_and_hits_are_taken_in_the_function_s_order(answer, expected):
+    assert _plain(CallableRetriever(lambda query, k: answer).search(["q"], k=5)[0]) == expected
+
+
+@pytest.mark.parametrize("answer", [["a", ("b", 1.0)], [("a", 1.0), "b"], [("a",)], [(1, 2.0)]])
+def test_anything_else_is_refused(answer):
+    with pytest.raises(InputError, match="want ids, or pairs of id and score"):
+        CallableRetriever(lambda query, k: answer).search(["q"], k=5)
+
+
+@given(st.lists(st.floats(-5, 5, width=32), max_size=6))
+def test_scores_that_rise_give_way_to_places_and_others_stay(scores):
+    ids = [f"d{n}" for n in range(len(scores))]
+    hits = hits_in_order(ids, scores)
+    assert hits.ids == tuple(ids)
+    assert list(hits.scores) == sorted(hits.scores, reverse=True)
+    assert (hits.scores.tolist() == scores) == (scores == sorted(scores, reverse=True)) or scores == list(hits.scores)
+
+
+def test_a_score_that_is_no_number_is_passed_on_for_the_harness_to_find():
+    assert np.isnan(hits_in_order(["a", "b"], [1.0, float("nan")]).scores[1])
+
+
+def test_ids_and_scores_of_unlike_number_are_refused():
+    with pytest.raises(InputError, match="got 2 ids and 1 scores"):
+        hits_in_order(["a", "b"], [1.0])
+
+
+def test_exclusions_go_before_the_cut():
+    hits = Hits(("a", "b", "c"), np.asarray([3, 2, 1], np.float32))
+    assert _plain(keep(hits, ["a"], 1)) == [("b", 2.0)]
+    assert _plain(keep(hits, [], 5)) == [("a", 3.0), ("b", 2.0), ("c", 1.0)]
