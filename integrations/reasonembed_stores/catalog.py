@@ -271,6 +271,8 @@ def _told(name: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "")
+        if "closed" in str(error):
+            raise StoreError(f"{name} was closed; open the store again") from error
         cure = next((cure for prefix, cure in _CURES.items() if code.startswith(prefix)), "is the folder whole?")
         raise StoreError(f"{name}: {error}; {cure}") from error
 

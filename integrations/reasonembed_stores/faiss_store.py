@@ -1,12 +1,12 @@
-"""FaissStore: documents and vectors in a folder or in memory, found again by exact search."""
+"""FaissStore: documents and vectors in a folder or in memory, found again exactly or through a FAISS index."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.catalog import State
 from reasonembed_stores.checks import check_documents, check_exclusions, check_k, check_spec, check_vectors, id_list
-from reasonembed_stores.columns import Columns
-from reasonembed_stores.filters import Filter, FilterLike, parse_filter
-from reasonembed_stores.ranking import Found, rank_exactly
+from reasonembed_stores.filters import FilterLike, parse_filter
+from reasonembed_stores.finder import Finder
+from reasonembed_stores.ranking import Found
 from reasonembed_stores.store import Hit
-from reasonembed_stores.table import Table, View
+from reasonembed_stores.structures import KINDS
+from reasonembed_stores.table import Table
 from reasonembed_stores.vectors import CODES, Matrix
+from reasonembed_stores.view import View
 
 __all__ = ["FaissStore"]
 
@@ -38,8 +41,8 @@ class FaissStore:
     def __init__(self, table: Table) -> None:
         """Take a table; use create or open to get a store."""
         self._table = table
-        self._guard = RLock()
-        self._columns: tuple[int, Columns] | None = None
+        self._changing = RLock()
+        self._finder = Finder(table)
 
     @classmethod
     def create(
@@ -49,21 +52,26 @@ class FaissStore:
         spec: EmbeddingSpec | None = None,
         dimension: int | None = None,
         codes: Literal["float32", "float16"] = "float32",
+        index: Literal["auto", "flat", "hnsw", "ivf"] = "auto",
     ) -> Self:
         """Make an empty store, in memory where there is no path.
 
         Without a spec or dimension the first vectors decide the dimension, and no model is refused later. codes is how
-        vectors are kept: float16 halves the space. Raises StoreError where the path holds something already.
+        vectors are kept: float16 halves the space. index is what save() builds: "flat" is exact search, "hnsw" a
+        graph, "ivf" an inverted file; "auto" stays exact up to 200,000 vectors, then takes a graph, and an inverted
+        file beyond 2 million. Raises StoreError where the path holds something already.
         """
-        if codes not in CODES:
-            raise InputError(f"codes is {codes!r}; want one of {', '.join(CODES)}")
+        for name, value, known in (("codes", codes, tuple(CODES)), ("index", index, KINDS)):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
         if spec is not None:
             if dimension not in {None, spec.dimension}:
                 raise InputError(f"dimension is {dimension}, the spec's is {spec.dimension}; leave dimension out")
             dimension = spec.dimension
         if dimension is not None and dimension < 1:
             raise InputError(f"dimension is {dimension}; want at least 1")
-        return cls(Table.create(None if path is None else Path(path), spec=spec, dimension=dimension, codes=codes))
+        state = State(0, 0, 0, dimension, codes, index, None if spec is None else spec.to_json())
+        return cls(Table.create(None if path is None else Path(path), state))
 
     @classmethod
     def open(cls, path: str | Path, *, spec: EmbeddingSpec | None = None) -> Self:
@@ -129,7 +137,7 @@ class FaissStore:
         not JSON; StoreError where the disk refuses or another store object is writing.
         """
         documents = list(documents)
-        with self._guard:
+        with self._changing:
             rows_ND = check_vectors(vectors, name="vectors", dimension=self.dimension if documents else None)
             if len(rows_ND) != len(documents):
                 raise InputError(
@@ -143,7 +151,7 @@ class FaissStore:
 
     def delete(self, ids: Collection[str]) -> int:
         """Remove documents and return how many there were; unknown ids are ignored."""
-        with self._guard:
+        with self._changing:
             known = self._table.catalog.keys_of(id_list(ids))
             if known:
                 self._table.begin()
@@ -154,7 +162,7 @@ class FaissStore:
 
     def clear(self) -> None:
         """Remove every document; the dimension and spec stay."""
-        with self._guard:
+        with self._changing:
             view = self._table.begin()
             self._table.rewrite(np.zeros(len(view.keys), dtype=np.bool_))
 
@@ -178,7 +186,7 @@ class FaissStore:
     def select(self, filters: FilterLike) -> list[Document]:
         """Return the documents whose metadata satisfies the filters, oldest first."""
         view = self._table.view()
-        allowed = self._allowed(view, parse_filter(filters), None)
+        allowed = self._finder.allowed(view, parse_filter(filters), None)
         keys: list[int] = view.keys[view.alive if allowed is None else allowed].tolist()
         return list(self._table.catalog.documents_of(keys).values())
 
@@ -205,38 +213,12 @@ class FaissStore:
             view = self._table.view()
             if view.count == 0:
                 return [[] for _ in queries_QD]
-            allowed = self._allowed(view, tree, ids)
-            banned = self._banned(view, banned_ids)
-            found = rank_exactly(view.matrix, queries_QD, k=k, allowed=allowed, banned=banned)
+            allowed = self._finder.allowed(view, tree, None if ids is None else id_list(ids))
+            found = self._finder.find(view, queries_QD, k=k, allowed=allowed, banned_ids=banned_ids)
             hits = self._hits(view, found, k)
             if hits is not None:
                 return hits
         raise StoreError(f"{self._name} changes faster than it can be searched; search again")
-
-    def _allowed(self, view: View, tree: Filter | None, ids: Collection[str] | None) -> NDArray[np.bool_] | None:
-        """Return which slots may be found; None where all may."""
-        allowed = None if view.count == len(view.keys) else view.alive
-        if tree is not None:
-            mask = self._mask(view, tree)
-            allowed = mask if allowed is None else allowed & mask
-        if ids is not None:
-            named = np.zeros(len(view.keys), dtype=np.bool_)
-            named[view.slots_of(list(self._table.catalog.keys_of(id_list(ids)).values()))] = True
-            allowed = named if allowed is None else allowed & named
-        return allowed
-
-    def _mask(self, view: View, tree: Filter) -> NDArray[np.bool_]:
-        with self._guard:
-            if self._columns is None or self._columns[0] != view.state.layout:
-                self._columns = (view.state.layout, Columns(self._metadata_rows))
-            return self._columns[1].mask(tree, view.keys)
-
-    def _metadata_rows(self, after_key: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return self._table.catalog.metadata(after_key)
-
-    def _banned(self, view: View, banned_ids: Sequence[Sequence[str]]) -> list[NDArray[np.int64]]:
-        keys = self._table.catalog.keys_of(list({identity for ids in banned_ids for identity in ids}))
-        return [view.slots_of([keys[identity] for identity in ids if identity in keys]) for ids in banned_ids]
 
     def _hits(self, view: View, found: Sequence[Found], k: int) -> list[list[Hit]] | None:
         """Fetch the documents of the k best, ties by larger id; None where one of them is gone since the view."""
@@ -257,13 +239,27 @@ class FaissStore:
         hits = [[Hit(documents[key], score) for score, key in pairs] for pairs in best]
         return [sorted(row, key=lambda hit: (hit.score, hit.document.id), reverse=True) for row in hits]
 
-    def save(self) -> None:
-        """Seal the folder with checksums, so that opening it checks every byte, and let another store object write.
+    @property
+    def index(self) -> str:
+        """How the store searches, in words."""
+        return self._finder.described(self._table.view())
 
-        Raises InputError for a store in memory.
+    def build_index(self) -> None:
+        """Build the index that the store was made for, if it grew by a quarter since the last one; save() does this.
+
+        It takes minutes for hundreds of thousands of vectors, and says so in the log.
+        """
+        with self._changing:
+            self._finder.build()
+
+    def save(self) -> None:
+        """Build the index if it is due, seal the folder with checksums, and let another store object write.
+
+        A sealed folder is checked byte by byte when it is opened. Raises InputError for a store in memory.
         """
         if self.path is None:
             raise InputError("this store lives in memory; make it with FaissStore.create(path) to keep it")
+        self.build_index()
         self._table.save()
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ class SealedFile:
 class Manifest:
     """What a folder holds, for people and for the check at opening.
 
-    `files` is filled by save() and close(), and emptied before the next change: while it is empty, the catalog's own
-    checksums vouch for the documents and vectors.
+    `files` is filled by save() and close(), and emptied before the next change: while it is empty, generation and
+    documents say what was true before that change, and the catalog's own checksums vouch for what is there. `index` is
+    a file that is never changed, only replaced.
     """
 
     generation: int
@@ -47,6 +48,7 @@ class Manifest:
     spec: dict[str, Any] | None
     spec_digest: str | None
     files: tuple[SealedFile, ...] = ()
+    index: SealedFile | None = None
 
 
 class StoreFolder:
@@ -61,9 +63,9 @@ class StoreFolder:
         """Return where the vectors of a layout lie."""
         return self.path / f"vectors-{layout:06}.{'f32' if codes == 'float32' else 'f16'}"
 
-    def index(self, layout: int) -> Path:
-        """Return where the search structure over the vectors of a layout lies."""
-        return self.path / f"index-{layout:06}.faiss"
+    def index(self, layout: int, covered: int) -> Path:
+        """Return where the search structure over the first `covered` slots of a layout lies."""
+        return self.path / f"index-{layout:06}-{covered}.faiss"
 
     def read_manifest(self) -> Manifest:
         """Read the manifest; raises StoreError where there is none, or one of another program or a later version."""
@@ -84,23 +86,14 @@ class StoreFolder:
             )
         try:
             files = tuple(SealedFile(**file) for file in fields.pop("files"))
-            return Manifest(files=files, **fields)
+            index = fields.pop("index")
+            return Manifest(files=files, index=None if index is None else SealedFile(**index), **fields)
         except (KeyError, TypeError) as error:
             raise StoreError(f"{path} is damaged ({error}); restore the folder or index anew") from error
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Put a manifest in place of the old one; raises StoreError where the disk refuses."""
-        fields = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "generation": manifest.generation,
-            "codes": manifest.codes,
-            "dimension": manifest.dimension,
-            "documents": manifest.documents,
-            "spec_digest": manifest.spec_digest,
-            "spec": manifest.spec,
-            "files": [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in manifest.files],
-        }
+        fields = {"format": _FORMAT, "version": _VERSION} | asdict(manifest)
         try:
             with replacing(self.path / _MANIFEST) as file:
                 file.write((json.dumps(fields, ensure_ascii=False, indent=2) + "\n").encode())
@@ -120,7 +113,7 @@ class StoreFolder:
 
         A writer unseals before it changes a file, so a file that differs under an unchanged manifest is damaged.
         """
-        for file in manifest.files:
+        for file in (*manifest.files, *filter(None, [manifest.index])):
             problem = self._problem(file)
             if problem is None:
                 continue

@@ -6,7 +6,7 @@ import json
 import os
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Self
@@ -18,55 +18,38 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.catalog import Catalog, Change, Extent, Snapshot, State, encode_documents
-from reasonembed_stores.folder import Manifest, StoreFolder, new_folder
+from reasonembed_stores.folder import Manifest, SealedFile, StoreFolder, new_folder
 from reasonembed_stores.lock import WriterLock
-from reasonembed_stores.vectors import CODES, Matrix, VectorBuffer, VectorFile, Vectors
+from reasonembed_stores.structures import Structure, read_structure, write_structure
+from reasonembed_stores.vectors import VectorBuffer, VectorFile, Vectors
+from reasonembed_stores.view import View, blank_view
 
-__all__ = ["Table", "View"]
+__all__ = ["Table"]
 
 _BLOCK_BYTES = 1 << 26
 _FEWEST_DEAD = 1000
 _DEAD_SHARE = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A committed state in memory; later changes make another view and leave this one as it is."""
-
-    state: State
-    keys: NDArray[np.int64]
-    """The key of each slot, growing."""
-    alive: NDArray[np.bool_]
-    """Whether the slot's document is still there."""
-    matrix: Matrix
-    """The slots' vectors (n, dimension) of unit length."""
-    count: int
-    """How many documents are there."""
-
-    def slots_of(self, keys: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the slots of these keys; keys that this view does not hold are left out."""
-        wanted = np.asarray(keys, dtype=np.int64)
-        held = wanted[np.isin(wanted, self.keys)]
-        return np.searchsorted(self.keys, held)
+_ATTEMPTS = 10
 
 
 class Table:
     """Commit changes to documents and vectors together, and follow those that others commit."""
 
-    def __init__(self, catalog: Catalog, folder: StoreFolder | None, *, sealed: bool = False) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, folder: StoreFolder | None, manifest: Manifest | None = None) -> None:
+        """Take the parts of a table; use create or open to get one."""
+        self.catalog = catalog
         self._folder = folder
         self._lock = WriterLock(folder.lock) if folder is not None else None
-        self._guard = RLock()
-        self._version = -1
+        self._writing = RLock()
+        self._following = RLock()
         self._vectors: Vectors | None = None
-        self._view = self._loaded(catalog.snapshot(), verify=not sealed)
+        self._version = catalog.version()
+        self._view = self._loaded(verify=manifest is not None and not manifest.files)
         self._finalizer = weakref.finalize(self, _finish, catalog, folder, self._lock, os.getpid())
 
     @classmethod
-    def create(cls, path: Path | None, *, spec: EmbeddingSpec | None, dimension: int | None, codes: str) -> Self:
-        """Make an empty table; a folder is whole or not there at all."""
-        state = State(0, 0, 0, dimension, codes, "flat", None if spec is None else spec.to_json())
+    def create(cls, path: Path | None, state: State) -> Self:
+        """Make an empty table, in memory where there is no path; a folder is whole or not there at all."""
         if path is None:
             return cls(Catalog.create(None, state), None)
         with new_folder(path) as aside:
@@ -81,16 +64,19 @@ class Table:
         folder = StoreFolder(path)
         manifest = folder.read_manifest()
         folder.verify(manifest)
-        sealed = bool(manifest.files)
-        table = cls(
-            Catalog.open(folder.catalog, immutable=sealed and not os.access(path, os.W_OK)), folder, sealed=sealed
-        )
-        generation = table._view.state.generation
-        if generation < manifest.generation:
+        immutable = bool(manifest.files) and not os.access(path, os.W_OK)
+        catalog = Catalog.open(folder.catalog, immutable=immutable)
+        try:
+            table = cls(catalog, folder, manifest)
+        except BaseException:
+            catalog.close()
+            raise
+        state = table.view().state
+        if state.generation < manifest.generation:
             table.close()
             raise StoreError(
-                f"{path} is at commit {generation}, its manifest at {manifest.generation}: was catalog.sqlite-wal left "
-                "behind when it was copied? restore the whole folder or index anew"
+                f"{path} is at commit {state.generation}, its manifest at {manifest.generation}: was "
+                "catalog.sqlite-wal left behind when it was copied? restore the whole folder or index anew"
             )
         return table
 
@@ -99,96 +85,100 @@ class Table:
         """The folder, or None for a table in memory."""
         return None if self._folder is None else self._folder.path
 
-    @property
-    def catalog(self) -> Catalog:
-        """The documents."""
-        return self._catalog
-
     def view(self) -> View:
         """Return the last committed state, whoever committed it."""
-        with self._guard:
-            if self._folder is not None:
-                version = self._catalog.version()
-                if version != self._version:
-                    self._view = self._followed()
-                    self._version = version
+        if self._lock is None or self._lock.held:
+            return self._view  # nobody else commits, and this object's own writer need not be waited for
+        with self._following:
+            if not self._lock.held:
+                self._follow()
             return self._view
 
-    def _followed(self) -> View:
+    def _follow(self) -> None:
+        """Take in what others committed since the last look."""
+        version = self.catalog.version()
+        if version == self._version:
+            return
         old = self._view
         last = int(old.keys[-1]) if len(old.keys) else -1
-        snapshot = self._catalog.snapshot(after_key=last, after_generation=old.state.generation)
-        if snapshot.state.layout != old.state.layout or len(old.keys) == 0:
-            return self._loaded(self._catalog.snapshot(), verify=True)
-        new = tuple(extent for extent in snapshot.extents if extent.start >= len(old.keys))
-        return self._extended(old, snapshot, new, verify=True)
+        snapshot = self.catalog.snapshot(after_key=last, after_generation=old.state.generation)
+        if snapshot.state.layout == old.state.layout and len(old.keys):
+            new = [extent for extent in snapshot.extents if extent.start >= len(old.keys)]
+            self._view = self._extended(old, snapshot, new, verify=True)
+        else:
+            self._view = self._loaded(verify=True)
+        self._version = version
 
-    def _loaded(self, snapshot: Snapshot, *, verify: bool) -> View:
-        for _ in range(3):
-            state = snapshot.state
-            empty = np.empty((0, state.dimension or 0), dtype=CODES[state.codes])
-            blank = View(state, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_), empty, 0)
-            self._vectors = None if state.dimension is None else self._open_vectors(state, state.dimension)
+    def _loaded(self, *, verify: bool) -> View:
+        for _ in range(_ATTEMPTS):
+            snapshot = self.catalog.snapshot()
+            self._vectors = self._open_vectors(snapshot.state)
             try:
-                return self._extended(blank, snapshot, snapshot.extents, verify=verify)
+                return self._extended(blank_view(snapshot.state), snapshot, snapshot.extents, verify=verify)
             except StoreError:
-                # The writer may have written the vectors anew and removed the old file meanwhile.
-                again = self._catalog.snapshot()
-                if again.state.layout == state.layout:
+                # A writer may have written the vectors anew meanwhile, and removed the old file.
+                if self.catalog.snapshot().state.layout == snapshot.state.layout:
                     raise
-                snapshot = again
         raise StoreError(f"{self.path} changes faster than it can be read; try again")
 
-    def _open_vectors(self, state: State, dimension: int) -> Vectors:
+    def _open_vectors(self, state: State) -> Vectors | None:
+        if state.dimension is None:
+            return None
         if self._folder is None:
-            return VectorBuffer(dimension, state.codes)
-        return VectorFile(self._folder.vectors(state.layout, state.codes), dimension, state.codes)
+            return VectorBuffer(state.dimension, state.codes)
+        return VectorFile(self._folder.vectors(state.layout, state.codes), state.dimension, state.codes)
 
     def _extended(self, old: View, snapshot: Snapshot, new: Sequence[Extent], *, verify: bool) -> View:
-        keys = np.concatenate([old.keys, snapshot.keys])
         if sum(extent.count for extent in new) != len(snapshot.keys):
-            raise StoreError(f"{self.path} holds {len(snapshot.keys)} new documents and vectors for others; index anew")
+            raise StoreError(f"{self.path} has documents without vectors, or vectors without documents; index anew")
         matrix = old.matrix
         if self._vectors is not None:
-            matrix = self._vectors.matrix(len(keys))
+            matrix = self._vectors.matrix(len(old.keys) + len(snapshot.keys))
             if verify and isinstance(self._vectors, VectorFile):
                 self._vectors.verify(new)
-        return _with_dead(replace(old, state=snapshot.state, keys=keys, matrix=matrix), old.alive, snapshot.dead)
+        return old.followed_by(snapshot, matrix)
 
     def begin(self) -> View:
         """Become the writer and return the state that will be changed; raises StoreError where another is writing."""
-        with self._guard:
-            if self._lock is None or self._folder is None or self._lock.held:
-                return self.view()
-            self._lock.acquire()
-            try:
-                view = self.view()
-                self._folder.write_manifest(_manifest(view.state, documents=view.count))  # unsealed
-            except BaseException:
-                self._lock.release()
-                raise
-            return view
+        with self._writing, self._following:
+            if self._lock is not None and self._folder is not None and not self._lock.held:
+                self._lock.acquire()
+                try:
+                    self._follow()
+                    self._unseal(self._folder.read_manifest().index)
+                except BaseException:
+                    self._lock.release()
+                    raise
+            return self._view
+
+    def _unseal(self, index: SealedFile | None) -> None:
+        """Say on disk that the sealed checksums hold no longer, before the files change."""
+        if self._folder is not None:
+            self._folder.write_manifest(_manifest(self._view.state, documents=self._view.count, index=index))
 
     def change(self, documents: Sequence[Document], vectors_ND: NDArray[np.float32], dead: Sequence[int]) -> None:
         """Commit documents with their vectors, and the going of others: all, or nothing where an error is raised."""
-        with self._guard:
+        with self._writing:
             old = self.begin()
             rows = encode_documents(documents, old.state.next_key)
             state = replace(
                 old.state,
                 generation=old.state.generation + 1,
                 next_key=old.state.next_key + len(rows),
-                dimension=vectors_ND.shape[1] if old.state.dimension is None and rows else old.state.dimension,
+                dimension=vectors_ND.shape[1] if rows else old.state.dimension,
             )
-            if self._vectors is None and state.dimension is not None:
-                self._vectors = self._open_vectors(state, state.dimension)
-            size = len(old.keys)
-            extents = (self._vectors.append(vectors_ND, size),) if rows and self._vectors is not None else ()
-            self._catalog.commit(Change(state, dead, rows, extents))
+            vectors = self._vectors or self._open_vectors(state)
+            extents = [vectors.append(vectors_ND, len(old.keys))] if rows and vectors is not None else []
+            self.catalog.commit(Change(state, dead, rows, extents))
+            self._vectors = vectors
             born = np.arange(old.state.next_key, state.next_key, dtype=np.int64)
-            snapshot = Snapshot(state, born, np.asarray(dead, dtype=np.int64), extents)
-            self._view = self._extended(old, snapshot, extents, verify=False)
+            snapshot = Snapshot(state, born, np.asarray(dead, dtype=np.int64), tuple(extents))
+            self._show(self._extended(old, snapshot, extents, verify=False))
             self._tidy()
+
+    def _show(self, view: View) -> None:
+        with self._following:
+            self._view = view
 
     def _tidy(self) -> None:
         """Drop the vectors of the dead once they are many, so that repeated upserts do not fill the disk."""
@@ -199,61 +189,78 @@ class Table:
 
     def rewrite(self, kept: NDArray[np.bool_]) -> None:
         """Write the vectors of the kept slots anew and drop the other documents, in one commit."""
-        with self._guard:
+        with self._writing:
             old = self.begin()
             state = replace(old.state, generation=old.state.generation + 1, layout=old.state.layout + 1)
-            vectors = None if state.dimension is None else self._open_vectors(state, state.dimension)
+            vectors = self._open_vectors(state)
             slots = np.flatnonzero(kept)
             extents: list[Extent] = []
-            block = max(1, _BLOCK_BYTES // max(1, old.matrix.itemsize * (state.dimension or 1)))
+            matrix = old.matrix
             if vectors is not None:
+                block = max(1, _BLOCK_BYTES // (old.matrix.itemsize * old.matrix.shape[1]))
                 extents = [
                     vectors.append(old.matrix[slots[start : start + block]], start)
                     for start in range(0, len(slots), block)
                 ]
+                matrix = vectors.matrix(len(slots))
+            self._unseal(None)  # a search structure over the old slots means nothing any more
             gone: list[int] = old.keys[old.alive & ~kept].tolist()
-            self._catalog.commit(Change(state, gone, (), extents, rewritten=True))
+            self.catalog.commit(Change(state, gone, (), extents, rewritten=True))
             self._vectors = vectors
-            matrix = vectors.matrix(len(slots)) if vectors is not None else old.matrix
-            self._view = View(state, old.keys[slots], np.ones(len(slots), dtype=np.bool_), matrix, len(slots))
+            self._show(View(state, old.keys[slots], np.ones(len(slots), dtype=np.bool_), matrix, len(slots)))
             if self._folder is not None:
                 self._folder.remove_stale([self._folder.vectors(state.layout, state.codes)])
 
+    def write_structure(self, structure: Structure) -> None:
+        """Keep a search structure over this table's slots; raises StoreError where the disk refuses."""
+        with self._writing:
+            state = self.begin().state
+            if self._folder is not None:
+                path = self._folder.index(state.layout, structure.covered)
+                write_structure(structure, path)
+                (index,) = self._folder.seal([path.name])
+                self._unseal(index)
+                self._folder.remove_stale([self._folder.vectors(state.layout, state.codes), path])
+
+    def read_structure(self, layout: int) -> Structure | None:
+        """Return the search structure that was kept for a layout, if there is one."""
+        index = None if self._folder is None else self._folder.read_manifest().index
+        if self._folder is None or index is None or not index.name.startswith(self._folder.index(layout, 0).name[:12]):
+            return None
+        return read_structure(self._folder.path / index.name)
+
     def save(self) -> None:
         """Seal the folder with checksums and let another writer come."""
-        with self._guard:
+        with self._writing, self._following:
             if self._folder is not None and self._lock is not None and self._lock.held:
-                _seal(self._catalog, self._folder)
+                _seal(self.catalog, self._folder)
+                self._version = self.catalog.version()
                 self._lock.release()
 
     def close(self) -> None:
         """Save and let go of files and connections."""
-        with self._guard:
+        with self._writing:
             self._finalizer()
 
 
-def _with_dead(view: View, alive: NDArray[np.bool_], dead: NDArray[np.int64]) -> View:
-    alive = np.concatenate([alive, np.ones(len(view.keys) - len(alive), dtype=np.bool_)])
-    alive[view.slots_of(dead)] = False
-    return replace(view, alive=alive, count=int(np.count_nonzero(alive)))
-
-
-def _manifest(state: State, *, documents: int) -> Manifest:
-    spec = None if state.spec is None else EmbeddingSpec.from_json(state.spec)
+def _manifest(state: State, *, documents: int, index: SealedFile | None = None) -> Manifest:
     return Manifest(
         generation=state.generation,
         codes=state.codes,
         dimension=state.dimension,
         documents=documents,
         spec=None if state.spec is None else json.loads(state.spec),
-        spec_digest=None if spec is None else spec.digest(),
+        spec_digest=None if state.spec is None else EmbeddingSpec.from_json(state.spec).digest(),
+        index=index,
     )
 
 
 def _seal(catalog: Catalog, folder: StoreFolder) -> None:
     snapshot = catalog.snapshot()
     names = [folder.catalog.name, folder.vectors(snapshot.state.layout, snapshot.state.codes).name]
-    manifest = _manifest(snapshot.state, documents=len(snapshot.keys) - len(snapshot.dead))
+    manifest = _manifest(
+        snapshot.state, documents=len(snapshot.keys) - len(snapshot.dead), index=folder.read_manifest().index
+    )
     if catalog.checkpoint():  # else a reader is in the log, and the catalog's own checksums must do
         manifest = replace(manifest, files=folder.seal(names))
     folder.write_manifest(manifest)
