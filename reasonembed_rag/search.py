@@ -73,7 +73,8 @@ def contenders(scores_N: NDArray[np.float32], k: int, *, length: float = 1.0) ->
     """
     if k == 0:
         return np.empty(0, dtype=np.int64)
-    worst = np.partition(scores_N, len(scores_N) - k)[len(scores_N) - k]
+    live_N = scores_N[scores_N != -np.inf]  # partition is slow where one number fills most of an array
+    worst = np.partition(live_N, len(live_N) - k)[len(live_N) - k]
     return np.flatnonzero(scores_N >= worst - 2 * _ROUNDING * length)
 
 
