@@ -20,12 +20,14 @@ Rows = Callable[[int], Iterable[tuple[int, Mapping[str, Any]]]]
 class Column:
     """The values of one field: a number for each slot, the distinct values apart; -1 stands for a missing value."""
 
-    __slots__ = ("_code_of_value", "codes", "values")
+    __slots__ = ("_code_of_value", "_numbers", "_satisfied", "codes", "values")
 
     def __init__(self) -> None:
         self.codes: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self.values: list[Any] = []
         self._code_of_value: dict[tuple[type, Any], int] = {}
+        self._numbers: NDArray[np.float64] = np.empty(0, dtype=np.float64)
+        self._satisfied: dict[str, NDArray[np.bool_]] = {}
 
     def extended(self, size: int) -> NDArray[np.int32]:
         """Return the codes with missing values appended up to a size."""
@@ -42,8 +44,47 @@ class Column:
 
     def mask(self, condition: Condition) -> NDArray[np.bool_]:
         """Return for each slot whether its value satisfies the condition."""
-        satisfied = [condition(value) for value in self.values]
-        return np.array([*satisfied, condition(None)], dtype=np.bool_)[self.codes]
+        name = f"{condition.operator} {condition.operand!r}"
+        satisfied = self._satisfied.get(name)
+        if satisfied is None or len(satisfied) <= len(self.values):
+            satisfied = np.append(self._evaluated(condition), condition(None))
+            if len(self._satisfied) >= _REMEMBERED:
+                self._satisfied.clear()
+            self._satisfied[name] = satisfied
+        return satisfied[self.codes]
+
+    def _evaluated(self, condition: Condition) -> NDArray[np.bool_]:
+        compare, operand = _ORDERINGS.get(condition.operator), condition.operand
+        if compare is None or not _is_exact_number(operand):
+            return np.array([condition(value) for value in self.values], dtype=np.bool_)
+        new = [_number(value) for value in self.values[len(self._numbers) :]]
+        self._numbers = np.concatenate([self._numbers, np.array(new, dtype=np.float64)])
+        satisfied: NDArray[np.bool_] = compare(self._numbers, float(operand))  # NaN, for no number, satisfies nothing
+        return satisfied
+
+
+_REMEMBERED = 64
+"""Conditions whose result is kept: a retriever asks the same ones again and again."""
+_EXACT = 2**53
+_LARGEST = 2**1000
+_ORDERINGS: Mapping[str, Callable[[Any, float], NDArray[np.bool_]]] = {
+    "$gt": np.greater,
+    "$gte": np.greater_equal,
+    "$lt": np.less,
+    "$lte": np.less_equal,
+}
+
+
+def _is_exact_number(value: Any) -> bool:
+    """Tell whether float64 orders a value rightly against every other number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_EXACT < value < _EXACT
+
+
+def _number(value: Any) -> float:
+    """Return a value as float64, rounded beyond 2**53; NaN where it has no order with numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return float("nan")
+    return float(max(min(value, _LARGEST), -_LARGEST))
 
 
 class Columns:

@@ -13,6 +13,7 @@ __all__ = ["decode_json", "encode_json", "encode_metadata"]
 
 encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 decode_json = json.JSONDecoder().decode
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def encode_metadata(document: Document) -> str:
@@ -33,7 +34,7 @@ def _check_keys(value: Any) -> None:
         for key, member in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"key {key!r} is not a string")
-            if isinstance(member, Mapping | list | tuple):
+            if type(member) not in _SCALARS:
                 _check_keys(member)
     elif isinstance(value, list | tuple):
         for member in value:
