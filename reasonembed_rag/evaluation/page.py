@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
-from reasonembed_rag.atomic import replacing
-from reasonembed_rag.errors import EvaluationError, InputError
+from reasonembed_rag.errors import EvaluationError
 from reasonembed_rag.evaluation.charts import Bar, BarGroup, Point, bar_chart, scatter_chart
 from reasonembed_rag.evaluation.compare import Comparison, Difference, TaskComparison, compare
 from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES
 from reasonembed_rag.evaluation.report import Report
 
-__all__ = ["report_page", "write_page"]
+__all__ = ["report_page"]
 
 _SHOWN = ("nDCG@10", "recall@10", "recall@100", "P@1", "MRR")
 _LARGEST_DIFFERENCES = 20
@@ -72,15 +70,6 @@ def report_page(first: Sequence[Report], second: Sequence[Report] = (), *, measu
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
     )
-
-
-def write_page(page: str, path: Path) -> None:
-    """Write a page whole or not at all; raises InputError where it cannot be written."""
-    try:
-        with replacing(path) as file:
-            file.write(page.encode())
-    except OSError as error:
-        raise InputError(f"{path}: cannot write there ({error.strerror}); want a path in a writable folder") from error
 
 
 def _head(sides: Sequence[Sequence[Report]], measure: str) -> list[str]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasonembed_rag.atomic import replacing
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.environment import Environment
 from reasonembed_rag.evaluation.slices import Slice
 from reasonembed_rag.evaluation.statistics import Interval
+from reasonembed_rag.evaluation.writing import write_text
 from reasonembed_rag.retrieval.retriever import Usage
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -114,11 +114,7 @@ class Report:
 
 def write_report(report: Report, path: Path) -> None:
     """Write a report whole or not at all; raises InputError where it cannot be written."""
-    try:
-        with replacing(path) as file:
-            file.write(f"{report.to_json()}\n".encode())
-    except OSError as error:
-        raise InputError(f"{path}: cannot write there ({error.strerror}); want a path in a writable folder") from error
+    write_text(f"{report.to_json()}\n", path)
 
 
 def read_report(path: Path) -> Report:
