@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
     from langchain_reasonembed.retrievers import ReasonEmbedRetriever
+    from langchain_reasonembed.vectorstores import FaissVectorStore
 
-__all__ = ["ReasonEmbedEmbeddings", "ReasonEmbedRetriever"]
+__all__ = ["FaissVectorStore", "ReasonEmbedEmbeddings", "ReasonEmbedRetriever"]
 
-_HOME = {"ReasonEmbedEmbeddings": "embeddings", "ReasonEmbedRetriever": "retrievers"}
+_HOME = {
+    "FaissVectorStore": "vectorstores",
+    "ReasonEmbedEmbeddings": "embeddings",
+    "ReasonEmbedRetriever": "retrievers",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -18,6 +18,7 @@ from reasonembed_stores.catalog import State
 from reasonembed_stores.checks import check_documents, check_exclusions, check_k, check_spec, check_vectors, id_list
 from reasonembed_stores.filters import FilterLike, parse_filter
 from reasonembed_stores.finder import Finder
+from reasonembed_stores.folder import new_folder
 from reasonembed_stores.ranking import Found
 from reasonembed_stores.store import Hit
 from reasonembed_stores.structures import KINDS
@@ -258,9 +259,34 @@ class FaissStore:
         A sealed folder is checked byte by byte when it is opened. Raises InputError for a store in memory.
         """
         if self.path is None:
-            raise InputError("this store lives in memory; make it with FaissStore.create(path) to keep it")
+            raise InputError("this store lives in memory; keep it with copy_to(path), or make it with create(path)")
         self.build_index()
         self._table.save()
+
+    def copy_to(self, path: str | Path) -> None:
+        """Write everything to another folder and seal it; a store there is replaced in one commit.
+
+        Raises StoreError where the folder holds something else, or another store object is writing to it.
+        """
+        target = Path(path)
+        if self.path is not None and target.exists() and target.samefile(self.path):
+            self.save()
+            return
+        documents, view = list(self), self._table.view()
+        while [document.id for document in documents] != self._ids(view):  # another process committed in between
+            documents, view = list(self), self._table.view()
+        if (target / "manifest.json").exists():
+            with type(self).open(target) as other:
+                other._table.replace(documents, view)  # noqa: SLF001 - the same class
+                other.save()
+            return
+        with new_folder(target) as aside, type(self)(Table.create(aside, view.state)) as other:
+            other._table.replace(documents, view)  # noqa: SLF001 - the same class
+            other.save()
+
+    def _ids(self, view: View) -> list[str]:
+        names = self._table.catalog.ids_of(view.keys[view.alive].tolist())
+        return [names.get(key, "") for key in view.keys[view.alive].tolist()]
 
     def close(self) -> None:
         """Save and let go of files and connections; closing twice does nothing."""

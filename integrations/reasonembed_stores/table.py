@@ -21,7 +21,7 @@ from reasonembed_stores.catalog import Catalog, Change, Extent, Snapshot, State,
 from reasonembed_stores.folder import Manifest, SealedFile, StoreFolder, new_folder
 from reasonembed_stores.lock import WriterLock
 from reasonembed_stores.structures import Structure, read_structure, write_structure
-from reasonembed_stores.vectors import VectorBuffer, VectorFile, Vectors
+from reasonembed_stores.vectors import Matrix, VectorBuffer, VectorFile, Vectors
 from reasonembed_stores.view import View, blank_view
 
 __all__ = ["Table"]
@@ -192,24 +192,44 @@ class Table:
         with self._writing:
             old = self.begin()
             state = replace(old.state, generation=old.state.generation + 1, layout=old.state.layout + 1)
-            vectors = self._open_vectors(state)
             slots = np.flatnonzero(kept)
-            extents: list[Extent] = []
-            matrix = old.matrix
-            if vectors is not None:
-                block = max(1, _BLOCK_BYTES // (old.matrix.itemsize * old.matrix.shape[1]))
-                extents = [
-                    vectors.append(old.matrix[slots[start : start + block]], start)
-                    for start in range(0, len(slots), block)
-                ]
-                matrix = vectors.matrix(len(slots))
-            self._unseal(None)  # a search structure over the old slots means nothing any more
+            vectors, extents = self._written(state, old.matrix, slots)
             gone: list[int] = old.keys[old.alive & ~kept].tolist()
-            self.catalog.commit(Change(state, gone, (), extents, rewritten=True))
-            self._vectors = vectors
-            self._show(View(state, old.keys[slots], np.ones(len(slots), dtype=np.bool_), matrix, len(slots)))
-            if self._folder is not None:
-                self._folder.remove_stale([self._folder.vectors(state.layout, state.codes)])
+            self._replace(Change(state, gone, (), extents, rewritten=True), vectors, old.keys[slots])
+
+    def replace(self, documents: Sequence[Document], source: View) -> None:
+        """Take over the documents and vectors of another table's view in the place of all own ones, in one commit."""
+        with self._writing:
+            old = self.begin()
+            rows = encode_documents(documents, old.state.next_key)
+            state = replace(
+                source.state,
+                generation=old.state.generation + 1,
+                layout=old.state.layout + 1,
+                next_key=old.state.next_key + len(rows),
+            )
+            vectors, extents = self._written(state, source.matrix, np.flatnonzero(source.alive))
+            keys = np.arange(old.state.next_key, state.next_key, dtype=np.int64)
+            self._replace(Change(state, old.keys[old.alive].tolist(), rows, extents, rewritten=True), vectors, keys)
+
+    def _written(self, state: State, matrix: Matrix, slots: NDArray[np.int64]) -> tuple[Vectors | None, list[Extent]]:
+        """Write the vectors of some slots to the file of a new layout, in blocks."""
+        vectors = self._open_vectors(state)
+        if vectors is None:
+            return None, []
+        block = max(1, _BLOCK_BYTES // (matrix.itemsize * matrix.shape[1]))
+        starts = range(0, len(slots), block)
+        return vectors, [vectors.append(matrix[slots[start : start + block]], start) for start in starts]
+
+    def _replace(self, change: Change, vectors: Vectors | None, keys: NDArray[np.int64]) -> None:
+        self._unseal(None)  # a search structure over the old slots means nothing any more
+        self.catalog.commit(change)
+        self._vectors = vectors
+        blank = blank_view(change.state)
+        matrix = blank.matrix if vectors is None else vectors.matrix(len(keys))
+        self._show(View(change.state, keys, np.ones(len(keys), dtype=np.bool_), matrix, len(keys)))
+        if self._folder is not None:
+            self._folder.remove_stale([self._folder.vectors(change.state.layout, change.state.codes)])
 
     def write_structure(self, structure: Structure) -> None:
         """Keep a search structure over this table's slots; raises StoreError where the disk refuses."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from langchain_tests.integration_tests import EmbeddingsIntegrationTests, RetrieversIntegrationTests
+from langchain_tests.integration_tests import (
+    EmbeddingsIntegrationTests,
+    RetrieversIntegrationTests,
+    VectorStoreIntegrationTests,
+)
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
-from langchain_reasonembed import ReasonEmbedEmbeddings, ReasonEmbedRetriever
+from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings, ReasonEmbedRetriever
 from reasonembed_rag import Document
 from reasonembed_stores import FaissStore
 
@@ -56,6 +60,19 @@ class TestRetrievers(RetrieversIntegrationTests):
     @property
     def retriever_query_example(self):
         return "which number?"
+
+
+class TestVectorStoreInMemory(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self):
+        return FaissVectorStore(self.get_embeddings())
+
+
+class TestVectorStoreInFolder(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, tmp_path):
+        with FaissStore.create(tmp_path / "index") as store:
+            yield FaissVectorStore(self.get_embeddings(), store)
 
 
 def test_vectors_are_the_models_own(words):

@@ -1,0 +1,350 @@
+"""FaissVectorStore: LangChain's vector store over FaissStore."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+from numpy.typing import NDArray
+
+import reasonembed_rag.documents
+from langchain_reasonembed.arrays import adocument_vectors, aquery_vector, document_vectors, query_vector, spec_of
+from reasonembed_rag.errors import InputError
+from reasonembed_stores.faiss_store import FaissStore
+from reasonembed_stores.filters import FilterLike
+from reasonembed_stores.mmr import search_mmr
+from reasonembed_stores.store import Hit
+
+__all__ = ["FaissVectorStore"]
+
+_SEARCH = {"filter", "task", "instruction", "excluded_ids"}
+"""What a search takes beside k: metadata filters, what is said before the query, ids that are not to be found."""
+
+
+class FaissVectorStore(VectorStore):
+    """Keep LangChain documents with their vectors, in memory or in a folder, and search them by cosine similarity.
+
+    Scores are cosine similarities, higher is better; relevance scores are (1 + cosine) / 2. Adding a known id replaces
+    its document. Filters are applied before the search, exclusions before the cut. In a folder every call commits.
+    """
+
+    def __init__(self, embedding: Embeddings, store: FaissStore | None = None) -> None:
+        """Take any embeddings; without a store, one in memory is made at the first documents."""
+        self._embedding = embedding
+        self._store = store
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The embeddings that queries and documents are given to."""
+        return self._embedding
+
+    @property
+    def store(self) -> FaissStore:
+        """The store underneath, free of LangChain; asking for it loads the model where there is none yet."""
+        if self._store is None:
+            self._store = FaissStore.create(spec=spec_of(self._embedding))
+        return self._store
+
+    # Adding
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Embed and store texts; an id that is known has its text and metadata replaced.
+
+        batch_size embeds and commits that many at a time. Raises InputError for lists of different lengths, an id twice
+        in one call, and metadata that is not JSON.
+        """
+        documents, size = _documents(texts, metadatas, ids), _batch_size(kwargs)
+        for start in range(0, len(documents), size or max(1, len(documents))):
+            part = documents[start : start + (size or len(documents))]
+            self.store.upsert(part, document_vectors(self._embedding, [document.content for document in part]))
+        return [document.id for document in documents]
+
+    async def aadd_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Do as add_texts, without ever blocking the event loop."""
+        documents, size = _documents(texts, metadatas, ids), _batch_size(kwargs)
+        for start in range(0, len(documents), size or max(1, len(documents))):
+            part = documents[start : start + (size or len(documents))]
+            vectors = await adocument_vectors(self._embedding, [document.content for document in part])
+            await asyncio.to_thread(self._upsert, part, vectors)
+        return [document.id for document in documents]
+
+    def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
+        """Embed and store documents under `ids`, or else their own ids, or else new ones."""
+        return self.add_texts(*_columns(documents), ids=_ids(documents, kwargs), **kwargs)
+
+    async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
+        """Do as add_documents, without ever blocking the event loop."""
+        return await self.aadd_texts(*_columns(documents), ids=_ids(documents, kwargs), **kwargs)
+
+    def add_embeddings(
+        self,
+        texts: Iterable[str],
+        vectors: NDArray[Any] | Sequence[Sequence[float]],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+    ) -> list[str]:
+        """Store texts with vectors (n, dimension) that were made already; an array is never turned into lists."""
+        documents = _documents(texts, metadatas, ids)
+        self._upsert(documents, np.asarray(vectors))
+        return [document.id for document in documents]
+
+    def _upsert(self, documents: list[reasonembed_rag.documents.Document], vectors: NDArray[Any]) -> None:
+        self.store.upsert(documents, vectors.reshape(len(documents), -1) if documents else np.empty((0, 1)))
+
+    # Removing and getting
+
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
+        """Remove documents, all of them where ids is None; unknown ids are ignored."""
+        _refuse_others(kwargs, set())
+        if ids is None:
+            self.store.clear()
+        else:
+            self.store.delete(ids)
+        return True
+
+    async def adelete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
+        """Do as delete, without ever blocking the event loop."""
+        return await asyncio.to_thread(self.delete, ids, **kwargs)
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Return the documents of these ids, in their order; unknown ids are left out."""
+        return [_langchain(document) for document in self.store.get(ids)]
+
+    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Do as get_by_ids, without ever blocking the event loop."""
+        return await asyncio.to_thread(self.get_by_ids, ids)
+
+    # Searching
+
+    def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+        """Return the k documents nearest to a query; `filter` and `excluded_ids` say which may be found."""
+        return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
+
+    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
+        """Return the k documents nearest to a query with their cosine similarities."""
+        _refuse_others(kwargs, _SEARCH)
+        vector = query_vector(self._embedding, query, kwargs.pop("task", None), kwargs.pop("instruction", None))
+        return _pairs(self._nearest(vector, k, **kwargs))
+
+    def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
+        """Return the k documents nearest to a vector."""
+        return [document for document, _ in self.similarity_search_with_score_by_vector(embedding, k, **kwargs)]
+
+    def similarity_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """Return the k documents nearest to a vector with their cosine similarities."""
+        _refuse_others(kwargs, _SEARCH - {"task", "instruction"})
+        return _pairs(self._nearest(np.asarray(embedding), k, **kwargs))
+
+    def _nearest(
+        self,
+        vector: NDArray[Any],
+        k: int,
+        *,
+        filter: FilterLike | None = None,  # noqa: A002 - LangChain's name
+        excluded_ids: Sequence[str] = (),
+    ) -> list[Hit]:
+        return self.store.search(vector[None, :], k=k, filters=filter, excluded_ids=[excluded_ids])[0]
+
+    async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+        """Do as similarity_search, without ever blocking the event loop."""
+        return [document for document, _ in await self.asimilarity_search_with_score(query, k, **kwargs)]
+
+    async def asimilarity_search_with_score(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """Do as similarity_search_with_score, without ever blocking the event loop."""
+        _refuse_others(kwargs, _SEARCH)
+        said = kwargs.pop("task", None), kwargs.pop("instruction", None)
+        vector = await aquery_vector(self._embedding, query, *said)
+        return _pairs(await asyncio.to_thread(self._nearest, vector, k, **kwargs))
+
+    async def asimilarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
+        """Do as similarity_search_by_vector, without ever blocking the event loop."""
+        return await asyncio.to_thread(self.similarity_search_by_vector, embedding, k, **kwargs)
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return _relevance
+
+    # Maximal marginal relevance
+
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """Return k of the fetch_k nearest documents, near the query and unlike each other, as they were picked."""
+        _refuse_others(kwargs, _SEARCH)
+        vector = query_vector(self._embedding, query, kwargs.pop("task", None), kwargs.pop("instruction", None))
+        return self._varied(vector, k, fetch_k, lambda_mult, **kwargs)
+
+    def max_marginal_relevance_search_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """Do as max_marginal_relevance_search, for a vector."""
+        _refuse_others(kwargs, _SEARCH - {"task", "instruction"})
+        return self._varied(np.asarray(embedding), k, fetch_k, lambda_mult, **kwargs)
+
+    def _varied(
+        self,
+        vector: NDArray[Any],
+        k: int,
+        fetch_k: int,
+        lambda_mult: float,
+        *,
+        filter: FilterLike | None = None,  # noqa: A002 - LangChain's name
+        excluded_ids: Sequence[str] = (),
+    ) -> list[Document]:
+        hits = search_mmr(
+            self.store,
+            vector[None, :],
+            k=k,
+            fetch_k=fetch_k,
+            balance=lambda_mult,
+            filters=filter,
+            excluded_ids=[excluded_ids],
+        )
+        return [_langchain(hit.document) for hit in hits[0]]
+
+    async def amax_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """Do as max_marginal_relevance_search, without ever blocking the event loop."""
+        _refuse_others(kwargs, _SEARCH)
+        said = kwargs.pop("task", None), kwargs.pop("instruction", None)
+        vector = await aquery_vector(self._embedding, query, *said)
+        return await asyncio.to_thread(self._varied, vector, k, fetch_k, lambda_mult, **kwargs)
+
+    async def amax_marginal_relevance_search_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """Do as max_marginal_relevance_search_by_vector, without ever blocking the event loop."""
+        search = self.max_marginal_relevance_search_by_vector
+        return await asyncio.to_thread(search, embedding, k, fetch_k, lambda_mult, **kwargs)
+
+    # Making, saving, loading
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make a store of texts, in memory or, with path=..., in a new folder."""
+        made = cls._made(embedding, kwargs)
+        made.add_texts(texts, metadatas, ids=ids, **kwargs)
+        return made
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Do as from_texts, without ever blocking the event loop."""
+        made = await asyncio.to_thread(cls._made, embedding, kwargs)
+        await made.aadd_texts(texts, metadatas, ids=ids, **kwargs)
+        return made
+
+    @classmethod
+    def _made(cls, embedding: Embeddings, kwargs: dict[str, Any]) -> Self:
+        path = kwargs.pop("path", None)
+        return cls(embedding, None if path is None else FaissStore.create(path, spec=spec_of(embedding)))
+
+    def save_local(self, folder_path: str | Path) -> None:
+        """Write everything to a folder, replacing a store that is there; a store of that folder is sealed in place."""
+        self.store.copy_to(folder_path)
+
+    @classmethod
+    def load_local(cls, folder_path: str | Path, embeddings: Embeddings) -> Self:
+        """Open the store of a folder; nothing in it is ever executed.
+
+        Raises StoreError for a foreign or damaged folder, SpecMismatchError where the embeddings are of another model.
+        """
+        return cls(embeddings, FaissStore.open(folder_path, spec=spec_of(embeddings)))
+
+    def merge_from(self, target: FaissVectorStore) -> None:
+        """Add the documents and vectors of another store; ids that both have are replaced by the other's."""
+        documents = list(target.store)
+        if documents:
+            self.store.upsert(documents, target.store.vectors_of([document.id for document in documents]))
+
+
+def _documents(
+    texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None, ids: Sequence[str | None] | None
+) -> list[reasonembed_rag.documents.Document]:
+    contents = list(texts)
+    fields = [{} for _ in contents] if metadatas is None else list(metadatas)
+    names = [None for _ in contents] if ids is None else list(ids)
+    if not len(contents) == len(fields) == len(names):
+        raise InputError(f"got {len(contents)} texts, {len(fields)} metadatas and {len(names)} ids; want one of each")
+    return [
+        reasonembed_rag.documents.Document(str(uuid4()) if name is None else name, content, field or {})
+        for content, field, name in zip(contents, fields, names, strict=True)
+    ]
+
+
+def _columns(documents: Iterable[Document]) -> tuple[list[str], list[dict[str, Any]]]:
+    listed = list(documents)
+    return [document.page_content for document in listed], [document.metadata for document in listed]
+
+
+def _ids(documents: Sequence[Document], kwargs: dict[str, Any]) -> list[Any]:
+    given = kwargs.pop("ids", None)
+    return [document.id for document in documents] if given is None else list(given)
+
+
+def _batch_size(kwargs: dict[str, Any]) -> int | None:
+    _refuse_others(kwargs, {"batch_size"})
+    size: int | None = kwargs.get("batch_size")
+    if size is not None and size < 1:
+        raise InputError(f"batch_size is {size}; want at least 1")
+    return size
+
+
+def _refuse_others(kwargs: dict[str, Any], known: set[str]) -> None:
+    """Raise InputError for an argument that would be swallowed."""
+    unknown = sorted(kwargs.keys() - known)
+    if unknown:
+        raise InputError(f"unknown argument {unknown[0]!r}; want {', '.join(sorted(known)) or 'none'}")
+
+
+def _langchain(document: reasonembed_rag.documents.Document) -> Document:
+    return Document(id=document.id, page_content=document.content, metadata=dict(document.metadata))
+
+
+def _pairs(hits: Sequence[Hit]) -> list[tuple[Document, float]]:
+    return [(_langchain(hit.document), hit.score) for hit in hits]
+
+
+def _relevance(score: float) -> float:
+    return min(1.0, max(0.0, (1.0 + score) / 2.0))
