@@ -1,19 +1,14 @@
-"""Recipes: TOML read strictly into their settings, with changes from the command line."""
+"""Recipes: read, written out and compared."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import json
-import tomllib
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from reasonembed_rag.errors import TrainingError
 from reasonembed_training.config import Recipe
+from reasonembed_training.settings import change_setting, flat_settings, plain_settings, read_table, settings_from
 
 __all__ = ["changed_keys", "read_recipe", "recipe_from", "recipe_to_json"]
 
@@ -37,126 +32,24 @@ def read_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
 
     Raises TrainingError for a file that is not TOML and for keys that are missing, misspelt or of the wrong type.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise TrainingError(
-            f"{path}: no such recipe; want a .toml file, such as training/recipes/tiny-cpu.toml"
-        ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TrainingError(f"{path}: not a TOML file ({error})") from error
+    table = read_table(path, kind="recipe", example="training/recipes/tiny-cpu.toml")
     for change in changes:
-        _change(table, change)
+        change_setting(table, change)
     return recipe_from(table, where=str(path))
 
 
 def recipe_from(table: Mapping[str, Any], *, where: str) -> Recipe:
     """Make a recipe of a table; `where` names its origin in errors."""
-    recipe: Recipe = _dataclass(Recipe, table, key="", where=where)
-    return recipe
+    return settings_from(Recipe, table, where=where)
 
 
 def recipe_to_json(recipe: Recipe) -> str:
     """Return the recipe with every default written out, as one JSON object."""
-    return json.dumps(_plain(recipe), indent=2, ensure_ascii=False, sort_keys=True)
+    return json.dumps(plain_settings(recipe), indent=2, ensure_ascii=False, sort_keys=True)
 
 
 def changed_keys(before: str, after: str) -> list[str]:
     """Return the keys in which two recipes (recipe_to_json) differ, those left out that do not change the weights."""
-    old, new = _flat(json.loads(before)), _flat(json.loads(after))
+    old, new = flat_settings(json.loads(before)), flat_settings(json.loads(after))
     differing = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     return sorted(differing - _WITHOUT_EFFECT)
-
-
-def _change(table: dict[str, Any], change: str) -> None:
-    path, equals, text = change.partition("=")
-    keys = [key.strip() for key in path.split(".")]
-    if not equals or not all(keys):
-        raise TrainingError(f"--set {change}: want key=value, such as optim.lr=2e-5")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    for key in keys[:-1]:
-        table = table.setdefault(key, {})
-        if not isinstance(table, dict):
-            raise TrainingError(f"--set {change}: {key} is no table; give the whole of it as a TOML value")
-    table[keys[-1]] = value
-
-
-def _dataclass(kind: type, table: object, *, key: str, where: str) -> Any:
-    if not isinstance(table, Mapping):
-        raise TrainingError(f"{where}: {key} is {table!r}; want a table")
-    hints = get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in table:
-        if name not in fields:
-            close = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(fields)}"
-            raise TrainingError(f"{where}: unknown key {_join(key, name)}; {hint}")
-    for name, field in fields.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in table:
-            raise TrainingError(f"{where}: {_join(key, name)} is missing; want it in the recipe or by --set")
-    return kind(
-        **{name: _value(hints[name], value, key=_join(key, name), where=where) for name, value in table.items()}
-    )
-
-
-def _value(hint: Any, value: object, *, key: str, where: str) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in {Union, types.UnionType}:
-        (inner,) = [argument for argument in arguments if argument is not type(None)]
-        return None if value is None else _value(inner, value, key=key, where=where)
-    if origin is Literal:
-        if value not in arguments:
-            raise TrainingError(f"{where}: {key} is {value!r}; want one of {', '.join(map(repr, arguments))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise TrainingError(f"{where}: {key} is {value!r}; want a list")
-        items = enumerate(value)
-        return tuple(_value(arguments[0], item, key=f"{key}[{place}]", where=where) for place, item in items)
-    if origin is Mapping or origin is get_origin(Mapping[str, Any]):
-        if not isinstance(value, Mapping):
-            raise TrainingError(f"{where}: {key} is {value!r}; want a table")
-        made = {name: _value(arguments[1], item, key=_join(key, name), where=where) for name, item in value.items()}
-        return MappingProxyType(made)
-    if dataclasses.is_dataclass(hint):
-        return _dataclass(hint, value, key=key, where=where)  # type: ignore[arg-type]
-    return _scalar(hint, value, key=key, where=where)
-
-
-_SCALARS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
-
-
-def _scalar(hint: type, value: object, *, key: str, where: str) -> Any:
-    if hint is Path and isinstance(value, str) and value:
-        return Path(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is hint:
-        return value
-    raise TrainingError(f"{where}: {key} is {value!r}; want {_SCALARS.get(hint, 'a path')}")
-
-
-def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and value:
-        return {inner: item for name, one in value.items() for inner, item in _flat(one, _join(key, name)).items()}
-    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-        return {inner: item for place, one in enumerate(value) for inner, item in _flat(one, f"{key}[{place}]").items()}
-    return {key: value}
