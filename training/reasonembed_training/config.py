@@ -248,6 +248,13 @@ class Recipe:
     optim: OptimConfig = field(default_factory=OptimConfig)
     dev: DevConfig = field(default_factory=DevConfig)
 
+    def __post_init__(self) -> None:
+        _want(
+            self.model.tuning == "lora" or self.run.export == "merged",
+            "run.export is 'adapter' and model.tuning 'full', which makes none; want 'merged'",
+        )
+        _want(bool(self.data), "data is empty; want at least one [[data]] table with a path")
+
 
 def _want(condition: bool, message: str) -> None:
     if not condition:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from reasonembed_rag.encoder.architectures import UnsupportedError, read_blueprint
 from reasonembed_rag.encoder.forward import PaddedForward
-from reasonembed_rag.encoder.linears import make_live
+from reasonembed_rag.encoder.linears import make_fast, make_live
 from reasonembed_rag.encoder.loading import LoadedModel, Request, load_model
 from reasonembed_rag.encoder.packed import PackedForward
 from reasonembed_rag.encoder.pooling import finish
@@ -28,7 +28,7 @@ from reasonembed_training.config import LoraConfig, ModelConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["ADAPTER", "EmbeddingModule", "TrainingModel", "build_model"]
+__all__ = ["ADAPTER", "EmbeddingModule", "TrainingModel", "build_model", "merged_layer"]
 
 _logger = logging.getLogger(__name__)
 
@@ -70,6 +70,42 @@ class EmbeddingModule(nn.Module):
         pooled = self._run(sequences, skip=skip)
         return finish(pooled, dimension=self._spec.dimension, normalize=self._spec.normalize)
 
+    def frozen(self) -> Forward:
+        """Return the forward to vectors with the weights as they are now, without dropout or gradients.
+
+        On a CPU the weights are copied into the engine's fast form, LoRA added in; elsewhere the model itself runs.
+        """
+        run: Forward = self._run
+        if isinstance(run, PackedForward) and self.backbone.device.type == "cpu":
+            causal = self._spec.attention == "causal"
+            blueprint = read_blueprint(
+                self.backbone, causal=causal, make=lambda modules: make_fast([merged_layer(one) for one in modules])
+            )
+            run = PackedForward(blueprint, pooling=self._spec.pooling)
+
+        def embed(sequences: Sequence[NDArray[np.int32]], *, skip: int = 0) -> Tensor:
+            training = self.training
+            self.eval()
+            with torch.no_grad():
+                pooled = run(sequences, skip=skip)
+            self.train(training)
+            return finish(pooled, dimension=self._spec.dimension, normalize=self._spec.normalize)
+
+        return embed
+
+
+def merged_layer(module: nn.Module) -> nn.Module:
+    """Return a linear layer with what LoRA learnt added to a copy of its weights; one without LoRA as it is."""
+    delta = getattr(module, "get_delta_weight", None)
+    if delta is None:
+        return module
+    base = cast("nn.Linear", module.base_layer)
+    whole = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+    whole.weight = nn.Parameter(base.weight.detach() + delta(ADAPTER).detach().to(base.weight.dtype))
+    if base.bias is not None:
+        whole.bias = base.bias
+    return whole
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingModel:
@@ -102,7 +138,9 @@ def build_model(config: ModelConfig, lora: LoraConfig, *, device: torch.device, 
     else:
         add_lora(loaded.backbone, lora)
     if config.gradient_checkpointing:
-        loaded.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+        backbone: Any = loaded.backbone
+        enable = getattr(backbone, "activation_checkpointing_enable", None) or backbone.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     module = EmbeddingModule(loaded, checkpointing=config.gradient_checkpointing)
     _choose_forward(module, config.forward)
     return TrainingModel(module.train(), loaded.spec, loaded.tokenizer, loaded.folder)
@@ -188,6 +226,7 @@ class _Probe:
         return max(float((one - two).norm() / two.norm().clamp_min(1e-30)) for one, two in pairs)
 
 
+@torch.enable_grad()
 def _probe(module: EmbeddingModule) -> _Probe:
     size = len(cast("Tensor", module.backbone.get_input_embeddings().weight))
     generator = np.random.default_rng(0)

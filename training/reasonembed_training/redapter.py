@@ -40,7 +40,7 @@ def reasoning_intensity(
     ratio_Q = losses_Q.detach() / (reasoning_losses_Q.detach() + epsilon)
     if has_reasoning_Q is not None:
         ratio_Q = torch.where(has_reasoning_Q, ratio_Q, 1.0)
-    return ratio_Q.clamp(floor, kappa)
+    return ratio_Q.clamp(floor, kappa) + 0.0  # a loss of -0.0 is one of 0
 
 
 def sample_weights(intensity_Q: Tensor, *, total: Tensor | None = None, normalise: bool = True) -> Tensor:

@@ -1,0 +1,156 @@
+"""The trained model as a folder that Encoder.from_pretrained and sentence-transformers load alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from torch import Tensor
+
+from reasonembed_rag.atomic import flush_folder
+from reasonembed_rag.encoder.folder import read_folder
+from reasonembed_rag.encoder.sources import find_model
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_training.checkpoint import trained_weights
+from reasonembed_training.model import ADAPTER, TrainingModel, merged_layer
+
+__all__ = ["export_model"]
+
+_POOLING = {"last": "lasttoken", "mean": "mean", "cls": "cls"}
+_MODULES = "sentence_transformers.models"
+
+
+def export_model(
+    model: TrainingModel, folder: Path, *, kind: Literal["merged", "adapter"], files: dict[str, str], rank: int = 0
+) -> None:
+    """Write weights, tokenizer, spec and sentence-transformers' files, with `files` beside them, whole or not at all.
+
+    Every process calls it, the first one writes. An adapter names its base, which must be had to load it; merged
+    weights stand alone. Raises TrainingError for an adapter where all weights were trained.
+    """
+    weights = trained_weights(model.module)
+    adapter = getattr(model.module.backbone, "peft_config", {}).get(ADAPTER)
+    if kind == "adapter" and adapter is None:
+        raise TrainingError("all weights were trained, there is no adapter to export; want kind='merged'")
+    if rank != 0:
+        return
+    aside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    if kind == "adapter":
+        _write_adapter(model, adapter, weights, aside)
+    else:
+        _save_backbone(model, _merged(model, weights), aside)
+    _write_tokenizer(model, aside)
+    _write_sentence_transformers_files(model.spec, aside)
+    spec = replace(model.spec, model=folder.name, revision=None, adapter=None, weights=None, dtype="float32")
+    for name, text in {"spec.json": spec.to_json(), **files}.items():
+        (aside / name).write_text(text, encoding="utf-8")
+    _settle(aside, folder)
+
+
+def _save_backbone(model: TrainingModel, weights: dict[str, Tensor], folder: Path) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model.module.backbone.save_pretrained(folder, state_dict=weights)
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _merged(model: TrainingModel, trained: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the backbone's weights under their own names, what LoRA learnt added in."""
+    backbone = model.module.backbone
+    whole = {
+        f"{name}.weight": cast("Tensor", merged_layer(module).weight).detach().cpu()
+        for name, module in backbone.named_modules()
+        if hasattr(module, "get_delta_weight")
+    }
+    weights = {}
+    for name, tensor in backbone.state_dict().items():
+        if ".lora_" not in name:
+            plain = name.replace(".base_layer.", ".")
+            found = whole[plain] if plain in whole else trained.get(f"backbone.{name}", tensor.detach().cpu())
+            weights[plain] = found.contiguous()
+    return weights
+
+
+def _write_adapter(model: TrainingModel, config: Any, weights: dict[str, Tensor], folder: Path) -> None:
+    """Write PEFT's own format: adapter_config.json and adapter_model.safetensors."""
+    from peft import PeftConfig
+    from safetensors.torch import save_file
+
+    saved: PeftConfig = config
+    base = str(find_model(model.spec.model).resolve()) if _is_local(model.spec.model) else model.spec.model
+    saved.base_model_name_or_path, saved.revision, saved.inference_mode = base, model.spec.revision, True
+    saved.save_pretrained(str(folder))
+    plain = {name.removeprefix("backbone.").replace(f".{ADAPTER}.", "."): one for name, one in weights.items()}
+    save_file({f"base_model.model.{name}": one for name, one in plain.items()}, folder / "adapter_model.safetensors")
+
+
+def _is_local(name: str) -> bool:
+    return Path(name).expanduser().is_dir() or "/" not in name
+
+
+def _write_tokenizer(model: TrainingModel, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    source = read_folder(model.folder).transformer_folder
+    AutoTokenizer.from_pretrained(source, local_files_only=True).save_pretrained(folder)
+
+
+def _write_sentence_transformers_files(spec: EmbeddingSpec, folder: Path) -> None:
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if spec.normalize else [])]
+    paths = ["", "1_Pooling", "2_Normalize"]
+    modules = [
+        {"idx": place, "name": str(place), "path": path, "type": f"{_MODULES}.{kind}"}
+        for place, (kind, path) in enumerate(zip(kinds, paths, strict=False))
+    ]
+    pooling = {
+        "word_embedding_dimension": spec.dimension,
+        **{f"pooling_mode_{mode}": False for mode in ("cls_token", "max_tokens", "mean_sqrt_len_tokens")},
+        "pooling_mode_cls_token": spec.pooling == "cls",
+        "pooling_mode_mean_tokens": spec.pooling == "mean",
+        "pooling_mode_lasttoken": spec.pooling == "last",
+        "include_prompt": spec.pool_prompt,
+    }
+    query, _ = spec.query_affixes(None)
+    document, _ = spec.document_affixes()
+    faces = {
+        "modules.json": modules,
+        "1_Pooling/config.json": pooling,
+        "sentence_bert_config.json": {
+            "max_seq_length": max(spec.max_query_length, spec.max_document_length),
+            "do_lower_case": False,
+        },
+        "config_sentence_transformers.json": {
+            "prompts": {"query": query, "document": document},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine" if spec.normalize else "dot",
+        },
+    }
+    for name, content in faces.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _settle(aside: Path, folder: Path) -> None:
+    """Put the finished folder in place, everything in it flushed to disk."""
+    for path in aside.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            flush_folder(path)
+    flush_folder(aside)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
+    flush_folder(folder.parent)

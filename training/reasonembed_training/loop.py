@@ -1,0 +1,198 @@
+"""The training loop: steps, measurements and checkpoints, from wherever the run stands."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from reasonembed_rag.atomic import replacing
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_training import checkpoint
+from reasonembed_training.batch import Batch, BatchMaker, prefetched
+from reasonembed_training.checkpoint import Progress
+from reasonembed_training.config import Recipe
+from reasonembed_training.gather import sum_over_processes
+from reasonembed_training.live import measure
+from reasonembed_training.machine import Machine
+from reasonembed_training.metrics import DevMetrics, MetricsLog, StepMetrics
+from reasonembed_training.model import TrainingModel
+from reasonembed_training.progress import Watcher
+from reasonembed_training.redapter import intensity_statistics
+from reasonembed_training.schedule import rate_at
+from reasonembed_training.step import NotFiniteError, Stepper, StepResult
+from reasonembed_training.stopping import StopRequest
+
+__all__ = ["Loop"]
+
+_WINDOW = 20
+"""Steps over which speed is averaged."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Loop:
+    """A run in progress."""
+
+    recipe: Recipe
+    machine: Machine
+    model: TrainingModel
+    module: nn.Module
+    """The model as accelerate wraps it."""
+    optimizer: Any
+    stepper: Stepper
+    maker: BatchMaker
+    dev_tasks: Sequence[RetrievalTask]
+    steps: int
+    progress: Progress
+    log: MetricsLog | None
+    """None on all processes but the first."""
+    watcher: Watcher
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints lie."""
+        return self.recipe.run.output / "checkpoints"
+
+    def run(self, stop: StopRequest) -> Progress:
+        """Train to the end, to early stopping, or until asked to stop; the state is saved whichever it is."""
+        if self.progress.base is None:
+            self._measure()
+        steps = range(self.progress.step, self.steps)
+        batches = prefetched(self.maker, self.maker.sampler, steps, workers=self.recipe.run.workers)
+        recent: deque[float] = deque(maxlen=_WINDOW)
+        for batch in batches:
+            if self._stopped_early():
+                break
+            self._step(batch, recent)
+            done = self.progress.step
+            if done % self.recipe.dev.every == 0 or done == self.steps:
+                self._measure()
+            asked = self._anyone(stop)
+            if asked or done % self.recipe.run.checkpoint_every == 0 or done == self.steps:
+                self._save()
+            if asked:
+                self.watcher.say(f"asked to stop: saved at step {done} of {self.steps}; the same command goes on")
+                return self.progress
+        self._save()
+        return self.progress
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.progress.step >= self.steps or self._stopped_early()
+
+    def _step(self, batch: Batch, recent: deque[float]) -> None:
+        started = time.perf_counter()
+        config = self.recipe.optim
+        lr = config.lr * rate_at(batch.step, steps=self.steps, warmup=config.warmup, schedule=config.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        redapter = self.recipe.redapter
+        try:
+            result = self.stepper(batch, weighted=redapter.enabled and batch.step >= redapter.start_step)
+            norm = self._clip()
+        except NotFiniteError as error:
+            raise self._stop_at(batch, str(error)) from error
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        recent.append(time.perf_counter() - started)
+        self.progress = replace(
+            self.progress,
+            step=batch.step + 1,
+            tokens=self.progress.tokens + result.tokens,
+            seconds=self.progress.seconds + recent[-1],
+        )
+        self._tell(batch, result, norm=norm, lr=lr, seconds=sum(recent) / len(recent))
+
+    def _clip(self) -> float:
+        """Clip the gradient in place and return its norm from before."""
+        most = self.recipe.optim.clip or float("inf")
+        norm = float(self.machine.accelerator.clip_grad_norm_(self.module.parameters(), most))
+        if not torch.isfinite(torch.tensor(norm)):
+            raise NotFiniteError(f"the gradient's norm is {norm}")
+        return norm
+
+    def _stop_at(self, batch: Batch, reason: str) -> TrainingError:
+        """Save which rows a bad step was made of."""
+        path = self.recipe.run.output / f"stopped-at-step-{batch.step + 1:08d}-{self.machine.rank}.json"
+        with replacing(path) as file:
+            rows = {"step": batch.step + 1, "reason": reason, "task": batch.task, "rows": batch.row_ids}
+            file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode())
+        return TrainingError(
+            f"step {batch.step + 1}: {reason}; the ids of its rows are in {path}, the checkpoints are intact: "
+            "look at those rows, lower optim.lr, or train in float32 (model.precision)"
+        )
+
+    def _tell(self, batch: Batch, result: StepResult, *, norm: float, lr: float, seconds: float) -> None:
+        step = batch.step + 1
+        if self.log is None or (step % self.recipe.run.log_every and step != self.steps):
+            return
+        intensity = None
+        if result.intensity is not None:
+            intensity = intensity_statistics(result.intensity, kappa=self.recipe.redapter.kappa)
+        metrics = StepMetrics(
+            step=step,
+            task=batch.task,
+            loss=result.loss,
+            info_nce=result.info_nce,
+            intensity=intensity,
+            gradient_norm=norm,
+            lr=lr,
+            tokens=result.tokens,
+            tokens_per_second=result.tokens / seconds,
+            seconds_left=seconds * (self.steps - step),
+        )
+        self.log.step(metrics)
+        self.watcher.step(metrics, steps=self.steps)
+
+    def _measure(self) -> None:
+        """Measure on the dev sets and keep the weights if they are the best so far."""
+        if not self.dev_tasks:
+            return
+        step, before = self.progress.step, self.progress.best
+        measured = measure(self.model, self.dev_tasks, step=step, budget=self.recipe.batch.tokens)
+        best = before is None or measured.mean > before.mean
+        if best:
+            checkpoint.save_weights(self.best_path(step), self.module, rank=self.machine.rank)
+        self.progress = replace(
+            self.progress,
+            base=self.progress.base or measured,
+            best=measured if best else before,
+            last=measured,
+            since_best=0 if best else self.progress.since_best + 1,
+        )
+        if self.log is not None:
+            metrics = DevMetrics(step=step, mean=measured.mean, sets=measured.means, best=best)
+            self.log.dev(metrics)
+            self.watcher.dev(metrics)
+
+    def best_path(self, step: int) -> Path:
+        """Return where the weights of a measured step are kept while they are the best."""
+        return self.folder / f"best-{step:08d}.safetensors"
+
+    def _save(self) -> None:
+        last = checkpoint.checkpoints(self.folder)
+        if last and last[-1].name == f"step-{self.progress.step:08d}":
+            return
+        checkpoint.save(self.folder, self.progress, self.module, self.optimizer, rank=self.machine.rank)
+        if self.machine.rank == 0:
+            checkpoint.prune(self.folder, keep=self.recipe.run.checkpoints)
+            for path in self.folder.glob("best-*.safetensors"):
+                if self.progress.best is not None and path != self.best_path(self.progress.best.step):
+                    path.unlink(missing_ok=True)
+
+    def _stopped_early(self) -> bool:
+        patience = self.recipe.dev.patience
+        return patience is not None and self.progress.since_best >= patience
+
+    def _anyone(self, stop: StopRequest) -> bool:
+        """Return whether any process was asked to stop, the same on all."""
+        return bool(sum_over_processes(torch.tensor(float(stop.made), device=self.machine.device)) > 0)

@@ -1,0 +1,123 @@
+"""The devices that train, behind accelerate: one CPU or GPU, or a launcher's processes."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from reasonembed_rag.errors import MissingDependencyError, TrainingError
+from reasonembed_training.config import ModelConfig
+
+__all__ = ["Machine", "open_machine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What one process knows of the devices."""
+
+    accelerator: Any
+    narrow: bool
+    """Whether bfloat16 is computed in."""
+
+    @property
+    def device(self) -> torch.device:
+        """This process's device."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    @property
+    def rank(self) -> int:
+        """This process's number."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def world(self) -> int:
+        """The number of processes."""
+        return int(self.accelerator.num_processes)
+
+    def prepare(self, module: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Any]:
+        """Wrap model and optimiser as accelerate's configuration says."""
+        wrapped: tuple[nn.Module, Any] = self.accelerator.prepare(module, optimizer)
+        return wrapped
+
+    def accumulate(self, module: nn.Module) -> Callable[[], AbstractContextManager[object]]:
+        """Return what keeps gradients on their processes for a while."""
+        return partial(self.accelerator.no_sync, module)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return what computes in bfloat16 where that was chosen."""
+        context: AbstractContextManager[object] = self.accelerator.autocast()
+        return context
+
+
+def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...] | None) -> Machine:
+    """Start accelerate on the recipe's device, or on the launcher's.
+
+    Raises TrainingError for a GPU recipe where there is no GPU, a precision that the device lacks, DeepSpeed and a
+    tracker that is not installed.
+    """
+    try:
+        from accelerate import Accelerator
+        from accelerate.utils import DistributedType
+    except ImportError as error:
+        raise MissingDependencyError("accelerate", "train") from error
+    _check_device(config.device)
+    on_cpu = config.device == "cpu"
+    narrow = _narrow(config, cpu=on_cpu or not torch.cuda.is_available())
+    chosen = _trackers(trackers)
+    accelerator = Accelerator(
+        cpu=on_cpu, mixed_precision="bf16" if narrow else "no", log_with=chosen or None, project_dir=str(output)
+    )
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        raise TrainingError(
+            "accelerate is set up for DeepSpeed, whose engine cannot take gradients chunk by chunk; "
+            "choose FSDP where the model must be cut among devices (accelerate config), or plain data parallelism"
+        )
+    if accelerator.distributed_type == DistributedType.FSDP and config.forward == "packed":
+        raise TrainingError("model.forward is 'packed', which FSDP cannot follow; want auto or padded")
+    return Machine(accelerator, narrow)
+
+
+def _check_device(name: str | None) -> None:
+    if name is None or name == "cpu":
+        return
+    if not name.startswith("cuda"):
+        raise TrainingError(f"model.device is {name!r}; want cpu, cuda, cuda:N, or leave it out")
+    if not torch.cuda.is_available():
+        raise TrainingError(
+            f"model.device is {name!r} and this machine has no GPU that torch can use; "
+            "run a CPU recipe such as tiny-cpu, or --set model.device=cpu"
+        )
+    number = int(name.partition(":")[2] or 0)
+    if number >= torch.cuda.device_count():
+        raise TrainingError(
+            f"model.device is {name!r}; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+        )
+    torch.cuda.set_device(number)
+
+
+def _narrow(config: ModelConfig, *, cpu: bool) -> bool:
+    if config.precision != "auto":
+        if config.precision == "bfloat16" and not cpu and not torch.cuda.is_bf16_supported():
+            raise TrainingError("model.precision is 'bfloat16', which this GPU lacks; want auto or float32")
+        return config.precision == "bfloat16"
+    return not cpu and torch.cuda.is_bf16_supported()
+
+
+def _trackers(wanted: tuple[str, ...] | None) -> list[str]:
+    installed = {name for name in ("tensorboard", "wandb") if importlib.util.find_spec(name) is not None}
+    if wanted is None:
+        return sorted(installed & {"tensorboard"})
+    missing = [name for name in wanted if name not in installed]
+    if missing:
+        raise TrainingError(f"run.trackers names {missing[0]!r}, which is not installed: pip install {missing[0]}")
+    return list(wanted)

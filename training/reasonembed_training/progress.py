@@ -1,0 +1,84 @@
+"""The progress bar of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Protocol
+
+from reasonembed_training.metrics import DevMetrics, StepMetrics
+
+__all__ = ["Silent", "Watcher", "bar"]
+
+
+class Watcher(Protocol):
+    """Hears what a run does."""
+
+    def say(self, message: str) -> None:
+        """Hear a sentence."""
+
+    def step(self, metrics: StepMetrics, *, steps: int) -> None:
+        """Hear of a step, one of `steps`."""
+
+    def dev(self, metrics: DevMetrics) -> None:
+        """Hear of a measurement."""
+
+
+class Silent:
+    """Hears and says nothing."""
+
+    def say(self, message: str) -> None:
+        """Pass over."""
+
+    def step(self, metrics: StepMetrics, *, steps: int) -> None:
+        """Pass over."""
+
+    def dev(self, metrics: DevMetrics) -> None:
+        """Pass over."""
+
+
+@contextmanager
+def bar(*, show: bool = True) -> Iterator[Watcher]:
+    """Yield a watcher that draws a bar on standard error, with messages above it."""
+    if not show:
+        yield Silent()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[told]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield _Bar(progress)
+
+
+class _Bar:
+    def __init__(self, progress: object) -> None:
+        self._progress: Any = progress
+        self._task: Any = None
+        self._dev = ""
+
+    def say(self, message: str) -> None:
+        self._progress.console.print(message, highlight=False)
+
+    def step(self, metrics: StepMetrics, *, steps: int) -> None:
+        if self._task is None:
+            self._task = self._progress.add_task("Training", total=steps, told="")
+        told = [f"loss {metrics.info_nce:.3f}"]
+        if metrics.intensity is not None:
+            one = metrics.intensity
+            told.append(f"RI {one.mean:.2f} [{one.min:.2f} {one.median:.2f} {one.max:.2f}] clipped {one.clipped:.0%}")
+        told += [f"grad {metrics.gradient_norm:.2f}", f"{metrics.tokens_per_second:,.0f} tokens/s"]
+        told += [f"left {timedelta(seconds=round(metrics.seconds_left))}", self._dev]
+        self._progress.update(self._task, completed=metrics.step, total=steps, told=" · ".join(filter(None, told)))
+
+    def dev(self, metrics: DevMetrics) -> None:
+        self._dev = f"dev {metrics.mean:.4f}"
+        sets = ", ".join(f"{name} {mean:.4f}" for name, mean in metrics.sets.items())
+        self.say(f"step {metrics.step}: dev nDCG@10 {metrics.mean:.4f}{' (best)' if metrics.best else ''}: {sets}")

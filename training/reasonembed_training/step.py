@@ -1,0 +1,133 @@
+"""One optimiser step: from a batch of tokens to gradients on the parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from reasonembed_rag.encoder.batches import plan_packs
+from reasonembed_rag.encoder.tokens import Tokens
+from reasonembed_rag.errors import TrainingError
+from reasonembed_training.batch import Batch
+from reasonembed_training.gather import gather_rows, my_shards, sum_over_processes
+from reasonembed_training.gradcache import EmbedRows, cached_backward, embed_detached
+from reasonembed_training.machine import Machine
+from reasonembed_training.objective import Labels, Objective, Reasoning, Redapter, StepLoss
+
+__all__ = ["NotFiniteError", "StepResult", "Stepper"]
+
+
+class NotFiniteError(TrainingError):
+    """A loss or gradient that is NaN or infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step came to, over all processes."""
+
+    loss: float
+    """The objective."""
+    info_nce: float
+    """The mean loss, unweighted."""
+    intensity: Tensor | None
+    """(Q of all processes,)"""
+    tokens: int
+    """Tokens of queries and documents."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stepper:
+    """How a batch becomes a gradient."""
+
+    module: nn.Module
+    """Takes (token sequences, skip) to vectors."""
+    objective: Objective
+    redapter: Redapter | None
+    machine: Machine
+    dimension: int
+    budget: int
+    """Tokens that run through the model at a time."""
+    pool_prompt: bool
+    """Whether the template's tokens are pooled too."""
+
+    def __call__(self, batch: Batch, *, weighted: bool) -> StepResult:
+        """Add the batch's gradient to the parameters; with `weighted` samples are weighted by reasoning intensity.
+
+        Raises NotFiniteError before any gradient is added where the loss is not finite.
+        """
+        queries = len(batch.queries.lengths)
+        labels = _moved(batch.labels, self.machine.device)
+        reasoning = self._reasoning(batch) if weighted and self.redapter is not None else None
+
+        def objective(vectors_ND: Tensor) -> StepLoss:
+            loss = self.objective(vectors_ND[:queries], vectors_ND[queries:], labels, reasoning=reasoning)
+            total = sum_over_processes(loss.loss)
+            if not torch.isfinite(total):
+                raise NotFiniteError(f"the loss is {total.item()}")
+            # Distributed wrappers average gradients over processes, and the objective is a sum.
+            return replace(loss, loss=loss.loss * self.machine.world)
+
+        parts = (batch.queries, batch.documents)
+        loss = cached_backward(
+            self._embed(parts), self._plan(parts), objective, accumulate=self.machine.accumulate(self.module)
+        )
+        return self._result(loss, batch)
+
+    def _reasoning(self, batch: Batch) -> Reasoning | None:
+        """Embed the reasoning queries that there are, without graph, into the rows of their queries."""
+        if self.redapter is None:
+            return None
+        present_Q = batch.has_reasoning.to(self.machine.device)
+        vectors_QD = torch.zeros((len(present_Q), self.dimension), device=self.machine.device)
+        parts = (batch.reasoning,)
+        if len(batch.reasoning.lengths):
+            vectors_QD[present_Q] = embed_detached(self._embed(parts), self._plan(parts)).float()
+        return Reasoning(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
+
+    def _embed(self, parts: tuple[Tokens, ...]) -> EmbedRows:
+        """Return what embeds rows of the parts laid end to end, such as all queries and then all documents."""
+        sequences = [one for part in parts for one in part.rows(np.arange(len(part.lengths)))]
+        skips = np.concatenate([np.full(len(part.lengths), self._skip(part)) for part in parts])
+
+        def embed(rows: NDArray[np.int64]) -> Tensor:
+            vectors: Tensor = self.module([sequences[row] for row in rows], int(skips[rows[0]]))
+            return vectors
+
+        return embed
+
+    def _plan(self, parts: tuple[Tokens, ...]) -> list[NDArray[np.int64]]:
+        """Cut the rows of the parts into chunks of at most `budget` tokens that pool in the same way."""
+        if len({self._skip(part) for part in parts}) == 1:
+            return plan_packs(np.concatenate([part.lengths for part in parts]), budget=self.budget)
+        plan: list[NDArray[np.int64]] = []
+        first = 0
+        for part in parts:
+            plan += [rows + first for rows in plan_packs(part.lengths, budget=self.budget)]
+            first += len(part.lengths)
+        return sorted(plan, key=len, reverse=True)
+
+    def _skip(self, part: Tokens) -> int:
+        return 0 if self.pool_prompt else part.skip
+
+    def _result(self, loss: StepLoss, batch: Batch) -> StepResult:
+        count = torch.tensor([batch.tokens, len(loss.losses)], dtype=torch.float64, device=self.machine.device)
+        sums = torch.stack([loss.loss.detach() / self.machine.world, loss.losses.sum()]).double()
+        objective, info_nce, tokens, queries = sum_over_processes(torch.cat([sums, count])).tolist()
+        intensity = loss.intensity
+        if intensity is not None:
+            intensity = gather_rows(intensity, my_shards(len(intensity), device=intensity.device)).cpu()
+        return StepResult(objective, info_nce / queries, intensity, round(tokens))
+
+
+def _moved(labels: Labels, device: torch.device) -> Labels:
+    return Labels(
+        positives=labels.positives.to(device),
+        document_keys=labels.document_keys.to(device),
+        left_out_keys=tuple(keys.to(device) for keys in labels.left_out_keys),
+        owners=labels.owners.to(device),
+        grades=labels.grades.to(device),
+    )
