@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,12 @@ def _wordpiece_tokenizer():
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no mark of an earlier run spare a model its self-check."""
+    os.environ["REASONEMBED_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     """Build the folder of a tiny random model: tiny_model("qwen3", num_hidden_layers=3, seed=1)."""
@@ -67,9 +74,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
         from transformers import AutoConfig, AutoModel
 
         folder = tmp_path_factory.mktemp(f"tiny-{kind}")
-        decoder = kind in {"qwen3", "qwen2", "llama", "mistral", "gemma", "gemma2", "gemma3_text"}
+        decoder = kind in {"qwen3", "qwen2", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "llama_bidirec"}
         tokenizer = (
-            _bpe_tokenizer(eos_appended=eos_appended) if decoder or kind == "roberta" else _wordpiece_tokenizer()
+            _bpe_tokenizer(eos_appended=eos_appended) if decoder or "roberta" in kind else _wordpiece_tokenizer()
         )
         shape = {
             "vocab_size": len(tokenizer),
@@ -83,7 +90,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
         if decoder:
             shape |= {"num_key_value_heads": 2, "head_dim": 16, "eos_token_id": 1, "bos_token_id": None}
         torch.manual_seed(seed)
-        model = AutoModel.from_config(AutoConfig.for_model(kind, **(shape | settings)))
+        model = AutoModel.from_config(AutoConfig.for_model(kind.removesuffix("_bidirec"), **(shape | settings)))
         with torch.no_grad():  # the default spread of 0.02 is so small that a wrong mask would hardly show
             for name, parameter in model.named_parameters():
                 if parameter.ndim == 2:

@@ -2,87 +2,165 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
+from reasonembed_rag.cache import cached, vector_keys
 from reasonembed_rag.encoder.batches import distinct, plan_packs
-from reasonembed_rag.encoder.engine import Engine, LocalEngine
-from reasonembed_rag.encoder.loading import LoadedModel, Request, load_model
+from reasonembed_rag.encoder.engine import LocalEngine
+from reasonembed_rag.encoder.loading import Request, load_model
 from reasonembed_rag.encoder.progress import progress_bar
+from reasonembed_rag.encoder.service import Coalescer
 from reasonembed_rag.encoder.tokens import check_texts
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.tasks import get_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Iterator
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
+    from reasonembed_rag.cache import VectorCache
+    from reasonembed_rag.encoder.engine import Engine
+    from reasonembed_rag.encoder.loading import LoadedModel
     from reasonembed_rag.encoder.tokens import Tokens
+    from reasonembed_rag.encoder.worker import Described
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["Encoder"]
 
 _logger = logging.getLogger(__name__)
 
-_BUDGET = 2048
-"""Tokens a pack: large enough to fill the cores, small enough for their caches."""
+_CPU_BUDGET = 2048
+"""Tokens a pack: enough to fill the cores, few enough for their caches (measured; see docs/LOG.md)."""
+_GPU_BUDGET = 32768
+_WINDOW = 8192
+"""Texts planned at once: long enough to sort well, short enough that their tokens take little memory."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Work:
+    """What one call asks: role and all that its vectors depend on beside their texts; the key by which calls join."""
+
+    role: Literal["query", "document"]
+    affixes: tuple[str, str]
 
 
 class Encoder:
     """Turn queries and documents into vectors with one model.
 
-    Build it with from_pretrained. Threads may share an encoder: calls take turns.
+    Build it with from_pretrained; close it, or use it in a `with` block, to give back its memory and its processes.
+    Threads may share an encoder: calls take turns.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        self._loaded = loaded
-        self._engine: Engine = LocalEngine(loaded)
+    def __init__(
+        self, model: LoadedModel | Described, engine: Engine, *, token_budget: int, cache: VectorCache | None = None
+    ) -> None:
+        self._spec = model.spec
+        self._adapter: str | None = None
+        self._adapter_specs = dict(model.adapter_specs)
+        self._tokenizer = model.tokenizer
+        self._engine = engine
+        self._cache = cache
+        self._budget = token_budget
         self._lock = threading.Lock()
+        self._coalescer = Coalescer(self._run_joined)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # noqa: PLR0913 - the one door: each setting is a question users ask
         cls,
         name_or_path: str = "default",
         *,
         revision: str | None = None,
-        adapter: str | None = None,
-        device: str | None = None,
+        adapter: str | Mapping[str, str] | None = None,
+        device: str | Sequence[str] | None = None,
         dtype: str = "auto",
         max_query_length: int | None = None,
         max_document_length: int | None = None,
         truncate_dim: int | None = None,
+        token_budget: int | None = None,
+        cache: VectorCache | None = None,
     ) -> Encoder:
-        """Load a model: "default", a folder in transformers' or sentence-transformers' layout, or a hub id.
+        """Load a model: "default", an alias, a folder in transformers' or sentence-transformers' layout, or a hub id.
 
-        dtype is auto, float32, bfloat16 or float16; lengths are in tokens, template and special tokens included;
-        truncate_dim keeps the first numbers of each vector (Matryoshka). Raises ModelError for a model that cannot be
-        loaded, InputError for settings it cannot serve.
+        adapter is one LoRA folder or hub id, merged for speed, or a mapping of names to them, to be chosen from call by
+        call. device is one device or several ("cuda:0", "cuda:1"): each gets a process that holds the model until
+        close. dtype is auto, float32, bfloat16, float16 or int8; lengths are in tokens, template and special tokens
+        included; truncate_dim keeps the first numbers of each vector (Matryoshka); token_budget bounds the tokens, and
+        so the memory, of one forward; cache keeps vectors on disk. Raises ModelError for a model that cannot be loaded,
+        InputError for settings it cannot serve.
         """
         request = Request(
             model=name_or_path,
             revision=revision,
-            adapter=adapter,
-            device=device,
+            adapter=adapter if isinstance(adapter, str) else None,
+            adapters=dict(adapter) if isinstance(adapter, Mapping) else {},
+            device=device if isinstance(device, str) else None,
             dtype=dtype,
             max_query_length=max_query_length,
             max_document_length=max_document_length,
             truncate_dim=truncate_dim,
         )
-        return cls(load_model(request))
+        if token_budget is not None and token_budget < 1:
+            raise InputError(f"token_budget is {token_budget}; want at least 1 token")
+        if isinstance(device, str) or device is None:
+            loaded = load_model(request)
+            budget = token_budget or _default_budget(loaded.backbone.device.type)
+            return cls(loaded, LocalEngine(loaded), token_budget=budget, cache=cache)
+        from reasonembed_rag.encoder.workers import WorkerEngine
+
+        workers = WorkerEngine(request, devices=device)
+        return cls(workers.start(), workers, token_budget=token_budget or _default_budget(device[0]), cache=cache)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def spec(self) -> EmbeddingSpec:
         """What fixes the vectors."""
-        return self._loaded.spec
+        return self._spec
 
     @property
     def dimension(self) -> int:
         """The length of every vector."""
-        return self.spec.dimension
+        return self._spec.dimension
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the adapters that calls may choose from."""
+        return tuple(self._adapter_specs)
+
+    def with_adapter(self, name: str | None) -> Encoder:
+        """Return an encoder of this model with an adapter on (None: off), sharing all memory with this one.
+
+        Raises InputError for a name that from_pretrained was not given.
+        """
+        if name == self._adapter:
+            return self
+        if self._adapter is not None:
+            raise InputError(f"adapter {self._adapter!r} is on; want with_adapter on the encoder without one")
+        if name not in self._adapter_specs:
+            raise InputError(
+                f"unknown adapter {name!r}; want one of {', '.join(self.adapters) or 'none'}: "
+                "give from_pretrained a mapping of names to folders"
+            )
+        twin = object.__new__(Encoder)
+        twin.__dict__.update(self.__dict__)
+        twin._adapter, twin._spec = name, self._adapter_specs[name]
+        twin._coalescer = Coalescer(twin._run_joined)
+        return twin
 
     def encode_queries(
         self,
@@ -90,66 +168,138 @@ class Encoder:
         *,
         task: str | None = None,
         instruction: str | None = None,
+        adapter: str | None = None,
         show_progress: bool = False,
     ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of queries, in input order; (0, dimension) for none.
 
         task names a card whose instruction is put before each query; instruction gives the words themselves. A model
-        that takes no instruction ignores the task and refuses an instruction. Raises InputError for a query that is
-        empty or not a string, UnknownTaskError for an unknown task.
+        that takes no instruction ignores the task and refuses an instruction. adapter names one of those loaded. Raises
+        InputError for a query that is empty or not a string, UnknownTaskError for an unknown task.
         """
-        before, after = self.spec.query_affixes(self._instruction(task, instruction))
-        queries = check_texts(texts, kind="texts", allow_empty=False)
-        return self._encode(
-            queries, affixes=(before, after), max_length=self.spec.max_query_length, show_progress=show_progress
-        )
+        if adapter is not None:
+            return self.with_adapter(adapter).encode_queries(
+                texts, task=task, instruction=instruction, show_progress=show_progress
+            )
+        work = self._query_work(task, instruction)
+        return self._encode(check_texts(texts, kind="texts", allow_empty=False), work, show_progress=show_progress)
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
+    def encode_documents(
+        self, texts: Sequence[str], *, adapter: str | None = None, show_progress: bool = False
+    ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of documents, in input order; (0, dimension) for none.
 
         Raises InputError for a document that is not a string.
         """
+        if adapter is not None:
+            return self.with_adapter(adapter).encode_documents(texts, show_progress=show_progress)
         documents = check_texts(texts, kind="texts", allow_empty=True)
-        return self._encode(
-            documents,
-            affixes=self.spec.document_affixes(),
-            max_length=self.spec.max_document_length,
-            show_progress=show_progress,
-        )
+        return self._encode(documents, self._document_work(), show_progress=show_progress)
 
-    def _instruction(self, task: str | None, instruction: str | None) -> str | None:
+    async def aencode_queries(
+        self,
+        texts: Sequence[str],
+        *,
+        task: str | None = None,
+        instruction: str | None = None,
+        adapter: str | None = None,
+    ) -> NDArray[np.float32]:
+        """Return what encode_queries returns, without blocking the event loop; concurrent calls share forwards."""
+        if adapter is not None:
+            return await self.with_adapter(adapter).aencode_queries(texts, task=task, instruction=instruction)
+        work = self._query_work(task, instruction)
+        return await self._submit(check_texts(texts, kind="texts", allow_empty=False), work)
+
+    async def aencode_documents(self, texts: Sequence[str], *, adapter: str | None = None) -> NDArray[np.float32]:
+        """Return what encode_documents returns, without blocking the event loop; concurrent calls share forwards."""
+        if adapter is not None:
+            return await self.with_adapter(adapter).aencode_documents(texts)
+        return await self._submit(check_texts(texts, kind="texts", allow_empty=True), self._document_work())
+
+    def close(self) -> None:
+        """Give back the model's memory and processes; later calls raise BackendError."""
+        self._coalescer.close()
+        with self._lock:
+            self._engine.close()
+
+    def _query_work(self, task: str | None, instruction: str | None) -> _Work:
         if task is not None and instruction is not None:
             raise InputError("got both task and instruction; want one of them")
-        if instruction is not None and not self.spec.takes_instruction:
-            raise InputError(f"{self.spec.model} takes no instruction: its query template is bare; leave it out")
-        return get_task(task).instruction if task is not None else instruction
+        if instruction is not None and not self._spec.takes_instruction:
+            raise InputError(f"{self._spec.model} takes no instruction: its query template is bare; leave it out")
+        words = get_task(task).instruction if task is not None else instruction
+        return _Work("query", self._spec.query_affixes(words))
 
-    def _encode(
-        self, texts: list[str], *, affixes: tuple[str, str], max_length: int, show_progress: bool
-    ) -> NDArray[np.float32]:
+    def _document_work(self) -> _Work:
+        return _Work("document", self._spec.document_affixes())
+
+    async def _submit(self, texts: list[str], work: _Work) -> NDArray[np.float32]:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        unique = distinct(texts)
-        before, after = affixes
-        with self._lock:
-            tokens = self._loaded.tokenizer(
-                [texts[row] for row in unique.first], before=before, after=after, max_length=max_length
-            )
-            if tokens.cut:
-                _logger.warning("%d of %d texts were cut to %d tokens", tokens.cut, len(unique.first), max_length)
-            vectors = self._run(tokens, show_progress=show_progress)
-        return vectors[unique.inverse]
+        return await self._coalescer.encode(texts, work)
 
-    def _run(self, tokens: Tokens, *, show_progress: bool) -> NDArray[np.float32]:
-        vectors = np.empty((len(tokens.lengths), self.dimension), dtype=np.float32)
-        packs = plan_packs(tokens.lengths, budget=_BUDGET)
-        with progress_bar(total=len(tokens.ids), unit="tokens", show=show_progress) as advance:
-            for part in self._engine.run(tokens, packs, adapter=None):
-                vectors[part.rows] = part.vectors
-                advance(int(tokens.lengths[part.rows].sum()))
+    def _run_joined(self, texts: list[str], key: Hashable) -> NDArray[np.float32]:
+        if not isinstance(key, _Work):
+            raise TypeError(f"want _Work, got {type(key).__name__}")
+        return self._encode(texts, key, show_progress=False)
+
+    def _encode(self, texts: list[str], work: _Work, *, show_progress: bool) -> NDArray[np.float32]:
+        if self._cache is None or not texts:
+            return self._encode_all(texts, work, show_progress=show_progress)
+        keys = vector_keys(self._spec, texts, role=work.role, affixes=work.affixes)
+        return cached(
+            texts,
+            self._cache,
+            keys,
+            lambda missing: self._encode_all(missing, work, show_progress=show_progress),
+            dimension=self.dimension,
+        )
+
+    def _encode_all(self, texts: list[str], work: _Work, *, show_progress: bool) -> NDArray[np.float32]:
+        unique = distinct(texts)
+        vectors = np.empty((len(unique.first), self.dimension), dtype=np.float32)
+        cut = 0
+        with self._lock, progress_bar(total=len(vectors), unit="texts", show=show_progress) as advance:
+            for start, tokens in self._windows([texts[row] for row in unique.first], work):
+                self._run(tokens, vectors[start : start + len(tokens.lengths)], advance)
+                cut += tokens.cut
+        if cut:
+            _logger.warning("%d of %d texts were cut to %d tokens", cut, len(vectors), self._max_length(work))
+        return vectors if len(vectors) == len(texts) else vectors[unique.inverse]
+
+    def _windows(self, texts: list[str], work: _Work) -> Iterator[tuple[int, Tokens]]:
+        """Yield the tokens of a window of texts while the next window is being tokenised."""
+
+        def tokenize(start: int) -> Tokens:
+            before, after = work.affixes
+            window = texts[start : start + _WINDOW]
+            return self._tokenizer(window, before=before, after=after, max_length=self._max_length(work))
+
+        starts = range(0, len(texts), _WINDOW)
+        if len(starts) == 1:
+            yield 0, tokenize(0)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="reasonembed-tokenizer") as pool:
+            ahead = pool.submit(tokenize, 0) if texts else None
+            for start in starts:
+                tokens = ahead.result() if ahead is not None else tokenize(start)
+                ahead = pool.submit(tokenize, start + _WINDOW) if start + _WINDOW < len(texts) else None
+                yield start, tokens
+
+    def _run(self, tokens: Tokens, vectors: NDArray[np.float32], advance: Callable[[int], None]) -> None:
+        packs = plan_packs(tokens.lengths - tokens.shared, budget=self._budget)
+        for part in self._engine.run(tokens, packs, adapter=self._adapter):
+            vectors[part.rows] = part.vectors
+            advance(len(part.rows))
         if not np.isfinite(vectors).all():
             raise BackendError(
-                f"{self.spec.model} gave vectors that are not finite in {self.spec.dtype}; "
+                f"{self._spec.model} gave vectors that are not finite in {self._spec.dtype}; "
                 "the weights are damaged or overflow: check the files, or load with dtype='float32'"
             )
-        return vectors
+
+    def _max_length(self, work: _Work) -> int:
+        return self._spec.max_query_length if work.role == "query" else self._spec.max_document_length
+
+
+def _default_budget(device: str) -> int:
+    return _GPU_BUDGET if device.startswith("cuda") else _CPU_BUDGET

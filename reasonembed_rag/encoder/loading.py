@@ -4,48 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from reasonembed_rag.encoder.adapters import adapter_base, merge_lora, read_lora
-from reasonembed_rag.encoder.fingerprint import fingerprint
-from reasonembed_rag.encoder.folder import FolderFacts, read_folder
+from reasonembed_rag.encoder.adapters import Lora, adapter_base, merge_lora, read_lora
+from reasonembed_rag.encoder.describe import Request, describe, is_decoder, native_type
+from reasonembed_rag.encoder.folder import read_folder
 from reasonembed_rag.encoder.sources import find_model
 from reasonembed_rag.encoder.tokens import TextTokenizer
 from reasonembed_rag.errors import InputError, ModelError
-from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_rag.tasks import DEFAULT_INSTRUCTION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from transformers import PreTrainedModel
+
+    from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["LoadedModel", "Request", "load_model"]
 
 _logger = logging.getLogger(__name__)
 
-_DECODERS = {"gemma", "gemma2", "gemma3_text", "llama", "mistral", "mistral3", "phi3", "qwen2", "qwen3"}
-_REASON_EMBED_TEMPLATE = "Instruct: {instruction}\nQuery: {text}"
-_LONGEST = 8192
-"""Tokens a text by default where a decoder could take more (ReasonEmbed's own limit)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What the user asked of a model; None leaves it to the files."""
-
-    model: str
-    revision: str | None = None
-    adapter: str | None = None
-    device: str | None = None
-    dtype: str = "auto"
-    max_query_length: int | None = None
-    max_document_length: int | None = None
-    truncate_dim: int | None = None
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.float32}
+"""Number format of the weights as loaded; int8 is made of float32 when the engine is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +41,10 @@ class LoadedModel:
     backbone: PreTrainedModel
     pad_id: int
     folder: Path
+    needs_own_mask: bool = False
+    """Whether transformers would run this backbone causally though it is to look in both directions."""
+    adapters: Mapping[str, Lora] = field(default_factory=dict)
+    adapter_specs: Mapping[str, EmbeddingSpec] = field(default_factory=dict)
 
 
 def load_model(request: Request) -> LoadedModel:
@@ -64,40 +52,41 @@ def load_model(request: Request) -> LoadedModel:
 
     Raises ModelError for a folder that is not a model or lacks weights, InputError for settings it cannot serve.
     """
-    from transformers import AutoTokenizer
-
-    folder, adapter_folders = _folders(request)
+    folder, merged = _folders(request)
     facts = read_folder(folder)
-    device, dtype = _device(request.device), _dtype(request.dtype, request.device)
-    backbone = _backbone(facts.transformer_folder, dtype=dtype, device=device)
-    for adapter_folder in adapter_folders:
-        merge_lora(backbone, read_lora(adapter_folder, name=adapter_folder.name, backbone=backbone))
-    spec = _spec(request, facts, folders=[folder, *adapter_folders], dtype=str(dtype).removeprefix("torch."))
-    tokenizer = AutoTokenizer.from_pretrained(facts.transformer_folder, local_files_only=True)
-    text_tokenizer = TextTokenizer(
-        tokenizer.backend_tokenizer,
-        eos_id=tokenizer.eos_token_id,
-        append_eos=spec.append_eos,
-        vocabulary_size=len(_embedding(backbone)),
+    device = _device(request.device)
+    dtype = _dtype(request.dtype, device)
+    named = {name: find_model(path) for name, path in request.adapters.items()}
+    spec = describe(request, facts, folders=[folder, *merged], dtype=dtype)
+    backbone = _backbone(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
+    for path in merged:
+        merge_lora(backbone, read_lora(path, name=path.name, backbone=backbone))
+    tokenizer, pad_id = _tokenizer(facts.transformer_folder, backbone, append_eos=spec.append_eos)
+    return LoadedModel(
+        spec=spec,
+        tokenizer=tokenizer,
+        backbone=backbone,
+        pad_id=pad_id,
+        folder=folder,
+        needs_own_mask=_needs_own_mask(spec, facts.config),
+        adapters={name: read_lora(path, name=name, backbone=backbone) for name, path in named.items()},
+        adapter_specs={
+            name: dataclasses.replace(
+                describe(request, facts, folders=[folder, *merged, path], dtype=dtype), adapter=request.adapters[name]
+            )
+            for name, path in named.items()
+        },
     )
-    return LoadedModel(spec, text_tokenizer, backbone, tokenizer.pad_token_id or 0, folder)
 
 
 def _folders(request: Request) -> tuple[Path, list[Path]]:
-    """Return the folder of the backbone and those of the adapters on it, the model itself being one perhaps."""
+    """Return the folder of the backbone and those of the adapters to merge, the model itself being one perhaps."""
     folder = find_model(request.model, revision=request.revision)
     adapters = [find_model(request.adapter)] if request.adapter is not None else []
     base = adapter_base(folder)
     if base is None or (folder / "config.json").is_file():
         return folder, adapters
     return find_model(base), [folder, *adapters]
-
-
-def _embedding(backbone: PreTrainedModel) -> torch.Tensor:
-    weight = backbone.get_input_embeddings().weight
-    if not isinstance(weight, torch.Tensor):
-        raise ModelError(f"{type(backbone).__name__} has no embedding matrix; want a text model")
-    return weight
 
 
 def _device(name: str | None) -> torch.device:
@@ -112,27 +101,35 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: str | None) -> torch.dtype:
-    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name != "auto":
-        if name not in named:
-            raise InputError(f"dtype is {name!r}; want auto, {', '.join(named)}")
-        return named[name]
-    on_gpu = _device(device).type == "cuda"
-    chosen = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32
-    _logger.info("dtype='auto' picked %s on %s", chosen, "cuda" if on_gpu else "this device")
-    return chosen
+def _dtype(name: str, device: torch.device) -> str:
+    if name == "auto":
+        chosen = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        _logger.info("dtype='auto' picked %s on %s", chosen, device)
+        return chosen
+    if name not in _DTYPES:
+        raise InputError(f"dtype is {name!r}; want auto, {', '.join(_DTYPES)}")
+    if name == "int8" and device.type != "cpu":
+        raise InputError(f"dtype is 'int8' on {device}; want it on a CPU, or bfloat16 here")
+    return name
 
 
-def _backbone(folder: Path, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    from transformers import AutoModel
+def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    from transformers import AutoConfig, AutoModel
     from transformers.utils import logging as transformers_logging
 
     bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()  # a local file loads in no time; a download has a bar of its own
+    kind, renamed = native_type(config)
     try:
+        settings = {"config": AutoConfig.for_model(**{**config, "model_type": kind})} if renamed else {}
         backbone, report = AutoModel.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **settings,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -150,59 +147,24 @@ def _backbone(folder: Path, *, dtype: torch.dtype, device: torch.device) -> PreT
     return ready
 
 
-def _spec(request: Request, facts: FolderFacts, *, folders: Sequence[Path], dtype: str) -> EmbeddingSpec:
-    written = [folder / "spec.json" for folder in folders if (folder / "spec.json").is_file()]
-    if written:  # the last adapter's word counts most
-        spec = EmbeddingSpec.from_json(written[-1].read_text(encoding="utf-8"))
-    else:
-        spec = _spec_of_facts(request.model, facts)
-    longest = _positions(facts.config)
-    weights = [path for folder in (facts.transformer_folder, *folders[1:]) for path in folder.glob("*.safetensors")]
-    return dataclasses.replace(
-        spec,
-        model=request.model,
-        revision=request.revision,
-        adapter=request.adapter,
-        weights=fingerprint(weights),
-        max_query_length=_within("max_query_length", request.max_query_length, spec.max_query_length, longest),
-        max_document_length=_within(
-            "max_document_length", request.max_document_length, spec.max_document_length, longest
-        ),
-        dimension=_within("truncate_dim", request.truncate_dim, spec.dimension, spec.dimension),
-        dtype=dtype,
-    )
+def _tokenizer(folder: Path, backbone: PreTrainedModel, *, append_eos: bool) -> tuple[TextTokenizer, int]:
+    """Return the tokenizer and the id that pads."""
+    from transformers import AutoTokenizer
+
+    weight = backbone.get_input_embeddings().weight
+    if not isinstance(weight, torch.Tensor):
+        raise ModelError(f"{type(backbone).__name__} has no embedding matrix; want a text model")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        backend = tokenizer.backend_tokenizer
+    except (OSError, ValueError, AttributeError, ImportError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{folder}: its tokenizer cannot be loaded ({reason}); want a tokenizer.json") from error
+    eos_id: int | None = tokenizer.eos_token_id
+    text_tokenizer = TextTokenizer(backend, eos_id=eos_id, append_eos=append_eos, vocabulary_size=len(weight))
+    return text_tokenizer, tokenizer.pad_token_id or 0
 
 
-def _within(name: str, asked: int | None, default: int, most: int) -> int:
-    chosen = default if asked is None else asked
-    if not 1 <= chosen <= most:
-        raise InputError(f"{name} is {chosen}; want 1 to {most}, which is what the model has")
-    return chosen
-
-
-def _spec_of_facts(model: str, facts: FolderFacts) -> EmbeddingSpec:
-    config = facts.config
-    decoder = config.get("model_type") in _DECODERS
-    length = min(facts.max_length or _positions(config), _positions(config), _LONGEST)
-    template = facts.query_template or (_REASON_EMBED_TEMPLATE if decoder and not facts.pooling else "{text}")
-    instruction = facts.default_instruction or DEFAULT_INSTRUCTION
-    return EmbeddingSpec(
-        model=model,
-        pooling=facts.pooling or ("last" if decoder else "mean"),
-        attention="causal" if decoder and config.get("is_causal", True) else "bidirectional",
-        query_template=template,
-        document_template=facts.document_template or "{text}",
-        default_instruction=instruction if "{instruction}" in template else None,
-        max_query_length=length,
-        max_document_length=length,
-        normalize=True if facts.normalize is None else facts.normalize,
-        dimension=config["hidden_size"],
-    )
-
-
-def _positions(config: dict[str, Any]) -> int:
-    """Return how many tokens the model has positions for."""
-    positions = int(config.get("max_position_embeddings", _LONGEST))
-    if config.get("model_type") in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
-        positions -= int(config.get("pad_token_id") or 1) + 1  # their first position follows the padding's
-    return positions
+def _needs_own_mask(spec: EmbeddingSpec, config: Mapping[str, Any]) -> bool:
+    both_ways = spec.attention == "bidirectional" and is_decoder(config)
+    return both_ways and not config.get("use_bidirectional_attention")

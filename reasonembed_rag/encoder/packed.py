@@ -136,6 +136,11 @@ class PackedForward:
         """Whether the keys and values of a common start can be reused: no token looks ahead."""
         return all(layer.rule.causal for layer in self._blueprint.layers)
 
+    @property
+    def pools_last(self) -> bool:
+        """Whether the vector is the last token's state."""
+        return self._pooling == "last"
+
     def __call__(
         self, sequences: Sequence[NDArray[np.int32]], *, skip: int = 0, prefix: Sequence[KeyValue] | None = None
     ) -> Tensor:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from reasonembed_rag.encoder.checkpoints import ALIASES
 from reasonembed_rag.errors import MissingDependencyError, ModelError
 
 __all__ = ["DEFAULT_MODEL", "find_model"]
@@ -16,7 +17,7 @@ _WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 def find_model(name_or_path: str, *, revision: str | None = None) -> Path:
-    """Return the local folder of a model: "default", a folder, or a hub id (downloaded with progress, then cached).
+    """Return the local folder of a model: "default", a folder, an alias or a hub id (downloaded once, with progress).
 
     Raises ModelError where there is none, MissingDependencyError where the default model's package is not installed.
     """
@@ -25,11 +26,11 @@ def find_model(name_or_path: str, *, revision: str | None = None) -> Path:
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
-    if _looks_like_path(name_or_path):
+    if name_or_path not in ALIASES and _looks_like_path(name_or_path):
         raise ModelError(
-            f"{name_or_path}: no such model folder; want a folder with config.json, or a hub id owner/name"
+            f"{name_or_path}: no such model folder; want a folder with config.json, a hub id owner/name, or an alias"
         )
-    return _download(name_or_path, revision)
+    return _download(ALIASES.get(name_or_path, name_or_path), revision)
 
 
 def _looks_like_path(name: str) -> bool:

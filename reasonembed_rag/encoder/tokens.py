@@ -31,6 +31,8 @@ class Tokens:
     """How many texts were longer than the limit."""
     skip: int = 0
     """How many leading tokens of every text are template (mean pooling may leave them out)."""
+    shared: int = 0
+    """How many leading tokens all texts have in common with their template; each has at least one more."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -92,11 +94,23 @@ class TextTokenizer:
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         flat = np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)
-        return Tokens(flat, offsets, cut, skip=len(self._head) + len(head_ids) if before else 0)
+        prompt = [*self._head, *head_ids] if before else []
+        return Tokens(flat, offsets, cut, skip=len(prompt), shared=_common_start(prompt, arrays))
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids if text else []
         return ids
+
+
+def _common_start(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int:
+    """Return how far all sequences begin with the prompt; a merge at the prompt's end shortens it, rightly."""
+    common = np.asarray(prompt, dtype=np.int32)
+    for array in arrays:
+        common = common[: len(array) - 1]
+        differing = np.flatnonzero(array[: len(common)] != common)
+        if len(differing):
+            common = common[: differing[0]]
+    return len(common)
 
 
 def _special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:

@@ -102,8 +102,8 @@ def test_a_template_tail_survives_the_cut(tiny_model):
     long = encoder.encode_documents(["lazy dog " * 40])
     kept = encoder.encode_documents(["lazy dog " * 4])
     assert encoder.spec.document_template == "passage: {text}\nend"
-    ids = encoder._loaded.tokenizer(["lazy dog " * 40], before="passage: ", after="\nend", max_length=24)
-    tail = encoder._loaded.tokenizer([""], before="", after="\nend", max_length=24)
+    ids = encoder._tokenizer(["lazy dog " * 40], before="passage: ", after="\nend", max_length=24)
+    tail = encoder._tokenizer([""], before="", after="\nend", max_length=24)
     assert len(ids.ids) == 24
     assert ids.cut == 1
     assert list(ids.ids[-len(tail.ids) :]) == list(tail.ids)

@@ -1,0 +1,154 @@
+"""What a model is: its files' word, then the table of known checkpoints, then what its architecture suggests."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reasonembed_rag.encoder.checkpoints import Checkpoint, known_checkpoint
+from reasonembed_rag.encoder.fingerprint import fingerprint
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_rag.tasks import DEFAULT_INSTRUCTION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from reasonembed_rag.encoder.folder import FolderFacts
+    from reasonembed_rag.spec import Attention, Pooling
+
+__all__ = ["Request", "describe", "is_decoder", "native_type"]
+
+_logger = logging.getLogger(__name__)
+
+_DECODERS = {"gemma", "gemma2", "gemma3_text", "llama", "ministral", "mistral", "qwen2", "qwen3", "smollm3"}
+_BOTH_WAYS = ("_bidirec", "_bidirectional")
+"""Endings by which a checkpoint's own code names a decoder that looks in both directions (NVIDIA's llama_bidirec)."""
+_TEMPLATE = "Instruct: {instruction}\nQuery: {text}"
+_LONGEST = 8192
+"""Tokens a text by default where a decoder could take more (ReasonEmbed's own limit)."""
+
+_LAST: Pooling = "last"
+_MEAN: Pooling = "mean"
+
+_Value = TypeVar("_Value", bound=str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked of a model; None leaves it to the files."""
+
+    model: str
+    revision: str | None = None
+    adapter: str | None = None
+    """An adapter to merge."""
+    adapters: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Adapters to choose from call by call: name to folder or hub id."""
+    device: str | None = None
+    dtype: str = "auto"
+    max_query_length: int | None = None
+    max_document_length: int | None = None
+    truncate_dim: int | None = None
+
+
+def native_type(config: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the architecture that transformers knows a config by, and whether its name says both directions."""
+    name = str(config.get("model_type", ""))
+    for ending in _BOTH_WAYS:
+        if name.endswith(ending):
+            return name.removesuffix(ending), True
+    return name, False
+
+
+def is_decoder(config: Mapping[str, Any]) -> bool:
+    """Return whether a config is one of a decoder."""
+    return native_type(config)[0] in _DECODERS
+
+
+def describe(request: Request, facts: FolderFacts, *, folders: Sequence[Path], dtype: str) -> EmbeddingSpec:
+    """Return the spec of a model whose backbone lies in folders[0] and whose adapters in the others.
+
+    A spec.json of ours counts most (the last adapter's first), then the files, then the table, then the architecture.
+    Raises InputError for lengths and dimensions the model does not have.
+    """
+    written = [folder / "spec.json" for folder in folders if (folder / "spec.json").is_file()]
+    if written:
+        spec = EmbeddingSpec.from_json(written[-1].read_text(encoding="utf-8"))
+    else:
+        card = known_checkpoint(request.model) or Checkpoint(hub_id=request.model)
+        spec = _spec_of_facts(request.model, facts, card)
+    longest = _positions(facts.config)
+    weights = [path for folder in (facts.transformer_folder, *folders[1:]) for path in folder.glob("*.safetensors")]
+    return dataclasses.replace(
+        spec,
+        model=request.model,
+        revision=request.revision,
+        adapter=request.adapter,
+        weights=fingerprint(weights),
+        max_query_length=_within("max_query_length", request.max_query_length, spec.max_query_length, longest),
+        max_document_length=_within(
+            "max_document_length", request.max_document_length, spec.max_document_length, longest
+        ),
+        dimension=_within("truncate_dim", request.truncate_dim, spec.dimension, spec.dimension),
+        dtype=dtype,
+    )
+
+
+def _within(name: str, asked: int | None, default: int, most: int) -> int:
+    chosen = default if asked is None else asked
+    if not 1 <= chosen <= most:
+        raise InputError(f"{name} is {chosen}; want 1 to {most}, which is what the model has")
+    return chosen
+
+
+def _spec_of_facts(model: str, facts: FolderFacts, card: Checkpoint) -> EmbeddingSpec:
+    config = facts.config
+    decoder = is_decoder(config)
+    positions = _positions(config)
+    guess = _TEMPLATE if decoder and not facts.pooling else "{text}"
+    template = _settle("query template", facts.query_template, card.query_template, guess, model)
+    length = facts.max_length or min(positions, _LONGEST)
+    return EmbeddingSpec(
+        model=model,
+        pooling=_settle("pooling", facts.pooling, card.pooling, _LAST if decoder else _MEAN, model),
+        attention=_attention(config, card),
+        query_template=template,
+        document_template=_settle(
+            "document template", facts.document_template, card.document_template, "{text}", model
+        ),
+        default_instruction=(facts.default_instruction or DEFAULT_INSTRUCTION) if "{instruction}" in template else None,
+        append_eos=card.append_eos,
+        pool_prompt=card.pool_prompt,
+        max_query_length=min(facts.max_length or card.max_query_length or length, positions),
+        max_document_length=min(facts.max_length or card.max_document_length or length, positions),
+        normalize=card.normalize if facts.normalize is None else facts.normalize,
+        dimension=config["hidden_size"],
+    )
+
+
+def _settle(name: str, by_files: _Value | None, by_table: _Value | None, by_default: _Value, model: str) -> _Value:
+    if by_files is not None and by_table is not None and by_files != by_table:
+        _logger.warning("%s: its files say %s %r, our table %r; the files win", model, name, by_files, by_table)
+    if by_files is not None:
+        return by_files
+    return by_table if by_table is not None else by_default
+
+
+def _attention(config: Mapping[str, Any], card: Checkpoint) -> Attention:
+    if not is_decoder(config):
+        return "bidirectional"
+    flags = (config.get("use_bidirectional_attention"), config.get("bidirectional"), native_type(config)[1])
+    if any(flags) or config.get("is_causal") is False:
+        return "bidirectional"
+    return card.attention or "causal"
+
+
+def _positions(config: Mapping[str, Any]) -> int:
+    """Return how many tokens the model has positions for."""
+    positions = int(config.get("max_position_embeddings", _LONGEST))
+    if config.get("model_type") in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
+        positions -= int(config.get("pad_token_id") or 1) + 1  # their first position follows the padding's
+    return positions
