@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
-from uuid import uuid4
 
 import numpy as np
 from langchain_core.documents import Document
@@ -14,8 +13,15 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import NDArray
 
-import reasonembed_rag.documents
 from langchain_reasonembed.arrays import adocument_vectors, aquery_vector, document_vectors, query_vector, spec_of
+from langchain_reasonembed.conversion import (
+    columns_of,
+    documents_of,
+    ids_of,
+    langchain_document,
+    scored_documents,
+)
+from reasonembed_rag.documents import Document as StoredDocument
 from reasonembed_rag.errors import InputError
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.filters import FilterLike
@@ -67,7 +73,7 @@ class FaissVectorStore(VectorStore):
         batch_size embeds and commits that many at a time. Raises InputError for lists of different lengths, an id twice
         in one call, and metadata that is not JSON.
         """
-        documents, size = _documents(texts, metadatas, ids), _batch_size(kwargs)
+        documents, size = documents_of(texts, metadatas, ids), _batch_size(kwargs)
         for start in range(0, len(documents), size or max(1, len(documents))):
             part = documents[start : start + (size or len(documents))]
             self.store.upsert(part, document_vectors(self._embedding, [document.content for document in part]))
@@ -82,7 +88,7 @@ class FaissVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[str]:
         """Do as add_texts, without ever blocking the event loop."""
-        documents, size = _documents(texts, metadatas, ids), _batch_size(kwargs)
+        documents, size = documents_of(texts, metadatas, ids), _batch_size(kwargs)
         for start in range(0, len(documents), size or max(1, len(documents))):
             part = documents[start : start + (size or len(documents))]
             vectors = await adocument_vectors(self._embedding, [document.content for document in part])
@@ -91,11 +97,15 @@ class FaissVectorStore(VectorStore):
 
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Embed and store documents under `ids`, or else their own ids, or else new ones."""
-        return self.add_texts(*_columns(documents), ids=_ids(documents, kwargs), **kwargs)
+        documents = list(documents)
+        ids = ids_of(documents, kwargs.pop("ids", None))
+        return self.add_texts(*columns_of(documents), ids=ids, **kwargs)
 
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Do as add_documents, without ever blocking the event loop."""
-        return await self.aadd_texts(*_columns(documents), ids=_ids(documents, kwargs), **kwargs)
+        documents = list(documents)
+        ids = ids_of(documents, kwargs.pop("ids", None))
+        return await self.aadd_texts(*columns_of(documents), ids=ids, **kwargs)
 
     def add_embeddings(
         self,
@@ -106,11 +116,11 @@ class FaissVectorStore(VectorStore):
         ids: list[str] | None = None,
     ) -> list[str]:
         """Store texts with vectors (n, dimension) that were made already; an array is never turned into lists."""
-        documents = _documents(texts, metadatas, ids)
+        documents = documents_of(texts, metadatas, ids)
         self._upsert(documents, np.asarray(vectors))
         return [document.id for document in documents]
 
-    def _upsert(self, documents: list[reasonembed_rag.documents.Document], vectors: NDArray[Any]) -> None:
+    def _upsert(self, documents: list[StoredDocument], vectors: NDArray[Any]) -> None:
         self.store.upsert(documents, vectors.reshape(len(documents), -1) if documents else np.empty((0, 1)))
 
     # Removing and getting
@@ -130,7 +140,7 @@ class FaissVectorStore(VectorStore):
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the documents of these ids, in their order; unknown ids are left out."""
-        return [_langchain(document) for document in self.store.get(ids)]
+        return [langchain_document(document) for document in self.store.get(ids)]
 
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Do as get_by_ids, without ever blocking the event loop."""
@@ -146,7 +156,7 @@ class FaissVectorStore(VectorStore):
         """Return the k documents nearest to a query with their cosine similarities."""
         _refuse_others(kwargs, _SEARCH)
         vector = query_vector(self._embedding, query, kwargs.pop("task", None), kwargs.pop("instruction", None))
-        return _pairs(self._nearest(vector, k, **kwargs))
+        return scored_documents(self._nearest(vector, k, **kwargs))
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
         """Return the k documents nearest to a vector."""
@@ -157,7 +167,7 @@ class FaissVectorStore(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Return the k documents nearest to a vector with their cosine similarities."""
         _refuse_others(kwargs, _SEARCH - {"task", "instruction"})
-        return _pairs(self._nearest(np.asarray(embedding), k, **kwargs))
+        return scored_documents(self._nearest(np.asarray(embedding), k, **kwargs))
 
     def _nearest(
         self,
@@ -180,7 +190,7 @@ class FaissVectorStore(VectorStore):
         _refuse_others(kwargs, _SEARCH)
         said = kwargs.pop("task", None), kwargs.pop("instruction", None)
         vector = await aquery_vector(self._embedding, query, *said)
-        return _pairs(await asyncio.to_thread(self._nearest, vector, k, **kwargs))
+        return scored_documents(await asyncio.to_thread(self._nearest, vector, k, **kwargs))
 
     async def asimilarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
         """Do as similarity_search_by_vector, without ever blocking the event loop."""
@@ -225,7 +235,7 @@ class FaissVectorStore(VectorStore):
             filters=filter,
             excluded_ids=[excluded_ids],
         )
-        return [_langchain(hit.document) for hit in hits[0]]
+        return [langchain_document(hit.document) for hit in hits[0]]
 
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -299,30 +309,6 @@ class FaissVectorStore(VectorStore):
             self.store.upsert(documents, target.store.vectors_of([document.id for document in documents]))
 
 
-def _documents(
-    texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None, ids: Sequence[str | None] | None
-) -> list[reasonembed_rag.documents.Document]:
-    contents = list(texts)
-    fields = [{} for _ in contents] if metadatas is None else list(metadatas)
-    names = [None for _ in contents] if ids is None else list(ids)
-    if not len(contents) == len(fields) == len(names):
-        raise InputError(f"got {len(contents)} texts, {len(fields)} metadatas and {len(names)} ids; want one of each")
-    return [
-        reasonembed_rag.documents.Document(str(uuid4()) if name is None else name, content, field or {})
-        for content, field, name in zip(contents, fields, names, strict=True)
-    ]
-
-
-def _columns(documents: Iterable[Document]) -> tuple[list[str], list[dict[str, Any]]]:
-    listed = list(documents)
-    return [document.page_content for document in listed], [document.metadata for document in listed]
-
-
-def _ids(documents: Sequence[Document], kwargs: dict[str, Any]) -> list[Any]:
-    given = kwargs.pop("ids", None)
-    return [document.id for document in documents] if given is None else list(given)
-
-
 def _batch_size(kwargs: dict[str, Any]) -> int | None:
     _refuse_others(kwargs, {"batch_size"})
     size: int | None = kwargs.get("batch_size")
@@ -336,14 +322,6 @@ def _refuse_others(kwargs: dict[str, Any], known: set[str]) -> None:
     unknown = sorted(kwargs.keys() - known)
     if unknown:
         raise InputError(f"unknown argument {unknown[0]!r}; want {', '.join(sorted(known)) or 'none'}")
-
-
-def _langchain(document: reasonembed_rag.documents.Document) -> Document:
-    return Document(id=document.id, page_content=document.content, metadata=dict(document.metadata))
-
-
-def _pairs(hits: Sequence[Hit]) -> list[tuple[Document, float]]:
-    return [(_langchain(hit.document), hit.score) for hit in hits]
 
 
 def _relevance(score: float) -> float:

@@ -211,10 +211,11 @@ class ChromaStore:
         rows_ND: NDArray[np.float32] = np.asarray(page["embeddings"], dtype=np.float32)
         return rows_ND[[row_of_id[identity] for identity in listed]]
 
-    def select(self, filters: FilterLike) -> list[Document]:
-        """Return the documents whose metadata satisfies the filters."""
+    def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
+        """Return the documents that satisfy the filters; those among ids, where ids are given."""
         tree = parse_filter(filters)
-        return [document for document in self if tree is None or matches(tree, document.metadata)]
+        documents = self if ids is None else self.get(list(dict.fromkeys(id_list(ids))))
+        return [document for document in documents if tree is None or matches(tree, document.metadata)]
 
     def search(
         self,

@@ -184,10 +184,10 @@ class FaissStore:
         slots = np.searchsorted(view.keys, [keys[identity] for identity in ids])
         return view.matrix[slots].astype(np.float32)
 
-    def select(self, filters: FilterLike) -> list[Document]:
-        """Return the documents whose metadata satisfies the filters, oldest first."""
+    def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
+        """Return the documents that satisfy the filters, oldest first; those among ids, where ids are given."""
         view = self._table.view()
-        allowed = self._finder.allowed(view, parse_filter(filters), None)
+        allowed = self._finder.allowed(view, parse_filter(filters), None if ids is None else id_list(ids))
         keys: list[int] = view.keys[view.alive if allowed is None else allowed].tolist()
         return list(self._table.catalog.documents_of(keys).values())
 

@@ -62,8 +62,8 @@ class Store(Protocol):
     def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the stored vectors (n, dimension) of these ids; raises InputError for an unknown one."""
 
-    def select(self, filters: FilterLike) -> list[Document]:
-        """Return the documents whose metadata satisfies the filters."""
+    def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
+        """Return the documents that satisfy the filters; those among ids, where ids are given."""
 
     def search(
         self,

@@ -1,0 +1,259 @@
+"""ReasonEmbedFaissVectorStore: LlamaIndex's vector store over FaissStore."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+    VectorStoreQueryResult,
+)
+from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
+from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
+from llama_index.vector_stores.reasonembed.filters import store_filter
+from pydantic import ConfigDict, PrivateAttr
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_stores.faiss_store import FaissStore
+from reasonembed_stores.filters import Condition, Filter, Group
+from reasonembed_stores.mmr import search_mmr
+from reasonembed_stores.store import Hit
+
+__all__ = ["ReasonEmbedFaissVectorStore"]
+
+_PERSISTED = "vector_store.faiss"
+
+
+class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
+    """Keep LlamaIndex nodes with their embeddings, in memory or in a folder, and search them by cosine similarity.
+
+    Adding a known node id replaces its node. Filters, node ids and document ids are applied before the search.
+    Similarities are cosines, higher is better. In a folder every call commits.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    stores_text: bool = True
+    path: str | None = None
+    """The folder, made at the first use where it does not exist; None keeps everything in memory."""
+
+    _store: FaissStore | None = PrivateAttr(default=None)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that serialised forms carry."""
+        return "ReasonEmbedFaissVectorStore"
+
+    @classmethod
+    def from_store(cls, store: FaissStore) -> Self:
+        """Take a store that is open already."""
+        made = cls(path=None if store.path is None else str(store.path))
+        made._store = store
+        return made
+
+    @classmethod
+    def for_model(cls, embed_model: ReasonEmbedEmbedding, path: str | None = None) -> Self:
+        """Make a store that names the model of its vectors, or open one and check that it is this model's.
+
+        Retrievers then know what to ask it with. Raises SpecMismatchError for another model's vectors.
+        """
+        if path is not None and (Path(path) / "manifest.json").exists():
+            return cls.from_store(FaissStore.open(path, spec=embed_model.spec))
+        return cls.from_store(FaissStore.create(path, spec=embed_model.spec))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the opened store behind; raises InputError for one in memory, which would be lost."""
+        if self.path is None and self._store is not None and len(self._store):
+            raise InputError("a store in memory cannot be pickled; give it a path, or persist it")
+        state = dict(super().__getstate__())
+        state["__pydantic_private__"] = {"_store": None}
+        return state
+
+    @property
+    def client(self) -> FaissStore:
+        """The store underneath, free of LlamaIndex."""
+        if self._store is None:
+            exists = self.path is not None and (Path(self.path) / "manifest.json").exists()
+            self._store = FaissStore.open(str(self.path)) if exists else FaissStore.create(self.path)
+        return self._store
+
+    # Adding and removing
+
+    def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        """Store nodes with their embeddings; raises InputError for a node without one."""
+        _refuse(kwargs)
+        nodes = list(nodes)
+        if nodes:
+            self.client.upsert([_document(node) for node in nodes], np.asarray([_embedding(node) for node in nodes]))
+        return [node.node_id for node in nodes]
+
+    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        """Do as add, without blocking the event loop."""
+        return await asyncio.to_thread(self.add, nodes, **kwargs)
+
+    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Remove every node of a source document."""
+        _refuse(delete_kwargs)
+        self._remove(Condition("ref_doc_id", "$eq", ref_doc_id))
+
+    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Do as delete, without blocking the event loop."""
+        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
+
+    def delete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Remove the nodes that are among node_ids and satisfy the filters.
+
+        Raises InputError where neither is given: that would be everything, which clear() removes.
+        """
+        _refuse(delete_kwargs)
+        tree = store_filter(filters)
+        if node_ids is None and tree is None:
+            raise InputError("delete_nodes got neither node_ids nor filters; want one of them, or call clear()")
+        if tree is None:
+            self.client.delete(node_ids or [])
+        else:
+            self._remove(tree, node_ids)
+
+    async def adelete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Do as delete_nodes, without blocking the event loop."""
+        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
+
+    def _remove(self, tree: Filter, node_ids: Sequence[str] | None = None) -> None:
+        found = self.client.select(tree, ids=node_ids)
+        self.client.delete([document.id for document in found])
+
+    def clear(self) -> None:
+        """Remove every node."""
+        self.client.clear()
+
+    async def aclear(self) -> None:
+        """Do as clear, without blocking the event loop."""
+        await asyncio.to_thread(self.clear)
+
+    # Finding
+
+    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """Return the nodes that are among node_ids and satisfy the filters; unknown ids are left out."""
+        tree = store_filter(filters)
+        if tree is None:
+            found = list(self.client) if node_ids is None else self.client.get(node_ids)
+        else:
+            found = self.client.select(tree, ids=node_ids)
+        return [_node(document) for document in found]
+
+    async def aget_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Do as get_nodes, without blocking the event loop."""
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Return the nodes nearest to the query's embedding, in the modes DEFAULT and MMR.
+
+        A query without an embedding returns what satisfies its filters and ids. mmr_prefetch_k (20) is how many nodes
+        MMR picks from. Raises InputError for other modes and arguments.
+        """
+        fetch_k = kwargs.pop("mmr_prefetch_k", 20)
+        balance = kwargs.pop("mmr_threshold", query.mmr_threshold)
+        _refuse(kwargs)
+        if query.mode not in {VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR}:
+            raise InputError(f"query mode {query.mode.value!r} is not served; want 'default' or 'mmr'")
+        tree = _tree(query)
+        ids = query.node_ids or None  # indexes pass an empty list where they set no bound
+        if query.query_embedding is None:
+            if tree is None and ids is None:
+                raise InputError("the query has neither an embedding, nor filters, nor ids; want one of them")
+            found = self.client.select(tree or Group("all", ()), ids=ids)[: query.similarity_top_k]
+            nodes = [_node(document) for document in found]
+            return VectorStoreQueryResult(nodes=nodes, ids=[document.id for document in found])
+        vectors = np.asarray([query.query_embedding], dtype=np.float32)
+        if query.mode == VectorStoreQueryMode.MMR:
+            (hits,) = search_mmr(
+                self.client,
+                vectors,
+                k=query.similarity_top_k,
+                fetch_k=fetch_k,
+                balance=0.5 if balance is None else balance,
+                filters=tree,
+                ids=ids,
+            )
+        else:
+            (hits,) = self.client.search(vectors, k=query.similarity_top_k, filters=tree, ids=ids)
+        return _result(hits)
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Do as query, without blocking the event loop."""
+        return await asyncio.to_thread(self.query, query, **kwargs)
+
+    # Saving
+
+    def persist(self, persist_path: str, fs: Any = None) -> None:
+        """Write everything to a folder, replacing a store that is there; a store of that folder is sealed in place.
+
+        Raises InputError for a file system that is not the local one.
+        """
+        if fs is not None and "file" not in fs.protocol:
+            raise InputError(f"the store writes to local folders, got a {type(fs).__name__}; persist, then upload")
+        self.client.copy_to(persist_path)
+
+    @classmethod
+    def from_persist_path(cls, persist_path: str) -> Self:
+        """Open the store of a folder; raises StoreError for a foreign or damaged one."""
+        return cls.from_store(FaissStore.open(persist_path))
+
+    @classmethod
+    def from_persist_dir(cls, persist_dir: str = "./storage", namespace: str = "default") -> Self:
+        """Open what StorageContext.persist wrote."""
+        return cls.from_persist_path(str(Path(persist_dir) / f"{namespace}__vector_store.json"))
+
+
+def _document(node: BaseNode) -> Document:
+    metadata = node_to_metadata_dict(node, remove_text=True, flat_metadata=False)
+    return Document(node.node_id, node.get_content(metadata_mode=MetadataMode.NONE), metadata)
+
+
+def _embedding(node: BaseNode) -> list[float]:
+    if node.embedding is None:
+        raise InputError(f"node {node.node_id!r} has no embedding; embed it first, or add it through an index")
+    return node.embedding
+
+
+def _node(document: Document) -> BaseNode:
+    if "_node_content" in document.metadata:
+        return metadata_dict_to_node(dict(document.metadata), text=document.content)
+    return TextNode(id_=document.id, text=document.content, metadata=dict(document.metadata))
+
+
+def _tree(query: VectorStoreQuery) -> Filter | None:
+    tree = store_filter(query.filters)
+    if not query.doc_ids:
+        return tree
+    among = Condition("ref_doc_id", "$in", query.doc_ids)
+    return among if tree is None else Group("all", (tree, among))
+
+
+def _result(hits: Sequence[Hit]) -> VectorStoreQueryResult:
+    return VectorStoreQueryResult(
+        nodes=[_node(hit.document) for hit in hits],
+        similarities=[hit.score for hit in hits],
+        ids=[hit.document.id for hit in hits],
+    )
+
+
+def _refuse(kwargs: dict[str, Any]) -> None:
+    """Raise InputError for an argument that would be swallowed."""
+    if kwargs:
+        raise InputError(f"unknown argument {min(kwargs)!r}; leave it out")
