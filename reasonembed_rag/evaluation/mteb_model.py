@@ -29,9 +29,9 @@ class _TaskMetadata(Protocol):
 class ReasonEmbedMteb:
     """Serve an embedder to MTEB: queries on the query path with their task's instruction, everything else bare.
 
-    The instruction is that of the task's card for BRIGHT and MTEB's own query prompt for other tasks, where the model takes
-    one. `name` is what the leaderboard shows, "organisation/model"; the revision is the spec's, else its digest, so that
-    MTEB's cache tells two settings of one model apart.
+    The instruction is that of the task's card for BRIGHT and MTEB's own query prompt for other tasks, where the model
+    takes one. `name` is what the leaderboard shows, "organisation/model"; the revision is the spec's, else its digest,
+    so that MTEB's cache tells two settings of one model apart.
     """
 
     def __init__(self, embedder: Embedder, *, name: str | None = None) -> None:

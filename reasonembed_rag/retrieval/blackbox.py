@@ -45,8 +45,9 @@ class CallableRetriever:
 def hits_in_order(ids: Sequence[str], scores: Sequence[float] | None = None) -> Hits:
     """Return hits that rank as the ids stand.
 
-    Scores are kept where they never rise along the ids. Others (none at all, distances, or scores of different scales
-    merged) could not order the documents and give way to the count of places from the end.
+    Scores are kept where they never rise along the ids; where they never fall they are distances, and their negatives
+    are kept. Others (none at all, or scores of different scales merged) cannot order the documents and give way to the
+    count of places from the end.
     """
     if scores is not None:
         if len(scores) != len(ids):
@@ -54,6 +55,8 @@ def hits_in_order(ids: Sequence[str], scores: Sequence[float] | None = None) -> 
         kept = np.asarray(scores, dtype=np.float32)
         if not (kept[1:] > kept[:-1]).any():
             return Hits(tuple(ids), kept)
+        if not (kept[1:] < kept[:-1]).any():
+            return Hits(tuple(ids), -kept)
     return Hits(tuple(ids), np.arange(len(ids), 0, -1, dtype=np.float32))
 
 

@@ -1,0 +1,132 @@
+"""LangChain chains under evaluation: what their language models were given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.runnables import Runnable
+
+from langchain_reasonembed.evaluation import documents_in, documents_key, found_text
+from reasonembed_rag.documents import Document
+from reasonembed_rag.evaluation.context import Context
+from reasonembed_rag.evaluation.naming import DocumentNames
+from reasonembed_rag.retrieval.retriever import Usage
+
+__all__ = ["LangChainPipeline"]
+
+_ANSWER_KEYS = ("answer", "result", "output", "output_text")
+_OPENING = 80
+"""Characters of a document by which it is recognised in a prompt."""
+
+_Answer = Any
+"""What a chain returns: documents, text, a message or a mapping of them."""
+
+
+class LangChainPipeline:
+    """A LangChain chain, asked for its answers while a callback notes which documents its model was given.
+
+    The context is what stands in the prompts of its language models, in the order of the prompt; without a model, what
+    the chain returns beside its answer, or else what its last retriever returned. A document is recognised in a prompt
+    by its first 80 characters, white space apart.
+    """
+
+    def __init__(
+        self, chain: Runnable[Any, Any], documents: Sequence[Document], *, input_key: str | None = None
+    ) -> None:
+        self._chain = chain
+        self._names = DocumentNames(documents)
+        self._input_key = input_key
+        self._calls = 0
+        self._tokens: int | None = None
+
+    def answer(self, query: str) -> Context:
+        """Invoke the chain with a query; returns what its model was given and what it said."""
+        listener = _Listener()
+        asked = {self._input_key: query} if self._input_key else query
+        output = self._chain.invoke(asked, config={"callbacks": [listener]})
+        self._calls += listener.calls
+        if listener.tokens is not None:
+            self._tokens = (self._tokens or 0) + listener.tokens
+        return Context(tuple(self._home(document) for document in _given(listener, output)), _text(output))
+
+    def usage(self) -> Usage:
+        """Return the calls of language models so far, and their tokens where the models tell."""
+        return Usage(llm_calls=self._calls, llm_tokens=self._tokens)
+
+    def _home(self, document: LangChainDocument) -> Document:
+        return Document(self._names.name(found_text(document)), document.page_content)
+
+
+class _Listener(BaseCallbackHandler):
+    """Note retrieved documents, prompts, and calls and tokens of language models."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.retrieved: list[Sequence[LangChainDocument]] = []
+        self.prompts: list[str] = []
+        self.calls = 0
+        self.tokens: int | None = None
+
+    def on_retriever_end(self, documents: Sequence[LangChainDocument], *, run_id: UUID, **_rest: Any) -> None:
+        """Keep the documents."""
+        del run_id
+        self.retrieved.append(documents)
+
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **_rest: Any) -> None:
+        """Keep the prompts."""
+        del serialized
+        self.calls += len(prompts)
+        self.prompts += prompts
+
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **_rest: Any) -> None:
+        """Keep the messages' texts."""
+        del serialized
+        self.calls += len(messages)
+        self.prompts += ["\n".join(message.text for message in prompt) for prompt in messages]
+
+    def on_llm_end(self, response: LLMResult, **_rest: Any) -> None:
+        """Count the tokens."""
+        for generations in response.generations:
+            for generation in generations[:1]:
+                message = generation.message if isinstance(generation, ChatGeneration) else None
+                used = getattr(message, "usage_metadata", None)
+                if used:
+                    self.tokens = (self.tokens or 0) + int(used["total_tokens"])
+
+
+def _given(listener: _Listener, output: _Answer) -> list[LangChainDocument]:
+    """Return the documents that the language model was given, in the order of its prompt."""
+    retrieved = [document for documents in listener.retrieved for document in documents]
+    returned = documents_in(output) if isinstance(output, Mapping) and documents_key(output) else []
+    if not listener.prompts:
+        return returned or list(listener.retrieved[-1] if listener.retrieved else [])
+    prompt = _bare("\n".join(listener.prompts))
+    places: dict[str, int] = {}
+    given: dict[str, LangChainDocument] = {}
+    for document in [*retrieved, *returned]:
+        place = prompt.find(_bare(document.page_content)[:_OPENING])
+        if place >= 0 and document.page_content.strip() and document.page_content not in given:
+            given[document.page_content] = document
+            places[document.page_content] = place
+    return [given[content] for content in sorted(given, key=places.__getitem__)]
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def _text(output: _Answer) -> str | None:
+    """Return the answer in a chain's output."""
+    if isinstance(output, Mapping):
+        output = next((output[key] for key in _ANSWER_KEYS if key in output), None)
+    if isinstance(output, BaseMessage):
+        return output.text
+    return output if isinstance(output, str) else None
