@@ -10,7 +10,7 @@ import pytest
 from reasonembed_rag.encoder.loading import Request, load_model
 from reasonembed_training.batch import BatchMaker, prefetched
 from reasonembed_training.data import Source, open_rows
-from reasonembed_training.losses import content_key
+from reasonembed_training.keys import content_key
 from reasonembed_training.sampler import Sampler, TaskPlan
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import InputError
-from reasonembed_training.losses import content_key, distillation, info_nce, known_positives, left_out
+from reasonembed_training.keys import content_key
+from reasonembed_training.losses import distillation, info_nce, known_positives, left_out
 
 
 def plain_info_nce(scores, positives, temperature, left_out_rows):

@@ -102,3 +102,5 @@ def test_statistics_name_mean_bounds_median_and_share_at_kappa():
     statistics = intensity_statistics(of(0, 1, 2, 5), kappa=5)
     assert (statistics.mean, statistics.min, statistics.max, statistics.median) == (2, 0, 5, 1.5)
     assert statistics.clipped == 0.25
+    assert len(statistics.histogram) == 20
+    assert {place: count for place, count in enumerate(statistics.histogram) if count} == {0: 1, 4: 1, 8: 1, 19: 1}

@@ -11,7 +11,7 @@ import pytest
 from reasonembed_rag.errors import InputError, TrainingError
 from reasonembed_training import data
 from reasonembed_training.data import Source, open_rows
-from reasonembed_training.losses import content_key
+from reasonembed_training.keys import content_key
 
 
 def write_lines(path, rows):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.encoder.tokens import TextTokenizer, Tokens
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_training.losses import content_key
+from reasonembed_training.keys import content_key
 from reasonembed_training.objective import Labels
 from reasonembed_training.row_table import Drawn, RowTable, TaskRows
 from reasonembed_training.sampler import GlobalBatch, Sampler

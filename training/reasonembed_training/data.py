@@ -13,6 +13,7 @@ from reasonembed_rag.atomic import replacing
 from reasonembed_rag.documents import read_jsonl
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.folders import Reasoning, folder_rows, is_task_folder, task_files
+from reasonembed_training.keys import content_key
 from reasonembed_training.row_table import RowTable, require_datasets
 from reasonembed_training.rows import TrainingRow, read_row
 
@@ -151,8 +152,6 @@ def _schema() -> Any:
 
 
 def _columns(row: TrainingRow) -> dict[str, Any]:
-    from reasonembed_training.losses import content_key  # not before it is needed: losses brings torch
-
     return {
         "id": row.id,
         "task": row.task,

@@ -10,7 +10,7 @@ from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation.task import Example, read_task_folder
 from reasonembed_training.rows import TrainingRow
 
-__all__ = ["folder_rows", "is_task_folder", "task_files"]
+__all__ = ["Reasoning", "folder_rows", "is_task_folder", "reasoning_query", "task_files"]
 
 Reasoning = Literal["append", "replace", "none"]
 
@@ -46,12 +46,13 @@ def folder_rows(folder: Path, *, split: str | None, reasoning: Reasoning = "appe
             positives=positives,
             negatives=_contents(tuple(hard), "hard_negative_ids", example, contents, where=where),
             excluded=tuple(contents[one] for one in example.excluded_ids if one in contents),
-            reasoning_query=_reasoning_query(example, reasoning),
+            reasoning_query=reasoning_query(example, reasoning),
             task=task.name,
         )
 
 
-def _reasoning_query(example: Example, reasoning: Reasoning) -> str | None:
+def reasoning_query(example: Example, reasoning: Reasoning) -> str | None:
+    """Return the reasoning-augmented form of an example's query; None where it has no reasoning or none is wanted."""
     thought = example.extra.get("reasoning")
     if reasoning == "none" or not isinstance(thought, str) or not thought.strip():
         return None

@@ -5,7 +5,6 @@ Shapes: Q queries, N documents of the whole batch, K known positives. A score is
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -14,13 +13,7 @@ from torch.nn import functional
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["content_key", "distillation", "info_nce", "known_positives", "left_out"]
-
-
-def content_key(text: str) -> int:
-    """Return a 64-bit key that documents share where their texts are equal but for white space."""
-    digest = hashlib.blake2b(" ".join(text.split()).encode(errors="surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+__all__ = ["distillation", "info_nce", "known_positives", "left_out"]
 
 
 def known_positives(document_keys_N: Tensor, known_keys: Sequence[Tensor]) -> Tensor:

@@ -15,6 +15,8 @@ from reasonembed_rag.errors import InputError
 
 __all__ = ["IntensityStatistics", "intensity_statistics", "reasoning_intensity", "sample_weights"]
 
+_BINS = 20
+
 
 def reasoning_intensity(
     losses_Q: Tensor,
@@ -69,6 +71,9 @@ class IntensityStatistics:
     median: float
     clipped: float
     """Share of the queries at kappa."""
+    kappa: float
+    histogram: tuple[int, ...]
+    """Queries in each of 20 equal bins from 0 to kappa."""
 
 
 def intensity_statistics(intensity_Q: Tensor, *, kappa: float) -> IntensityStatistics:
@@ -79,4 +84,6 @@ def intensity_statistics(intensity_Q: Tensor, *, kappa: float) -> IntensityStati
         max=intensity_Q.max().item(),
         median=intensity_Q.quantile(0.5).item(),
         clipped=(intensity_Q >= kappa).double().mean().item(),
+        kappa=kappa,
+        histogram=tuple(int(count) for count in intensity_Q.float().histc(_BINS, min=0, max=kappa)),
     )

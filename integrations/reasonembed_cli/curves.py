@@ -1,0 +1,28 @@
+"""`reasonembed curves`: a training run as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reasonembed_cli.outputs import check_output_file
+
+__all__ = ["draw_run"]
+
+
+def draw_run(
+    run: Annotated[Path, typer.Argument(help="The output folder of a training run.")],
+    *,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG; RUN/curves.png without.")] = None,
+) -> None:
+    """Draw a run's loss, reasoning intensity and dev nDCG@10 as a PNG.
+
+    reasonembed curves runs/tiny-cpu
+    """
+    from reasonembed_training.curves import draw_curves
+
+    if out is not None:
+        check_output_file(out)
+    typer.echo(draw_curves(run, to=out))

@@ -1,0 +1,109 @@
+"""The metrics file and the picture drawn from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_training.curves import draw_curves
+from reasonembed_training.metrics import DevMetrics, MetricsLog, StepMetrics, read_metrics
+from reasonembed_training.progress import bar
+from reasonembed_training.redapter import IntensityStatistics
+
+
+def intensity(mean=1.5):
+    return IntensityStatistics(
+        mean=mean, min=0.1, max=5.0, median=1.2, clipped=0.1, kappa=5.0, histogram=tuple(range(20))
+    )
+
+
+def step(number, *, weighted=True):
+    return StepMetrics(
+        step=number,
+        task="biology",
+        loss=1.0,
+        info_nce=2.0,
+        intensity=intensity() if weighted else None,
+        gradient_norm=0.5,
+        lr=1e-4,
+        tokens=1000,
+        tokens_per_second=500.0,
+        seconds_left=62.0,
+    )
+
+
+def dev(number):
+    return DevMetrics(step=number, mean=0.25, sets={"one": 0.2, "two": 0.3}, best=True)
+
+
+class Tracker:
+    def __init__(self):
+        self.heard = []
+
+    def log(self, values, *, step):
+        self.heard.append((step, values))
+
+
+def test_lines_come_back_as_they_were_written_and_trackers_hear_numbers(tmp_path):
+    tracker = Tracker()
+    log = MetricsLog(tmp_path / "run" / "metrics.jsonl", after_step=-1, tracker=tracker)
+    log.step(step(1))
+    log.dev(dev(1))
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [(line["kind"], line["step"]) for line in lines] == [("train", 1), ("dev", 1)]
+    assert lines[0]["intensity"]["histogram"] == list(range(20))
+    assert tracker.heard[0][0] == 1
+    assert tracker.heard[0][1]["train/intensity/mean"] == 1.5
+    assert tracker.heard[1][1]["dev/sets/two"] == 0.3
+
+
+def test_a_resumed_run_drops_what_came_after_its_checkpoint_and_a_line_cut_short(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, after_step=-1)
+    for number in range(1, 6):
+        log.step(step(number))
+    with path.open("a") as file:
+        file.write('{"kind": "tra')
+    MetricsLog(path, after_step=3).step(step(4))
+    assert [line["step"] for line in read_metrics(path)] == [1, 2, 3, 4]
+
+
+def test_a_bad_line_that_is_not_the_last_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"kind": "train"}\nnonsense\n{"kind": "train"}\n')
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl:2"):
+        read_metrics(path)
+
+
+@pytest.mark.parametrize("parts", ["all", "no dev", "no intensity"])
+def test_curves_are_a_picture_whatever_the_run_measured(tmp_path, parts):
+    log = MetricsLog(tmp_path / "metrics.jsonl", after_step=-1)
+    for number in range(1, 30):
+        log.step(step(number, weighted=parts != "no intensity" and number > 5))
+        if parts != "no dev" and number % 10 == 0:
+            log.dev(dev(number))
+    path = draw_curves(tmp_path)
+    assert path == tmp_path / "curves.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_step_there_is_nothing_to_draw(tmp_path):
+    with pytest.raises(TrainingError, match="no such file"):
+        draw_curves(tmp_path)
+    MetricsLog(tmp_path / "metrics.jsonl", after_step=-1).dev(dev(0))
+    with pytest.raises(TrainingError, match="holds no step yet"):
+        draw_curves(tmp_path)
+
+
+def test_the_bar_tells_loss_intensity_speed_and_time_left(capsys):
+    with bar() as watcher:
+        watcher.say("hello")
+        watcher.step(step(1), steps=2)
+        watcher.dev(dev(1))
+        watcher.step(step(2, weighted=False), steps=2)
+    told = capsys.readouterr().err
+    assert "hello" in told
+    assert "step 1: dev nDCG@10 0.2500 (best): one 0.2000, two 0.3000" in told
+    with bar(show=False) as watcher:
+        watcher.say("silence")
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,109 @@
+"""A run's curves as one picture: loss, reasoning intensity and dev scores over steps, and how intensities lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reasonembed_rag.atomic import replacing
+from reasonembed_rag.errors import MissingDependencyError, TrainingError
+from reasonembed_training.metrics import read_metrics
+
+__all__ = ["draw_curves"]
+
+_SMOOTH = 20
+"""Curves are means over about a twentieth of the run, drawn over the single steps."""
+
+
+def draw_curves(run: Path, *, to: Path | None = None) -> Path:
+    """Draw RUN/metrics.jsonl into a PNG (RUN/curves.png by default) and return its path.
+
+    Raises TrainingError for a folder without a step and MissingDependencyError without matplotlib.
+    """
+    lines = read_metrics(run / "metrics.jsonl")
+    steps = [line for line in lines if line["kind"] == "train"]
+    if not steps:
+        raise TrainingError(f"{run / 'metrics.jsonl'}: holds no step yet; want a run that has made one")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("matplotlib", "train") from error
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    (top, intensity), (dev, histogram) = figure.subplots(2, 2)
+    figure.suptitle(run.resolve().name)
+    _draw_loss(top, steps)
+    weighted = [line for line in steps if line["intensity"] is not None]
+    _draw_intensity(intensity, weighted)
+    _draw_dev(dev, [line for line in lines if line["kind"] == "dev"])
+    _draw_histogram(histogram, weighted)
+    path = to or run / "curves.png"
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+    return path
+
+
+def _draw_loss(axes: Any, steps: list[dict[str, Any]]) -> None:
+    x = [line["step"] for line in steps]
+    y = [line["info_nce"] for line in steps]
+    axes.plot(x, y, color="0.8", linewidth=0.8)
+    axes.plot(x, _smooth(y), color="tab:blue")
+    axes.set(title="mean InfoNCE, unweighted", xlabel="step", ylim=(0, None))
+
+
+def _draw_intensity(axes: Any, steps: list[dict[str, Any]]) -> None:
+    axes.set(title="reasoning intensity", xlabel="step")
+    if not steps:
+        _say_none(axes, "no step was weighted by reasoning intensity")
+        return
+    x = [line["step"] for line in steps]
+    column = {name: [line["intensity"][name] for line in steps] for name in ("min", "max", "mean", "median", "clipped")}
+    axes.fill_between(x, _smooth(column["min"]), _smooth(column["max"]), color="tab:orange", alpha=0.15, linewidth=0)
+    axes.plot(x, _smooth(column["mean"]), color="tab:orange", label="mean")
+    axes.plot(x, _smooth(column["median"]), color="tab:red", linestyle="--", label="median")
+    axes.set(ylabel="RI (band: least to greatest)", ylim=(0, None))
+    share = axes.twinx()
+    share.plot(x, _smooth(column["clipped"]), color="0.4", linestyle=":", label="share at kappa")
+    share.set(ylim=(0, 1), ylabel="share at kappa")
+    axes.legend(loc="upper left")
+
+
+def _draw_dev(axes: Any, measured: list[dict[str, Any]]) -> None:
+    axes.set(title="dev nDCG@10", xlabel="step")
+    if not measured:
+        _say_none(axes, "no dev set was measured")
+        return
+    x = [line["step"] for line in measured]
+    for name in measured[0]["sets"]:
+        axes.plot(x, [line["sets"][name] for line in measured], marker=".", label=name)
+    if len(measured[0]["sets"]) > 1:
+        axes.plot(x, [line["mean"] for line in measured], color="black", marker="o", label="mean")
+    best = max(measured, key=lambda line: line["mean"])
+    axes.axvline(best["step"], color="0.7", linestyle=":", label=f"best mean, {best['mean']:.4f}")
+    axes.legend(fontsize="small")
+
+
+def _draw_histogram(axes: Any, steps: list[dict[str, Any]]) -> None:
+    axes.set(title="how the intensities of all samples lie", xlabel="RI")
+    if not steps:
+        _say_none(axes, "no step was weighted by reasoning intensity")
+        return
+    half = len(steps) // 2
+    for part, label in ((steps[:half], "first half of the steps"), (steps[half:], "second half")):
+        counts = np.sum([line["intensity"]["histogram"] for line in part], axis=0) if part else np.zeros(1)
+        if counts.sum():
+            edges = np.linspace(0, steps[0]["intensity"]["kappa"], len(counts) + 1)
+            axes.stairs(counts / counts.sum(), edges, fill=True, alpha=0.4, label=label)
+    axes.set(ylabel="share of samples")
+    axes.legend()
+
+
+def _smooth(values: list[float]) -> list[float]:
+    width = max(1, len(values) // _SMOOTH)
+    return [float(np.mean(values[max(0, place - width + 1) : place + 1])) for place in range(len(values))]
+
+
+def _say_none(axes: Any, why: str) -> None:
+    axes.text(0.5, 0.5, why, ha="center", va="center", transform=axes.transAxes, color="0.5")
+    axes.set(xticks=[], yticks=[])

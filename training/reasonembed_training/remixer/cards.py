@@ -1,0 +1,106 @@
+"""Task cards: all that a prompt needs to know of a corpus and of the queries that will be asked of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_training.settings import plain_settings, read_table, settings_from
+
+__all__ = ["EDUCATION", "LENGTHS", "RemixCard", "card_to_toml", "load_card", "read_card", "shipped_cards"]
+
+LENGTHS: Mapping[str, float] = MappingProxyType(
+    {"<100": 1.0, "100-200": 2.0, "200-300": 3.0, "300-400": 3.0, "400-500": 2.0, ">=500": 1.0}
+)
+"""The paper's distribution of a query's length in words."""
+
+EDUCATION: Mapping[str, float] = MappingProxyType({"high school": 1.0, "college": 2.0, "PhD": 2.0})
+"""The paper's distribution of the education that a query needs."""
+
+_LENGTH = re.compile(r"(?:<|>=)\d+|\d+-\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemixCard:
+    """What the documents of a corpus are, what is asked of them, and what makes one help the other."""
+
+    name: str
+    instruction: str
+    """What queries are encoded with; the `prompt` of every row."""
+    query_type: str
+    document_type: str
+    relevance: str
+    """Completes: a document is relevant to a query where ..."""
+    domain: str
+    """Completes: the collection holds ... What does not belong to it is cleaned away."""
+    goal: str
+    """What to write from a document: the query it leads to."""
+    lengths: Mapping[str, float] = field(default_factory=lambda: LENGTHS)
+    """Weights of lengths in words: "<100", "100-200", ">=500"."""
+    education: Mapping[str, float] = field(default_factory=lambda: EDUCATION)
+    group: int = 16
+    """The train_group_size and batch_size of its rows."""
+    batch: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("name", "instruction", "query_type", "document_type", "relevance", "domain", "goal"):
+            if not getattr(self, name).strip():
+                raise TrainingError(f"card {self.name!r}: {name} is empty; want words")
+        for length in self.lengths:
+            if not _LENGTH.fullmatch(length):
+                raise TrainingError(f'card {self.name!r}: length {length!r}; want "<100", "100-200" or ">=500"')
+        for kind, weights in (("lengths", self.lengths), ("education", self.education)):
+            if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
+                raise TrainingError(f"card {self.name!r}: {kind} is {dict(weights)}; want weights above 0")
+        if min(self.group, self.batch) < 1:
+            raise TrainingError(f"card {self.name!r}: group {self.group} and batch {self.batch}; want at least 1")
+
+
+def shipped_cards() -> tuple[str, ...]:
+    """Return the names of the cards that come with the package: the twelve tasks of BRIGHT."""
+    folder = files("reasonembed_training.remixer") / "cards"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir()))
+
+
+def load_card(name: str) -> RemixCard:
+    """Return a shipped card by its name, or that of a .toml file; raises TrainingError where there is none."""
+    if name.endswith(".toml"):
+        return read_card(Path(name))
+    if name not in shipped_cards():
+        raise TrainingError(
+            f"no card {name!r}; want the path of a .toml file (`reasonembed remix card` drafts one) or one of "
+            f"{', '.join(shipped_cards())}"
+        )
+    with (files("reasonembed_training.remixer") / "cards" / f"{name}.toml").open(encoding="utf-8") as file:
+        return _card(file.read(), where=name)
+
+
+def read_card(path: Path) -> RemixCard:
+    """Read a card's file; raises TrainingError, naming it, for keys that are missing, unknown or of the wrong type."""
+    return settings_from(RemixCard, read_table(path, kind="task card", example="card.toml"), where=str(path))
+
+
+def card_to_toml(card: RemixCard) -> str:
+    """Return a card as TOML; read_card makes an equal one of it."""
+    table = plain_settings(card)
+    lines = [f"{key} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for key, weights in table.items():
+        if isinstance(weights, dict):
+            lines += ["", f"[{key}]", *(f"{_toml(name)} = {weight:g}" for name, weight in weights.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _card(text: str, *, where: str) -> RemixCard:
+    return settings_from(RemixCard, tomllib.loads(text), where=where)
+
+
+def _toml(value: str | int) -> str:
+    """Return a TOML string or number; JSON escapes as TOML does, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

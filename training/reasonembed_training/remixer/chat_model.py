@@ -1,0 +1,70 @@
+"""A chat model as a stage uses it: what answers, under which name and parameters, within which limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from reasonembed_rag.chat import Answer, Chat
+from reasonembed_training.remixer.config import STAGE_PARAMETERS, ModelConfig, ModelStage
+
+__all__ = ["ChatModel", "estimated_tokens", "stage_config"]
+
+_BYTES_A_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """A callable that answers prompts, and the settings it was made of.
+
+    `complete` is called from as many threads as calls may be under way. Answers are kept under `config`'s name and
+    parameters: give two models two names.
+    """
+
+    complete: Chat
+    config: ModelConfig
+
+    def answer(self, prompt: str) -> Answer:
+        """Return the model's answer with its tokens counted, or estimated where the model does not tell."""
+        said = self.complete(prompt)
+        answer = said if isinstance(said, Answer) else Answer(said)
+        if answer.input_tokens is None:
+            answer = dataclasses.replace(answer, input_tokens=estimated_tokens(prompt))
+        if answer.output_tokens is None:
+            answer = dataclasses.replace(answer, output_tokens=estimated_tokens(answer.text))
+        return answer
+
+    def key(self, stage: ModelStage, prompt: str, *, attempt: int) -> bytes:
+        """Return 16 bytes that differ with stage, model, parameters, prompt and attempt."""
+        parts = [stage, self.config.name, self._parameters(), prompt, attempt]
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).digest()
+
+    def identity(self) -> list[Any]:
+        """Return what makes its answers its own, as plain data."""
+        return [self.config.name, self._parameters()]
+
+    def cost(self, *, input_tokens: int, output_tokens: int) -> float | None:
+        """Return what tokens cost, None where no prices are given."""
+        config = self.config
+        if config.input_price is None or config.output_price is None:
+            return None
+        return (input_tokens * config.input_price + output_tokens * config.output_price) / 1_000_000
+
+    def _parameters(self) -> dict[str, Any]:
+        return dict(self.config.parameters or {})
+
+
+def stage_config(config: ModelConfig, stage: ModelStage) -> ModelConfig:
+    """Return a model's settings with the stage's own parameters where they name none."""
+    if config.parameters is not None:
+        return config
+    return dataclasses.replace(config, parameters=STAGE_PARAMETERS[stage])
+
+
+def estimated_tokens(text: str) -> int:
+    """Return about how many tokens a text has: a quarter of its bytes."""
+    return math.ceil(len(text.encode()) / _BYTES_A_TOKEN)

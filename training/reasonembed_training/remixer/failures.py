@@ -1,0 +1,87 @@
+"""Why a call brought no answer, and whether it may yet: exceptions of any client, read alike."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from reasonembed_rag.errors import ChatError, ReasonEmbedError
+
+__all__ = ["Failure", "failure_of", "retry_after_of"]
+
+Kind = Literal["passing", "lasting", "fatal"]
+"""Ask again; this prompt fails, others may not; every prompt would fail."""
+
+_PASSING_STATUS = frozenset({408, 409, 425, 429})
+_FATAL_STATUS = frozenset({401, 402, 403, 404, 405})
+_PASSING_ERRORS = (TimeoutError, ConnectionError, http.client.HTTPException, OSError)
+_PASSING_NAMES = frozenset(
+    {"APIConnectionError", "APITimeoutError", "ClientConnectionError", "TimeoutException", "TransportError"}
+)
+"""Classes of openai, anthropic, aiohttp and httpx, told by name so that none is imported."""
+_DEFECTS = (TypeError, AttributeError, NameError, ImportError, AssertionError)
+_EMPTY_PURSE = ("insufficient_quota", "exceeded your current quota", "credit balance")
+_LONGEST_MESSAGE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with a call."""
+
+    kind: Kind
+    message: str
+    retry_after: float | None = None
+    """Seconds for which the server asks to be left alone."""
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return what an exception of a chat model means for its call and for the others."""
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST_MESSAGE]
+    status = _status(error)
+    if status is not None:
+        return Failure(_kind_of_status(status, message), message, retry_after_of(error))
+    if isinstance(error, ChatError):
+        return Failure("passing", message, retry_after_of(error))
+    if isinstance(error, (ReasonEmbedError, *_DEFECTS)):
+        return Failure("fatal", message)
+    names = {base.__name__ for base in type(error).__mro__}
+    passing = isinstance(error, _PASSING_ERRORS) or not names.isdisjoint(_PASSING_NAMES)
+    return Failure("passing" if passing else "lasting", message)
+
+
+def retry_after_of(error: Exception, *, now: Callable[[], float] = time.time) -> float | None:
+    """Return the seconds of an exception's retry_after or of its response's Retry-After header, a number or a date."""
+    value = getattr(error, "retry_after", None)
+    if value is None:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+        value = headers.get("retry-after") if headers is not None else None
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except (TypeError, ValueError):
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(str(value)).timestamp() - now())
+    except ValueError:
+        return None
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status of an exception, of its own or of its response."""
+    for holder in (error, getattr(error, "response", None)):
+        for name in ("status_code", "status"):
+            status = getattr(holder, name, None)
+            if isinstance(status, int) and not isinstance(status, bool):
+                return status
+    return None
+
+
+def _kind_of_status(status: int, message: str) -> Kind:
+    if status in _FATAL_STATUS or any(words in message for words in _EMPTY_PURSE):
+        return "fatal"
+    return "passing" if status in _PASSING_STATUS or status >= 500 else "lasting"

@@ -1,0 +1,112 @@
+"""What a model's answer comes to: a yes, a query, a text, grades; or why it is none."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from reasonembed_rag.chat import Answer
+
+__all__ = ["ParsedText", "is_yes", "parse_fields", "parse_query", "parse_scores", "parse_text", "spoken"]
+
+_THOUGHTS = re.compile(r"\A.*</think(?:ing)?>|\A\s*<think(?:ing)?>.*", re.DOTALL)
+_FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
+_LABEL = re.compile(r"\A(?:\*\*)?(?:query|question|post|problem)(?:\*\*)?:(?:\*\*)?\s+", re.IGNORECASE)
+_QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
+_REFUSAL = re.compile(
+    r"(?:(?:I['\u2019]m|I am)?\s*sorry|apologies|unfortunately)?[,.]?\s*(?:but\s+)?"
+    r"(?:as an AI\b|I\s*(?:can['\u2019]?t|cannot|can not|(?:am|['\u2019]m) unable to|won['\u2019]t)\s+"
+    r"(?:help|assist|comply|provide|fulfil|write|create|generate|produce|complete|do that))",
+    re.IGNORECASE,
+)
+_POINTS_AT_DOCUMENT = re.compile(
+    r"\b(?:given|provided|above|following)\s+(?:passage|document|content|excerpt|context)\b"
+    r"|\bthe\s+passage\b|\baccording\s+to\s+(?:this|the)\s+(?:text|document|excerpt)\b",
+    re.IGNORECASE,
+)
+_SCORE = re.compile(r"<score(?:\s+document\s*=\s*[\"']?(\d+)[\"']?)?\s*>\s*([1-5])(?:\.0)?\s*</score>", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedText:
+    """A text, or the reason why there is none."""
+
+    text: str | None
+    reason: str | None = None
+
+
+def spoken(text: str) -> str:
+    """Return an answer without the thoughts that some models put before it, which may be all of it.
+
+    Their opening tag may be missing, as with servers whose chat template writes it into the prompt.
+    """
+    return _THOUGHTS.sub("", text, count=1).strip()
+
+
+def is_yes(answer: Answer) -> bool:
+    """Return whether an answer is exactly Yes; a full stop after it is forgiven, anything else is a No."""
+    return not answer.truncated and spoken(answer.text).removesuffix(".").casefold() == "yes"
+
+
+def parse_text(answer: Answer) -> ParsedText:
+    """Return an answer's text; one cut off at its longest length still counts, a refusal does not."""
+    text = spoken(answer.text)
+    if not text:
+        return ParsedText(None, "truncated" if answer.truncated else "empty answer")
+    if _REFUSAL.match(text):
+        return ParsedText(None, "refused")
+    return ParsedText(text)
+
+
+def parse_query(answer: Answer) -> ParsedText:
+    """Return the bare query of an answer: code fences, quotation marks and a label around all of it are taken off.
+
+    None of it is one that was cut off, a refusal, or a query that points at the document it was written from.
+    """
+    parsed = parse_text(answer)
+    if parsed.text is None:
+        return parsed
+    if answer.truncated:
+        return ParsedText(None, "truncated")
+    text = _bare(parsed.text)
+    if not any(character.isalnum() for character in text):
+        return ParsedText(None, "empty answer")
+    if _POINTS_AT_DOCUMENT.search(text):
+        return ParsedText(None, "points at its document")
+    return ParsedText(text)
+
+
+def parse_scores(answer: Answer, *, documents: int) -> dict[int, int]:
+    """Return the grade 1 to 5 of each judged document by its place from 0; those without a legible one are left out.
+
+    Where a document is graded more than once, the last grade counts: it is the one that the analysis ends in. A grade
+    without a number is the grade of a document judged alone, and of none of several.
+    """
+    grades: dict[int, int] = {}
+    for number, grade in _SCORE.findall(spoken(answer.text)):
+        place = int(number) - 1 if number else 0
+        if (number or documents == 1) and 0 <= place < documents:
+            grades[place] = int(grade)
+    return grades
+
+
+def parse_fields(answer: Answer, *names: str) -> dict[str, str]:
+    """Return the texts between tags of these names, whitespace made plain; absent or empty ones are left out."""
+    text = spoken(answer.text)
+    found = {name: re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL | re.IGNORECASE) for name in names}
+    fields = {name: " ".join(match.group(1).split()) for name, match in found.items() if match}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _bare(text: str) -> str:
+    """Take off what stands around all of a text until nothing does."""
+    while True:
+        before = text
+        text = text.strip()
+        fenced = _FENCE.match(text)
+        text = fenced.group(1) if fenced else text
+        text = _LABEL.sub("", text)
+        if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and text[-1] not in text[1:-1]:
+            text = text[1:-1]
+        if text == before:
+            return text
