@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ChromaStore"]
 
 _SPEC = "reasonembed_spec"
-_SPACE = "reasonembed_space"
+_SPEC_DIGEST = "reasonembed_spec_digest"
 _DIMENSION = "reasonembed_dimension"
 _PAGE = 2000
 
@@ -56,17 +56,22 @@ class ChromaStore:
     ) -> Self:
         """Make an empty collection in a folder, in memory (None), or wherever a Chroma client of yours leads.
 
+        With a spec the collection also gets its model as Chroma's embedding function, loaded as the model is by
+        default. Every store in memory of a process lies in one database, so their collections need names of their own.
         Raises StoreError where the collection exists.
         """
+        if spec is not None and dimension not in {None, spec.dimension}:
+            raise InputError(f"dimension is {dimension}, the spec's is {spec.dimension}; leave dimension out")
+        metadata: dict[str, Any] = {_DIMENSION: (dimension if spec is None else spec.dimension) or 0}
         if spec is not None:
-            dimension = spec.dimension
-        metadata: dict[str, Any] = {_DIMENSION: dimension or 0}
-        if spec is not None:
-            metadata |= {_SPEC: spec.to_json(), _SPACE: spec.space()}
+            metadata |= {_SPEC: spec.to_json(), _SPEC_DIGEST: spec.digest()}
         client = _client(where)
         with _told(f"collection {collection!r}"):
             made = client.create_collection(
-                collection, metadata=metadata, configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
+                collection,
+                metadata=metadata,
+                configuration={"hnsw": {"space": "cosine"}},
+                embedding_function=None if spec is None else _function(spec),
             )
         return cls(client, made)
 
@@ -105,8 +110,15 @@ class ChromaStore:
     @property
     def spec(self) -> EmbeddingSpec | None:
         """What fixes the vectors; None where the collection was made without one."""
-        text = (self._collection.metadata or {}).get(_SPEC)
-        return None if text is None else EmbeddingSpec.from_json(text)
+        metadata = self._collection.metadata or {}
+        if _SPEC not in metadata:
+            return None
+        spec = EmbeddingSpec.from_json(metadata[_SPEC])
+        if spec.digest() != metadata.get(_SPEC_DIGEST):
+            raise StoreError(
+                f"collection {self._collection.name!r}: the spec in its metadata was changed; index the documents anew"
+            )
+        return spec
 
     @property
     def dimension(self) -> int | None:
@@ -248,18 +260,24 @@ def _documents(page: Mapping[str, Any]) -> list[Document]:
     return [Document(identity, content or "", from_chroma(metadata)) for identity, content, metadata in columns]
 
 
+def _function(spec: EmbeddingSpec) -> Any:
+    from reasonembed_stores.chroma_embedding import ReasonEmbedFunction
+
+    return ReasonEmbedFunction(spec.model, revision=spec.revision, adapter=spec.adapter)
+
+
 def _client(where: str | Path | ClientAPI | None) -> ClientAPI:
     try:
         import chromadb
-        from chromadb.config import Settings
     except ImportError as error:
         raise MissingDependencyError("chromadb", "chroma") from error
-    settings = Settings(anonymized_telemetry=False)
+    # Chroma refuses a second client of other settings for one place in a process, so ours has the default ones; its
+    # product telemetry does nothing in these versions.
     if where is None:
-        return chromadb.EphemeralClient(settings)
+        return chromadb.EphemeralClient()
     if isinstance(where, str | Path):
         with _told(str(where)):
-            return chromadb.PersistentClient(where, settings)
+            return chromadb.PersistentClient(where)
     return where
 
 
