@@ -1,0 +1,372 @@
+"""Print this project's encoder beside its peers: same weights, same texts, one interleaved run, medians with spread.
+
+    python benchmarks/encode.py [--runs 3] [--work NAME ...] [--json out.json] [--device cuda] [--data FOLDER ...]
+
+Every line gives the time of each engine, the ratio of its time to ours, and the least cosine to the reference
+(transformers, float32, one text at a time, on a sample). Peers that are not installed are named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import encode_models as models
+import encode_peers as peers
+import numpy as np
+
+Encode = Callable[[list[str]], Any]
+_SAMPLE = 16
+_MANY = 20
+"""More timings than this are of single texts: latencies, not runs."""
+
+
+@dataclass
+class Row:
+    """One engine's result on one piece of work."""
+
+    work: str
+    engine: str
+    seconds: list[float] = field(default_factory=list)
+    tokens: int = 0
+    cosine: float | None = None
+    peak_share: float | None = None
+
+    @property
+    def median(self) -> float:
+        """Seconds of the middle run."""
+        return statistics.median(self.seconds)
+
+
+def matmul_peak(dtype: str) -> float:
+    """Return the machine's best GFLOP/s on a large product in a number format, over the ways that torch has."""
+    import torch
+
+    from reasonembed_rag.encoder.linears import OneDnnLinear, PlainLinear
+
+    weight = torch.randn(2048, 512).to(getattr(torch, dtype))
+    x = torch.randn(2048, 512).to(weight.dtype)
+    best = 0.0
+    for linear in (PlainLinear(weight, None), OneDnnLinear(weight, None)):
+        linear(x)
+        for _ in range(9):
+            start = time.perf_counter()
+            linear(x)
+            best = max(best, 2 * 2048 * 2048 * 512 / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+def interleaved(work: str, engines: dict[str, Encode], texts: list[str], *, runs: int) -> list[Row]:
+    """Time the engines in turn, after a warm-up of each on a few texts."""
+    rows = {name: Row(work, name) for name in engines}
+    for encode in engines.values():
+        encode(texts[:8])
+    for _ in range(runs):
+        for name, encode in engines.items():
+            start = time.perf_counter()
+            encode(texts)
+            rows[name].seconds.append(time.perf_counter() - start)
+    return list(rows.values())
+
+
+def single_queries(work: str, engines: dict[str, Encode], texts: list[str]) -> list[Row]:
+    """Time one query at a time, engines in turn; the median is the p50 latency."""
+    rows = {name: Row(work, name) for name in engines}
+    for text in texts:
+        for name, encode in engines.items():
+            start = time.perf_counter()
+            encode([text])
+            rows[name].seconds.append(time.perf_counter() - start)
+    return list(rows.values())
+
+
+def best_batch(model: Any, texts: list[str], prompt: str | None) -> int:
+    """Return the batch size at which sentence-transformers is fastest on some of the texts."""
+    times = {}
+    for size in (1, 4, 8):
+        start = time.perf_counter()
+        peers.st_encode(model, batch_size=size, prompt=prompt)(texts)
+        times[size] = time.perf_counter() - start
+    return min(times, key=times.__getitem__)
+
+
+def reference(folder: Path, texts: list[str], prompt: str, *, pooling: str, max_length: int) -> np.ndarray:
+    """Return the vectors of plain transformers in float32, one text at a time."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(folder),
+        AutoModel.from_pretrained(folder, dtype=torch.float32).eval(),
+    )
+    vectors = []
+    for text in texts:
+        inputs = tokenizer(prompt + text, truncation=True, max_length=max_length, return_tensors="pt")
+        with torch.inference_mode():
+            hidden = model(**inputs).last_hidden_state[0]
+        vector = hidden[-1] if pooling == "last" else hidden.mean(0)
+        vectors.append(torch.nn.functional.normalize(vector, dim=0).numpy())
+    return np.stack(vectors)
+
+
+def least_cosine(vectors: Any, expected: np.ndarray) -> float:
+    array = np.asarray(vectors, dtype=np.float32)
+    array = array / np.linalg.norm(array, axis=1, keepdims=True)
+    return float((array * expected).sum(1).min())
+
+
+class Bench:
+    """The models, loaded once, and the works over them."""
+
+    def __init__(self, folder: Path, *, runs: int, peak: dict[str, float]) -> None:
+        from reasonembed_rag.encoder.sources import find_model
+
+        self.runs, self.peak = runs, peak
+        self.rows: list[Row] = []
+        self.notes: list[str] = []
+        self.qwen = models.build_qwen3(folder / "qwen3-40m")
+        self.minilm = find_model("default")
+
+    def ours(self, folder: Path, dtype: str, *, query: bool) -> Encode:
+        """Return our encoder's way of a role."""
+        from reasonembed_rag import Encoder
+
+        encoder = Encoder.from_pretrained(str(folder), dtype=dtype)
+        return encoder.encode_queries if query else encoder.encode_documents
+
+    def optional(self, name: str, make: Callable[[], Encode]) -> dict[str, Encode]:
+        """Return a peer where it runs; note why where it does not."""
+        try:
+            return {name: make()}
+        except Exception as error:  # noqa: BLE001 - whatever keeps a peer from running is what is reported
+            self.notes.append(f"{name} did not run: {type(error).__name__}: {str(error)[:120]} ({peers.INSTALL})")
+            return {}
+
+    def compare(
+        self,
+        work: str,
+        folder: Path,
+        texts: list[str],
+        *,
+        query: bool = False,
+        others: bool = False,
+        single: bool = False,
+    ) -> None:
+        """Measure float32 and bfloat16 of ours against sentence-transformers' defaults, its best, and the others."""
+        qwen = folder == self.qwen
+        prompt = models.TEMPLATE if query and qwen else None
+        exact = peers.sentence_transformers(folder, dtype="float32", device="cpu")
+        short = peers.sentence_transformers(folder, dtype="bfloat16", device="cpu")
+        engines: dict[str, Encode] = {
+            "ours float32": self.ours(folder, "float32", query=query),
+            "ours bfloat16": self.ours(folder, "bfloat16", query=query),
+            "st float32": peers.st_encode(exact, batch_size=32, prompt=prompt),
+        }
+        if not single:
+            size = best_batch(exact, texts[:24], prompt)
+            engines[f"st float32 best (batch {size})"] = peers.st_encode(exact, batch_size=size, prompt=prompt)
+            size = best_batch(short, texts[:24], prompt)
+            engines[f"st bfloat16 best (batch {size})"] = peers.st_encode(short, batch_size=size, prompt=prompt)
+        if others:
+            engines |= self.optional("langchain HuggingFaceEmbeddings", lambda: peers.langchain(folder, prompt))
+            engines |= self.optional("llama-index HuggingFaceEmbedding", lambda: peers.llama_index(folder, prompt))
+            engines |= self.optional("FlagEmbedding", lambda: peers.flag_embedding(folder, prompt, decoder=qwen))
+            if not qwen:
+                engines |= self.optional("openvino (bf16 inside)", lambda: peers.openvino_bert(folder))
+        rows = single_queries(work, engines, texts) if single else interleaved(work, engines, texts, runs=self.runs)
+        self._judge(rows, engines, folder, texts, prompt or "", qwen=qwen)
+        self.rows += rows
+        show(rows)
+
+    def _judge(
+        self, rows: list[Row], engines: dict[str, Encode], folder: Path, texts: list[str], prompt: str, *, qwen: bool
+    ) -> None:
+        from transformers import AutoConfig, AutoTokenizer
+
+        limit = 1024 if qwen else 256
+        sample = texts[:_SAMPLE]
+        expected = reference(folder, sample, prompt, pooling="last" if qwen else "mean", max_length=limit)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        lengths = [
+            len(ids) for ids in tokenizer([prompt + t for t in texts], truncation=True, max_length=limit)["input_ids"]
+        ]
+        config = AutoConfig.from_pretrained(folder)
+        flops = sum(lengths) * _flops_per_token(config)
+        for row in rows:
+            row.tokens = sum(lengths)
+            row.cosine = least_cosine(engines[row.engine](sample), expected)
+            if len(row.seconds) <= _MANY:
+                row.peak_share = flops / row.median / 1e9 / self.peak["bfloat16" if "bf" in row.engine else "float32"]
+
+    def int8(self, folders: list[Path]) -> None:
+        """Print what int8 weights change in nDCG@10 on real questions."""
+        from reasonembed_rag import Encoder
+        from reasonembed_rag.evaluation.python_reference import load_python_reference
+        from reasonembed_rag.evaluation.run import evaluate
+        from reasonembed_rag.evaluation.task import read_task_folder
+        from reasonembed_rag.retrieval.dense import EmbedderRetriever
+
+        tasks = [load_python_reference("dev"), load_python_reference("test")]
+        tasks += [read_task_folder(folder, split="dev") for folder in folders]
+        for task in tasks:
+            scores = {}
+            for dtype in ("float32", "int8"):
+                encoder = Encoder.from_pretrained(str(self.minilm), dtype=dtype)
+                report = evaluate(EmbedderRetriever(encoder, task.documents), task)
+                scores[dtype] = report.means["nDCG@10"]
+            change = scores["int8"] - scores["float32"]
+            before, after = scores["float32"], scores["int8"]
+            print(f"int8 MiniLM on {task.name}/{task.split}: nDCG@10 {before:.4f} -> {after:.4f} ({change:+.4f})")
+
+
+def _flops_per_token(config: Any) -> float:
+    width, inner = config.hidden_size, config.intermediate_size
+    if config.model_type == "qwen3":
+        heads, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+        layer = width * (2 * heads + 2 * keys) + 3 * width * inner
+    else:
+        layer = 4 * width * width + 2 * width * inner
+    return 2.0 * layer * config.num_hidden_layers
+
+
+def show(rows: list[Row]) -> None:
+    """Print a piece of work as a table, ours first; the ratio is the peer's time to ours in float32 and in bfloat16."""
+    ours = {row.engine: row.median for row in rows if row.engine.startswith("ours")}
+    print(f"\n{rows[0].work}  ({rows[0].tokens:,} tokens)")
+    names = ("median s", "min", "max", "tok/s", "/ours32", "/ours16", "peak", "cosine")
+    print(f"  {'engine':38}" + "".join(f"{name:>10}" for name in names))
+    for row in rows:
+        cells = [f"{seconds:.4f}" for seconds in (row.median, min(row.seconds), max(row.seconds))]
+        cells += [
+            f"{row.tokens / row.median:,.0f}" if len(row.seconds) <= _MANY else "-",
+            f"{row.median / ours['ours float32']:.2f}",
+            f"{row.median / ours['ours bfloat16']:.2f}",
+            f"{row.peak_share:.0%}" if row.peak_share else "-",
+            f"{row.cosine:.6f}" if row.cosine is not None else "-",
+        ]
+        print(f"  {row.engine:38}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
+
+
+_MEMORY_PROBE = """
+import resource, sys
+sys.path.insert(0, {here!r})
+import encode_models as models
+from reasonembed_rag import Encoder
+encoder = Encoder.from_pretrained("default")
+texts = models.documents({count}, seed=5, median_words=12.0, spread=0.9)
+encoder.encode_documents(texts[:64])
+import time
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+vectors = encoder.encode_documents(texts)
+seconds = time.perf_counter() - start
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(before, after, vectors.nbytes // 1024, seconds)
+"""
+
+
+def growth() -> None:
+    """Print time and extra memory a text from 64 to 16k texts, each in a process of its own."""
+    print("\ngrowth, MiniLM, short texts with a tail (a process each)")
+    for count in (64, 1024, 16384):
+        code = _MEMORY_PROBE.format(here=str(Path(__file__).parent), count=count)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        before, after, output, seconds = (float(part) for part in done.stdout.split())
+        print(
+            f"  {count:6} texts: {seconds:8.2f} s, {seconds / count * 1e3:6.2f} ms a text, "
+            f"extra peak {(after - before) / 1024:6.1f} MiB of which the output {output / 1024:5.1f} MiB"
+        )
+
+
+def gpu(device: str, *, runs: int) -> list[Row]:
+    """Compare at the shapes of 0.6B, 4B and 8B with random weights in bfloat16, on a GPU."""
+    from reasonembed_rag import Encoder
+
+    rows: list[Row] = []
+    for size, shape in models.QWEN3_SHAPES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = models.build_qwen3(Path(folder) / size, shape=shape, dtype="bfloat16")
+            encoder = Encoder.from_pretrained(str(path), device=device, dtype="bfloat16")
+            model = peers.sentence_transformers(path, dtype="bfloat16", device=device)
+            texts = models.documents(2048, seed=1)
+            engines: dict[str, Encode] = {
+                "ours bfloat16": encoder.encode_documents,
+                "ours float32": encoder.encode_documents,  # one engine under both columns: bfloat16 alone is run here
+                "st bfloat16": peers.st_encode(model, batch_size=32, prompt=None),
+                "st bfloat16 batch 128": peers.st_encode(model, batch_size=128, prompt=None),
+            }
+            part = interleaved(f"Qwen3-{size} documents on {device}", engines, texts, runs=runs)
+            show(part)
+            rows += part
+    return rows
+
+
+WORKS: dict[str, Callable[[Bench], None]] = {
+    "qwen-64": lambda b: b.compare("Qwen3-40M, 64 documents", b.qwen, models.documents(64, seed=1), others=True),
+    "qwen-queries": lambda b: b.compare(
+        "Qwen3-40M, 256 instructed queries", b.qwen, models.queries(256, seed=2), query=True
+    ),
+    "qwen-1024": lambda b: b.compare("Qwen3-40M, 1,024 documents", b.qwen, models.documents(1024, seed=3)),
+    "minilm": lambda b: b.compare(
+        "MiniLM, 512 documents (max 256)", b.minilm, models.documents(512, seed=4), others=True
+    ),
+    "one-query-minilm": lambda b: b.compare(
+        "MiniLM, one query at a time", b.minilm, models.queries(60, seed=6), query=True, single=True
+    ),
+    "one-query-qwen": lambda b: b.compare(
+        "Qwen3-40M, one instructed query at a time", b.qwen, models.queries(40, seed=7), query=True, single=True
+    ),
+    "growth": lambda _: growth(),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--work", nargs="*", choices=[*WORKS, "int8"], default=[*WORKS, "int8"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--data", type=Path, nargs="*", default=[], help="BRIGHT-format folders with a dev split, for int8"
+    )
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    logging.disable(logging.WARNING)
+    import torch
+
+    peak = {dtype: round(matmul_peak(dtype)) for dtype in ("float32", "bfloat16")}
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine}; torch {torch.__version__}; measured peak {peak} GFLOP/s")
+    if options.device != "cpu":
+        rows, notes = gpu(options.device, runs=options.runs), []
+    else:
+        folder = Path(tempfile.gettempdir()) / "reasonembed-bench"
+        bench = Bench(folder, runs=options.runs, peak=peak)
+        for work in options.work:
+            if work == "int8":
+                bench.int8(options.data)
+            else:
+                WORKS[work](bench)
+        rows, notes = bench.rows, bench.notes
+    for note in notes:
+        print(f"note: {note}")
+    if options.json:
+        record = {"machine": machine, "peak": peak, "rows": [asdict(row) | {"median": row.median} for row in rows]}
+        options.json.write_text(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()
