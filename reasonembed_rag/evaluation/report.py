@@ -17,7 +17,7 @@ from reasonembed_rag.evaluation.writing import write_text
 from reasonembed_rag.retrieval.retriever import Usage
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "write_report"]
+__all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"]
 
 _FORMAT = 1
 
@@ -125,6 +125,19 @@ def read_report(path: Path) -> Report:
         raise InputError(f"{path}: cannot read it ({error.strerror}); want a report file") from error
     except (EvaluationError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path}: {error}") from error
+
+
+def read_reports(path: Path) -> list[Report]:
+    """Read a report file, or all of a folder by name; raises InputError where there is none.
+
+    Result files in MTEB's layout (.mteb.json), which stand beside reports, are passed over.
+    """
+    if not path.is_dir():
+        return [read_report(path)]
+    files = sorted(file for file in path.glob("*.json") if not file.name.endswith(".mteb.json"))
+    if not files:
+        raise InputError(f"{path}: holds no report; want the folder that `reasonembed eval --out` wrote")
+    return [read_report(file) for file in files]
 
 
 def _values(fields: dict[str, Any]) -> dict[str, Any]:

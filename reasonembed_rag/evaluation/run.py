@@ -49,6 +49,6 @@ def evaluate_embedder(
     retriever = EmbedderRetriever(
         embedder, task.documents, instruction=instruction, cache=cache, progress=encoding_progress
     )
-    retriever.index  # noqa: B018  # encode before the queries are timed, and outside their failures
+    retriever.encode()
     system = System(name=embedder.spec.model, spec=embedder.spec, settings={"instruction": retriever.instruction})
     return evaluate(retriever, task, system=system, options=options, progress=progress, command=command)

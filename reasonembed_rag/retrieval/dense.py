@@ -42,21 +42,9 @@ class EmbedderRetriever:
         self._query_tokens: int | None = None
         self.instruction = instruction if embedder.spec.takes_instruction else None
 
-    @property
-    def index(self) -> ExactIndex:
-        """The documents' vectors, encoded at first use."""
-        if self._index is None:
-            start, tokens = time.perf_counter(), _tokens_encoded(self._embedder)
-            if self._cache is None:
-                shards = encode_corpus(self._embedder, self._documents, progress=self._progress)
-            else:
-                shards = encode_corpus_to_disk(
-                    self._embedder, self._documents, folder=self._cache, progress=self._progress
-                )
-            self._encoding_seconds = time.perf_counter() - start
-            self._document_tokens = _since(tokens, _tokens_encoded(self._embedder))
-            self._index = ExactIndex(shards, [document.id for document in self._documents])
-        return self._index
+    def encode(self) -> None:
+        """Encode the documents now, so that no query waits for it; later calls do nothing."""
+        self._encoded()
 
     def search(
         self,
@@ -66,7 +54,7 @@ class EmbedderRetriever:
         excluded_ids: Sequence[Collection[str]] | None = None,
     ) -> list[Hits]:
         """Return the k nearest documents of each query, exclusions before the cut; ties by id descending."""
-        index = self.index
+        index = self._encoded()
         tokens = _tokens_encoded(self._embedder)
         vectors = self._embedder.encode_queries(list(queries), instruction=self.instruction)
         used = _since(tokens, _tokens_encoded(self._embedder))
@@ -81,6 +69,20 @@ class EmbedderRetriever:
             query_tokens=self._query_tokens,
             index_bytes=self._index.nbytes if self._index else None,
         )
+
+    def _encoded(self) -> ExactIndex:
+        if self._index is None:
+            start, tokens = time.perf_counter(), _tokens_encoded(self._embedder)
+            if self._cache is None:
+                shards = encode_corpus(self._embedder, self._documents, progress=self._progress)
+            else:
+                shards = encode_corpus_to_disk(
+                    self._embedder, self._documents, folder=self._cache, progress=self._progress
+                )
+            self._encoding_seconds = time.perf_counter() - start
+            self._document_tokens = _since(tokens, _tokens_encoded(self._embedder))
+            self._index = ExactIndex(shards, [document.id for document in self._documents])
+        return self._index
 
 
 def _tokens_encoded(embedder: Embedder) -> int | None:
