@@ -34,6 +34,7 @@ CREATE TABLE tombstones (key INTEGER PRIMARY KEY, generation INTEGER NOT NULL);
 CREATE TABLE extents (start INTEGER PRIMARY KEY, count INTEGER NOT NULL, sha256 BLOB NOT NULL);
 """
 _BATCH = 2000
+_PATIENCE_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +216,11 @@ class Catalog:
         for row in self._pages(query, -1):
             yield row[0], self._document(row)
 
+    def verify(self) -> None:
+        """Compare every document with its checksum; raises StoreError at the first that differs."""
+        for _ in self.documents():
+            pass
+
     def metadata(self, after_key: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield (key, metadata) of the documents after a key."""
         query = "SELECT key, metadata FROM documents WHERE key > ? ORDER BY key LIMIT ?"
@@ -252,12 +258,14 @@ class Catalog:
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the catalog; False where a reader is still in it."""
         with self._reading() as connection:
+            connection.execute("PRAGMA busy_timeout=1000")  # readers stay in the log for milliseconds
             busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            connection.execute(f"PRAGMA busy_timeout={_PATIENCE_S * 1000}")
         return busy == 0
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_S)
 
 
 def _integers(connection: sqlite3.Connection, query: str, parameters: Any) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import weakref
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from reasonembed_stores.view import View, blank_view
 
 __all__ = ["Table"]
 
+_logger = logging.getLogger(__name__)
+
 _BLOCK_BYTES = 1 << 26
 _FEWEST_DEAD = 1000
 _DEAD_SHARE = 0.25
@@ -44,7 +47,10 @@ class Table:
         self._following = RLock()
         self._vectors: Vectors | None = None
         self._version = catalog.version()
-        self._view = self._loaded(verify=manifest is not None and not manifest.files)
+        unsealed = manifest is not None and not manifest.files
+        self._view = self._loaded(verify=unsealed)
+        if unsealed:
+            catalog.verify()
         self._finalizer = weakref.finalize(self, _finish, catalog, folder, self._lock, os.getpid())
 
     @classmethod
@@ -260,7 +266,10 @@ class Table:
     def close(self) -> None:
         """Save and let go of files and connections."""
         with self._writing:
-            self._finalizer()
+            try:
+                self.save()
+            finally:
+                self._finalizer()
 
 
 def _manifest(state: State, *, documents: int, index: SealedFile | None = None) -> Manifest:
@@ -291,8 +300,10 @@ def _finish(catalog: Catalog, folder: StoreFolder | None, lock: WriterLock | Non
     if os.getpid() != owner:
         return
     try:
-        if folder is not None and lock is not None and lock.held:
+        if folder is not None and lock is not None and lock.held and folder.path.exists():
             _seal(catalog, folder)
+    except (StoreError, OSError) as error:
+        _logger.warning("%s was not sealed; its commits are safe: %s", folder and folder.path, error)
     finally:
         catalog.close()
         if lock is not None:
