@@ -215,9 +215,8 @@ class Bench:
         """Print what int8 weights change in nDCG@10 on real questions."""
         from reasonembed_rag import Encoder
         from reasonembed_rag.evaluation.python_reference import load_python_reference
-        from reasonembed_rag.evaluation.run import evaluate
+        from reasonembed_rag.evaluation.run import evaluate_embedder
         from reasonembed_rag.evaluation.task import read_task_folder
-        from reasonembed_rag.retrieval.dense import EmbedderRetriever
 
         tasks = [load_python_reference("dev"), load_python_reference("test")]
         tasks += [read_task_folder(folder, split="dev") for folder in folders]
@@ -225,8 +224,7 @@ class Bench:
             scores = {}
             for dtype in ("float32", "int8"):
                 encoder = Encoder.from_pretrained(str(self.minilm), dtype=dtype)
-                report = evaluate(EmbedderRetriever(encoder, task.documents), task)
-                scores[dtype] = report.means["nDCG@10"]
+                scores[dtype] = evaluate_embedder(encoder, task).mean_present["nDCG@10"]
             change = scores["int8"] - scores["float32"]
             before, after = scores["float32"], scores["int8"]
             print(f"int8 MiniLM on {task.name}/{task.split}: nDCG@10 {before:.4f} -> {after:.4f} ({change:+.4f})")
