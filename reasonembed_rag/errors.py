@@ -12,11 +12,13 @@ what it got, what it wanted and the cure.
     │   └── SpecMismatchError               an index or cache built with another model
     ├── EvaluationError                     a retriever or report that cannot be scored
     ├── TrainingError                       a recipe, data set or checkpoint that cannot train
+    ├── ChatError                           a chat model that cannot be asked or does not answer
     └── MissingDependencyError (ImportError)    an extra that is not installed
 """
 
 __all__ = [
     "BackendError",
+    "ChatError",
     "EvaluationError",
     "InputError",
     "MissingDependencyError",
@@ -63,6 +65,16 @@ class EvaluationError(ReasonEmbedError):
 
 class TrainingError(ReasonEmbedError):
     """A recipe, data set or checkpoint that cannot train."""
+
+
+class ChatError(ReasonEmbedError):
+    """A chat model that cannot be asked or does not answer, with what its server said where there is one."""
+
+    def __init__(self, message: str, *, status_code: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.retry_after = retry_after
+        """Seconds for which the server asks to be left alone."""
 
 
 class MissingDependencyError(ReasonEmbedError, ImportError):

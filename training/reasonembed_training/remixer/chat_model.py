@@ -12,7 +12,7 @@ from typing import Any
 from reasonembed_rag.chat import Answer, Chat
 from reasonembed_training.remixer.config import STAGE_PARAMETERS, ModelConfig, ModelStage
 
-__all__ = ["ChatModel", "estimated_tokens", "stage_config"]
+__all__ = ["ChatModel", "answer_key", "estimated_tokens", "stage_config"]
 
 _BYTES_A_TOKEN = 4
 
@@ -32,30 +32,22 @@ class ChatModel:
         """Return the model's answer with its tokens counted, or estimated where the model does not tell."""
         said = self.complete(prompt)
         answer = said if isinstance(said, Answer) else Answer(said)
+        answer = dataclasses.replace(answer, text=answer.text.encode(errors="replace").decode())  # no lone surrogates
         if answer.input_tokens is None:
             answer = dataclasses.replace(answer, input_tokens=estimated_tokens(prompt))
         if answer.output_tokens is None:
             answer = dataclasses.replace(answer, output_tokens=estimated_tokens(answer.text))
         return answer
 
-    def key(self, stage: ModelStage, prompt: str, *, attempt: int) -> bytes:
-        """Return 16 bytes that differ with stage, model, parameters, prompt and attempt."""
-        parts = [stage, self.config.name, self._parameters(), prompt, attempt]
-        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).digest()
-
     def identity(self) -> list[Any]:
         """Return what makes its answers its own, as plain data."""
-        return [self.config.name, self._parameters()]
+        return [self.config.name, dict(self.config.parameters or {})]
 
-    def cost(self, *, input_tokens: int, output_tokens: int) -> float | None:
-        """Return what tokens cost, None where no prices are given."""
-        config = self.config
-        if config.input_price is None or config.output_price is None:
-            return None
-        return (input_tokens * config.input_price + output_tokens * config.output_price) / 1_000_000
 
-    def _parameters(self) -> dict[str, Any]:
-        return dict(self.config.parameters or {})
+def answer_key(model: ModelConfig, stage: ModelStage, prompt: str, *, attempt: int) -> bytes:
+    """Return 16 bytes that differ with stage, model, parameters, prompt and attempt."""
+    parts = [stage, model.name, dict(model.parameters or {}), prompt, attempt]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def stage_config(config: ModelConfig, stage: ModelStage) -> ModelConfig:

@@ -87,6 +87,12 @@ class ModelConfig:
         limits = [parameters.get(name) for name in ("max_tokens", "max_completion_tokens", "num_predict")]
         return next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
 
+    def cost(self, *, input_tokens: int, output_tokens: int) -> float | None:
+        """Return what tokens cost, None where no prices are given."""
+        if self.input_price is None or self.output_price is None:
+            return None
+        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from reasonembed_rag.errors import ChatError, ReasonEmbedError
 
-__all__ = ["Failure", "failure_of", "retry_after_of"]
+__all__ = ["Failure", "failure_of", "retry_after_of", "seconds_of"]
 
 Kind = Literal["passing", "lasting", "fatal"]
 """Ask again; this prompt fails, others may not; every prompt would fail."""
@@ -53,20 +53,27 @@ def failure_of(error: Exception) -> Failure:
     return Failure("passing" if passing else "lasting", message)
 
 
-def retry_after_of(error: Exception, *, now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds of an exception's retry_after or of its response's Retry-After header, a number or a date."""
+def retry_after_of(error: Exception) -> float | None:
+    """Return the seconds of an exception's retry_after or of its response's Retry-After header."""
     value = getattr(error, "retry_after", None)
     if value is None:
         headers = getattr(getattr(error, "response", None), "headers", None)
         value = headers.get("retry-after") if headers is not None else None
-    if value is None:
+    return seconds_of(value)
+
+
+def seconds_of(retry_after: object, *, now: Callable[[], float] = time.time) -> float | None:
+    """Return what a Retry-After says, seconds or a date, as seconds from now; None for anything else."""
+    if isinstance(retry_after, int | float):
+        return max(0.0, float(retry_after))
+    if not isinstance(retry_after, str):
         return None
     try:
-        return max(0.0, float(value))
-    except (TypeError, ValueError):
+        return max(0.0, float(retry_after))
+    except ValueError:
         pass
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(str(value)).timestamp() - now())
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - now())
     except ValueError:
         return None
 

@@ -11,6 +11,7 @@ from typing import Self
 
 from reasonembed_rag.chat import Answer
 from reasonembed_rag.errors import TrainingError
+from reasonembed_training.remixer.records import Spent
 
 __all__ = ["Entry", "Journal"]
 
@@ -52,15 +53,16 @@ class Journal:
         Raises TrainingError for another corpus's journal, a file that is none, one that another process writes, and a
         disk that cannot be written.
         """
-        connection = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.0)
+        except (sqlite3.Error, OSError) as error:
+            raise _told(error, path) from error
+        try:
             _prepare(connection)
             _check(connection, path, {"format": _FORMAT, "corpus": corpus})
-        except (sqlite3.Error, OSError) as error:
-            if connection is not None:
-                connection.close()
+        except sqlite3.Error as error:
+            connection.close()
             raise _told(error, path) from error
         except TrainingError:
             connection.close()
@@ -81,7 +83,7 @@ class Journal:
     def add(self, key: bytes, entry: Entry, *, stage: str, model: str) -> None:
         """Keep an entry; one that is there already stays. Raises TrainingError where it cannot be written."""
         answer = entry.answer or Answer("", input_tokens=0, output_tokens=0)
-        text = None if entry.answer is None else answer.text.encode(errors="replace").decode()
+        text = None if entry.answer is None else answer.text
         row = (key, stage, model, text, answer.truncated, answer.input_tokens or 0, answer.output_tokens or 0)
         try:
             with self._lock:
@@ -93,6 +95,16 @@ class Journal:
                 )
         except sqlite3.Error as error:
             raise _told(error, self._path) from error
+
+    def spent(self, *, stage: str, model: str) -> Spent:
+        """Return how many answers of a model a stage has, and their tokens."""
+        with self._lock:
+            calls, input_tokens, output_tokens = self._connection.execute(
+                "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0) FROM answers"
+                " WHERE stage = ? AND model = ? AND text IS NOT NULL",
+                (stage, model),
+            ).fetchone()
+        return Spent(calls=calls, input_tokens=input_tokens, output_tokens=output_tokens)
 
     def __len__(self) -> int:
         with self._lock:

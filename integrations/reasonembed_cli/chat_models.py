@@ -1,0 +1,73 @@
+"""The chat models of a ReMixer run, from its settings."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.errors import InputError
+
+if TYPE_CHECKING:
+    from reasonembed_rag.chat import Chat
+    from reasonembed_training.remixer.chat_model import ChatModel
+    from reasonembed_training.remixer.config import ModelConfig, ModelStage, RemixConfig, Stage
+
+__all__ = ["open_chat_model", "open_models"]
+
+_NEEDS_KEY = ("https://",)
+
+
+def open_models(config: RemixConfig, *, until: Stage) -> dict[str, ChatModel]:
+    """Return the model of each stage up to the last one that asks one.
+
+    Raises InputError where a stage has no model, a name is not known, or a key is missing.
+    """
+    from reasonembed_training.remixer.config import MODEL_STAGES, STAGES
+
+    wanted = STAGES[: STAGES.index(until) + 1]
+    return {stage: _model(config, stage) for stage in MODEL_STAGES if stage in wanted and config.asks(stage)}
+
+
+def open_chat_model(name: str, *, base_url: str | None) -> Chat:
+    """Return a chat model by its name alone, asked as the provider's defaults have it."""
+    from reasonembed_training.remixer.config import ModelConfig
+
+    return _chat(ModelConfig(name=name, base_url=base_url))
+
+
+def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
+    from reasonembed_training.remixer.chat_model import ChatModel, stage_config
+
+    named = config.model_of(stage)
+    if named is None:
+        raise InputError(
+            f"no model for {stage}; name one with --model, such as --model openai:gpt-4o-mini, or "
+            f"--model {stage}=... for this stage alone"
+        )
+    settings = stage_config(named, stage)
+    return ChatModel(_chat(settings), settings)
+
+
+def _chat(settings: ModelConfig) -> Chat:
+    if settings.base_url is not None:
+        from reasonembed_cli.openai_chat import OpenAIChat
+
+        key = os.environ.get(settings.api_key_env)
+        if key is None and settings.base_url.startswith(_NEEDS_KEY):
+            raise InputError(
+                f"no API key for {settings.base_url}: set the environment variable {settings.api_key_env}, or name "
+                "another one with --set model.api_key_env=NAME (any value does where the server asks for none)"
+            )
+        return OpenAIChat(
+            settings.base_url, settings.name, api_key=key, parameters=settings.parameters, timeout=settings.timeout
+        )
+    from importlib.util import find_spec
+
+    if find_spec("langchain_core") is None:
+        raise InputError(
+            f"{settings.name} is a model for LangChain, which is not installed: pip install langchain and the "
+            "provider's package, such as langchain-openai; or name an OpenAI-compatible server with --base-url"
+        )
+    from langchain_reasonembed.chat import open_chat
+
+    return open_chat(settings.name, parameters=settings.parameters, timeout=settings.timeout)

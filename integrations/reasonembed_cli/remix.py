@@ -1,0 +1,237 @@
+"""`reasonembed remix`: training rows from any corpus with any chat model."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reasonembed_cli.chat_models import open_chat_model, open_models
+from reasonembed_cli.outputs import check_output_file
+from reasonembed_cli.remix_options import (
+    BaseUrlOption,
+    CardOption,
+    ChangeOption,
+    ConfigOption,
+    CorpusArgument,
+    GoldOption,
+    ModelOption,
+    OutOption,
+    settings_of,
+)
+from reasonembed_cli.remix_progress import remix_bar
+from reasonembed_cli.remix_retriever import retriever_maker
+from reasonembed_cli.remix_tables import agreement_table, plan_table, plan_text, quality_lines
+from reasonembed_rag.errors import InputError
+
+__all__ = ["remix"]
+
+remix = typer.Typer(no_args_is_help=True, help="Make training rows from any corpus with any chat model.")
+
+
+class StageName(StrEnum):
+    """The stages of a run, in their order."""
+
+    clean = "clean"
+    sources = "sources"
+    generate = "generate"
+    reason = "reason"
+    mine = "mine"
+    judge = "judge"
+    rows = "rows"
+
+
+_RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+
+
+@remix.command()
+def card(
+    name: Annotated[str | None, typer.Argument(help="Show a shipped card; without a name, list them.")] = None,
+    *,
+    corpus: Annotated[str | None, typer.Option("--from", help="Draft a card for these documents.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the card; shown without.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="A chat model that reads some documents.")] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="Its OpenAI-compatible server.")] = None,
+    seed: Annotated[int, typer.Option(help="Which documents it is shown.")] = 42,
+) -> None:
+    """Show a task card, or draft one for a corpus: by a chat model, or as a form to fill in.
+
+    reasonembed remix card --from corpus.jsonl --model openai:gpt-4o-mini --out card.toml
+    """
+    from reasonembed_training.remixer.cards import card_to_toml, load_card, shipped_cards
+
+    if corpus is not None:
+        if name is not None:
+            raise InputError(f"got the card {name!r} and --from; want one of them")
+        text = _draft(corpus, out, model=model, base_url=base_url, seed=seed)
+    elif name is not None:
+        text = card_to_toml(load_card(name))
+    else:
+        text = "\n".join(shipped_cards()) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    from reasonembed_rag.atomic import replacing
+
+    check_output_file(out)
+    with replacing(out) as file:
+        file.write(text.encode())
+    typer.echo(f"{out}: written; read it, make it your corpus's own, then: reasonembed remix plan ... --card {out}")
+
+
+def _draft(corpus: str, out: Path | None, *, model: str | None, base_url: str | None, seed: int) -> str:
+    from reasonembed_training.remixer.cards import card_to_toml
+    from reasonembed_training.remixer.corpus import read_corpus
+    from reasonembed_training.remixer.drafting import blank_card, draft_card, sample_documents
+
+    title = (out.stem if out is not None else Path(corpus.rpartition(":")[2]).name.partition(".")[0]) or "corpus"
+    samples = sample_documents(read_corpus(corpus).documents, seed=seed)
+    if model is None:
+        if base_url is not None:
+            raise InputError("got --base-url without --model; name the model too")
+        return card_to_toml(blank_card(title))
+    return card_to_toml(draft_card(title, samples, open_chat_model(model, base_url=base_url)))
+
+
+@remix.command()
+def plan(
+    corpus: CorpusArgument = None,
+    *,
+    card: CardOption = None,
+    out: OutOption = None,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    exclude_gold: GoldOption = None,
+    config: ConfigOption = None,
+    change: ChangeOption = None,
+) -> None:
+    """Show what a run will ask: calls, tokens and cost. Nothing is sent.
+
+    reasonembed remix plan corpus.jsonl --card card.toml --out run --model openai:gpt-4o-mini
+    """
+    from rich.console import Console
+
+    from reasonembed_training.remixer.plan import make_plan
+
+    settings = settings_of(
+        corpus=corpus,
+        card=card,
+        out=out,
+        models=model,
+        base_urls=base_url,
+        gold=exclude_gold,
+        config=config,
+        changes=change,
+    )
+    made = make_plan(settings)
+    Console().print(plan_table(made))
+    typer.echo(plan_text(made))
+
+
+@remix.command()
+def run(  # noqa: PLR0913 - a command's options are its arguments
+    corpus: CorpusArgument = None,
+    *,
+    card: CardOption = None,
+    out: OutOption = None,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    exclude_gold: GoldOption = None,
+    until: Annotated[StageName, typer.Option(help="The last stage to run.")] = StageName.rows,
+    config: ConfigOption = None,
+    change: ChangeOption = None,
+) -> None:
+    """Make training rows; run the same command again to go on after a stop, nothing is paid for twice.
+
+    reasonembed remix run corpus.jsonl --card card.toml --out run --model openai:gpt-4o-mini
+    """
+    from reasonembed_training.remixer.pipeline import remix as make_rows
+
+    settings = settings_of(
+        corpus=corpus,
+        card=card,
+        out=out,
+        models=model,
+        base_urls=base_url,
+        gold=exclude_gold,
+        config=config,
+        changes=change,
+    )
+    models = open_models(settings, until=until.value)
+    with remix_bar() as bar:
+        states = make_rows(
+            settings, models=models, make_retriever=retriever_maker(settings), until=until.value, watcher=bar
+        )
+    if until is StageName.rows:
+        typer.echo(f"{settings.out / 'rows.jsonl'}: {states['rows'].records:,} training rows")
+
+
+@remix.command()
+def report(
+    folder: _RunArgument,
+    *,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; RUN/report.html without.")] = None,
+) -> None:
+    """Write a page about the quality of a run's rows: triviality, scores, positives, lengths, samples.
+
+    reasonembed remix report run
+    """
+    from reasonembed_rag.evaluation.writing import write_text
+    from reasonembed_training.remixer.quality import measure_quality
+    from reasonembed_training.remixer.quality_page import quality_page
+
+    path = out or folder / "report.html"
+    check_output_file(path)
+    quality = measure_quality(folder)
+    write_text(quality_page(quality), path)
+    typer.echo("\n".join(quality_lines(quality)))
+    typer.echo(f"{path}: the whole report")
+
+
+@remix.command()
+def sft(
+    folder: _RunArgument,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The JSON Lines file to write.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="How many answers to export; all without.")] = None,
+    balanced: Annotated[bool, typer.Option("--balanced", help="As many of each grade as the rarest has.")] = False,
+) -> None:
+    """Export the judge's answers as chat-format rows, to train a small judge on.
+
+    reasonembed remix sft run --out judge-sft.jsonl --balanced
+    """
+    from reasonembed_training.remixer.loading import read_settings
+    from reasonembed_training.remixer.sft import export_sft
+
+    check_output_file(out)
+    counts = export_sft(read_settings(folder), out, limit=limit, balanced=balanced)
+    grades = ", ".join(f"{count:,} of grade {grade}" for grade, count in counts.items())
+    typer.echo(f"{out}: {sum(counts.values()):,} answers, {grades}")
+
+
+@remix.command()
+def agreement(
+    first: _RunArgument,
+    second: Annotated[Path, typer.Argument(metavar="OTHER", help="A copy of it, judged by another model.")],
+    *,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures as JSON.")] = None,
+) -> None:
+    """Compare two judges on the candidates that both graded: Cohen's kappa, precision, recall and F1.
+
+    reasonembed remix agreement run run-small-judge
+    """
+    from rich.console import Console
+
+    from reasonembed_training.remixer.agreement import agreement_to_json, measure_agreement, read_grades
+    from reasonembed_training.remixer.loading import read_settings
+
+    positive_from = read_settings(first).rows.positive_from
+    measured = measure_agreement(read_grades(first), read_grades(second), positive_from=positive_from)
+    if out is not None:
+        from reasonembed_rag.evaluation.writing import write_text
+
+        check_output_file(out)
+        write_text(agreement_to_json(measured), out)
+    Console().print(agreement_table(measured))

@@ -1,0 +1,96 @@
+"""What `remix plan` and `remix run` are told, as the settings of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reasonembed_rag.errors import InputError
+
+if TYPE_CHECKING:
+    from reasonembed_training.remixer.config import RemixConfig
+
+__all__ = [
+    "BaseUrlOption",
+    "CardOption",
+    "ChangeOption",
+    "ConfigOption",
+    "CorpusArgument",
+    "GoldOption",
+    "ModelOption",
+    "OutOption",
+    "settings_of",
+]
+
+CorpusArgument = Annotated[
+    str | None,
+    typer.Argument(help="Documents: a .jsonl, .jsonl.gz or .parquet file, a folder with documents.*, or bright:TASK."),
+]
+CardOption = Annotated[str | None, typer.Option(help="A task card: a .toml file, or the name of one of BRIGHT's.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The run's folder; run into it again to go on there.")
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", metavar="[STAGE=]NAME", help="A chat model, for all stages or one; openai:gpt-4o-mini."
+    ),
+]
+BaseUrlOption = Annotated[
+    list[str] | None,
+    typer.Option("--base-url", metavar="[STAGE=]URL", help="An OpenAI-compatible server, http://localhost:8000/v1."),
+]
+GoldOption = Annotated[
+    list[Path] | None,
+    typer.Option("--exclude-gold", metavar="FOLDER", help="A benchmark's task folder whose gold documents stay out."),
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A TOML file of settings.")]
+ChangeOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set mine.depth=50; may be repeated."),
+]
+
+
+def settings_of(
+    *,
+    corpus: str | None,
+    card: str | None,
+    out: Path | None,
+    models: Sequence[str] | None,
+    base_urls: Sequence[str] | None,
+    gold: Sequence[Path] | None,
+    config: Path | None,
+    changes: Sequence[str] | None,
+) -> RemixConfig:
+    """Return the settings of a command line; what it names comes before the file, changes come before both."""
+    from reasonembed_training.remixer.loading import read_config
+
+    given: dict[str, Any] = {"corpus": corpus, "card": card, "out": str(out) if out is not None else None}
+    given = {key: value for key, value in given.items() if value is not None}
+    if gold:
+        given["exclude_gold"] = [str(folder) for folder in gold]
+    by_stage: dict[str | None, dict[str, str]] = {}
+    for field, values in (("name", models), ("base_url", base_urls)):
+        for value in values or ():
+            stage, text = _staged(value)
+            by_stage.setdefault(stage, {})[field] = text
+    if None in by_stage:
+        given["model"] = by_stage.pop(None)
+    if by_stage:
+        given["models"] = by_stage
+    return read_config(config, given=given, changes=list(changes or ()))
+
+
+def _staged(value: str) -> tuple[str | None, str]:
+    """Part a stage from what is meant for it."""
+    from reasonembed_training.remixer.config import MODEL_STAGES
+
+    stage, equals, text = value.partition("=")
+    if not equals or "/" in stage or ":" in stage:
+        return None, value
+    if stage not in MODEL_STAGES:
+        raise InputError(f"{value}: no stage {stage!r} that asks a model; want one of {', '.join(MODEL_STAGES)}")
+    return stage, text

@@ -1,0 +1,95 @@
+"""The progress bar of a ReMixer run: what is done, and what it has asked and cost so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from reasonembed_training.remixer.config import Stage
+    from reasonembed_training.remixer.crew import Tally
+    from reasonembed_training.remixer.folder import StageState
+
+__all__ = ["RemixBar", "remix_bar", "told_tally"]
+
+_SECONDS_BETWEEN = 0.1
+
+
+@contextmanager
+def remix_bar() -> Iterator[RemixBar]:
+    """Yield a watcher that shows a bar on stderr and leaves one line a stage."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[asked]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield RemixBar(progress)
+
+
+class RemixBar:
+    """Show a run as it goes; satisfies the watcher of a run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bar: TaskID | None = None
+        self._shown = 0.0
+
+    def begin(self, stage: Stage, *, total: int | None) -> None:
+        """Start a stage's bar."""
+        self._bar = self._progress.add_task(stage, total=total, asked="")
+
+    def advance(self, done: int, tally: Tally) -> None:
+        """Move the bar, ten times a second at most."""
+        now = time.monotonic()
+        if self._bar is not None and now - self._shown >= _SECONDS_BETWEEN:
+            self._shown = now
+            self._progress.update(self._bar, completed=done, asked=told_tally(tally))
+
+    def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
+        """Leave a line about the stage."""
+        if self._bar is not None:
+            self._progress.remove_task(self._bar)
+            self._bar = None
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in state.drops.items())
+        spent = state.spent
+        cost = f", cost {spent.cost:,.2f}" if spent.cost is not None else ""
+        asked = (
+            f"; {spent.calls:,} calls, {spent.input_tokens + spent.output_tokens:,} tokens{cost}" if spent.calls else ""
+        )
+        typer.echo(
+            f"{stage:9} {state.records:,} records{' (from before)' if kept else ''}"
+            f"{f'; dropped: {dropped}' if dropped else ''}{asked}"
+            f"{f'; {state.passing:,} answers are missing that may come: run again' if state.passing else ''}",
+            err=True,
+        )
+
+
+def told_tally(tally: Tally) -> str:
+    """Say what has been asked so far."""
+    parts = [f"{tally.calls:,} calls", f"{tally.input_tokens + tally.output_tokens:,} tokens"]
+    if tally.cost is not None:
+        parts.append(f"cost {tally.cost:,.2f}")
+    for count, name in ((tally.remembered, "kept"), (tally.retries, "retries"), (tally.failures, "failed")):
+        if count:
+            parts.append(f"{count:,} {name}")
+    return ", ".join(parts)

@@ -1,0 +1,54 @@
+"""The retriever that mines a ReMixer run's candidates, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.errors import InputError
+
+if TYPE_CHECKING:
+    from reasonembed_rag.documents import Document
+    from reasonembed_rag.retrieval.retriever import Retriever
+    from reasonembed_training.remixer.config import RemixConfig
+    from reasonembed_training.remixer.mining import MakeRetriever
+
+__all__ = ["retriever_maker"]
+
+_BM25 = "bm25"
+_HYBRID = "hybrid:"
+
+
+def retriever_maker(config: RemixConfig) -> MakeRetriever:
+    """Return what makes the retriever of mine.retriever: bm25, an embedding model, or hybrid:MODEL for both fused.
+
+    Nothing is loaded before it is called. Raises InputError for hybrid without a model.
+    """
+    name = config.mine.retriever
+    if name == _HYBRID or not name:
+        raise InputError(f"mine.retriever is {name!r}; want bm25, an embedding model or hybrid:MODEL")
+
+    def make(documents: Sequence[Document]) -> Retriever:
+        from reasonembed_rag.retrieval.bm25 import BM25
+        from reasonembed_rag.retrieval.hybrid import Hybrid, Part
+
+        if name == _BM25:
+            return BM25(documents)
+        if name.startswith(_HYBRID):
+            return Hybrid([Part(BM25(documents)), Part(_dense(name.removeprefix(_HYBRID), documents, config))])
+        return _dense(name, documents, config)
+
+    return make
+
+
+def _dense(model: str, documents: Sequence[Document], config: RemixConfig) -> Retriever:
+    from reasonembed_rag import Encoder
+    from reasonembed_rag.retrieval.dense import EmbedderRetriever
+    from reasonembed_training.remixer.cards import load_card
+
+    return EmbedderRetriever(
+        Encoder.from_pretrained(model),
+        documents,
+        instruction=load_card(config.card).instruction,
+        cache=config.out / "vectors",
+    )

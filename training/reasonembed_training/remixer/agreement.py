@@ -1,0 +1,118 @@
+"""How far two judges agree about the same candidates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_training.remixer.folder import RunFolder
+from reasonembed_training.remixer.records import Judged
+
+__all__ = ["Agreement", "agreement_to_json", "grade_table", "measure_agreement", "read_grades"]
+
+_GRADES = range(1, 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Two judges on the pairs that both graded; the first one's positives are what the second should find."""
+
+    pairs: int
+    only_first: int
+    """Pairs that only one of them graded."""
+    only_second: int
+    kappa: float
+    """Cohen's, of positive against not."""
+    weighted_kappa: float
+    """Cohen's with quadratic weights, of the five grades."""
+    precision: float
+    recall: float
+    f1: float
+    table: tuple[tuple[int, ...], ...]
+    """Pairs by the first judge's grade (rows, 1 to 5) and the second's."""
+
+
+def read_grades(path: Path) -> dict[tuple[str, str], int]:
+    """Return the grades of a run's folder by (query id, document id)."""
+    grades = RunFolder(path).read("judge", Judged)
+    return {
+        (judged.id, identity): grade
+        for judged in grades
+        for identity, grade in zip(judged.ids, judged.grades, strict=True)
+    }
+
+
+def measure_agreement(
+    first: Mapping[tuple[str, str], int], second: Mapping[tuple[str, str], int], *, positive_from: int = 3
+) -> Agreement:
+    """Compare two judges' grades by (query id, document id); raises TrainingError where they share no pair."""
+    shared = first.keys() & second.keys()
+    if not shared:
+        raise TrainingError(
+            "the two share no judged pair; copy a run's folder and run it again with another judge, so that both "
+            "judge the same candidates"
+        )
+    counted = grade_table((first[pair], second[pair]) for pair in shared)
+    return _agreement(counted, first, second, positive_from=positive_from)
+
+
+def grade_table(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Return the 5 x 5 table of grades 1 to 5."""
+    table = [[0] * len(_GRADES) for _ in _GRADES]
+    for one, other in pairs:
+        table[one - 1][other - 1] += 1
+    return table
+
+
+def _agreement(
+    table: list[list[int]],
+    first: Mapping[tuple[str, str], int],
+    second: Mapping[tuple[str, str], int],
+    *,
+    positive_from: int,
+) -> Agreement:
+    pairs = sum(map(sum, table))
+    cut = positive_from - 1
+    both = sum(sum(row[cut:]) for row in table[cut:])
+    found = sum(sum(row[cut:]) for row in table)
+    wanted = sum(sum(row) for row in table[cut:])
+    neither = pairs - found - wanted + both
+    binary = [[neither, found - both], [wanted - both, both]]
+    precision, recall = _share(both, found), _share(both, wanted)
+    return Agreement(
+        pairs=pairs,
+        only_first=len(first.keys() - second.keys()),
+        only_second=len(second.keys() - first.keys()),
+        kappa=_kappa(binary),
+        weighted_kappa=_kappa(table),
+        precision=precision,
+        recall=recall,
+        f1=_share(2 * both, found + wanted),
+        table=tuple(tuple(row) for row in table),
+    )
+
+
+def _kappa(table: Sequence[Sequence[int]]) -> float:
+    """Return 1 - observed / expected disagreement, by squared distance; 1 where both judges only ever say one thing.
+
+    Source: Cohen 1968. For two classes it is the unweighted kappa.
+    """
+    total = sum(map(sum, table))
+    rows = [sum(row) for row in table]
+    columns = [sum(column) for column in zip(*table, strict=True)]
+    places = [(i, j) for i in range(len(table)) for j in range(len(table))]
+    observed = sum((i - j) ** 2 * table[i][j] for i, j in places)
+    expected = sum((i - j) ** 2 * rows[i] * columns[j] for i, j in places) / total
+    return 1.0 - observed / expected if expected else 1.0
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def agreement_to_json(measured: Agreement) -> str:
+    """Return the figures as one JSON object."""
+    return json.dumps(asdict(measured), indent=2) + "\n"

@@ -1,0 +1,66 @@
+"""A first task card for a corpus that has none: by a model that has seen some documents, or as a form to fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reasonembed_rag.chat import Answer, Chat
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import ChatError
+from reasonembed_training.remixer.cards import RemixCard
+from reasonembed_training.remixer.draws import place
+from reasonembed_training.remixer.parsing import parse_fields
+from reasonembed_training.remixer.prompts import card_prompt
+from reasonembed_training.settings import settings_from
+
+__all__ = ["blank_card", "draft_card", "sample_documents"]
+
+_SAMPLES = 8
+_LONGEST_SAMPLE = 1500
+_FIELDS = ("query_type", "document_type", "relevance", "domain", "goal")
+
+
+def sample_documents(documents: Sequence[Document], *, seed: int) -> list[str]:
+    """Return the beginnings of some documents drawn by the seed."""
+    written = [document for document in documents if document.content.strip()]
+    drawn = sorted(written, key=lambda document: place(document.id, seed=seed))[:_SAMPLES]
+    return [document.content[:_LONGEST_SAMPLE] for document in drawn]
+
+
+def draft_card(name: str, samples: Sequence[str], complete: Chat) -> RemixCard:
+    """Let a chat model describe the task that a corpus is for; a person should read the card before it is used.
+
+    Raises ChatError where the answer lacks a field.
+    """
+    said = complete(card_prompt(samples))
+    fields = parse_fields(said if isinstance(said, Answer) else Answer(said), *_FIELDS)
+    missing = [field for field in _FIELDS if field not in fields]
+    if missing:
+        raise ChatError(
+            f"the model's draft lacks {', '.join(missing)}; ask again, take another model, or draft a blank card"
+        )
+    instruction = _instruction(fields["query_type"], fields["document_type"])
+    return settings_from(RemixCard, {"name": name, "instruction": instruction, **fields}, where="the model's draft")
+
+
+def blank_card(name: str) -> RemixCard:
+    """Return a card in general words, to be made the corpus's own by hand."""
+    return RemixCard(
+        name=name,
+        instruction=_instruction("question", "passage"),
+        query_type="question",
+        document_type="passage",
+        relevance="its facts, concepts or methods help to answer the query, even where they share no words",
+        domain="texts of one field: NAME IT HERE, so that what does not belong can be told",
+        goal=(
+            "A question out of a concrete situation, in the asker's own words, to whose answer the passage "
+            "contributes; it names neither the passage's key terms nor its title."
+        ),
+    )
+
+
+def _instruction(query_type: str, document_type: str) -> str:
+    article = "an" if query_type[:1].lower() in "aeiou" else "a"
+    plural = document_type if document_type.endswith("s") else f"{document_type}s"
+    asked = query_type.rsplit(maxsplit=1)[-1]
+    return f"Given {article} {query_type}, retrieve relevant {plural} that help answer the {asked}."

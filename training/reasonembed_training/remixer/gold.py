@@ -1,0 +1,102 @@
+"""A benchmark's gold documents, kept out of its training data: by id, by content, and as near copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.evaluation.bright import task_size
+from reasonembed_rag.evaluation.tables import SUFFIXES, find_table, read_table_documents
+from reasonembed_rag.evaluation.task import Example, read_examples
+from reasonembed_rag.tasks import BRIGHT_TASKS
+from reasonembed_training.remixer.copies import fingerprint
+from reasonembed_training.remixer.near_copies import NearCopies
+
+__all__ = ["Gold", "GoldFilter", "gold_of_examples", "looks_like_bright", "read_gold"]
+
+_EXAMPLE_FILES = ("examples*", "examples/*", "topics.bright-*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gold:
+    """What must not be trained on."""
+
+    ids: frozenset[str] = frozenset()
+    excluded_ids: frozenset[str] = frozenset()
+    """Documents withheld from single queries: no sources, but candidates like others."""
+    contents: tuple[str, ...] = ()
+
+    def __or__(self, other: Gold) -> Gold:
+        return Gold(
+            ids=self.ids | other.ids,
+            excluded_ids=self.excluded_ids | other.excluded_ids,
+            contents=self.contents + other.contents,
+        )
+
+
+class GoldFilter:
+    """Tell whether a document of a corpus is gold, a copy or a near copy of gold."""
+
+    def __init__(self, gold: Gold, corpus: Iterable[Document]) -> None:
+        named = [document.content for document in corpus if document.id in gold.ids]
+        contents = [content for content in dict.fromkeys((*gold.contents, *named)) if content.strip()]
+        self._ids = gold.ids
+        self._copies = frozenset(fingerprint(content) for content in contents)
+        self._near = NearCopies(contents) if contents else None
+
+    def reason(self, document: Document) -> str | None:
+        """Return why a document is kept out, None where it is not."""
+        if document.id in self._ids:
+            return "gold"
+        if fingerprint(document.content) in self._copies:
+            return "copy of gold"
+        if self._near is not None and self._near.holds(document.content):
+            return "near copy of gold"
+        return None
+
+
+def read_gold(folder: Path) -> Gold:
+    """Read the gold documents of all splits and tasks of a task folder; contents too, where it holds documents.
+
+    Raises InputError where the folder has no examples, or malformed ones.
+    """
+    found = [path for pattern in _EXAMPLE_FILES for path in sorted(folder.glob(pattern)) if _is_table(path)]
+    if not found:
+        raise InputError(f"{folder}: holds no examples[.split] file; want the folder of the benchmark's task")
+    gold = Gold()
+    for path in found:
+        gold |= gold_of_examples(read_examples(path))
+    tables = [find_table(folder / "documents")]
+    if (folder / "documents").is_dir():
+        tables += [(path,) for path in sorted((folder / "documents").iterdir()) if _is_table(path)]
+    contents = [
+        document.content
+        for table in tables
+        if table
+        for document in read_table_documents(table)
+        if document.id in gold.ids
+    ]
+    return gold | Gold(contents=tuple(contents))
+
+
+def gold_of_examples(examples: Iterable[Example]) -> Gold:
+    """Return the ids of examples' gold and excluded documents, those of whole pages among them."""
+    ids: set[str] = set()
+    excluded: set[str] = set()
+    for example in examples:
+        ids.update(example.gold_ids)
+        ids.update(example.extra.get("gold_ids_long") or ())
+        excluded.update(example.excluded_ids)
+    return Gold(ids=frozenset(ids), excluded_ids=frozenset(excluded))
+
+
+def looks_like_bright(card: str, documents: Sequence[Document]) -> bool:
+    """Return whether a corpus is as large as that of the BRIGHT task which the card is named for."""
+    return card in BRIGHT_TASKS and len(documents) == task_size(card).documents
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(SUFFIXES)

@@ -1,0 +1,80 @@
+"""A run: seven stages in a row, each finished once and taken up where it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_training.remixer.cards import load_card
+from reasonembed_training.remixer.chat_model import ChatModel
+from reasonembed_training.remixer.config import MODEL_STAGES, STAGES, RemixConfig, Stage
+from reasonembed_training.remixer.corpus import open_pool
+from reasonembed_training.remixer.folder import RunFolder, StageState, digest_of
+from reasonembed_training.remixer.journal import Journal
+from reasonembed_training.remixer.loading import write_settings
+from reasonembed_training.remixer.mining import MakeRetriever
+from reasonembed_training.remixer.records import Spent
+from reasonembed_training.remixer.stages import Progress, Stages
+from reasonembed_training.remixer.watcher import Silent, Watcher
+
+__all__ = ["remix"]
+
+
+def remix(
+    config: RemixConfig,
+    *,
+    models: Mapping[str, ChatModel],
+    make_retriever: MakeRetriever,
+    until: Stage = "rows",
+    watcher: Watcher | None = None,
+) -> dict[Stage, StageState]:
+    """Make training rows by the settings, up to a stage; what the run's folder holds already is not made again.
+
+    Every answer is journaled before it is used, so a run that was killed goes on where it was and pays for nothing
+    twice. Raises InputError or TrainingError for a corpus, card or folder that cannot be used and for a stage that
+    leaves nothing, ChatError where a model cannot be asked; what was journaled by then is kept.
+    """
+    wanted = STAGES[: STAGES.index(until) + 1]
+    missing = [stage for stage in MODEL_STAGES if stage in wanted and config.asks(stage) and stage not in models]
+    if missing:
+        raise TrainingError(f"no chat model for {', '.join(missing)}; want one for every stage, or for each of these")
+    card = load_card(config.card)
+    pool = open_pool(config, card=card.name)
+    folder = RunFolder(config.out)
+    with Journal.open(folder.journal, corpus=pool.digest) as journal:
+        used = {stage: model.config for stage, model in models.items()}
+        write_settings(replace(config, models={**config.models, **used}))
+        stages = Stages(config, card, pool, folder, journal=journal, models=models, make_retriever=make_retriever)
+        states: dict[Stage, StageState] = {}
+        for stage in wanted:
+            states[stage] = _finish(stage, stages, watcher or Silent(), journal, models)
+        return states
+
+
+def _finish(
+    stage: Stage, stages: Stages, watcher: Watcher, journal: Journal, models: Mapping[str, ChatModel]
+) -> StageState:
+    """Finish a stage, unless it is; raises TrainingError where it leaves nothing to go on with."""
+    folder, inputs = stages.folder, digest_of(stages.inputs(stage))
+    found = folder.finished(stage, inputs=inputs)
+    state = found
+    if state is None:
+        watcher.begin(stage, total=stages.total(stage))
+        state = folder.write(stage, stages.outcomes(stage, Progress(watcher)), inputs=inputs)
+        if stage in models:
+            state = replace(state, spent=_spent(stage, models[stage], journal))
+        folder.note(stage, state)
+    watcher.end(stage, state, kept=found is not None)
+    if not state.records and stage not in {"clean", "reason"}:
+        raise TrainingError(
+            f"stage {stage!r} left nothing; dropped were {dict(state.drops) or 'none'}: look at the answers in "
+            f"{folder.journal}, then change the card, the model or the settings"
+        )
+    return state
+
+
+def _spent(stage: Stage, model: ChatModel, journal: Journal) -> Spent:
+    """Return what all runs in this folder paid for a stage's answers from its model."""
+    spent = journal.spent(stage=stage, model=model.config.name)
+    return replace(spent, cost=model.config.cost(input_tokens=spent.input_tokens, output_tokens=spent.output_tokens))

@@ -1,0 +1,120 @@
+"""The judge's answers as chat-format rows, to train a small judge on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasonembed_rag.atomic import replacing
+from reasonembed_rag.errors import TrainingError
+from reasonembed_training.remixer.cards import load_card
+from reasonembed_training.remixer.chat_model import answer_key, stage_config
+from reasonembed_training.remixer.config import ModelConfig, RemixConfig
+from reasonembed_training.remixer.corpus import open_pool
+from reasonembed_training.remixer.draws import place
+from reasonembed_training.remixer.folder import RunFolder
+from reasonembed_training.remixer.journal import Journal
+from reasonembed_training.remixer.parsing import parse_scores
+from reasonembed_training.remixer.prompts import judging_prompt
+from reasonembed_training.remixer.records import Judged, Query, aligned
+
+__all__ = ["Trajectory", "export_sft", "trajectories"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """A prompt of the judge, its answer, and the grade in it."""
+
+    id: str
+    document_id: str
+    prompt: str
+    answer: str
+    grade: int
+
+
+def export_sft(config: RemixConfig, path: Path, *, limit: int | None = None, balanced: bool = False) -> dict[int, int]:
+    """Write the judge's answers about single documents as {"messages": [user, assistant], ...}; return counts by grade.
+
+    balanced keeps as many of each grade as the rarest has; limit keeps so many in all; both draw by the run's seed.
+    Raises TrainingError where there is no answer to export.
+    """
+    chosen = _chosen(config, limit=limit, balanced=balanced)
+    counts: Counter[int] = Counter()
+    with replacing(path) as file:
+        for trajectory in trajectories(config):
+            if chosen is None or _name(trajectory) in chosen:
+                counts[trajectory.grade] += 1
+                file.write(json.dumps(_row(trajectory), ensure_ascii=False).encode() + b"\n")
+        if not counts:
+            raise TrainingError(
+                f"{config.out}: holds no legible answer about a single document; want a run judged with judge.group = 1"
+            )
+    return dict(sorted(counts.items()))
+
+
+def trajectories(config: RemixConfig) -> Iterator[Trajectory]:
+    """Yield the judge's legible answers about single documents, in the order of the run."""
+    named = config.model_of("judge")
+    if named is None:
+        raise TrainingError(f"{config.out}: its settings name no judge; want the folder of a run that has judged")
+    model = stage_config(named, "judge")
+    card = load_card(config.card)
+    pool = open_pool(config, card=card.name)
+    documents = {document.id: document.content for document in pool.documents}
+    folder = RunFolder(config.out)
+    with Journal.open(folder.journal, corpus=pool.digest) as journal:
+        judged = aligned(folder.read("generate", Query), folder.read("judge", Judged))
+        for query, grades in judged:
+            if grades is None:
+                continue
+            for identity, grade in zip(grades.ids, grades.grades, strict=True):
+                prompt = judging_prompt(card, query.query, [documents[identity]])
+                answer = _answer(journal, model, prompt, grade, attempts=config.calls.asked_again + 1)
+                if answer is not None:
+                    yield Trajectory(id=query.id, document_id=identity, prompt=prompt, answer=answer, grade=grade)
+
+
+def _answer(journal: Journal, model: ModelConfig, prompt: str, grade: int, *, attempts: int) -> str | None:
+    """Return the first whole answer that holds the grade."""
+    for attempt in range(attempts):
+        entry = journal.get(answer_key(model, "judge", prompt, attempt=attempt))
+        if entry is None or entry.answer is None or entry.answer.truncated:
+            continue
+        if parse_scores(entry.answer, documents=1).get(0) == grade:
+            return entry.answer.text
+    return None
+
+
+def _chosen(config: RemixConfig, *, limit: int | None, balanced: bool) -> set[str] | None:
+    """Return the names of what is kept, None for all."""
+    if limit is None and not balanced:
+        return None
+    by_grade: dict[int, list[str]] = {}
+    for trajectory in trajectories(config):
+        by_grade.setdefault(trajectory.grade, []).append(_name(trajectory))
+    for names in by_grade.values():
+        names.sort(key=lambda name: place(name, seed=config.seed))
+    if balanced:
+        least = min((len(names) for names in by_grade.values()), default=0)
+        by_grade = {grade: names[:least] for grade, names in by_grade.items()}
+    every = sorted((name for names in by_grade.values() for name in names), key=lambda n: place(n, seed=config.seed))
+    return set(every[:limit])
+
+
+def _name(trajectory: Trajectory) -> str:
+    return f"{trajectory.id}\n{trajectory.document_id}"
+
+
+def _row(trajectory: Trajectory) -> dict[str, object]:
+    return {
+        "messages": [
+            {"role": "user", "content": trajectory.prompt},
+            {"role": "assistant", "content": trajectory.answer},
+        ],
+        "id": trajectory.id,
+        "document_id": trajectory.document_id,
+        "score": trajectory.grade,
+    }

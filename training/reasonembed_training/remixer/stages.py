@@ -1,0 +1,217 @@
+"""What each stage reads, asks and yields; how its records depend on settings and on the stages before."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from reasonembed_rag.documents import Document
+from reasonembed_training.remixer.caller import Caller
+from reasonembed_training.remixer.cards import RemixCard
+from reasonembed_training.remixer.chat_model import ChatModel
+from reasonembed_training.remixer.config import ModelStage, RemixConfig, Stage
+from reasonembed_training.remixer.corpus import Pool
+from reasonembed_training.remixer.crew import Job, Tally, run_jobs
+from reasonembed_training.remixer.folder import RunFolder
+from reasonembed_training.remixer.journal import Journal
+from reasonembed_training.remixer.judging import judging_job
+from reasonembed_training.remixer.mining import MakeRetriever, mine
+from reasonembed_training.remixer.prompts import judging_prompt, membership_prompt, query_prompt, reasoning_prompt
+from reasonembed_training.remixer.records import (
+    Candidates,
+    Judged,
+    Outcome,
+    Query,
+    Reasoned,
+    Row,
+    Source,
+    Verdict,
+    aligned,
+)
+from reasonembed_training.remixer.rows import make_row
+from reasonembed_training.remixer.sources import clean, sample_sources
+from reasonembed_training.remixer.watcher import Watcher
+from reasonembed_training.remixer.writing import distinct_queries, query_job, reasoning_job
+
+__all__ = ["Progress", "Stages"]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a stage is."""
+
+    watcher: Watcher
+    tally: Tally = field(default_factory=Tally)
+    done: int = 0
+
+    def tell(self) -> None:
+        """Let the watcher hear of it."""
+        self.watcher.advance(self.done, self.tally)
+
+    def count(self, outcomes: Iterable[Outcome[Any]]) -> Iterator[Outcome[Any]]:
+        """Pass outcomes through, counting them."""
+        for outcome in outcomes:
+            yield outcome
+            self.done += 1
+            self.tell()
+
+
+class Stages:
+    """The stages of one run, each an iterator of outcomes over the records of those before."""
+
+    def __init__(
+        self,
+        config: RemixConfig,
+        card: RemixCard,
+        pool: Pool,
+        folder: RunFolder,
+        *,
+        journal: Journal,
+        models: Mapping[str, ChatModel],
+        make_retriever: MakeRetriever,
+    ) -> None:
+        self.config = config
+        self.card = card
+        self.pool = pool
+        self.folder = folder
+        self._journal = journal
+        self._models = models
+        self._make_retriever = make_retriever
+        self._documents: Mapping[str, Document] = {document.id: document for document in pool.documents}
+
+    def outcomes(self, stage: Stage, progress: Progress) -> Iterator[Outcome[Any]]:
+        """Yield what a stage makes."""
+        makers: Mapping[Stage, Callable[[Progress], Iterator[Outcome[Any]]]] = {
+            "clean": self._clean,
+            "sources": self._sources,
+            "generate": self._generate,
+            "reason": self._reason,
+            "mine": self._mine,
+            "judge": self._judge,
+            "rows": self._rows,
+        }
+        return progress.count(makers[stage](progress))
+
+    def total(self, stage: Stage) -> int:
+        """Return how many outcomes a stage will have, or may have at most."""
+        states = self.folder.states()
+        if stage == "clean":
+            whole = self.config.sources.clean == "corpus"
+            return len(self.pool.documents) if whole else min(self.config.sources.limit, len(self.pool.documents))
+        before: Mapping[Stage, Stage] = {
+            "generate": "sources",
+            "reason": "generate",
+            "mine": "generate",
+            "judge": "mine",
+            "rows": "judge",
+        }
+        return states[before[stage]].records if stage in before else self.config.sources.limit
+
+    def inputs(self, stage: Stage) -> list[Any]:
+        """Return all that a stage's records depend on, as plain data."""
+        config, card = self.config, self.card
+        again = config.calls.asked_again
+        sources = [asdict(config.sources), config.seed]
+        example = judging_prompt(card, "query", ["document"] * config.judge.group)
+        parts: Mapping[Stage, Callable[[], list[Any]]] = {
+            "clean": lambda: [self.pool.identity(), sources, membership_prompt(card, "text")],
+            "sources": lambda: [self.pool.identity(), sources, dict(card.lengths), dict(card.education)],
+            "generate": lambda: [
+                self.pool.digest,
+                query_prompt(card, "document", length="<100", education="college"),
+                card.name,
+                again,
+            ],
+            "reason": lambda: [config.reasoning, reasoning_prompt(card, "query"), again],
+            "mine": lambda: [self.pool.identity(), asdict(config.mine), card.instruction],
+            "judge": lambda: [self.pool.digest, asdict(config.judge), example, again],
+            "rows": lambda: [asdict(config.rows), card.name, card.instruction, card.group, card.batch],
+        }
+        return [stage, parts[stage](), self._model_identity(stage), self._outputs_before(stage)]
+
+    def _model_identity(self, stage: Stage) -> Any:
+        model = self._models.get(stage)
+        return model.identity() if model is not None else None
+
+    def _outputs_before(self, stage: Stage) -> list[str]:
+        needed: Mapping[Stage, tuple[Stage, ...]] = {
+            "clean": (),
+            "sources": ("clean",),
+            "generate": ("sources",),
+            "reason": ("generate",),
+            "mine": ("clean", "generate", "reason") if self.config.mine.query == "reasoning" else ("clean", "generate"),
+            "judge": ("generate", "mine"),
+            "rows": ("generate", "reason", "judge"),
+        }
+        states = self.folder.states()
+        return [states[before].output for before in needed[stage]]
+
+    def _clean(self, progress: Progress) -> Iterator[Outcome[Verdict]]:
+        if self.config.sources.clean == "off":
+            return iter(())
+        run = partial(self._asked, stage="clean", progress=progress)
+        return clean(self.pool, self.card, self.config.sources, seed=self.config.seed, run=run)
+
+    def _sources(self, _: Progress) -> Iterator[Outcome[Source]]:
+        verdicts = self.folder.read("clean", Verdict)
+        return sample_sources(self.pool, self.card, self.config.sources, seed=self.config.seed, verdicts=verdicts)
+
+    def _generate(self, progress: Progress) -> Iterator[Outcome[Query]]:
+        again = self.config.calls.asked_again
+        jobs = (
+            query_job(self.card, source, self._documents, asked_again=again)
+            for source in self.folder.read("sources", Source)
+        )
+        return distinct_queries(self._asked(jobs, stage="generate", progress=progress))
+
+    def _reason(self, progress: Progress) -> Iterator[Outcome[Reasoned]]:
+        if not self.config.reasoning:
+            return iter(())
+        again = self.config.calls.asked_again
+        jobs = (reasoning_job(self.card, query, asked_again=again) for query in self._queries())
+        return self._asked(jobs, stage="reason", progress=progress)
+
+    def _mine(self, _: Progress) -> Iterator[Outcome[Candidates]]:
+        config = self.config.mine
+        rejected = {verdict.id for verdict in self.folder.read("clean", Verdict) if not verdict.belongs}
+        documents = [document for document in self.pool.documents if document.id not in rejected]
+        texts = (
+            (query, thoughts.reasoning_query if thoughts and config.query == "reasoning" else query.query)
+            for query, thoughts in aligned(self._queries(), self.folder.read("reason", Reasoned))
+        )
+        return mine(texts, documents, self._make_retriever(documents), depth=config.depth)
+
+    def _judge(self, progress: Progress) -> Iterator[Outcome[Judged]]:
+        again = self.config.calls.asked_again
+        jobs = (
+            judging_job(self.card, query, candidates, self._documents, self.config.judge, asked_again=again)
+            for query, candidates in aligned(self._queries(), self.folder.read("mine", Candidates))
+            if candidates is not None
+        )
+        return self._asked(jobs, stage="judge", progress=progress)
+
+    def _rows(self, _: Progress) -> Iterator[Outcome[Row]]:
+        reasoned = aligned(self._queries(), self.folder.read("reason", Reasoned))
+        judged = aligned(self._queries(), self.folder.read("judge", Judged))
+        for (query, thoughts), (_query, grades) in zip(reasoned, judged, strict=True):
+            if grades is not None:
+                reasoning = thoughts.reasoning_query if thoughts is not None else None
+                yield make_row(self.card, query, grades, self._documents, self.config.rows, reasoning_query=reasoning)
+
+    def _queries(self) -> Iterator[Query]:
+        return self.folder.read("generate", Query)
+
+    def _asked(self, jobs: Iterable[Job[T]], *, stage: ModelStage, progress: Progress) -> Iterator[T]:
+        caller = Caller(
+            self._models[stage],
+            stage=stage,
+            journal=self._journal,
+            config=self.config.calls,
+            stop=threading.Event(),
+        )
+        return run_jobs(jobs, caller, tally=progress.tally, tell=progress.tell)

@@ -1,0 +1,81 @@
+"""Queries written from documents, and their reasoning-augmented twins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from reasonembed_rag.chat import Answer
+from reasonembed_rag.documents import Document
+from reasonembed_training.remixer.caller import Ask
+from reasonembed_training.remixer.cards import RemixCard
+from reasonembed_training.remixer.copies import fingerprint
+from reasonembed_training.remixer.crew import Job
+from reasonembed_training.remixer.parsing import ParsedText, parse_query, parse_text
+from reasonembed_training.remixer.prompts import query_prompt, reasoning_prompt
+from reasonembed_training.remixer.records import Outcome, Query, Reasoned, Source
+
+__all__ = ["distinct_queries", "query_job", "reasoning_job"]
+
+
+def query_job(
+    card: RemixCard, source: Source, documents: Mapping[str, Document], *, asked_again: int
+) -> Job[Outcome[Query]]:
+    """Write one query from a source."""
+    content = documents[source.id].content
+    prompt = query_prompt(card, content, length=source.length, education=source.education)
+    written = yield from _written(prompt, parse_query, asked_again=asked_again)
+    if written.text is None:
+        return Outcome(None, {written.reason: 1}, passing=written.passing)
+    return Outcome(
+        Query(
+            id=f"{card.name}/{source.id}",
+            source_id=source.id,
+            query=written.text,
+            length=source.length,
+            education=source.education,
+        )
+    )
+
+
+def reasoning_job(card: RemixCard, query: Query, *, asked_again: int) -> Job[Outcome[Reasoned]]:
+    """Write the thoughts about one query."""
+    written = yield from _written(reasoning_prompt(card, query.query), parse_text, asked_again=asked_again)
+    if written.text is None:
+        return Outcome(None, {written.reason: 1}, passing=written.passing)
+    return Outcome(Reasoned(id=query.id, reasoning_query=written.text))
+
+
+def distinct_queries(outcomes: Iterable[Outcome[Query]]) -> Iterator[Outcome[Query]]:
+    """Pass outcomes through; of queries that are equal but for case and whitespace the first one stays."""
+    seen: set[bytes] = set()
+    for outcome in outcomes:
+        mark = fingerprint(outcome.record.query) if outcome.record is not None else None
+        if mark is not None and mark in seen:
+            yield Outcome(None, {"copy of another query": 1})
+            continue
+        if mark is not None:
+            seen.add(mark)
+        yield outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A text, or why there is none."""
+
+    text: str | None
+    reason: str = ""
+    passing: int = 0
+
+
+def _written(prompt: str, parse: Callable[[Answer], ParsedText], *, asked_again: int) -> Job[_Written]:
+    reason = ""
+    for attempt in range(asked_again + 1):
+        (reply,) = yield [Ask(prompt, attempt)]
+        if reply.answer is None:
+            return _Written(None, reply.reason, passing=0 if reply.lasting else 1)
+        parsed = parse(reply.answer)
+        if parsed.text is not None:
+            return _Written(parsed.text)
+        reason = parsed.reason or "empty answer"
+    return _Written(None, reason)
