@@ -22,13 +22,13 @@ from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.tasks import get_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Hashable, Iterator
     from types import TracebackType
 
     from numpy.typing import NDArray
 
     from reasonembed_rag.cache import VectorCache
-    from reasonembed_rag.encoder.engine import Engine
+    from reasonembed_rag.encoder.engine import Engine, Part
     from reasonembed_rag.encoder.loading import LoadedModel
     from reasonembed_rag.encoder.tokens import Tokens
     from reasonembed_rag.encoder.worker import Described
@@ -257,15 +257,20 @@ class Encoder:
 
     def _encode_all(self, texts: list[str], work: _Work, *, show_progress: bool) -> NDArray[np.float32]:
         unique = distinct(texts)
-        vectors = np.empty((len(unique.first), self.dimension), dtype=np.float32)
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         cut = 0
-        with self._lock, progress_bar(total=len(vectors), unit="texts", show=show_progress) as advance:
+        with self._lock, progress_bar(total=len(unique.first), unit="texts", show=show_progress) as advance:
             for start, tokens in self._windows([texts[row] for row in unique.first], work):
-                self._run(tokens, vectors[start : start + len(tokens.lengths)], advance)
+                for part in self._run(tokens):
+                    vectors[unique.first[start + part.rows]] = part.vectors
+                    advance(len(part.rows))
                 cut += tokens.cut
         if cut:
-            _logger.warning("%d of %d texts were cut to %d tokens", cut, len(vectors), self._max_length(work))
-        return vectors if len(vectors) == len(texts) else vectors[unique.inverse]
+            _logger.warning("%d of %d texts were cut to %d tokens", cut, len(unique.first), self._max_length(work))
+        source = unique.first[unique.inverse]
+        repeats = np.flatnonzero(source != np.arange(len(texts)))
+        vectors[repeats] = vectors[source[repeats]]
+        return vectors
 
     def _windows(self, texts: list[str], work: _Work) -> Iterator[tuple[int, Tokens]]:
         """Yield the tokens of a window of texts while the next window is being tokenised."""
@@ -286,16 +291,15 @@ class Encoder:
                 ahead = pool.submit(tokenize, start + _WINDOW) if start + _WINDOW < len(texts) else None
                 yield start, tokens
 
-    def _run(self, tokens: Tokens, vectors: NDArray[np.float32], advance: Callable[[int], None]) -> None:
+    def _run(self, tokens: Tokens) -> Iterator[Part]:
         packs = plan_packs(tokens.lengths - tokens.shared, budget=self._budget)
         for part in self._engine.run(tokens, packs, adapter=self._adapter):
-            vectors[part.rows] = part.vectors
-            advance(len(part.rows))
-        if not np.isfinite(vectors).all():
-            raise BackendError(
-                f"{self._spec.model} gave vectors that are not finite in {self._spec.dtype}; "
-                "the weights are damaged or overflow: check the files, or load with dtype='float32'"
-            )
+            if not np.isfinite(part.vectors).all():
+                raise BackendError(
+                    f"{self._spec.model} gave vectors that are not finite in {self._spec.dtype}; "
+                    "the weights are damaged or overflow: check the files, or load with dtype='float32'"
+                )
+            yield part
 
     def _max_length(self, work: _Work) -> int:
         return self._spec.max_query_length if work.role == "query" else self._spec.max_document_length
