@@ -86,4 +86,7 @@ def test_a_missing_folder_or_split_is_named_with_what_is_there(fails, folder, tm
 
 
 def test_an_unwritable_report_is_refused_before_the_work(fails, folder):
-    assert "is a folder" in fails("eval", "--data", folder, "--split", "dev", "--model", "./none", "--out", folder)
+    (folder / "report.json").mkdir()
+    options = ("--data", folder, "--split", "dev", "--model", "./none")
+    assert "is a folder" in fails("eval", *options, "--out", folder / "report.json")
+    assert "is a file; want a folder" in fails("eval", *options, "--out", folder / "documents.jsonl")

@@ -1,0 +1,122 @@
+"""Reports as tables in the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from reasonembed_rag.evaluation.compare import Comparison, Difference
+    from reasonembed_rag.evaluation.report import Report
+
+__all__ = ["comparison_table", "notes", "scores_table", "slices_table", "tasks_table"]
+
+_SHOWN = ("nDCG@10", "recall@10", "recall@100", "MRR")
+_PROBLEMS_SHOWN = 5
+
+
+def scores_table(reports: Sequence[Report]) -> Table:
+    """Return a table of the main measures, one row a report; all are of one task."""
+    from rich.table import Table
+
+    facts = reports[0].task
+    documents = f"{facts.documents:,} documents" if facts.documents else "no documents"
+    table = Table(
+        title=f"{_task(reports[0])}: {facts.queries} queries, {documents}",
+        caption="measures x 100; 95 %: bootstrap interval of nDCG@10",
+    )
+    table.add_column("system")
+    for heading in (_SHOWN[0], "95 %", *_SHOWN[1:]):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for report in reports:
+        cells = [f"{100 * report.mean_all.get(measure, math.nan):.1f}" for measure in _SHOWN]
+        table.add_row(_system(report), cells[0], _interval(report), *cells[1:])
+    return table
+
+
+def tasks_table(reports: Sequence[Report]) -> Table:
+    """Return a table of the main measures of one system, one row a task, and their plain mean."""
+    from rich.table import Table
+
+    table = Table(title=_system(reports[0]), caption="measures x 100; 95 %: bootstrap interval of nDCG@10")
+    table.add_column("task", no_wrap=True)
+    for heading in (_SHOWN[0], "95 %", *_SHOWN[1:], "p50 ms"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for report in reports:
+        latency = f"{1000 * report.latency.p50:.0f}" if report.latency else ""
+        cells = [f"{100 * report.mean_all[measure]:.2f}" for measure in _SHOWN]
+        table.add_row(_task(report), cells[0], _interval(report), *cells[1:], latency)
+    if len(reports) > 1:
+        table.add_section()
+        means = [f"{100 * _mean(reports, measure):.2f}" for measure in _SHOWN]
+        table.add_row("mean of tasks", means[0], "", *means[1:], "")
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Return a table of two systems' means, their difference, its interval and p-value, task by task."""
+    from rich.table import Table
+
+    table = Table("task", title=f"{comparison.measure} x 100", caption="paired by query: bootstrap, randomisation test")
+    for heading in (comparison.first, comparison.second, "difference", "95 % interval", "p"):
+        table.add_column(heading, justify="right")
+    for task in comparison.tasks:
+        table.add_row(f"{task.task} ({task.split})" if task.split else task.task, *_difference(task.mean))
+    if len(comparison.tasks) > 1:
+        table.add_section()
+        table.add_row("mean of tasks", *_difference(comparison.mean))
+    return table
+
+
+def slices_table(reports: Sequence[Report]) -> Table:
+    """Return a table of nDCG@10 over kinds of queries."""
+    from rich.table import Table
+
+    table = Table("queries", title="where it fails: nDCG@10 x 100 by kind of query")
+    table.add_column("count", justify="right")
+    table.add_column("nDCG@10", justify="right")
+    for report in reports:
+        for part in report.slices:
+            name = f"{part.by}: {part.level}" if len(reports) == 1 else f"{_task(report)}, {part.by}: {part.level}"
+            table.add_row(name, str(part.queries), f"{100 * part.mean:.1f}")
+    return table
+
+
+def notes(report: Report) -> list[str]:
+    """Return what a reader of a report should know: the task's warnings, and queries that failed or came up short."""
+    said = [f"{_task(report)}: {warning}" for warning in report.task.warnings]
+    failed = [query for query in report.queries if query.problem is not None]
+    said += [f"{_task(report)}, query {query.id}: {query.problem}; it counts 0" for query in failed[:_PROBLEMS_SHOWN]]
+    if len(failed) > _PROBLEMS_SHOWN:
+        said.append(f"{_task(report)}: {len(failed) - _PROBLEMS_SHOWN} more queries failed; the report names them")
+    missing = report.task.queries - len(report.queries)
+    if missing:
+        said.append(f"{_task(report)}: {missing} judged queries have no ranking; they count 0")
+    return said
+
+
+def _mean(reports: Sequence[Report], measure: str) -> float:
+    return sum(report.mean_all[measure] for report in reports) / len(reports)
+
+
+def _interval(report: Report) -> str:
+    interval = report.intervals.get(_SHOWN[0])
+    return f"{100 * interval.low:.1f}-{100 * interval.high:.1f}" if interval else ""
+
+
+def _difference(mean: Difference) -> list[str]:
+    interval = f"{100 * mean.interval.low:+.2f} to {100 * mean.interval.high:+.2f}"
+    p_value = f"{mean.p_value:.4f}" if mean.p_value >= 0.0001 else "< 0.0001"
+    return [f"{100 * mean.first:.2f}", f"{100 * mean.second:.2f}", f"{100 * mean.difference:+.2f}", interval, p_value]
+
+
+def _task(report: Report) -> str:
+    return f"{report.task.name} ({report.task.split})" if report.task.split else report.task.name
+
+
+def _system(report: Report) -> str:
+    through = report.system.through
+    return report.system.name if through == "core" else f"{report.system.name} ({through})"

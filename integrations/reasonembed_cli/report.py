@@ -1,0 +1,54 @@
+"""`reasonembed report`: one system's reports shown, or two systems' compared with significance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reasonembed_cli.outputs import check_output_file
+
+__all__ = ["report"]
+
+
+def report(
+    first: Annotated[Path, typer.Argument(help="A report file, or a folder that eval --out wrote.")],
+    second: Annotated[Path | None, typer.Argument(help="Another system's, on the same tasks.")] = None,
+    *,
+    measure: Annotated[str, typer.Option(help="Which measure is compared, for instance recall@100.")] = "nDCG@10",
+    html: Annotated[Path | None, typer.Option("--html", help="Write one HTML page that needs nothing else.")] = None,
+) -> None:
+    """Show a report, or compare two: differences with bootstrap intervals and a paired randomisation test.
+
+    reasonembed report bm25/ model/ --html page.html
+    """
+    from rich.console import Console
+
+    from reasonembed_cli.eval_tables import comparison_table, notes, slices_table, tasks_table
+    from reasonembed_rag.evaluation.compare import compare
+    from reasonembed_rag.evaluation.page import report_page
+    from reasonembed_rag.evaluation.report import read_reports
+    from reasonembed_rag.evaluation.writing import write_text
+
+    if html is not None:
+        check_output_file(html)
+    ours = read_reports(first)
+    theirs = read_reports(second) if second is not None else []
+    page = report_page(ours, theirs, measure=measure) if html is not None else None
+    console = Console()
+    if theirs:
+        comparison = compare(ours, theirs, measure=measure)
+        console.print(comparison_table(comparison))
+        for task in comparison.tasks:
+            for note in task.notes:
+                console.print(f"{task.task}: {note}", style="yellow")
+    else:
+        console.print(tasks_table(ours))
+        console.print(slices_table(ours))
+    for one in (*ours, *theirs):
+        for note in notes(one):
+            console.print(note, style="yellow")
+    if html is not None and page is not None:
+        write_text(page, html)
+        console.print(f"{html}: open it in a browser")
