@@ -16,7 +16,7 @@ from typing import Any
 from reasonembed_rag.atomic import replacing
 from reasonembed_rag.errors import StoreError
 
-__all__ = ["Manifest", "SealedFile", "StoreFolder", "new_folder"]
+__all__ = ["Manifest", "SealedFile", "StoreFolder", "check_free", "new_folder"]
 
 _FORMAT = "reasonembed-store"
 _VERSION = 1
@@ -145,15 +145,20 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_free(path: Path) -> None:
+    """Raise StoreError where a path exists, unless it is an empty folder."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        cure = "open it, or choose another path" if (path / _MANIFEST).exists() else "choose another path"
+        raise StoreError(f"{path} exists already; {cure}")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a folder to fill that becomes `path` when the block ends well, and vanishes when it fails.
 
     Raises StoreError where `path` exists, unless it is an empty folder.
     """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        cure = "open it, or choose another path" if (path / _MANIFEST).exists() else "choose another path"
-        raise StoreError(f"{path} exists already; {cure}")
+    check_free(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         shutil.rmtree(aside, ignore_errors=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -13,10 +15,13 @@ from numpy.typing import NDArray
 from reasonembed_rag.errors import InputError
 from reasonembed_stores.engines import Engine, ModelChoice, get_engine
 from reasonembed_stores.filters import FilterLike
+from reasonembed_stores.indexing import is_unfinished
 from reasonembed_stores.opening import open_store
 from reasonembed_stores.store import Hit, Store
 
 __all__ = ["Question", "Searcher"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,8 @@ class Searcher:
         with self._lock:
             if self._ready is None:
                 store = open_store(self._index)
+                if is_unfinished(Path(self._index)):
+                    _logger.warning("%s is unfinished: index again to add what is missing", self._index)
                 try:
                     self._ready = store, self._engine(store)
                 except BaseException:

@@ -1,0 +1,253 @@
+"""Keep a store equal to a corpus: new and changed documents are embedded, unchanged ones never again.
+
+A run may die at any moment: what it committed stays, and the next run goes on from there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from reasonembed_rag.atomic import replacing
+from reasonembed_rag.documents import Document, unique_ids
+from reasonembed_rag.embedder import Embedder
+from reasonembed_rag.errors import InputError
+from reasonembed_stores.faiss_store import FaissStore
+from reasonembed_stores.folder import check_free
+from reasonembed_stores.readers import Corpus
+from reasonembed_stores.store import Store
+
+__all__ = ["IndexReport", "Progress", "build_index", "is_unfinished", "update_store"]
+
+_MARK = "unfinished"
+_PAGE = 1000
+"""Documents compared with the store at once."""
+_FIRST_WINDOW = 256
+_SMALLEST_WINDOW = 16
+_LARGEST_WINDOW = 8192
+_SHORT_S, _LONG_S = 10.0, 60.0
+"""Between them lies how long a window should take: long enough to batch well, short enough to lose little."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What became of the documents of a corpus."""
+
+    added: int = 0
+    replaced: int = 0
+    """Their content changed, so they were embedded anew."""
+    relabelled: int = 0
+    """Only their metadata changed, so they kept their vectors."""
+    unchanged: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come; characters tell the time left better than documents."""
+
+    documents: int
+    of_documents: int
+    characters: int
+    of_characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    ids: frozenset[str]
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Documents of one page by what must be done with them."""
+
+    new: list[Document]
+    changed: list[Document]
+    relabelled: list[Document]
+    unchanged: list[Document]
+
+
+def build_index(
+    corpus: Corpus,
+    to: Path,
+    embedder: Embedder,
+    *,
+    sync: bool = False,
+    codes: Literal["float32", "float16"] = "float32",
+    index: Literal["auto", "flat", "hnsw", "ivf"] = "auto",
+    on_progress: Callable[[Progress], None] | None = None,
+) -> IndexReport:
+    """Make or bring up to date the FaissStore of a folder; sync also deletes what the corpus no longer has.
+
+    codes and index are for a store that is made now. The whole corpus is read once before anything is written: bad
+    input raises InputError and leaves no trace. Raises SpecMismatchError for the store of another model.
+    """
+    survey = _surveyed(corpus)
+    fresh = not (to / "manifest.json").exists()
+    if fresh:
+        check_free(to)
+        FaissStore.create(to, spec=embedder.spec, codes=codes, index=index).close()
+    with FaissStore.open(to, spec=embedder.spec) as store:
+        try:
+            with _marked(to):
+                report = _updated(corpus, survey, store, embedder, sync=sync, on_progress=on_progress)
+                store.save()
+        except Exception:
+            if fresh and not len(store):
+                store.close()
+                shutil.rmtree(to)
+            raise
+    return report
+
+
+def is_unfinished(path: Path) -> bool:
+    """Tell whether a run over this folder died, so that documents may be missing until it is run again."""
+    return (path / _MARK).exists()
+
+
+@contextmanager
+def _marked(path: Path) -> Iterator[None]:
+    with replacing(path / _MARK) as file:
+        file.write(b"An index run has not come to its end; run it again to add what is missing.\n")
+    yield
+    (path / _MARK).unlink()
+
+
+def update_store(
+    corpus: Corpus,
+    store: Store,
+    embedder: Embedder,
+    *,
+    sync: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> IndexReport:
+    """Bring any store up to date with a corpus; sync also deletes what the corpus no longer has.
+
+    Raises InputError for an id twice, an empty corpus and what cannot be read, before anything is written.
+    """
+    return _updated(corpus, _surveyed(corpus), store, embedder, sync=sync, on_progress=on_progress)
+
+
+def _surveyed(corpus: Corpus) -> _Survey:
+    ids: list[str] = []
+    characters = 0
+    for document in unique_ids(corpus):
+        ids.append(document.id)
+        characters += len(document.content)
+    if not ids:
+        raise InputError("the corpus holds no document; want at least one")
+    return _Survey(frozenset(ids), characters)
+
+
+def _updated(
+    corpus: Corpus,
+    survey: _Survey,
+    store: Store,
+    embedder: Embedder,
+    *,
+    sync: bool,
+    on_progress: Callable[[Progress], None] | None,
+) -> IndexReport:
+    report = IndexReport()
+    progress = Progress(0, len(survey.ids), 0, survey.characters)
+    tell = on_progress or (lambda _: None)
+    tell(progress)
+    window = _Window(store, embedder)
+    for page in _pages(corpus):
+        work = _compared(page, store)
+        if work.relabelled:
+            store.upsert(work.relabelled, store.vectors_of([document.id for document in work.relabelled]))
+        report = _counted(report, work)
+        progress = _moved(progress, [*work.unchanged, *work.relabelled])
+        for done in window.take([*work.new, *work.changed]):
+            progress = _moved(progress, done)
+            tell(progress)
+        tell(progress)
+    progress = _moved(progress, window.flush())
+    tell(progress)
+    return replace(report, deleted=_synced(survey, store)) if sync else report
+
+
+class _Window:
+    """Documents waiting to be embedded and committed together, as many as take a fair time."""
+
+    def __init__(self, store: Store, embedder: Embedder) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._waiting: list[Document] = []
+        self._size = _FIRST_WINDOW
+
+    def take(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
+        """Yield the documents that were committed, window by window."""
+        for document in documents:
+            self._waiting.append(document)
+            if len(self._waiting) >= self._size:
+                yield self.flush()
+
+    def flush(self) -> list[Document]:
+        """Embed and commit what waits, and return it."""
+        done, self._waiting = self._waiting, []
+        if not done:
+            return done
+        start = time.monotonic()
+        self._store.upsert(done, self._embedder.encode_documents([document.content for document in done]))
+        took = time.monotonic() - start
+        if took < _SHORT_S:
+            self._size = min(2 * self._size, _LARGEST_WINDOW)
+        elif took > _LONG_S:
+            self._size = max(self._size // 2, _SMALLEST_WINDOW)
+        return done
+
+
+def _pages(corpus: Corpus) -> Iterator[list[Document]]:
+    page: list[Document] = []
+    for document in corpus:
+        page.append(document)
+        if len(page) == _PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _compared(page: list[Document], store: Store) -> _Work:
+    """Compare documents with what is stored under their ids, text by text."""
+    stored = {document.id: document for document in store.get([document.id for document in page])}
+    work = _Work([], [], [], [])
+    for document in page:
+        old = stored.get(document.id)
+        if old is None:
+            work.new.append(document)
+        elif old.content != document.content:
+            work.changed.append(document)
+        elif old.metadata != document.metadata:
+            work.relabelled.append(document)
+        else:
+            work.unchanged.append(document)
+    return work
+
+
+def _counted(report: IndexReport, work: _Work) -> IndexReport:
+    return replace(
+        report,
+        added=report.added + len(work.new),
+        replaced=report.replaced + len(work.changed),
+        relabelled=report.relabelled + len(work.relabelled),
+        unchanged=report.unchanged + len(work.unchanged),
+    )
+
+
+def _moved(progress: Progress, done: Iterable[Document]) -> Progress:
+    lengths = [len(document.content) for document in done]
+    return replace(progress, documents=progress.documents + len(lengths), characters=progress.characters + sum(lengths))
+
+
+def _synced(survey: _Survey, store: Store) -> int:
+    """Delete what the corpus does not have."""
+    return store.delete([document.id for document in store if document.id not in survey.ids])

@@ -1,0 +1,130 @@
+"""Reading corpora from disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonembed_rag import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_stores.html_text import html_to_text
+from reasonembed_stores.readers import FileCorpus, load_splitter
+
+ROWS = [{"id": "a", "content": "one\ntwo", "n": 1}, {"id": "b", "content": "", "tags": ["x"]}]
+
+
+def test_lines_and_parquet_rows_are_the_same_documents(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
+    wanted = [Document("a", "one\ntwo", {"n": 1}), Document("b", "", {"tags": ["x"]})]
+    assert list(FileCorpus(tmp_path / "rows.jsonl")) == wanted
+    assert [d.id for d in FileCorpus(tmp_path / "rows.parquet")] == ["a", "b"]
+    pq.write_table(
+        pa.Table.from_pylist(
+            ROWS,
+            schema=pa.schema(
+                {"id": pa.string(), "content": pa.string(), "n": pa.int64(), "tags": pa.list_(pa.string())}
+            ),
+        ),
+        tmp_path / "rows.parquet",
+    )
+    assert list(FileCorpus(tmp_path / "rows.parquet")) == wanted
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths_and_passes_over_other_files(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "z.md").write_text("# Title\n\nBody.\n\n## Part\n\nMore.")
+    (tmp_path / "b.txt").write_text("plain", encoding="utf-8-sig")
+    (tmp_path / "a.HTML").write_text("<h1>Head</h1><p>Text &amp; <b>bold</b></p><script>no</script>")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG")
+    found = list(FileCorpus(tmp_path))
+    assert [document.id for document in found] == ["a.HTML#1", "b.txt#1", "sub/z.md#1", "sub/z.md#2"]
+    assert found[0].content == "Head\n\nText & bold"
+    assert found[1] == Document("b.txt#1", "plain", {"path": "b.txt", "heading": ""})
+    assert found[3].metadata == {"path": "sub/z.md", "heading": "Title > Part"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.txt", b"one\ntw\xff", r"x\.txt:2: not UTF-8"),
+        ("x.jsonl", b'{"id": "a", "content": "x"}\n{oops\n', r"x\.jsonl:2: not JSON"),
+        ("x.parquet", b"PAR1 no", "not Parquet"),
+        ("x.pdf", b"%PDF", "cannot be read; want"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        list(FileCorpus(tmp_path / name))
+
+
+def test_a_parquet_row_without_an_id_is_named(tmp_path):
+    pq.write_table(
+        pa.Table.from_pylist([{"id": "a", "content": "x"}, {"id": None, "content": "y"}]), tmp_path / "r.parquet"
+    )
+    with pytest.raises(InputError, match="row 2: id is None"):
+        list(FileCorpus(tmp_path / "r.parquet"))
+    pq.write_table(pa.Table.from_pylist([{"_id": "a", "text": "x"}]), tmp_path / "r.parquet")
+    with pytest.raises(InputError, match="row 1: id is None"):
+        list(FileCorpus(tmp_path / "r.parquet"))
+
+
+def test_a_missing_path_is_named(tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        list(FileCorpus(tmp_path / "absent"))
+
+
+class Halves:
+    def split_text(self, text):
+        return [text[: len(text) // 2], text[len(text) // 2 :]]
+
+
+def test_a_splitter_cuts_every_text_and_row(tmp_path):
+    (tmp_path / "a.txt").write_text("abcd")
+    (tmp_path / "b.jsonl").write_text('{"id": "r", "content": "wxyz", "n": 1}\n')
+    found = list(FileCorpus(tmp_path, splitter=Halves()))
+    assert [(d.id, d.content) for d in found] == [("a.txt#1", "ab"), ("a.txt#2", "cd"), ("r#1", "wx"), ("r#2", "yz")]
+    assert found[2].metadata == {"n": 1}
+
+
+def test_llama_index_splitters_are_made_by_name():
+    splitter = load_splitter("llama_index.core.node_parser:SentenceSplitter", {"chunk_size": 8, "chunk_overlap": 0})
+    text = "One sentence is here. Another sentence is there. A third one ends it."
+    assert len(splitter.split_text(text)) > 1
+    for name in ("absent.module:Splitter", "json:JSONEncoder", "json:absent"):
+        with pytest.raises(InputError, match="splitter"):
+            load_splitter(name, {})
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p>a</p><p>b</p>", "a\n\nb"),
+        ("<h2>T</h2>x<br>y", "## T\n\nx\ny"),
+        ("<ul><li>a</li><li>b  c</li></ul>", "- a\n- b c"),
+        ("<pre>a\n  b</pre>", "```\na\n  b\n```"),
+        ("a<style>.x{}</style>b &lt; c", "ab < c"),
+        ("<p>never <b>closed", "never closed"),
+        ("plain", "plain"),
+    ],
+)
+def test_html_becomes_text(html, text):
+    assert html_to_text(html) == text
+
+
+@given(st.text(alphabet=st.sampled_from("<>/ab&;\"' \nhp12script!-"), max_size=80))
+def test_any_string_is_read_as_html_without_an_error(html):
+    assert isinstance(html_to_text(html), str)
+
+
+def test_the_corpus_can_be_read_again(tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    corpus = FileCorpus(Path(tmp_path))
+    assert list(corpus) == list(corpus)
