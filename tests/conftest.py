@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+
+# Before torch loads: tiny models gain nothing by threads, and threads that wait for each other stall on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 
