@@ -70,6 +70,7 @@ class Encoder:
         self._engine = engine
         self._cache = cache
         self._budget = token_budget
+        self._tokens_encoded = 0
         self._lock = threading.Lock()
         self._coalescer = Coalescer(self._run_joined)
 
@@ -136,6 +137,11 @@ class Encoder:
     def dimension(self) -> int:
         """The length of every vector."""
         return self._spec.dimension
+
+    @property
+    def tokens_encoded(self) -> int:
+        """The tokens computed so far, template and special tokens included; what a cache held is not among them."""
+        return self._tokens_encoded
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -265,6 +271,7 @@ class Encoder:
                     vectors[unique.first[start + part.rows]] = part.vectors
                     advance(len(part.rows))
                 cut += tokens.cut
+                self._tokens_encoded += int(tokens.lengths.sum())
         if cut:
             _logger.warning("%d of %d texts were cut to %d tokens", cut, len(unique.first), self._max_length(work))
         source = unique.first[unique.inverse]

@@ -20,6 +20,8 @@ EncodingProgress = Callable[[int, int], None]
 """Told (documents encoded, documents in all)."""
 
 _SHARD_DOCUMENTS = 8192
+_CALL_DOCUMENTS = 1024
+"""Documents given to the embedder at once: enough for its batches, few enough for news of the progress."""
 
 
 def encode_corpus(
@@ -30,11 +32,8 @@ def encode_corpus(
     progress: EncodingProgress | None = None,
 ) -> list[NDArray[np.float32]]:
     """Return the documents' vectors in shards of (shard_size, D), in memory; ids never reach the model."""
-    shards: list[NDArray[np.float32]] = []
-    for start in _starts(len(documents), shard_size):
-        shards.append(_encode(embedder, documents, start, shard_size))
-        _tell(progress, start + len(shards[-1]), len(documents))
-    return shards
+    starts = _starts(len(documents), shard_size)
+    return [_encode(embedder, documents, start, shard_size, progress) for start in starts]
 
 
 def encode_corpus_to_disk(
@@ -56,7 +55,7 @@ def encode_corpus_to_disk(
         path = home / f"{number:06}.npy"
         stop = min(start + shard_size, len(documents))
         if not path.is_file():
-            _write(path, _encode(embedder, documents, start, shard_size))
+            _write(path, _encode(embedder, documents, start, shard_size, progress))
         shards.append(_open(path, (stop - start, embedder.dimension)))
         _tell(progress, stop, len(documents))
     return shards
@@ -78,8 +77,17 @@ def _starts(count: int, shard_size: int) -> range:
     return range(0, count, shard_size)
 
 
-def _encode(embedder: Embedder, documents: Sequence[Document], start: int, size: int) -> NDArray[np.float32]:
-    return embedder.encode_documents([document.content for document in documents[start : start + size]])
+def _encode(
+    embedder: Embedder, documents: Sequence[Document], start: int, size: int, progress: EncodingProgress | None
+) -> NDArray[np.float32]:
+    """Encode one shard."""
+    stop = min(start + size, len(documents))
+    shard = np.empty((stop - start, embedder.dimension), dtype=np.float32)
+    for first in range(start, stop, _CALL_DOCUMENTS):
+        contents = [document.content for document in documents[first : min(first + _CALL_DOCUMENTS, stop)]]
+        shard[first - start : first - start + len(contents)] = embedder.encode_documents(contents)
+        _tell(progress, first + len(contents), len(documents))
+    return shard
 
 
 def _tell(progress: EncodingProgress | None, done: int, total: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, StoreError
+from reasonembed_rag.retrieval import corpus_vectors
 from reasonembed_rag.retrieval.corpus_vectors import corpus_digest, encode_corpus, encode_corpus_to_disk
 
 _DOCUMENTS = [Document(f"id-{n}", text) for n, text in enumerate(["abba", "cab", "dad", "bad", "cabbage", "", "fee"])]
@@ -19,7 +20,9 @@ def _whole(embedder, documents=_DOCUMENTS):
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
-def test_shards_together_are_the_corpus_in_memory_and_on_disk(letter_embedder, tmp_path, size):
+@pytest.mark.parametrize("call", [2, 1024])
+def test_shards_together_are_the_corpus_in_memory_and_on_disk(letter_embedder, tmp_path, monkeypatch, size, call):
+    monkeypatch.setattr(corpus_vectors, "_CALL_DOCUMENTS", call)
     expected = _whole(letter_embedder())
     told = []
     in_memory = encode_corpus(letter_embedder(), _DOCUMENTS, shard_size=size, progress=lambda *p: told.append(p))
