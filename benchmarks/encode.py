@@ -319,7 +319,7 @@ WORKS: dict[str, Callable[[Bench], None]] = {
     ),
     "qwen-1024": lambda b: b.compare("Qwen3-40M, 1,024 documents", b.qwen, models.documents(1024, seed=3)),
     "minilm": lambda b: b.compare(
-        "MiniLM, 512 documents (max 256)", b.minilm, models.documents(512, seed=4), others=True
+        "MiniLM, 256 documents (max 256)", b.minilm, models.documents(256, seed=4), others=True
     ),
     "one-query-minilm": lambda b: b.compare(
         "MiniLM, one query at a time", b.minilm, models.queries(60, seed=6), query=True, single=True

@@ -123,7 +123,7 @@ def _attend_bucket(
 
 def _flash_below(query: Tensor) -> int:
     """Return the length from which blocked products beat the fused kernel on CPUs (measured; see docs/LOG.md)."""
-    return 40 if query.dtype == torch.bfloat16 else 100
+    return 100 if query.dtype == torch.bfloat16 else 200
 
 
 def _joined(key_BLKd: Tensor, value_BLKd: Tensor, prefix: KeyValue | None) -> tuple[Tensor, Tensor]:
