@@ -159,7 +159,12 @@ def _fill(index: Path, choice: Choice, documents: Sequence[Document], tell: Tell
         shards = encode_corpus(face, documents, progress=tell)
     else:
         shards = encode_corpus_to_disk(face, documents, folder=choice.cache, progress=tell)
-    store = (FaissStore if choice.store == "faiss" else ChromaStore).create(index, spec=face.spec)
+    store: FaissStore | ChromaStore
+    if choice.store == "faiss":
+        store = FaissStore.create(index, spec=face.spec)
+    else:
+        # The graph is searched whole: a measurement of the model must not measure Chroma's recall.
+        store = ChromaStore.create(index, spec=face.spec, ef_search=max(100, len(documents)))
     start = 0
     for shard in shards:
         store.upsert(documents[start : start + len(shard)], shard)

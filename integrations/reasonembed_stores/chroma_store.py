@@ -53,12 +53,14 @@ class ChromaStore:
         collection: str = "reasonembed",
         spec: EmbeddingSpec | None = None,
         dimension: int | None = None,
+        ef_search: int = 100,
     ) -> Self:
         """Make an empty collection in a folder, in memory (None), or wherever a Chroma client of yours leads.
 
         With a spec the collection also gets its model as Chroma's embedding function, loaded as the model is by
         default. Every store in memory of a process lies in one database, so their collections need names of their own.
-        Raises StoreError where the collection exists.
+        ef_search is how widely the graph is searched: as many as there are records makes the search exact; Chroma takes
+        a later change of it only when the process starts anew. Raises StoreError where the collection exists.
         """
         if spec is not None and dimension not in {None, spec.dimension}:
             raise InputError(f"dimension is {dimension}, the spec's is {spec.dimension}; leave dimension out")
@@ -70,7 +72,7 @@ class ChromaStore:
             made = client.create_collection(
                 collection,
                 metadata=metadata,
-                configuration={"hnsw": {"space": "cosine"}},
+                configuration={"hnsw": {"space": "cosine", "ef_search": ef_search}},
                 embedding_function=None if spec is None else _function(spec),
             )
         return cls(client, made)
@@ -102,6 +104,31 @@ class ChromaStore:
         if spec is not None:
             store.check_spec(spec)
         return store
+
+    @classmethod
+    def open_or_create(
+        cls,
+        where: str | Path | ClientAPI | None = None,
+        *,
+        collection: str = "reasonembed",
+        spec: EmbeddingSpec | None = None,
+    ) -> Self:
+        """Open a collection, or make it where it does not exist; raises what open and create raise."""
+        client = _client(where)
+        with _told(f"collection {collection!r}"):
+            exists = collection in [one.name for one in client.list_collections()]
+        make = cls.open if exists else cls.create
+        return make(client, collection=collection, spec=spec)
+
+    @property
+    def client(self) -> ClientAPI:
+        """The Chroma client."""
+        return self._client
+
+    @property
+    def collection(self) -> Any:
+        """The Chroma collection."""
+        return self._collection
 
     def check_spec(self, spec: EmbeddingSpec) -> None:
         """Raise SpecMismatchError unless a model's queries may search these vectors."""
