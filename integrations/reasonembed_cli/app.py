@@ -8,8 +8,17 @@ from typing import Annotated
 
 import typer
 
+from reasonembed_cli.curves import draw_run
+from reasonembed_cli.demo import demo
 from reasonembed_cli.embed import embed
 from reasonembed_cli.eval import evaluate_folder
+from reasonembed_cli.index import index
+from reasonembed_cli.mine import mine_negatives
+from reasonembed_cli.models import list_models
+from reasonembed_cli.remix import remix
+from reasonembed_cli.report import report
+from reasonembed_cli.search import search
+from reasonembed_cli.train import train_recipe
 from reasonembed_rag import __version__
 from reasonembed_rag.errors import ReasonEmbedError
 
@@ -24,8 +33,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(demo)
+app.command()(index)
+app.command()(search)
 app.command()(embed)
 app.command("eval")(evaluate_folder)
+app.command()(report)
+app.command("models")(list_models)
+app.command("mine")(mine_negatives)
+app.command("train")(train_recipe)
+app.add_typer(remix, name="remix")
+app.command("curves")(draw_run)
 
 
 def _print_version(wanted: bool) -> None:

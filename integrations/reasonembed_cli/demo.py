@@ -1,0 +1,173 @@
+"""`reasonembed demo`: the whole path on the language reference that every Python installation carries."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
+from reasonembed_cli.eval import scores_table
+from reasonembed_cli.index import write_index
+from reasonembed_cli.options import ModelOption
+from reasonembed_cli.outputs import check_new_folder
+from reasonembed_cli.progress import progress_of
+from reasonembed_cli.search import format_hits
+from reasonembed_rag.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from reasonembed_rag.evaluation.report import Report
+    from reasonembed_rag.retrieval.retriever import Retriever
+    from reasonembed_rag.search import Hits
+    from reasonembed_stores import Engine, FaissStore
+
+__all__ = ["demo"]
+
+QUESTIONS = (
+    "Why does my list keep growing between calls?",
+    "I walk over a list and remove what I don't want as I go. Why does every second unwanted element survive?",
+    "Why does my script print the same set of words in another order every time I start it?",
+)
+"""Shown, not measured: each is in short what a question of the dev split asks."""
+
+_NEEDED = {
+    "langchain_core": "langchain-core",
+    "llama_index.core": "llama-index-core",
+    "pytrec_eval": "pytrec-eval-terrier",
+    "Stemmer": "PyStemmer",
+}
+"""Import name to distribution."""
+
+
+def demo(
+    *,
+    question: Annotated[
+        list[str] | None, typer.Option("--question", "-q", help="Ask this instead; may be given several times.")
+    ] = None,
+    chat_model: Annotated[
+        str | None, typer.Option(help="Let a chat model answer, for instance openai:gpt-4o-mini (needs langchain).")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Keep the index in this new folder, to search it later.")
+    ] = None,
+    model: ModelOption = "default",
+) -> None:
+    """Index the Python language reference, ask it questions, and measure the answers beside BM25.
+
+    It takes no network: the documents come with Python, the default model with its package.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    _require_extras()
+    questions = question or QUESTIONS
+    if not all(text.strip() for text in questions):
+        raise InputError("--question is empty; want words, or leave it out")
+    answering = load_chat_model(chat_model)
+    with _index_folder(to) as folder:
+        index = _index(folder, model)
+        try:
+            _ask(index, questions)
+            ask_frameworks(folder, questions[0], chat_model=answering)
+            _measure(index)
+        finally:
+            index.store.close()
+    if to is not None:
+        typer.echo(f'\nThe index stays: reasonembed search {to} "your question"')
+
+
+def _require_extras() -> None:
+    """Raise MissingDependencyError, before any work, where a step of the demo could not run."""
+    missing = [package for name, package in _NEEDED.items() if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(", ".join(missing), "all")
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The index with its model, as evaluation asks them."""
+
+    store: FaissStore
+    engine: Engine
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return the k nearest passages of each query."""
+        import numpy as np
+
+        from reasonembed_rag.search import Hits
+
+        found = self.store.search(self.engine.encode_queries(queries), k=k, excluded_ids=excluded_ids)
+        return [
+            Hits(tuple(hit.document.id for hit in hits), np.array([hit.score for hit in hits], dtype=np.float32))
+            for hits in found
+        ]
+
+
+@contextmanager
+def _index_folder(to: Path | None) -> Iterator[Path]:
+    """Give the folder to keep, or one that goes when the demo ends."""
+    if to is not None:
+        check_new_folder(to)
+        yield to
+        return
+    with tempfile.TemporaryDirectory(prefix="reasonembed-demo-") as folder:
+        yield Path(folder) / "index"
+
+
+def _index(folder: Path, model: str) -> _Index:
+    from reasonembed_rag.evaluation.python_reference import python_reference_documents
+    from reasonembed_stores import FaissStore, get_engine
+    from reasonembed_stores.engines import ModelChoice
+
+    engine = get_engine(ModelChoice(model=model))
+    documents = python_reference_documents()
+    _heading(1, f"Index {len(documents)} passages of Python's language reference")
+    vectors = engine.encode_documents([document.content for document in documents], show_progress=True)
+    write_index(folder, documents, vectors, spec=engine.spec)
+    return _Index(FaissStore.open(folder), engine)
+
+
+def _ask(index: _Index, questions: Sequence[str]) -> None:
+    _heading(2, "Ask questions that share few words with their answers")
+    for question in questions:
+        (hits,) = index.store.search(index.engine.encode_queries([question]), k=3)
+        typer.echo(f"\n{question}\n{format_hits(hits, lines=3)}")
+
+
+def _measure(index: _Index) -> None:
+    from rich.console import Console
+
+    from reasonembed_rag.evaluation.asking import RunOptions
+    from reasonembed_rag.evaluation.python_reference import load_python_reference
+    from reasonembed_rag.evaluation.report import System
+    from reasonembed_rag.evaluation.run import evaluate
+    from reasonembed_rag.retrieval.bm25 import BM25
+
+    task = load_python_reference("test")
+    _heading(
+        4, f"Measure on python_reference: {len(task.examples)} questions with gold passages, never used for tuning"
+    )
+    name = index.engine.spec.model
+    systems: dict[str, Retriever] = {f"model: {name}": index, "BM25": BM25(task.documents)}
+    reports: list[Report] = []
+    with progress_of("Asking") as (tell,):
+        for system, retriever in systems.items():
+            reports.append(
+                evaluate(retriever, task, system=System(name=system), options=RunOptions(k=100, batch_size=32), progress=tell)
+            )
+    Console().print(scores_table(reports))
+
+
+def _heading(number: int, text: str) -> None:
+    typer.secho(f"\n[{number}/4] {text}", bold=True)

@@ -1,0 +1,87 @@
+"""The demo's third step: one question through a LangChain chain and a LlamaIndex retriever."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from reasonembed_rag.errors import EvaluationError, InputError
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+
+__all__ = ["ask_frameworks", "load_chat_model"]
+
+_PASSAGES = 3
+_SYSTEM = "Answer from the passages below and name the id of each one you use. Say so where they do not tell."
+
+
+def load_chat_model(name: str | None) -> Runnable[Any, Any]:
+    """Return a chat model by LangChain's name for it, or a stub that answers with the prompt it is given.
+
+    Raises InputError where the model cannot be had.
+    """
+    from langchain_core.runnables import RunnableLambda
+
+    if name is None:
+        return RunnableLambda(lambda prompt: prompt.to_string())
+    try:
+        from langchain.chat_models import init_chat_model
+
+        chat_model: Runnable[Any, Any] = init_chat_model(name)
+    except ImportError as error:
+        raise InputError(
+            f"--chat-model {name} needs more packages ({error}): pip install langchain and the provider's, "
+            "such as langchain-openai"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"--chat-model {name}: {error}; want provider:model, such as openai:gpt-4o-mini") from error
+    return chat_model
+
+
+def ask_frameworks(index: Path, question: str, *, chat_model: Runnable[Any, Any]) -> None:
+    """Answer a question by a LangChain chain, find it by a LlamaIndex retriever, and compare their top passages.
+
+    Raises EvaluationError where they differ.
+    """
+    typer.secho("\n[3/4] Ask through LangChain (retriever | prompt | model) and LlamaIndex", bold=True)
+    state = _chain(index, chat_model).invoke(question)
+    typer.echo(f"\nLangChain's answer\n{textwrap.indent(state['answer'], '    ')}")
+    best = state["documents"][0]
+    found = {"LangChain": (best.id, best.metadata["score"]), "LlamaIndex": _llama_index_top(index, question)}
+    for framework, (identity, score) in found.items():
+        typer.echo(f"{framework}'s top passage: {identity} ({score:.4f})")
+    if len(set(found.values())) > 1:
+        raise EvaluationError(f"LangChain and LlamaIndex found different passages: {found}; please report this")
+    typer.echo("The same passage with the same score.")
+
+
+def _chain(index: Path, chat_model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    from langchain_core.output_parsers import StrOutputParser
+    from langchain_core.prompts import ChatPromptTemplate
+    from langchain_core.runnables import RunnableParallel, RunnablePassthrough
+
+    from langchain_reasonembed import ReasonEmbedRetriever
+
+    retriever = ReasonEmbedRetriever(index=str(index), k=_PASSAGES)
+    prompt = ChatPromptTemplate.from_messages(
+        [("system", _SYSTEM), ("human", "{passages}\n\nQuestion: {question}")],
+    )
+    gathered = RunnableParallel(documents=retriever, question=RunnablePassthrough())
+    return gathered | RunnablePassthrough.assign(passages=_passages).assign(
+        answer=prompt | chat_model | StrOutputParser()
+    )
+
+
+def _passages(state: dict[str, Any]) -> str:
+    return "\n\n".join(f"[{document.id}] {document.page_content}" for document in state["documents"])
+
+
+def _llama_index_top(index: Path, question: str) -> tuple[str, float | None]:
+    from llama_index.retrievers.reasonembed import ReasonEmbedRetriever
+
+    best = ReasonEmbedRetriever(str(index), k=_PASSAGES).retrieve(question)[0]
+    return best.node.node_id, best.score

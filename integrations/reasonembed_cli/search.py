@@ -1,0 +1,56 @@
+"""`reasonembed search`: a question, answered with the nearest documents of an index."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reasonembed_stores.store import Hit
+
+__all__ = ["format_hits", "search"]
+
+
+def search(
+    index: Annotated[Path, typer.Argument(help="A folder that `reasonembed index` made.")],
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    *,
+    k: Annotated[int, typer.Option("-k", help="How many documents to show.")] = 5,
+    task: Annotated[str | None, typer.Option(help="A task card, whose instruction goes before the question.")] = None,
+    instruction: Annotated[str | None, typer.Option(help="Your own words to go before the question.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Where the model lies now, if not where the index was made.")
+    ] = None,
+) -> None:
+    """Show the documents of an index that help answer a question, best first, with their scores.
+
+    reasonembed search docs.index "Why does my list keep growing between calls?"
+    """
+    from reasonembed_stores.searcher import Question, Searcher
+
+    searcher = Searcher(str(index), model=model)
+    hits = searcher.search(Question(texts=[question], k=k, task=task, instruction=instruction))
+    typer.echo(format_hits(hits, lines=4))
+
+
+def format_hits(hits: Sequence[Hit], *, lines: int) -> str:
+    """Return hits for the eye: rank, score and id, then the first lines of the content, wrapped to the terminal."""
+    width = min(shutil.get_terminal_size().columns, 120)
+    blocks: list[str] = []
+    for rank, hit in enumerate(hits, start=1):
+        text = textwrap.fill(
+            " ".join(hit.document.content.split()),
+            width=width,
+            initial_indent="    ",
+            subsequent_indent="    ",
+            max_lines=lines,
+            placeholder=" ...",
+        )
+        blocks.append(f"{rank:2}. {hit.score:.4f}  {hit.document.id}\n{text}")
+    return "\n".join(blocks)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from langchain_core.language_models import FakeListChatModel
+
+from reasonembed_cli import demo
+from reasonembed_cli.demo import QUESTIONS
+from reasonembed_rag import Encoder, exact_search
+from reasonembed_rag.evaluation.python_reference import load_python_reference, python_reference_documents
+from reasonembed_rag.evaluation.report import System
+from reasonembed_rag.evaluation.run import evaluate
+from reasonembed_rag.retrieval.bm25 import BM25
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model) -> Path:
+    return tiny_model("bert", pooling="mean", num_hidden_layers=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_trace_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def chat_models(monkeypatch: pytest.MonkeyPatch):
+    """Stand in for langchain.chat_models with a function that loads a chat model by name."""
+
+    def install(load) -> None:
+        monkeypatch.setitem(sys.modules, "langchain", SimpleNamespace())
+        monkeypatch.setitem(sys.modules, "langchain.chat_models", SimpleNamespace(init_chat_model=load))
+
+    return install
+
+
+@pytest.fixture
+def few_documents(monkeypatch: pytest.MonkeyPatch):
+    """Leave the measuring out and index few passages, for tests of the steps before."""
+    few = python_reference_documents()[:12]
+    monkeypatch.setattr("reasonembed_rag.evaluation.python_reference.python_reference_documents", lambda: few)
+    monkeypatch.setattr(demo, "_measure", lambda _index: None)
+    return few
+
+
+def test_the_demo_runs_every_step_and_its_figures_are_the_evaluations(succeeds, model):
+    text = succeeds("demo", "--model", model)
+    encoder, task = Encoder.from_pretrained(str(model)), load_python_reference("test")
+    assert all(question in text for question in QUESTIONS)
+
+    vectors = encoder.encode_documents([document.content for document in task.documents])
+    searched = _Exact(encoder, vectors, [document.id for document in task.documents])
+    (hits,) = searched.search(QUESTIONS[:1], k=1)
+    tops = re.findall(r"^(\w+)'s top passage: (\S+) \((-?\d\.\d{4})\)$", text, flags=re.MULTILINE)
+    assert tops == [(framework, hits.ids[0], f"{hits.scores[0]:.4f}") for framework in ("LangChain", "LlamaIndex")]
+    assert f"Human: [{hits.ids[0]}]" in text  # the stub shows the grounded prompt
+
+    rows = re.findall(r"│ +([\d.]+) │ +[\d.]+-[\d.]+ │ +([\d.]+) │", text)
+    for retriever, (ndcg, recall) in zip([searched, BM25(task.documents)], rows, strict=True):
+        means = evaluate(retriever, task, system=System(name="any")).mean_all
+        assert (ndcg, recall) == (f"{100 * means['nDCG@10']:.1f}", f"{100 * means['recall@10']:.1f}")
+
+
+@dataclass
+class _Exact:
+    encoder: Encoder
+    vectors: np.ndarray
+    ids: list[str]
+
+    def search(self, queries, *, k, excluded_ids=None):
+        return exact_search(
+            self.encoder.encode_queries(queries), self.vectors, self.ids, k=k, excluded_ids=excluded_ids
+        )
+
+
+def test_the_index_is_kept_where_wanted_and_can_be_searched(succeeds, model, tmp_path, few_documents):
+    text = succeeds("demo", "--model", model, "--to", tmp_path / "kept", "-q", "What is a name?")
+    assert f"reasonembed search {tmp_path / 'kept'}" in text
+    assert "What is a name?" in text
+    assert QUESTIONS[0] not in text
+    top = re.search(r"LangChain's top passage: (\S+)", text)[1]
+    found = succeeds("search", tmp_path / "kept", "What is a name?")
+    assert found.splitlines()[0].endswith(f"  {top}")
+
+
+def test_a_chat_model_answers_from_the_passages(succeeds, model, few_documents, chat_models):
+    asked: list[str] = []
+
+    def load(name: str) -> FakeListChatModel:
+        asked.append(name)
+        return FakeListChatModel(responses=["The default is made once."])
+
+    chat_models(load)
+    text = succeeds("demo", "--model", model, "--chat-model", "openai:gpt-4o-mini")
+    assert asked == ["openai:gpt-4o-mini"]
+    assert "    The default is made once.\n" in text
+    assert "Human:" not in text
+
+
+def test_a_chat_model_that_is_not_installed_is_refused_before_any_work(fails, tmp_path, chat_models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "langchain", None)
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
+    line = fails("demo", "--chat-model", "openai:gpt-4o-mini", "--to", tmp_path / "index", "--model", "./none")
+    assert "pip install langchain" in line
+
+
+def test_a_chat_model_of_an_unknown_name_is_refused(fails, tmp_path, chat_models):
+    def load(name: str) -> None:
+        raise ValueError(f"cannot infer the provider of {name!r}")
+
+    chat_models(load)
+    assert "want provider:model" in fails("demo", "--chat-model", "gpt", "--to", tmp_path / "index")
+
+
+def test_frameworks_that_disagree_end_the_demo(fails, model, few_documents, monkeypatch, tmp_path):
+    monkeypatch.setattr("reasonembed_cli.demo_frameworks._llama_index_top", lambda *_: ("elsewhere/1", 0.5))
+    monkeypatch.setattr("typer.echo", lambda *_: None)
+    monkeypatch.setattr("typer.secho", lambda *_, **__: None)
+    line = fails("demo", "--model", model)
+    assert "LangChain and LlamaIndex found different passages" in line
+
+
+def test_a_missing_extra_is_named_before_any_work(fails, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name in {"Stemmer", "langchain_core"} else object())
+    line = fails("demo", "--to", tmp_path / "index", "--model", "./none")
+    assert line == "error: langchain-core, PyStemmer is not installed: pip install 'reasonembed-rag[all]'"
+
+
+def test_an_index_folder_in_use_is_refused(fails, tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").write_text("mine")
+    assert "exists already" in fails("demo", "--to", tmp_path / "used")
+
+
+def test_an_empty_question_is_refused_before_any_work(fails, tmp_path):
+    assert "--question is empty" in fails("demo", "-q", "why?", "-q", " ", "--to", tmp_path / "index")

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasonembed_rag import Encoder, exact_search
+from reasonembed_stores import FaissStore
+
+ROWS = [
+    {"id": "fox", "content": "the quick brown fox jumps", "topic": "animals"},
+    {"id": "dog", "content": "the lazy dog"},
+    {"id": "default", "content": "Default parameter values are evaluated once"},
+    {"id": "cell", "content": "cells divide"},
+]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model) -> Path:
+    return tiny_model("qwen3")
+
+
+@pytest.fixture(scope="module")
+def encoder(model: Path) -> Encoder:
+    return Encoder.from_pretrained(str(model))
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+@pytest.fixture
+def index(succeeds, rows, model, tmp_path) -> Path:
+    succeeds("index", rows, "--to", tmp_path / "new" / "index", "--model", model)
+    return tmp_path / "new" / "index"
+
+
+def _shown(text: str) -> list[tuple[str, float]]:
+    found = re.findall(r"^ ?\d+\. (-?\d\.\d{4})  (\S+)$", text, flags=re.MULTILINE)
+    return [(identity, float(score)) for score, identity in found]
+
+
+def test_the_index_holds_every_row_with_the_encoders_vector(index, model, encoder):
+    with FaissStore.open(index, spec=encoder.spec) as store:
+        assert {document.id: document.content for document in store} == {row["id"]: row["content"] for row in ROWS}
+        assert dict(store.get(["fox"])[0].metadata) == {"topic": "animals"}
+        wanted = encoder.encode_documents([row["content"] for row in ROWS])
+        np.testing.assert_allclose(store.vectors_of([row["id"] for row in ROWS]), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ([], {}),
+        (["--task", "biology"], {"task": "biology"}),
+        (["--instruction", "Find the animal."], {"instruction": "Find the animal."}),
+    ],
+)
+def test_search_shows_what_exact_search_finds(succeeds, index, encoder, options, settings):
+    question = "why do cells divide?"
+    shown = _shown(succeeds("search", index, question, "-k", 3, *options))
+    documents = encoder.encode_documents([row["content"] for row in ROWS])
+    query = encoder.encode_queries([question], **settings)
+    (hits,) = exact_search(query, documents, [row["id"] for row in ROWS], k=3)
+    assert [identity for identity, _ in shown] == list(hits.ids)
+    np.testing.assert_allclose([score for _, score in shown], hits.scores, atol=6e-5)
+
+
+def test_search_loads_the_model_from_where_it_lies_now(succeeds, index, model, tmp_path):
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in model.iterdir():
+        (moved / path.name).write_bytes(path.read_bytes())
+    assert succeeds("search", index, "why?", "--model", moved) == succeeds("search", index, "why?")
+
+
+def test_a_folder_gives_passages_under_their_headings_and_the_rows_of_its_json_lines(succeeds, rows, model, tmp_path):
+    folder = tmp_path / "docs"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "guide.md").write_text("# Guide\n\n## Loops\n\nA loop repeats.\n\n## Calls\n\nA call returns.\n")
+    (folder / "note.txt").write_text("\ufeffa note\n", encoding="utf-8")
+    (folder / "picture.png").write_bytes(b"\x89PNG")
+    rows.rename(folder / "rows.jsonl")
+    assert "7 documents" in succeeds("index", folder, "--to", tmp_path / "index", "--model", model)
+    with FaissStore.open(tmp_path / "index") as store:
+        contents = {document.id: document.content for document in store}
+        assert contents.keys() >= {"deep/guide.md#1", "deep/guide.md#2", "note.txt#1", "fox"}
+        assert contents["deep/guide.md#2"] == "Guide > Calls\n\nA call returns."
+        assert contents["note.txt#1"] == "a note"
+        (passage,) = store.get(["deep/guide.md#1"])
+        assert dict(passage.metadata) == {"path": "deep/guide.md", "heading": "Guide > Loops"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wanted"),
+    [
+        ("rows.jsonl", b"", "rows.jsonl: holds no document"),
+        ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a"', "rows.jsonl:2: not JSON"),
+        ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a", "content": "c"}\n', "'a' occurs twice"),
+        ("rows.jsonl", b'{"id": "a", "text": "b"}\n', "rows.jsonl:1: \"content\" of 'a' is None; want a string"),
+        ("note.txt", b"fine\nfine\n\xff", "note.txt:3: not UTF-8"),
+        ("note.txt", b"\n", "note.txt: holds no document"),
+        ("picture.png", b"", "picture.png: cannot be read; want one of .jsonl"),
+    ],
+)
+def test_a_source_that_cannot_be_indexed_is_told_where_it_is_wrong(fails, tmp_path, model, name, content, wanted):
+    (tmp_path / name).write_bytes(content)
+    assert wanted in fails("index", tmp_path / name, "--to", tmp_path / "index", "--model", model)
+
+
+def test_a_missing_or_empty_source_is_named(fails, tmp_path):
+    assert "nope: no such file or folder" in fails("index", tmp_path / "nope", "--to", tmp_path / "index")
+    (tmp_path / "empty").mkdir()
+    assert "empty: holds no document; want at least one in" in fails(
+        "index", tmp_path / "empty", "--to", tmp_path / "i"
+    )
+
+
+def test_an_index_is_never_overwritten(fails, index, rows, model):
+    assert "exists already; remove it" in fails("index", rows, "--to", index, "--model", model)
+
+
+def test_an_index_of_another_model_is_refused(fails, index, tiny_model):
+    other = tiny_model("qwen3", seed=1)
+    line = fails("search", index, "why?", "--model", other)
+    assert str(other) in line
+    assert "index the documents anew" in line
+
+
+def test_what_is_no_index_is_named_with_how_to_make_one(fails, tmp_path, rows):
+    assert "make one with `reasonembed index`" in fails("search", tmp_path / "nope", "why?")
+    assert "rows.jsonl" in fails("search", rows, "why?")
+    (tmp_path / "other").mkdir()
+    assert "is no store" in fails("search", tmp_path / "other", "why?")
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "wanted"),
+    [
+        ("  ", [], "empty"),
+        ("why?", ["-k", "0"], "k is 0; want"),
+        ("why?", ["-k", "three"], "-k"),
+        ("why?", ["--task", "bioloogy"], "unknown task 'bioloogy'"),
+        ("why?", ["--task", "biology", "--instruction", "Find it."], "want one of them"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_refused(fails, index, question, options, wanted):
+    assert wanted in fails("search", index, question, *options)
+
+
+def test_a_model_that_cannot_be_loaded_leaves_no_index(fails, rows, tmp_path):
+    (tmp_path / "model").mkdir()
+    fails("index", rows, "--to", tmp_path / "index", "--model", tmp_path / "model")
