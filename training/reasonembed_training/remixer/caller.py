@@ -13,9 +13,10 @@ from reasonembed_training.remixer.failures import failure_of
 from reasonembed_training.remixer.journal import Entry, Journal
 from reasonembed_training.remixer.limits import Pace, back_off
 
-__all__ = ["OVER_CONTEXT", "Ask", "Caller", "Reply"]
+__all__ = ["FAILED", "OVER_CONTEXT", "Ask", "Caller", "Reply"]
 
 OVER_CONTEXT = "over the model's context"
+FAILED = "call failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Reply:
         """Why there is no answer, in the words under which drops are counted."""
         if "context" in (self.failure or "").casefold():
             return OVER_CONTEXT
-        return "call failed" if self.lasting else "call failed, may pass"
+        return FAILED if self.lasting else "call failed, may pass"
 
 
 class Caller:
@@ -68,9 +69,11 @@ class Caller:
         return answer_key(self.model.config, self.stage, ask.prompt, attempt=ask.attempt)
 
     def remembered(self, key: bytes) -> Reply | None:
-        """Return what the journal holds."""
+        """Return what the journal holds; of failures nothing, where they are to be tried again."""
         entry = self._journal.get(key)
-        return None if entry is None else Reply(answer=entry.answer, failure=entry.failure, sent=False, remembered=True)
+        if entry is None or (entry.answer is None and self.config.retry_failed):
+            return None
+        return Reply(answer=entry.answer, failure=entry.failure, sent=False, remembered=True)
 
     def call(self, key: bytes, ask: Ask) -> Reply | None:
         """Return the reply to an Ask; None where it was stopped before a call that could bring one.
@@ -102,24 +105,14 @@ class Caller:
         """Return the reply that a failure comes to; None, after a wait, where the call is to be made again."""
         failure = failure_of(error)
         if failure.kind == "fatal":
-            raise ChatError(f"{self.model.config.name} cannot be asked ({failure.message}); {_cure(failure.message)}")
+            raise ChatError(f"{self.model.config.name} cannot be asked ({failure.message}); {failure.cure}")
         if failure.kind == "lasting":
             entry = Entry(None, failure.message)
             self._journal.add(key, entry, stage=self.stage, model=self.model.config.name)
             return Reply(failure=failure.message, retries=attempt - 1)
         if failure.retry_after:
-            self._pace.pause(failure.retry_after)
-        if attempt == self.config.attempts:
+            self._pace.pause(min(failure.retry_after, self.config.longest_wait))
+        if attempt == self.config.attempts or failure.kind == "unclear":
             return Reply(failure=failure.message, lasting=False, retries=attempt - 1)
-        self.stop.wait(back_off(attempt, self.config, retry_after=failure.retry_after))
+        self.stop.wait(back_off(attempt, self.config))
         return None
-
-
-def _cure(message: str) -> str:
-    if "401" in message or "403" in message:
-        return "check the API key and what it may use"
-    if "404" in message:
-        return "check the model's name and the base_url, which ends in /v1 with most servers"
-    if "quota" in message or "402" in message or "credit" in message:
-        return "top up the account and run the same command again, no answer is paid for twice"
-    return "check its settings"

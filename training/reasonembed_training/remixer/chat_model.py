@@ -41,7 +41,7 @@ class ChatModel:
 
     def identity(self) -> list[Any]:
         """Return what makes its answers its own, as plain data."""
-        return [self.config.name, dict(self.config.parameters or {})]
+        return [self.config.name, dict(self.config.parameters or {}), self.config.context]
 
 
 def answer_key(model: ModelConfig, stage: ModelStage, prompt: str, *, attempt: int) -> bytes:

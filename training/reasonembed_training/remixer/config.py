@@ -170,8 +170,11 @@ class CallConfig:
     first_wait: float = 1.0
     """Seconds before the second attempt, at most; doubled for every further one."""
     longest_wait: float = 60.0
+    """Of any wait, one that the server asks for with Retry-After included."""
     asked_again: int = 1
     """Times that an answer nothing can be made of is asked for again."""
+    retry_failed: bool = False
+    """Whether calls that failed for good in an earlier run are made once more."""
     fuse: float = 0.5
     """Share of failures among the last hundred calls (at least twenty) at which the run stops."""
 

@@ -13,8 +13,8 @@ from reasonembed_rag.errors import ChatError, ReasonEmbedError
 
 __all__ = ["Failure", "failure_of", "retry_after_of", "seconds_of"]
 
-Kind = Literal["passing", "lasting", "fatal"]
-"""Ask again; this prompt fails, others may not; every prompt would fail."""
+Kind = Literal["passing", "unclear", "lasting", "fatal"]
+"""Ask again; do not, but in the next run; this prompt fails for good, others may not; every prompt would fail."""
 
 _PASSING_STATUS = frozenset({408, 409, 425, 429})
 _FATAL_STATUS = frozenset({401, 402, 403, 404, 405})
@@ -36,6 +36,18 @@ class Failure:
     message: str
     retry_after: float | None = None
     """Seconds for which the server asks to be left alone."""
+    status: int | None = None
+
+    @property
+    def cure(self) -> str:
+        """What to do about a failure that every call would meet."""
+        if _out_of_money(self.message) or self.status == http.HTTPStatus.PAYMENT_REQUIRED:
+            return "top up the account and run the same command again, no answer is paid for twice"
+        if self.status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
+            return "check the API key and what it may use"
+        if self.status is not None:
+            return "check the model's name and the address, which ends in /v1 with most servers"
+        return "check the model and its settings"
 
 
 def failure_of(error: Exception) -> Failure:
@@ -43,14 +55,14 @@ def failure_of(error: Exception) -> Failure:
     message = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST_MESSAGE]
     status = _status(error)
     if status is not None:
-        return Failure(_kind_of_status(status, message), message, retry_after_of(error))
+        return Failure(_kind_of_status(status, message), message, retry_after_of(error), status)
     if isinstance(error, ChatError):
         return Failure("passing", message, retry_after_of(error))
     if isinstance(error, (ReasonEmbedError, *_DEFECTS)):
         return Failure("fatal", message)
     names = {base.__name__ for base in type(error).__mro__}
     passing = isinstance(error, _PASSING_ERRORS) or not names.isdisjoint(_PASSING_NAMES)
-    return Failure("passing" if passing else "lasting", message)
+    return Failure("passing" if passing else "unclear", message)
 
 
 def retry_after_of(error: Exception) -> float | None:
@@ -89,6 +101,10 @@ def _status(error: Exception) -> int | None:
 
 
 def _kind_of_status(status: int, message: str) -> Kind:
-    if status in _FATAL_STATUS or any(words in message for words in _EMPTY_PURSE):
+    if status in _FATAL_STATUS or _out_of_money(message):
         return "fatal"
     return "passing" if status in _PASSING_STATUS or status >= 500 else "lasting"
+
+
+def _out_of_money(message: str) -> bool:
+    return any(words in message for words in _EMPTY_PURSE)

@@ -81,16 +81,20 @@ class Journal:
         return Entry(None if text is None else Answer(text, bool(truncated), input_tokens, output_tokens), failure)
 
     def add(self, key: bytes, entry: Entry, *, stage: str, model: str) -> None:
-        """Keep an entry; one that is there already stays. Raises TrainingError where it cannot be written."""
+        """Keep an entry; an answer that is there already stays, a failure gives way.
+
+        Raises TrainingError where it cannot be written.
+        """
         answer = entry.answer or Answer("", input_tokens=0, output_tokens=0)
         text = None if entry.answer is None else answer.text
         row = (key, stage, model, text, answer.truncated, answer.input_tokens or 0, answer.output_tokens or 0)
         try:
             with self._lock:
                 self._connection.execute(
-                    "INSERT OR IGNORE INTO answers"
-                    " (key, stage, model, text, truncated, input_tokens, output_tokens, failure)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO answers (key, stage, model, text, truncated, input_tokens, output_tokens, failure)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET text = excluded.text,"
+                    " truncated = excluded.truncated, input_tokens = excluded.input_tokens,"
+                    " output_tokens = excluded.output_tokens, failure = excluded.failure WHERE text IS NULL",
                     (*row, entry.failure),
                 )
         except sqlite3.Error as error:

@@ -101,13 +101,10 @@ class Pace:
             return waits
 
 
-def back_off(attempt: int, config: CallConfig, *, retry_after: float | None) -> float:
-    """Return the seconds to wait after the attempt-th failure (from 1): drawn evenly up to a doubling bound.
-
-    What the server asks for comes first.
-    """
+def back_off(attempt: int, config: CallConfig) -> float:
+    """Return the seconds to wait after the attempt-th failure (from 1): drawn evenly up to a doubling bound."""
     bound = min(config.longest_wait, config.first_wait * 2.0 ** min(attempt - 1, 60))
-    return (retry_after or 0.0) + random.uniform(0.0, bound)  # noqa: S311 - spreads retries, guards nothing
+    return random.uniform(0.0, bound)  # noqa: S311 - spreads retries, guards nothing
 
 
 def _bucket(per_minute: int | None, clock: Callable[[], float]) -> TokenBucket | None:

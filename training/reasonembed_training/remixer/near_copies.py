@@ -33,6 +33,7 @@ class NearCopies:
             raise MissingDependencyError(package, extra) from error
         self._signature = MinHash
         self._shingles = [shingles(text) for text in texts]
+        self._known = frozenset().union(*self._shingles)
         self._index = MinHashLSH(num_perm=_PERMUTATIONS, params=_BANDS)
         for number, known in enumerate(self._shingles):
             if known:
@@ -41,8 +42,8 @@ class NearCopies:
     def holds(self, text: str) -> bool:
         """Return whether a text is a near copy of a known one."""
         asked = shingles(text)
-        if not asked:
-            return False
+        if len(asked & self._known) < NEAR * max(1, len(asked)):
+            return False  # no known text alone can share what all of them together do not
         return any(
             similarity(asked, self._shingles[number]) >= NEAR for number in self._index.query(self._sketch(asked))
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from reasonembed_rag.errors import TrainingError
+from reasonembed_training.remixer.caller import FAILED, OVER_CONTEXT
 from reasonembed_training.remixer.cards import load_card
 from reasonembed_training.remixer.chat_model import ChatModel
 from reasonembed_training.remixer.config import MODEL_STAGES, STAGES, RemixConfig, Stage
@@ -58,6 +59,8 @@ def _finish(
     """Finish a stage, unless it is; raises TrainingError where it leaves nothing to go on with."""
     folder, inputs = stages.folder, digest_of(stages.inputs(stage))
     found = folder.finished(stage, inputs=inputs)
+    if found is not None and stages.config.calls.retry_failed and {FAILED, OVER_CONTEXT} & found.drops.keys():
+        found = None
     state = found
     if state is None:
         watcher.begin(stage, total=stages.total(stage))
