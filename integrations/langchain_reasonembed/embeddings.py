@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.engines import Engine, ModelChoice, get_engine
+from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine
 
 __all__ = ["ReasonEmbedEmbeddings"]
 
@@ -27,8 +27,10 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     model: str = "default"
     """"default", a folder, a hub id, or the name of a shared embedder."""
     revision: str | None = None
-    adapter: str | None = None
-    device: str | None = None
+    adapter: str | dict[str, str] | None = None
+    """One adapter that is always on, or a mapping of names to adapters, to be chosen from call by call."""
+    device: str | list[str] | None = None
+    """One device, or several that share the work."""
     dtype: str = "auto"
     max_query_length: int | None = None
     max_document_length: int | None = None
@@ -37,6 +39,11 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     """The task card whose instruction is put before queries."""
     query_instruction: str | None = None
     """The words to put before queries, instead of a task's."""
+    token_budget: int | None = None
+    """How many tokens one forward may hold: what bounds the memory."""
+    cache: str | None = None
+    """The folder of a cache of vectors, keyed by all that changes them."""
+    cache_bytes: int = CACHE_BYTES
     show_progress: bool = False
 
     @property
@@ -46,12 +53,15 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
             ModelChoice(
                 model=self.model,
                 revision=self.revision,
-                adapter=self.adapter,
-                device=self.device,
+                adapter=tuple(self.adapter.items()) if isinstance(self.adapter, dict) else self.adapter,
+                device=tuple(self.device) if isinstance(self.device, list) else self.device,
                 dtype=self.dtype,
                 max_query_length=self.max_query_length,
                 max_document_length=self.max_document_length,
                 truncate_dim=self.truncate_dim,
+                token_budget=self.token_budget,
+                cache=self.cache,
+                cache_bytes=self.cache_bytes,
             )
         )
 
@@ -79,19 +89,22 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
         A task or an instruction given here takes the place of the one in the settings.
         """
         return self.engine.encode_queries(
-            texts,
+            list(texts),
             **self._said(task, instruction),
             adapter=adapter,
             show_progress=show_progress or self.show_progress,
         )
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
+    def encode_documents(
+        self, texts: Sequence[str], *, adapter: str | None = None, show_progress: bool = False
+    ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of documents: embed_documents without Python lists."""
-        return self.engine.encode_documents(list(texts), show_progress=show_progress or self.show_progress)
+        shown = show_progress or self.show_progress
+        return self.engine.encode_documents(list(texts), adapter=adapter, show_progress=shown)
 
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+    def embed_documents(self, texts: list[str], *, adapter: str | None = None) -> list[list[float]]:
         """Return the vectors of documents as lists of Python floats."""
-        vectors: list[list[float]] = self.encode_documents(texts).tolist()
+        vectors: list[list[float]] = self.encode_documents(texts, adapter=adapter).tolist()
         return vectors
 
     def embed_query(
@@ -102,9 +115,9 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
         vector: list[float] = vectors[0].tolist()
         return vector
 
-    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+    async def aembed_documents(self, texts: list[str], *, adapter: str | None = None) -> list[list[float]]:
         """Do as embed_documents, off the event loop, loading included."""
-        vectors: list[list[float]] = (await self.engine.aencode_documents(list(texts))).tolist()
+        vectors: list[list[float]] = (await self.engine.aencode_documents(list(texts), adapter=adapter)).tolist()
         return vectors
 
     async def aembed_query(

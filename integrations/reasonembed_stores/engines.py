@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +18,34 @@ from reasonembed_rag.embedder import Embedder
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Engine", "ModelChoice", "get_engine", "share_embedder"]
+if TYPE_CHECKING:
+    from reasonembed_rag.cache import VectorCache
+
+__all__ = ["CACHE_BYTES", "Engine", "ModelChoice", "get_engine", "share_embedder"]
+
+CACHE_BYTES = 4 << 30
+"""How large a cache of vectors may grow where nothing else is said."""
 
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """Which model, loaded how: the arguments of Encoder.from_pretrained."""
+    """Which model, loaded how: the arguments of Encoder.from_pretrained, as values that can be compared."""
 
     model: str = "default"
     revision: str | None = None
-    adapter: str | None = None
-    device: str | None = None
+    adapter: str | tuple[tuple[str, str], ...] | None = None
+    """One adapter that is always on, or (name, adapter) pairs that calls choose from."""
+    device: str | tuple[str, ...] | None = None
     dtype: str = "auto"
     max_query_length: int | None = None
     max_document_length: int | None = None
     truncate_dim: int | None = None
+    token_budget: int | None = None
+    cache: str | None = None
+    """The folder of a cache of vectors."""
+    cache_bytes: int = CACHE_BYTES
 
     def load(self) -> Embedder:
         """Load the model; raises ModelError or InputError as Encoder.from_pretrained does."""
@@ -42,13 +54,23 @@ class ModelChoice:
         return Encoder.from_pretrained(
             self.model,
             revision=self.revision,
-            adapter=self.adapter,
+            adapter=dict(self.adapter) if isinstance(self.adapter, tuple) else self.adapter,
             device=self.device,
             dtype=self.dtype,
             max_query_length=self.max_query_length,
             max_document_length=self.max_document_length,
             truncate_dim=self.truncate_dim,
+            token_budget=self.token_budget,
+            cache=None if self.cache is None else _cache(self.cache, self.cache_bytes),
         )
+
+
+@functools.cache
+def _cache(folder: str, max_bytes: int) -> VectorCache:
+    """Return the process's one cache of a folder."""
+    from reasonembed_rag.cache import VectorCache
+
+    return VectorCache(folder, max_bytes=max_bytes)
 
 
 class Engine:
@@ -91,15 +113,18 @@ class Engine:
 
         adapter answers with another adapter of the same model. Raises InputError where the model has none to choose.
         """
-        arguments: dict[str, Any] = {"task": task, "instruction": instruction, "show_progress": show_progress}
-        if adapter is not None:
-            arguments["adapter"] = adapter
-        vectors: NDArray[np.float32] = self.embedder.encode_queries(texts, **arguments)
+        arguments = {"task": task, "instruction": instruction, "show_progress": show_progress} | _chosen(adapter)
+        vectors: NDArray[np.float32] = self._call("encode_queries", texts, arguments)
         return vectors
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
+    def encode_documents(
+        self, texts: Sequence[str], *, adapter: str | None = None, show_progress: bool = False
+    ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of documents, in input order."""
-        return self.embedder.encode_documents(texts, show_progress=show_progress)
+        vectors: NDArray[np.float32] = self._call(
+            "encode_documents", texts, {"show_progress": show_progress} | _chosen(adapter)
+        )
+        return vectors
 
     async def aencode_queries(
         self,
@@ -110,23 +135,28 @@ class Engine:
         adapter: str | None = None,
     ) -> NDArray[np.float32]:
         """Encode queries off the event loop; calls that come together share batches where the model offers it."""
-        arguments: dict[str, Any] = {"task": task, "instruction": instruction}
-        if adapter is not None:
-            arguments["adapter"] = adapter
-        return await self._run("queries", texts, arguments)
+        arguments = {"task": task, "instruction": instruction} | _chosen(adapter)
+        return await self._run("encode_queries", texts, arguments)
 
-    async def aencode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def aencode_documents(self, texts: Sequence[str], *, adapter: str | None = None) -> NDArray[np.float32]:
         """Encode documents off the event loop; calls that come together share batches where the model offers it."""
-        return await self._run("documents", texts, {})
+        return await self._run("encode_documents", texts, _chosen(adapter))
 
-    async def _run(self, kind: str, texts: Sequence[str], arguments: dict[str, Any]) -> NDArray[np.float32]:
+    async def _run(self, name: str, texts: Sequence[str], arguments: dict[str, Any]) -> NDArray[np.float32]:
         embedder = self._embedder or await self._off_loop(lambda: self.embedder)
         vectors: NDArray[np.float32]
-        if hasattr(embedder, f"aencode_{kind}"):
-            vectors = await getattr(embedder, f"aencode_{kind}")(texts, **arguments)
+        if hasattr(embedder, f"a{name}"):
+            vectors = await getattr(embedder, f"a{name}")(texts, **arguments)
         else:
-            vectors = await self._off_loop(functools.partial(getattr(embedder, f"encode_{kind}"), texts, **arguments))
+            vectors = await self._off_loop(functools.partial(self._call, name, texts, arguments))
         return vectors
+
+    def _call(self, name: str, texts: Sequence[str], arguments: dict[str, Any]) -> Any:
+        """Call the embedder; raises InputError for an adapter where it takes none."""
+        method = getattr(self.embedder, name)
+        if "adapter" in arguments and "adapter" not in inspect.signature(method).parameters:
+            raise InputError(f"{self.spec.model} has no adapters to choose from; leave adapter out")
+        return method(texts, **arguments)
 
     async def _off_loop(self, function: Callable[[], _Result]) -> _Result:
         """Run on this engine's one thread: callers queue, and the model never runs twice at once."""
@@ -157,3 +187,7 @@ def share_embedder(name: str, embedder: Embedder) -> None:
     """Let an embedder of your own be found by name, wherever this process takes the name of a model."""
     with _LOCK:
         _SHARED[name] = Engine(lambda: embedder)
+
+
+def _chosen(adapter: str | None) -> dict[str, Any]:
+    return {} if adapter is None else {"adapter": adapter}

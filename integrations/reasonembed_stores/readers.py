@@ -96,7 +96,7 @@ def _read_parquet(path: Path) -> Iterator[Document]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise MissingDependencyError("pyarrow", "train") from error
+        raise MissingDependencyError("pyarrow", "parquet") from error
     try:
         number = 0
         with ParquetFile(path) as file:

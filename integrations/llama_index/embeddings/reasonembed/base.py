@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.engines import Engine, ModelChoice, get_engine
+from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine
 
 __all__ = ["ReasonEmbedEmbedding"]
 
@@ -27,7 +27,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
 
     model_name: str = Field(default="default", description="A folder, a hub id, or the name of a shared embedder.")
     revision: str | None = None
-    adapter: str | None = None
+    adapter: str | dict[str, str] | None = None
     dtype: str = "auto"
     max_query_length: int | None = None
     max_document_length: int | None = None
@@ -36,7 +36,10 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     query_instruction: str | None = Field(default=None, description="Words to put before queries instead.")
     embed_batch_size: int = Field(default=2048, gt=0, le=2048, exclude=True)
     num_workers: int | None = Field(default=None, exclude=True)
-    device: str | None = Field(default=None, exclude=True)
+    device: str | list[str] | None = Field(default=None, exclude=True)
+    token_budget: int | None = Field(default=None, exclude=True)
+    cache: str | None = Field(default=None, exclude=True, description="The folder of a cache of vectors.")
+    cache_bytes: int = Field(default=CACHE_BYTES, exclude=True)
     show_progress: bool = Field(default=False, exclude=True)
 
     @classmethod
@@ -51,12 +54,15 @@ class ReasonEmbedEmbedding(BaseEmbedding):
             ModelChoice(
                 model=self.model_name,
                 revision=self.revision,
-                adapter=self.adapter,
-                device=self.device,
+                adapter=tuple(self.adapter.items()) if isinstance(self.adapter, dict) else self.adapter,
+                device=tuple(self.device) if isinstance(self.device, list) else self.device,
                 dtype=self.dtype,
                 max_query_length=self.max_query_length,
                 max_document_length=self.max_document_length,
                 truncate_dim=self.truncate_dim,
+                token_budget=self.token_budget,
+                cache=self.cache,
+                cache_bytes=self.cache_bytes,
             )
         )
 
