@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["LoadedModel", "Request", "load_model"]
+__all__ = ["LoadedModel", "Request", "load_model", "load_tokenizer"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,7 +61,9 @@ def load_model(request: Request) -> LoadedModel:
     backbone = _backbone(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
     for path in merged:
         merge_lora(backbone, read_lora(path, name=path.name, backbone=backbone))
-    tokenizer, pad_id = _tokenizer(facts.transformer_folder, backbone, append_eos=spec.append_eos)
+    tokenizer, pad_id = _tokenizer(
+        facts.transformer_folder, append_eos=spec.append_eos, vocabulary_size=_vocabulary_size(backbone)
+    )
     return LoadedModel(
         spec=spec,
         tokenizer=tokenizer,
@@ -147,13 +149,25 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
     return ready
 
 
-def _tokenizer(folder: Path, backbone: PreTrainedModel, *, append_eos: bool) -> tuple[TextTokenizer, int]:
-    """Return the tokenizer and the id that pads."""
-    from transformers import AutoTokenizer
+def load_tokenizer(name_or_path: str, *, append_eos: bool) -> TextTokenizer:
+    """Return the tokenizer of a model alone, without its weights; raises ModelError where there is none."""
+    folder = find_model(name_or_path)
+    if (folder / "modules.json").is_file():
+        folder = read_folder(folder).transformer_folder
+    return _tokenizer(folder, append_eos=append_eos, vocabulary_size=None)[0]
 
+
+def _vocabulary_size(backbone: PreTrainedModel) -> int:
     weight = backbone.get_input_embeddings().weight
     if not isinstance(weight, torch.Tensor):
         raise ModelError(f"{type(backbone).__name__} has no embedding matrix; want a text model")
+    return len(weight)
+
+
+def _tokenizer(folder: Path, *, append_eos: bool, vocabulary_size: int | None) -> tuple[TextTokenizer, int]:
+    """Return the tokenizer and the id that pads."""
+    from transformers import AutoTokenizer
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         backend = tokenizer.backend_tokenizer
@@ -161,7 +175,7 @@ def _tokenizer(folder: Path, backbone: PreTrainedModel, *, append_eos: bool) -> 
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(f"{folder}: its tokenizer cannot be loaded ({reason}); want a tokenizer.json") from error
     eos_id: int | None = tokenizer.eos_token_id
-    text_tokenizer = TextTokenizer(backend, eos_id=eos_id, append_eos=append_eos, vocabulary_size=len(weight))
+    text_tokenizer = TextTokenizer(backend, eos_id=eos_id, append_eos=append_eos, vocabulary_size=vocabulary_size)
     return text_tokenizer, tokenizer.pad_token_id or 0
 
 

@@ -47,12 +47,14 @@ class Tokens:
 class TextTokenizer:
     """Turn texts into token ids as the checkpoint's own tokenizer does, one place for templates, EOS and cutting."""
 
-    def __init__(self, backend: Tokenizer, *, eos_id: int | None, append_eos: bool, vocabulary_size: int) -> None:
+    def __init__(
+        self, backend: Tokenizer, *, eos_id: int | None, append_eos: bool, vocabulary_size: int | None
+    ) -> None:
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
         highest = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
-        if highest >= vocabulary_size:
+        if vocabulary_size is not None and highest >= vocabulary_size:
             raise ModelError(
                 f"the tokenizer's highest id is {highest}, the embedding has {vocabulary_size} rows: "
                 "the tokenizer belongs to another checkpoint; put the files of one checkpoint together"
