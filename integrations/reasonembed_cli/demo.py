@@ -15,7 +15,7 @@ import typer
 
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
 from reasonembed_cli.eval import scores_table
-from reasonembed_cli.index import write_index
+from reasonembed_cli.index import indexing_progress
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
 from reasonembed_cli.progress import progress_of
@@ -129,12 +129,13 @@ def _index(folder: Path, model: str) -> _Index:
     from reasonembed_rag.evaluation.python_reference import python_reference_documents
     from reasonembed_stores import FaissStore, get_engine
     from reasonembed_stores.engines import ModelChoice
+    from reasonembed_stores.indexing import build_index
 
     engine = get_engine(ModelChoice(model=model))
     documents = python_reference_documents()
     _heading(1, f"Index {len(documents)} passages of Python's language reference")
-    vectors = engine.encode_documents([document.content for document in documents], show_progress=True)
-    write_index(folder, documents, vectors, spec=engine.spec)
+    with indexing_progress() as tell:
+        build_index(documents, folder, engine, on_progress=tell)
     return _Index(FaissStore.open(folder), engine)
 
 
@@ -158,14 +159,12 @@ def _measure(index: _Index) -> None:
     _heading(
         4, f"Measure on python_reference: {len(task.examples)} questions with gold passages, never used for tuning"
     )
-    name = index.engine.spec.model
-    systems: dict[str, Retriever] = {f"model: {name}": index, "BM25": BM25(task.documents)}
+    systems: dict[str, Retriever] = {f"model: {index.engine.spec.model}": index, "BM25": BM25(task.documents)}
+    options = RunOptions(k=100, batch_size=32)
     reports: list[Report] = []
     with progress_of("Asking") as (tell,):
-        for system, retriever in systems.items():
-            reports.append(
-                evaluate(retriever, task, system=System(name=system), options=RunOptions(k=100, batch_size=32), progress=tell)
-            )
+        for name, retriever in systems.items():
+            reports.append(evaluate(retriever, task, system=System(name=name), options=options, progress=tell))
     Console().print(scores_table(reports))
 
 

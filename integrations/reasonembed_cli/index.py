@@ -2,89 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from reasonembed_cli.options import ModelOption
-from reasonembed_cli.outputs import check_new_folder
-from reasonembed_rag.documents import Document, read_jsonl_documents, unique_ids
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from reasonembed_stores.indexing import IndexReport, Progress
+    from reasonembed_stores.readers import TextSplitter
 
-    from reasonembed_rag.spec import EmbeddingSpec
-
-__all__ = ["index", "write_index"]
-
-_TEXT = {".md", ".markdown", ".rst", ".txt"}
-_LINES = {".jsonl"}
+__all__ = ["index", "indexing_progress"]
 
 
 def index(
-    source: Annotated[Path, typer.Argument(help="A .jsonl, Markdown or text file, or a folder of such files.")],
+    source: Annotated[
+        Path, typer.Argument(help="A file or folder: .jsonl, .parquet, .md, .rst, .txt, .html.", show_default=False)
+    ],
     *,
-    to: Annotated[Path, typer.Option("--to", "-o", help="The folder to make; it must not hold anything yet.")],
+    to: Annotated[Path, typer.Option("--to", "-o", help="The folder of the index: made, or brought up to date.")],
     model: ModelOption = "default",
+    sync: Annotated[bool, typer.Option("--sync", help="Delete from the index what the source no longer has.")] = False,
+    splitter: Annotated[
+        str | None,
+        typer.Option(help="Cut texts by module:Class of LangChain or LlamaIndex, not in passages under headings."),
+    ] = None,
+    splitter_settings: Annotated[
+        str, typer.Option(metavar="JSON", help="The splitter's settings, such as '{\"chunk_size\": 400}'.")
+    ] = "{}",
+    codes: Annotated[
+        Literal["float32", "float16"] | None,
+        typer.Option(
+            help="How a new index keeps its vectors: float32, or float16 in half the space.", show_default=False
+        ),
+    ] = None,
+    structure: Annotated[
+        Literal["auto", "flat", "hnsw", "ivf"] | None,
+        typer.Option(help="How a new index is searched: auto by its size, flat exactly.", show_default=False),
+    ] = None,
 ) -> None:
-    """Index documents: text and Markdown in passages under their headings, JSON Lines one document a line.
+    """Index documents: text in passages under their headings, JSON Lines and Parquet one document a row.
+
+    A second run embeds only what is new or changed, and goes on where an interrupted one stopped.
 
     reasonembed index docs/ --to docs.index
     """
-    check_new_folder(to)
-    documents = list(unique_ids(_documents(source)))
-    if not documents:
-        raise InputError(f"{source}: holds no document; want at least one in {', '.join(sorted(_TEXT | _LINES))} files")
+    from reasonembed_stores.engines import ModelChoice, get_engine
+    from reasonembed_stores.indexing import build_index
+    from reasonembed_stores.readers import SUFFIXES, FileCorpus
 
-    from reasonembed_rag import Encoder
-
-    encoder = Encoder.from_pretrained(model)
-    vectors = encoder.encode_documents([document.content for document in documents], show_progress=True)
-    write_index(to, documents, vectors, spec=encoder.spec)
-    typer.echo(f'{to}: {len(documents):,} documents; ask with: reasonembed search {to} "your question"')
-
-
-def write_index(
-    folder: Path, documents: Sequence[Document], vectors: NDArray[np.float32], *, spec: EmbeddingSpec
-) -> None:
-    """Write documents with their vectors to a new folder, whole or not at all."""
-    from reasonembed_stores import FaissStore
-    from reasonembed_stores.folder import new_folder
-
-    with new_folder(folder) as aside, FaissStore.create(aside, spec=spec) as store:
-        store.upsert(documents, vectors)
+    corpus = FileCorpus(source, splitter=_splitter(splitter, splitter_settings))
+    if next(iter(corpus), None) is None:
+        raise InputError(f"{source}: holds no document; want at least one in {', '.join(SUFFIXES)} files")
+    if (codes or structure) and (to / "manifest.json").is_file():
+        raise InputError(f"--codes and --structure are for a new index, {to} is one already: leave them out")
+    engine = get_engine(ModelChoice(model=model))
+    with indexing_progress() as tell:
+        report = build_index(
+            corpus, to, engine, sync=sync, codes=codes or "float32", index=structure or "auto", on_progress=tell
+        )
+    typer.echo(f'{to}: {_told(report)}; ask with: reasonembed search {to} "your question"')
 
 
-def _documents(source: Path) -> Iterator[Document]:
-    """Yield the documents of a file or of every readable file under a folder, in the order of their paths."""
-    if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            if path.is_file() and path.suffix.lower() in _TEXT | _LINES:
-                yield from _documents_of_file(path, name=path.relative_to(source).as_posix())
-    elif source.is_file():
-        if source.suffix.lower() not in _TEXT | _LINES:
-            raise InputError(f"{source}: cannot be read; want one of {', '.join(sorted(_TEXT | _LINES))}, or a folder")
-        yield from _documents_of_file(source, name=source.name)
-    else:
-        raise InputError(f"{source}: no such file or folder; want documents to index")
-
-
-def _documents_of_file(path: Path, *, name: str) -> Iterator[Document]:
-    if path.suffix.lower() in _LINES:
-        yield from read_jsonl_documents(path)
-        return
-
-    from reasonembed_rag.passages import split_passages
+def _splitter(name: str | None, settings: str) -> TextSplitter | None:
+    from reasonembed_stores.readers import load_splitter
 
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-    for number, passage in enumerate(split_passages(text), start=1):
-        metadata = {"path": name, "heading": " > ".join(passage.heading)}
-        yield Document(f"{name}#{number}", passage.content, metadata)
+        values: Any = json.loads(settings)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--splitter-settings is {settings!r}: not JSON ({error.msg}); want an object") from error
+    if not isinstance(values, dict):
+        raise InputError(f"--splitter-settings is {settings!r}; want a JSON object")
+    if name is None:
+        if values:
+            raise InputError("--splitter-settings needs a --splitter; name one, or leave them out")
+        return None
+    return load_splitter(name, values)
+
+
+@contextmanager
+def indexing_progress() -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that moves a bar on stderr: documents, rate and time left, by characters as they cost most."""
+    from rich.console import Console
+    from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f} characters/s" if speed else "")
+
+    columns = (
+        TextColumn("Indexing"),
+        BarColumn(),
+        TextColumn("{task.fields[documents]:,}/{task.fields[of_documents]:,} documents"),
+        Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        bar = bars.add_task("", total=None, documents=0, of_documents=0)
+
+        def tell(now: Progress) -> None:
+            bars.update(
+                bar,
+                completed=now.characters,
+                total=now.of_characters,
+                documents=now.documents,
+                of_documents=now.of_documents,
+            )
+
+        yield tell
+
+
+def _told(report: IndexReport) -> str:
+    counts = {
+        "added": report.added,
+        "replaced": report.replaced,
+        "with new metadata": report.relabelled,
+        "unchanged": report.unchanged,
+        "deleted": report.deleted,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)

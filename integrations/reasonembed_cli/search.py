@@ -32,11 +32,14 @@ def search(
 
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
+    from reasonembed_stores.indexing import is_unfinished
     from reasonembed_stores.searcher import Question, Searcher
 
     searcher = Searcher(str(index), model=model)
     hits = searcher.search(Question(texts=[question], k=k, task=task, instruction=instruction))
     typer.echo(format_hits(hits, lines=4))
+    if is_unfinished(index):
+        typer.echo(f"note: indexing {index} was interrupted; run it again to add what is missing", err=True)
 
 
 def format_hits(hits: Sequence[Hit], *, lines: int) -> str:

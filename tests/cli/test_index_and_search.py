@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reasonembed_cli.app import main
 from reasonembed_rag import Encoder, exact_search
 from reasonembed_stores import FaissStore
 
@@ -87,7 +88,7 @@ def test_a_folder_gives_passages_under_their_headings_and_the_rows_of_its_json_l
     (folder / "note.txt").write_text("\ufeffa note\n", encoding="utf-8")
     (folder / "picture.png").write_bytes(b"\x89PNG")
     rows.rename(folder / "rows.jsonl")
-    assert "7 documents" in succeeds("index", folder, "--to", tmp_path / "index", "--model", model)
+    assert "7 added" in succeeds("index", folder, "--to", tmp_path / "index", "--model", model)
     with FaissStore.open(tmp_path / "index") as store:
         contents = {document.id: document.content for document in store}
         assert contents.keys() >= {"deep/guide.md#1", "deep/guide.md#2", "note.txt#1", "fox"}
@@ -106,7 +107,7 @@ def test_a_folder_gives_passages_under_their_headings_and_the_rows_of_its_json_l
         ("rows.jsonl", b'{"id": "a", "text": "b"}\n', "rows.jsonl:1: \"content\" of 'a' is None; want a string"),
         ("note.txt", b"fine\nfine\n\xff", "note.txt:3: not UTF-8"),
         ("note.txt", b"\n", "note.txt: holds no document"),
-        ("picture.png", b"", "picture.png: cannot be read; want one of .jsonl"),
+        ("picture.png", b"", "picture.png: cannot be read; want a folder, or one of"),
     ],
 )
 def test_a_source_that_cannot_be_indexed_is_told_where_it_is_wrong(fails, tmp_path, model, name, content, wanted):
@@ -122,12 +123,83 @@ def test_a_missing_or_empty_source_is_named(fails, tmp_path):
     )
 
 
-def test_an_index_is_never_overwritten(fails, index, rows, model):
-    assert "exists already; remove it" in fails("index", rows, "--to", index, "--model", model)
+def test_a_second_run_embeds_only_what_changed_and_sync_deletes_what_is_gone(succeeds, index, rows, model, monkeypatch):
+    embedded: list[str] = []
+    encode = Encoder.encode_documents
+
+    def counting(self, texts, **settings):
+        embedded.extend(texts)
+        return encode(self, texts, **settings)
+
+    monkeypatch.setattr(Encoder, "encode_documents", counting)
+    command = ("index", rows, "--to", index, "--model", model)
+    assert "4 unchanged" in succeeds(*command)
+    rows.write_text("".join(json.dumps(row) + "\n" for row in [{"id": "dog", "content": "a new dog"}, *ROWS[2:]]))
+    assert "1 replaced, 2 unchanged" in succeeds(*command)
+    assert "3 unchanged, 1 deleted" in succeeds(*command, "--sync")
+    assert embedded == ["a new dog"]
+    with FaissStore.open(index) as store:
+        assert {document.id for document in store} == {"dog", "default", "cell"}
 
 
-def test_an_index_of_another_model_is_refused(fails, index, tiny_model):
+def test_a_folder_of_other_files_is_never_indexed_into(fails, rows, model, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    assert "exists already" in fails("index", rows, "--to", tmp_path / "mine", "--model", model)
+
+
+def test_the_form_of_an_index_is_chosen_when_it_is_made(succeeds, fails, rows, model, tmp_path):
+    command = ("index", rows, "--to", tmp_path / "half", "--model", model, "--codes", "float16", "--structure", "flat")
+    succeeds(*command)
+    with FaissStore.open(tmp_path / "half") as store:
+        assert json.loads((tmp_path / "half" / "manifest.json").read_text())["codes"] == "float16"
+        assert len(store) == 4
+    assert "are for a new index" in fails(*command)
+
+
+def test_a_splitter_of_your_own_cuts_the_texts(succeeds, rows, model, tmp_path, monkeypatch):
+    (tmp_path / "cutting.py").write_text(
+        "class Words:\n"
+        "    def __init__(self, size): self.size = size\n"
+        "    def split_text(self, text):\n"
+        "        words = text.split()\n"
+        "        return [' '.join(words[i : i + self.size]) for i in range(0, len(words), self.size)]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = ("--splitter", "cutting:Words", "--splitter-settings", '{"size": 3}')
+    succeeds("index", rows, "--to", tmp_path / "index", "--model", model, *settings)
+    with FaissStore.open(tmp_path / "index") as store:
+        assert {d.id: d.content for d in store if d.id.startswith("fox")} == {
+            "fox#1": "the quick brown",
+            "fox#2": "fox jumps",
+        }
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--splitter", "cutting"], "want module:Class"),
+        (["--splitter", "no_such_module:Words"], "want module:Class"),
+        (["--splitter-settings", "{}}"], "not JSON"),
+        (["--splitter-settings", "[1]"], "want a JSON object"),
+        (["--splitter-settings", '{"size": 3}'], "needs a --splitter"),
+    ],
+)
+def test_a_splitter_that_cannot_be_made_is_refused(fails, rows, tmp_path, options, wanted):
+    assert wanted in fails("index", rows, "--to", tmp_path / "index", *options)
+
+
+def test_searching_an_index_whose_making_was_interrupted_says_so(index, capsys):
+    main(["search", str(index), "why?"])
+    assert "interrupted" not in capsys.readouterr().err
+    (index / "unfinished").touch()
+    main(["search", str(index), "why?"])
+    assert "was interrupted; run it again" in capsys.readouterr().err
+
+
+def test_an_index_of_another_model_is_refused(fails, index, rows, tiny_model):
     other = tiny_model("qwen3", seed=1)
+    assert "index the documents anew" in fails("index", rows, "--to", index, "--model", other)
     line = fails("search", index, "why?", "--model", other)
     assert str(other) in line
     assert "index the documents anew" in line
