@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,6 +81,7 @@ def settings_of(
         given["model"] = by_stage.pop(None)
     if by_stage:
         given["models"] = by_stage
+    _check_named(given, config, changes or ())
     return read_config(config, given=given, changes=list(changes or ()))
 
 
@@ -94,3 +95,11 @@ def _staged(value: str) -> tuple[str | None, str]:
     if stage not in MODEL_STAGES:
         raise InputError(f"{value}: no stage {stage!r} that asks a model; want one of {', '.join(MODEL_STAGES)}")
     return stage, text
+
+
+def _check_named(given: Mapping[str, Any], config: Path | None, changes: Sequence[str]) -> None:
+    """Raise InputError for what neither the command line nor, for all that is known, a file names."""
+    wanted = {"corpus": "as the first argument", "card": "with --card", "out": "with --out"}
+    for name, where in wanted.items():
+        if config is None and name not in given and not any(change.startswith(f"{name}=") for change in changes):
+            raise InputError(f"no {name}: name it {where}, or in a file with --config")

@@ -70,8 +70,9 @@ def _finish(
         folder.note(stage, state)
     watcher.end(stage, state, kept=found is not None)
     if not state.records and stage not in {"clean", "reason"}:
+        dropped = state.drops if stage != "sources" else folder.states()["clean"].drops
         raise TrainingError(
-            f"stage {stage!r} left nothing; dropped were {dict(state.drops) or 'none'}: look at the answers in "
+            f"stage {stage!r} left nothing; dropped were {dict(dropped) or 'none'}: look at the answers in "
             f"{folder.journal}, then change the card, the model or the settings"
         )
     return state

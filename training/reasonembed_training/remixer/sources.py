@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
@@ -55,7 +56,7 @@ def clean(
         left = iter(eligible_sources(pool, config, seed=seed))
         missing = config.limit
         while missing:
-            wave = [document for document, _ in zip(left, range(missing), strict=False)]
+            wave = list(islice(left, missing))
             if not wave:
                 return
             for outcome in run(_verdict(card, document) for document in wave):

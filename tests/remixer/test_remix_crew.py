@@ -1,0 +1,230 @@
+"""Many calls at once: order, resumption, retries, the fuse, memory."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasonembed_rag.chat import Answer
+from reasonembed_rag.errors import ChatError, TrainingError
+from reasonembed_training.remixer.caller import Ask, Caller
+from reasonembed_training.remixer.chat_model import ChatModel
+from reasonembed_training.remixer.config import CallConfig, ModelConfig
+from reasonembed_training.remixer.crew import Tally, run_jobs
+from reasonembed_training.remixer.journal import Journal
+
+
+class Model:
+    """Answer with the prompt in capitals, after the failures that a prompt has in store."""
+
+    def __init__(self, failures=None, *, gate: threading.Barrier | None = None) -> None:
+        self.failures = failures or {}
+        self.gate = gate
+        self.calls: Counter[str] = Counter()
+        self.running = self.most_running = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, prompt: str) -> Answer:
+        with self.lock:
+            self.calls[prompt] += 1
+            call = self.calls[prompt]
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        if self.gate is not None:
+            self.gate.wait(timeout=30)
+        with self.lock:
+            self.running -= 1
+        errors = self.failures.get(prompt, ())
+        if call <= len(errors):
+            raise errors[call - 1]
+        return Answer(prompt.upper(), input_tokens=10, output_tokens=2)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    with Journal.open(tmp_path / "journal.sqlite", corpus="c") as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_caller(journal):
+    def make(model, *, model_settings=None, **config) -> Caller:
+        chat = ChatModel(model, ModelConfig(name="m", parameters={}, **(model_settings or {})))
+        calls = CallConfig(**{"first_wait": 0.0, "concurrency": 4, **config})
+        return Caller(chat, stage="judge", journal=journal, config=calls, stop=threading.Event())
+
+    return make
+
+
+def _job(*waves):
+    """Ask these waves of prompts, and return all that was said."""
+    said = []
+    for wave in waves:
+        replies = yield [Ask(prompt) for prompt in wave]
+        said += [reply.answer.text if reply.answer else reply.reason for reply in replies]
+    return said
+
+
+def _run(caller: Caller, jobs):
+    tally = Tally()
+    return list(run_jobs(jobs, caller, tally=tally)), tally
+
+
+_WAVES = st.lists(st.lists(st.lists(st.text("abc", min_size=1, max_size=3), max_size=4), max_size=3), max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_WAVES, st.integers(1, 6))
+def test_jobs_come_to_what_they_would_one_by_one_in_their_order(tmp_path_factory, jobs, concurrency: int):
+    model = Model()
+    with Journal.open(tmp_path_factory.mktemp("journal") / "journal.sqlite", corpus="c") as opened:
+        chat = ChatModel(model, ModelConfig(name="m"))
+        config = CallConfig(concurrency=concurrency)
+        caller = Caller(chat, stage="judge", journal=opened, config=config, stop=threading.Event())
+        results, tally = _run(caller, (_job(*waves) for waves in jobs))
+    assert results == [[prompt.upper() for wave in waves for prompt in wave] for waves in jobs]
+    assert set(model.calls.values()) <= {1}, "a prompt was paid for twice"
+    assert tally.calls == len(model.calls)
+
+
+def test_a_second_run_pays_for_nothing(make_caller):
+    model = Model()
+    jobs = [[["a", "b"]], [["c"], ["d"]]]
+    first, _ = _run(make_caller(model), (_job(*waves) for waves in jobs))
+    again, tally = _run(make_caller(model), (_job(*waves) for waves in jobs))
+    assert again == first
+    assert sum(model.calls.values()) == 4
+    assert (tally.calls, tally.remembered, tally.input_tokens) == (0, 4, 0)
+
+
+def test_as_many_calls_are_under_way_as_are_allowed_and_no_more(make_caller):
+    model = Model(gate=threading.Barrier(4))  # opens only when four calls wait at it together
+    results, _ = _run(make_caller(model), (_job([f"p{number}"]) for number in range(40)))
+    assert len(results) == 40
+    assert model.most_running == 4
+
+
+def test_jobs_are_begun_only_as_they_are_needed(make_caller):
+    begun = []
+
+    def jobs():
+        for number in range(1000):
+            begun.append(number)
+            yield _job([f"p{number}"])
+
+    running = run_jobs(jobs(), make_caller(Model()), tally=Tally())
+    next(running)
+    assert len(begun) < 50
+    running.close()
+
+
+def test_passing_failures_are_tried_again_and_paid_once(make_caller, journal):
+    errors = [ChatError("busy", status_code=429, retry_after=0.0), ChatError("oops", status_code=500), TimeoutError()]
+    model = Model({"a": errors})
+    results, tally = _run(make_caller(model), [_job(["a", "b"])])
+    assert results == [["A", "B"]]
+    assert (tally.calls, tally.retries, tally.failures) == (2, 3, 0)
+    assert len(journal) == 2
+
+
+def test_a_passing_failure_that_stays_is_not_journaled_and_asked_for_by_the_next_run(make_caller, journal):
+    model = Model({"a": [TimeoutError()] * 3})
+    results, tally = _run(make_caller(model, attempts=3), [_job(["a", "b"])])
+    assert results == [["call failed, may pass", "B"]]
+    assert (tally.calls, tally.failures, len(journal)) == (1, 1, 1)
+    results, tally = _run(make_caller(model), [_job(["a", "b"])])
+    assert results == [["A", "B"]]
+    assert (tally.calls, tally.remembered) == (1, 1)
+
+
+def test_a_lasting_failure_is_recorded_and_not_asked_for_again_unless_told(make_caller, journal):
+    model = Model({"a": [ChatError("bad prompt", status_code=400)]})
+    for _ in range(2):
+        results, _ = _run(make_caller(model), [_job(["a", "b"])])
+        assert results == [["call failed", "B"]]
+    assert model.calls == {"a": 1, "b": 1}
+    results, _ = _run(make_caller(model, retry_failed=True), [_job(["a", "b"])])
+    assert results == [["A", "B"]]
+    assert model.calls == {"a": 2, "b": 1}
+
+
+def test_an_odd_exception_fails_its_call_for_this_run_only(make_caller, journal):
+    model = Model({"a": [ValueError("odd")]})
+    assert _run(make_caller(model), [_job(["a"])])[0] == [["call failed, may pass"]]
+    assert len(journal) == 0
+    assert _run(make_caller(model), [_job(["a"])])[0] == [["A"]]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_failure_that_every_call_would_meet_stops_the_run_at_once(make_caller, status: int):
+    model = Model({f"p{number}": [ChatError("no", status_code=status)] * 9 for number in range(1000)})
+    with pytest.raises(ChatError, match=r"m cannot be asked .*; check the"):
+        _run(make_caller(model), (_job([f"p{number}"]) for number in range(1000)))
+    assert sum(model.calls.values()) <= 8, "calls went on after the first fatal failure"
+
+
+def test_a_prompt_over_the_context_is_not_sent(make_caller, journal):
+    model = Model()
+    caller = make_caller(model, model_settings={"context": 100})
+    results, _ = _run(caller, [_job(["x" * 401, "x" * 400])])
+    assert results == [["over the model's context", "X" * 400]]
+    assert list(model.calls) == ["x" * 400]
+    assert len(journal) == 1
+
+
+def test_the_fuse_stops_a_run_whose_calls_fail_and_keeps_what_was_answered(make_caller, journal):
+    failing = {f"p{number}": [ChatError("bad", status_code=400)] for number in range(10, 1000)}
+    model = Model(failing)
+    with pytest.raises(ChatError, match=r"of the last \d+ calls of m failed, the last with: ChatError: bad; mend"):
+        _run(make_caller(model), (_job([f"p{number}"]) for number in range(1000)))
+    assert 20 <= sum(model.calls.values()) < 40
+    assert len(journal) == sum(model.calls.values())
+
+
+def test_the_fuse_holds_below_its_share(make_caller):
+    failing = {f"p{number}": [ChatError("bad", status_code=400)] for number in range(0, 300, 3)}
+    results, tally = _run(make_caller(Model(failing)), (_job([f"p{number}"]) for number in range(300)))
+    assert len(results) == 300
+    assert tally.failures == 100
+
+
+def test_a_journal_that_cannot_be_written_stops_the_run(make_caller, journal):
+    journal._connection.execute("PRAGMA max_page_count = 12")
+    with pytest.raises(TrainingError, match="the disk is full"):
+        _run(make_caller(Model()), (_job([f"p{number}" * 100]) for number in range(1000)))
+
+
+def test_an_iterator_that_is_left_journals_every_call_that_was_made(make_caller, journal):
+    model = Model()
+    running = run_jobs((_job([f"p{number}"]) for number in range(1000)), make_caller(model), tally=Tally())
+    next(running)
+    running.close()
+    assert 1 <= len(journal) == sum(model.calls.values()) < 50
+    assert not any("remix" in thread.name for thread in threading.enumerate())
+
+
+def test_a_job_that_asks_for_nothing_is_done(make_caller):
+    results, _ = _run(make_caller(Model()), [_job(), _job([]), _job(["a"])])
+    assert results == [[], [], ["A"]]
+
+
+def _peak(caller: Caller, jobs: int) -> int:
+    tracemalloc.start()
+    for _ in run_jobs((_job([f"{number:08}" * 250]) for number in range(jobs)), caller, tally=Tally()):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_number_of_calls(make_caller):
+    def count(prompt: str) -> Answer:
+        return Answer(prompt)
+
+    few, many = _peak(make_caller(count), 300), _peak(make_caller(count), 3000)
+    assert many < few + 200_000, f"peak rose from {few:,} to {many:,} bytes; 2,700 answers are 5,400,000"

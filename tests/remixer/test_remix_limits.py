@@ -1,0 +1,120 @@
+"""Rates: the law of the token bucket, pauses, back-off."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonembed_training.remixer.config import CallConfig, ModelConfig
+from reasonembed_training.remixer.limits import Pace, TokenBucket, back_off
+
+
+class Clock:
+    """Time that passes only when someone rests."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def rest(self, seconds: float) -> bool:
+        self.now += seconds
+        return False
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 8)), min_size=1, max_size=40),
+    st.floats(0.5, 20),
+    st.floats(1, 10),
+)
+def test_no_stretch_of_time_lets_more_through_than_the_rate_and_one_burst(steps, rate: float, capacity: float):
+    clock = Clock()
+    bucket = TokenBucket(rate=rate, capacity=capacity, clock=clock)
+    taken: list[tuple[float, float]] = []
+    for pause, amount in steps:
+        clock.now += pause
+        while wait := bucket.wait_for(amount):
+            clock.now += wait
+        taken.append((clock.now, amount))
+    for start, (since, _) in enumerate(taken):
+        total = 0.0
+        for at, amount in taken[start:]:
+            total += amount
+            excess = max(0.0, amount - capacity)  # an amount above the capacity goes through whole
+            assert total <= capacity + rate * (at - since) + excess + 1e-6
+
+
+@given(st.floats(0.5, 20), st.integers(2, 60))
+def test_a_bucket_that_is_always_asked_gives_its_whole_rate(rate: float, calls: int):
+    clock = Clock()
+    bucket = TokenBucket(rate=rate, capacity=1.0, clock=clock)
+    for _ in range(calls):
+        while wait := bucket.wait_for(1.0):
+            clock.now += wait
+    assert clock.now == pytest.approx((calls - 1) / rate)
+
+
+def _pace(clock: Clock, **limits: int) -> Pace:
+    return Pace(ModelConfig(name="m", **limits), rest=clock.rest, clock=clock)
+
+
+def test_without_limits_nothing_waits():
+    clock = Clock()
+    pace = _pace(clock)
+    assert all(pace.wait(10**9) for _ in range(100))
+    assert clock.now == 0.0
+
+
+def test_requests_a_minute_hold_after_the_first_burst():
+    clock = Clock()
+    pace = _pace(clock, requests_per_minute=60)
+    for _ in range(65):
+        pace.wait(1)
+    assert clock.now == pytest.approx(60.0)
+
+
+def test_tokens_a_minute_hold_and_what_was_not_used_is_given_back():
+    clock = Clock()
+    pace = _pace(clock, tokens_per_minute=600)
+    pace.wait(50)  # the burst
+    pace.settle(expected=50, used=10)
+    pace.wait(40)
+    assert clock.now == 0.0
+    pace.wait(20)
+    assert clock.now == pytest.approx(2.0)
+    pace.settle(expected=20, used=40)  # longer than expected: paid off first
+    pace.wait(10)
+    assert clock.now == pytest.approx(5.0)
+
+
+def test_a_request_that_waits_for_tokens_does_not_use_up_requests():
+    clock = Clock()
+    pace = _pace(clock, requests_per_minute=12, tokens_per_minute=60)
+    for _ in range(3):
+        pace.wait(5)  # one request and its tokens every five seconds
+    assert clock.now == pytest.approx(10.0)
+
+
+def test_a_pause_holds_everyone_and_the_longest_counts():
+    clock = Clock()
+    pace = _pace(clock)
+    pace.pause(3.0)
+    pace.pause(1.0)
+    pace.wait(1)
+    assert clock.now == pytest.approx(3.0)
+
+
+def test_a_wait_is_given_up_when_the_rest_is_cut_short():
+    pace = Pace(ModelConfig(name="m"), rest=lambda _: True, clock=Clock())
+    pace.pause(1.0)
+    assert not pace.wait(1)
+
+
+@given(st.integers(1, 200))
+def test_back_off_doubles_up_to_its_bound_and_is_spread(attempt: int):
+    config = CallConfig(first_wait=0.5, longest_wait=20.0)
+    waits = {back_off(attempt, config) for _ in range(20)}
+    assert all(0.0 <= wait <= min(20.0, 0.5 * 2.0 ** (attempt - 1)) for wait in waits)
+    assert len(waits) > 1
