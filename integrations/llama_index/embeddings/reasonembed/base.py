@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean_agg
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine
 
@@ -41,6 +43,16 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     cache: str | None = Field(default=None, exclude=True, description="The folder of a cache of vectors.")
     cache_bytes: int = Field(default=CACHE_BYTES, exclude=True)
     show_progress: bool = Field(default=False, exclude=True)
+
+    @field_validator("embeddings_cache")
+    @classmethod
+    def _refuse_shared_entries(cls, value: Any) -> Any:
+        if value is not None:
+            raise InputError(
+                "embeddings_cache keeps a query and a text of the same words, of any model, in one entry; "
+                "give a folder as cache= instead"
+            )
+        return value
 
     @classmethod
     def class_name(cls) -> str:
