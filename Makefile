@@ -5,12 +5,13 @@ PYTHON ?= $(firstword $(foreach p,python3 python python3.13 python3.12 python3.1
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help venv demo test check
+.PHONY: help venv demo test check bench-encode
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
 	@echo "make test    run every test"
 	@echo "make check   the whole gate: format, lint, types, import contracts, tests"
+	@echo "make bench-encode   print the encoder beside its peers"
 	@echo "make venv    only build the environment in .venv"
 
 venv: $(STAMP)
@@ -31,3 +32,6 @@ test: $(STAMP)
 
 check:
 	.ci/run
+
+bench-encode: $(STAMP)
+	$(BIN)/python benchmarks/encode.py
