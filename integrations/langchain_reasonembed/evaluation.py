@@ -10,15 +10,16 @@ from typing import Any
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
+from langchain_reasonembed.listening import Listener
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation.naming import DocumentNames, FoundText
 from reasonembed_rag.retrieval.blackbox import keep
 from reasonembed_rag.retrieval.embedding_functions import EmbeddingFunctions
-from reasonembed_rag.retrieval.retriever import Retriever
+from reasonembed_rag.retrieval.retriever import Retriever, Usage
 from reasonembed_rag.search import Hits
 
 __all__ = ["as_retriever", "documents_in", "documents_key", "found_text"]
@@ -94,6 +95,7 @@ class _RunnableRetriever:
         self._input_key = input_key
         self._use_async = use_async
         self._excludes = "excluded_ids" in getattr(type(runnable), "model_fields", {})
+        self._listener = Listener()
 
     def search(
         self,
@@ -115,14 +117,18 @@ class _RunnableRetriever:
                 hits[place] = keep(self._names.hits(found), bans[place], k)
         return [hits[place] for place in range(len(queries))]
 
+    def usage(self) -> Usage:
+        return Usage(llm_calls=self._listener.calls, llm_tokens=self._listener.tokens)
+
     def _batch(self, queries: Sequence[str], wanted: int, banned: tuple[str, ...]) -> list[_Answer]:
         inputs: list[Any] = [{self._input_key: query} if self._input_key else query for query in queries]
         runnable, changes = _asking_for(self._runnable, wanted, use_async=self._use_async)
         if banned:
             changes["excluded_ids"] = banned
+        config = RunnableConfig(callbacks=[self._listener])
         if self._use_async:
-            return asyncio.run(runnable.abatch(inputs, **changes))
-        return runnable.batch(inputs, **changes)
+            return asyncio.run(runnable.abatch(inputs, config, **changes))
+        return runnable.batch(inputs, config, **changes)
 
 
 def _asking_for(

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables import Runnable
 
 from langchain_reasonembed.evaluation import documents_in, documents_key, found_text
+from langchain_reasonembed.listening import Listener
 from reasonembed_rag.documents import Document
 from reasonembed_rag.evaluation.context import Context
 from reasonembed_rag.evaluation.naming import DocumentNames
@@ -32,9 +30,9 @@ _Answer = Any
 class LangChainPipeline:
     """A LangChain chain, asked for its answers while a callback notes which documents its model was given.
 
-    The context is what stands in the prompts of its language models, in the order of the prompt; without a model, what
-    the chain returns beside its answer, or else what its last retriever returned. A document is recognised in a prompt
-    by its first 80 characters, white space apart.
+    The context is what stands in the last prompt that holds any retrieved document, in the order of the prompt; without
+    a language model, what the chain returns beside its answer, or else what its last retriever returned. A document is
+    recognised in a prompt by its first 80 characters, white space apart.
     """
 
     def __init__(
@@ -48,7 +46,7 @@ class LangChainPipeline:
 
     def answer(self, query: str) -> Context:
         """Invoke the chain with a query; returns what its model was given and what it said."""
-        listener = _Listener()
+        listener = Listener()
         asked = {self._input_key: query} if self._input_key else query
         output = self._chain.invoke(asked, config={"callbacks": [listener]})
         self._calls += listener.calls
@@ -64,59 +62,19 @@ class LangChainPipeline:
         return Document(self._names.name(found_text(document)), document.page_content)
 
 
-class _Listener(BaseCallbackHandler):
-    """Note retrieved documents, prompts, and calls and tokens of language models."""
-
-    run_inline = True
-
-    def __init__(self) -> None:
-        self.retrieved: list[Sequence[LangChainDocument]] = []
-        self.prompts: list[str] = []
-        self.calls = 0
-        self.tokens: int | None = None
-
-    def on_retriever_end(self, documents: Sequence[LangChainDocument], *, run_id: UUID, **_rest: Any) -> None:
-        """Keep the documents."""
-        del run_id
-        self.retrieved.append(documents)
-
-    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **_rest: Any) -> None:
-        """Keep the prompts."""
-        del serialized
-        self.calls += len(prompts)
-        self.prompts += prompts
-
-    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **_rest: Any) -> None:
-        """Keep the messages' texts."""
-        del serialized
-        self.calls += len(messages)
-        self.prompts += ["\n".join(message.text for message in prompt) for prompt in messages]
-
-    def on_llm_end(self, response: LLMResult, **_rest: Any) -> None:
-        """Count the tokens."""
-        for generations in response.generations:
-            for generation in generations[:1]:
-                message = generation.message if isinstance(generation, ChatGeneration) else None
-                used = getattr(message, "usage_metadata", None)
-                if used:
-                    self.tokens = (self.tokens or 0) + int(used["total_tokens"])
-
-
-def _given(listener: _Listener, output: _Answer) -> list[LangChainDocument]:
+def _given(listener: Listener, output: _Answer) -> list[LangChainDocument]:
     """Return the documents that the language model was given, in the order of its prompt."""
     retrieved = [document for documents in listener.retrieved for document in documents]
     returned = documents_in(output) if isinstance(output, Mapping) and documents_key(output) else []
     if not listener.prompts:
         return returned or list(listener.retrieved[-1] if listener.retrieved else [])
-    prompt = _bare("\n".join(listener.prompts))
-    places: dict[str, int] = {}
-    given: dict[str, LangChainDocument] = {}
-    for document in [*retrieved, *returned]:
-        place = prompt.find(_bare(document.page_content)[:_OPENING])
-        if place >= 0 and document.page_content.strip() and document.page_content not in given:
-            given[document.page_content] = document
-            places[document.page_content] = place
-    return [given[content] for content in sorted(given, key=places.__getitem__)]
+    known = {document.page_content: document for document in (*retrieved, *returned) if document.page_content.strip()}
+    for prompt in map(_bare, reversed(listener.prompts)):
+        places = {content: prompt.find(_bare(content)[:_OPENING]) for content in known}
+        held = [content for content, place in places.items() if place >= 0]
+        if held:
+            return [known[content] for content in sorted(held, key=places.__getitem__)]
+    return []
 
 
 def _bare(text: str) -> str:

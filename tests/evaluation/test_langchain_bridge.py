@@ -202,6 +202,30 @@ def test_a_context_is_what_stands_in_the_prompt_in_its_order(model, prompt):
     assert pipeline.usage().llm_calls == 1
 
 
+def test_the_last_prompt_that_holds_documents_is_the_context():
+    store, model = _store(), FakeListChatModel(responses=["sift", "because"])
+    sift = ChatPromptTemplate.from_template("Sift: {context}") | model
+    retriever = store.as_retriever(search_kwargs={"k": 4})
+
+    def answer(query):
+        found = retriever.invoke(query)
+        sift.invoke({"context": _join(found)})
+        kept = _join(found[:1])
+        return (ChatPromptTemplate.from_template(_PROMPT) | model).invoke({"context": kept, "question": query})
+
+    pipeline = LangChainPipeline(RunnableLambda(answer), _DOCUMENTS)
+    assert [document.id for document in pipeline.answer("tides").documents] == ["d4/(4)"]
+    assert pipeline.usage().llm_calls == 2
+
+
+def test_calls_of_language_models_within_a_retriever_are_counted():
+    rewrite = ChatPromptTemplate.from_template("Rewrite {q}") | FakeListChatModel(responses=["tides"] * 9)
+    chain = {"q": RunnablePassthrough()} | rewrite | RunnableLambda(lambda m: _store().similarity_search(m.text, k=2))
+    run = run_retriever(as_retriever(chain, _DOCUMENTS), _TASK, options=RunOptions(k=2, batch_size=2))
+    assert run.usage.llm_calls == 3
+    assert {result.hits.ids[0] for result in run.results if result.id != "1"} == {"d4/(4)"}
+
+
 def test_without_a_model_the_context_is_what_the_chain_returns_or_its_last_retriever():
     retriever = _store().as_retriever(search_kwargs={"k": 3})
     returned = {"context": retriever | RunnableLambda(lambda documents: documents[:1]), "answer": RunnablePassthrough()}

@@ -125,6 +125,19 @@ def test_an_engine_s_context_is_its_source_nodes_and_its_calls_are_counted():
     assert 0 < report.recall <= 1
 
 
+def test_calls_of_language_models_within_a_retriever_are_counted():
+    class Rewriting(_Fixed):
+        def _retrieve(self, query_bundle):
+            MockLLM(max_tokens=3).complete(query_bundle.query_str)
+            return self.nodes
+
+    retriever = as_retriever(Rewriting([_node("d4/(4)", "tides")]), _DOCUMENTS)
+    run = run_retriever(retriever, _TASK, options=RunOptions(k=2))
+    assert run.usage.llm_calls == 3
+    MockLLM(max_tokens=3).complete("outside")
+    assert retriever.usage().llm_calls == 3
+
+
 def test_parts_of_one_document_are_one_document_of_the_context():
     nodes = [_node("n1", "tides", of="d0/(0)"), _node("n2", "rise", of="d0/(0)"), _node("n3", "?", of="d2/(2)")]
     engine = RetrieverQueryEngine.from_args(_Fixed(nodes), llm=MockLLM(max_tokens=5))

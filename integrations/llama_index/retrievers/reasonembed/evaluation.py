@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -66,6 +67,7 @@ class _NodeRetriever:
         self._retriever = retriever
         self._names = names
         self._use_async = use_async
+        self._calls = 0
         parameters = inspect.signature(retriever.retrieve).parameters.values()
         self._takes_changes = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
@@ -79,6 +81,9 @@ class _NodeRetriever:
         bans = excluded_ids if excluded_ids is not None else [()] * len(queries)
         return [self._ask(query, k, banned) for query, banned in zip(queries, bans, strict=True)]
 
+    def usage(self) -> Usage:
+        return Usage(llm_calls=self._calls)
+
     def _ask(self, query: str, k: int, banned: Collection[str]) -> Hits:
         changes: dict[str, Any] = {}
         retriever = self._retriever
@@ -87,10 +92,12 @@ class _NodeRetriever:
         elif hasattr(retriever, "similarity_top_k"):
             retriever = copy.copy(retriever)
             retriever.similarity_top_k = k + len(banned)
-        if self._use_async:
-            nodes = asyncio.run(retriever.aretrieve(query, **changes))
-        else:
-            nodes = retriever.retrieve(query, **changes)
+        with _counted() as counter:
+            if self._use_async:
+                nodes = asyncio.run(retriever.aretrieve(query, **changes))
+            else:
+                nodes = retriever.retrieve(query, **changes)
+        self._calls += counter.calls
         return keep(self._names.hits([_found(node) for node in nodes]), banned, k)
 
 
@@ -104,13 +111,8 @@ class LlamaIndexPipeline:
 
     def answer(self, query: str) -> Context:
         """Query the engine; returns the nodes its model was given and what it said."""
-        counter = _CallCounter()
-        dispatcher = get_dispatcher()
-        dispatcher.add_event_handler(counter)
-        try:
+        with _counted() as counter:
             response: Any = self._engine.query(query)
-        finally:
-            dispatcher.event_handlers.remove(counter)
         self._calls += counter.calls
         found: dict[str, Document] = {}
         for node in response.source_nodes:
@@ -138,6 +140,18 @@ class _CallCounter(BaseEventHandler):
     def handle(self, event: BaseEvent, **_rest: Any) -> None:
         """Count an event where it ends a call."""
         self._calls += isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent)
+
+
+@contextmanager
+def _counted() -> Iterator[_CallCounter]:
+    """Count the calls of language models within the block."""
+    counter = _CallCounter()
+    dispatcher = get_dispatcher()
+    dispatcher.add_event_handler(counter)
+    try:
+        yield counter
+    finally:
+        dispatcher.event_handlers[:] = [handler for handler in dispatcher.event_handlers if handler is not counter]
 
 
 def _found(node: NodeWithScore) -> FoundText:
