@@ -7,6 +7,7 @@ import json
 import threading
 import urllib.request
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -80,7 +81,7 @@ class OpenAIChat:
     def _connect(self) -> http.client.HTTPConnection:
         """Return a connection, opened at its first request, through the environment's proxy where there is one."""
         kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
-        proxy = self._proxy()
+        proxy = self._proxy
         if proxy is None:
             return kind(self._url.hostname or "", self._url.port, timeout=self.timeout)
         connection = kind(proxy.hostname or "", proxy.port or 80, timeout=self.timeout)
@@ -91,10 +92,11 @@ class OpenAIChat:
     def _target(self) -> str:
         """Return what is asked for: the path, or to a proxy of plain HTTP the whole address."""
         path = f"{self._url.path}/chat/completions"
-        if self._url.scheme == "http" and self._proxy() is not None:
+        if self._url.scheme == "http" and self._proxy is not None:
             return f"http://{self._url.netloc}{path}"
         return path
 
+    @cached_property
     def _proxy(self) -> SplitResult | None:
         address = urllib.request.getproxies().get(self._url.scheme)
         if address is None or urllib.request.proxy_bypass(self._url.hostname or ""):

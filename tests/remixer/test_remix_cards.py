@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.chat import Answer
@@ -39,6 +39,7 @@ def test_leetcode_and_pony_have_the_published_batches():
     assert sizes == {"biology": (16, 8), "leetcode": (2, 64), "pony": (64, 2)}
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip))
 def test_a_card_is_read_as_it_was_written_whatever_its_words(tmp_path_factory, words: str):
     path = tmp_path_factory.mktemp("card") / "card.toml"

@@ -62,6 +62,7 @@ _DOCUMENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_DOCUMENTS, st.frozensets(st.integers(0, 12)), st.lists(st.sampled_from([LONG, "a short text"]), max_size=2))
 def test_the_pool_holds_no_gold_no_copy_of_gold_and_nothing_twice(documents, gold_numbers, contents):
     corpus = [Document(f"d{number}", content) for number, content in documents]

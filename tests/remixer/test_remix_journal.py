@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.chat import Answer
@@ -74,6 +74,7 @@ _KEYS = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(_KEYS, _KEYS)
 def test_keys_are_equal_only_where_stage_model_parameters_prompt_and_attempt_are(first, second):
     def key(stage, model, parameters, prompt, attempt):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.chat import Answer
@@ -53,6 +53,7 @@ def _grades(grade_of):
     return reply_to
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=30), st.integers(1, 7))
 def test_judging_in_groups_ends_in_the_grades_of_judging_alone(grades: list[int], group: int):
     alone, asked_alone = _judge(len(grades), _grades(grades.__getitem__))
@@ -128,6 +129,7 @@ def test_judging_stops_after_enough_clear_negatives_in_a_row():
     assert outcome.record.unjudged == 5
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([1, 1, 1, 2, 3, 5]), min_size=1, max_size=60), st.integers(1, 8), st.integers(1, 25))
 def test_what_the_report_says_of_early_stops_is_what_they_do(grades: list[int], stop_after: int, at_least: int):
     config = {"stop_after": stop_after, "at_least": at_least}

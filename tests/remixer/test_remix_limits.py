@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_training.remixer.config import CallConfig, ModelConfig
@@ -24,6 +24,7 @@ class Clock:
         return False
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 8)), min_size=1, max_size=40),
     st.floats(0.5, 20),
@@ -46,6 +47,7 @@ def test_no_stretch_of_time_lets_more_through_than_the_rate_and_one_burst(steps,
             assert total <= capacity + rate * (at - since) + excess + 1e-6
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 20), st.integers(2, 60))
 def test_a_bucket_that_is_always_asked_gives_its_whole_rate(rate: float, calls: int):
     clock = Clock()
@@ -112,6 +114,7 @@ def test_a_wait_is_given_up_when_the_rest_is_cut_short():
     assert not pace.wait(1)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200))
 def test_back_off_doubles_up_to_its_bound_and_is_spread(attempt: int):
     config = CallConfig(first_wait=0.5, longest_wait=20.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.chat import Answer
@@ -105,6 +105,7 @@ def test_the_last_grade_counts_and_those_among_thoughts_do_not():
     assert parse_scores(Answer("<think><score>5</score></think>none"), documents=1) == {}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 9), st.integers(1, 5)))
 def test_grades_of_several_documents_are_read_by_their_numbers(grades: dict[int, int]):
     text = "\n".join(f'<score document="{place + 1}">{grade}</score>' for place, grade in grades.items())
@@ -115,6 +116,7 @@ def test_a_number_that_no_document_has_and_a_grade_without_one_among_several_are
     assert parse_scores(Answer('<score document="3">5</score><score>5</score>'), documents=2) == {}
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_answer_whatsoever_breaks_the_parsers(text: str):
     answer = Answer(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.chat import Answer
@@ -95,6 +95,7 @@ def test_a_corpus_without_a_fitting_document_says_what_it_has():
         eligible_sources(_pool(9), SourceConfig(), seed=1)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 99), min_size=1), st.integers(0, 5))
 def test_the_order_of_sources_does_not_depend_on_what_else_the_corpus_holds(numbers: set[int], seed: int):
     def order(chosen) -> list[str]:

@@ -1,0 +1,162 @@
+"""`reasonembed remix`: the commands, and how they fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reasonembed_cli.app import main
+from reasonembed_cli.remix_options import settings_of
+from reasonembed_rag.errors import InputError
+from reasonembed_training.remixer.cards import read_card
+
+
+@pytest.fixture
+def succeeds(capsys):
+    def run(*arguments: object) -> str:
+        code = main(["remix", *(str(argument) for argument in arguments)])
+        captured = capsys.readouterr()
+        assert code == 0, captured.err
+        return captured.out
+
+    return run
+
+
+@pytest.fixture
+def fails(capsys, tmp_path: Path):
+    """Run a command that must end with exit code 2, one line of error and no new file."""
+
+    def run(*arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        code = main(["remix", *(str(argument) for argument in arguments)])
+        captured = capsys.readouterr()
+        assert code == 2
+        assert captured.err.splitlines()[-1].startswith("error: ")
+        assert captured.out == ""
+        assert sorted(tmp_path.rglob("*")) == before
+        return captured.err.splitlines()[-1]
+
+    return run
+
+
+@pytest.fixture
+def run_arguments(make_config, tmp_path):
+    """Return the arguments of a small run, for `plan` and `run`."""
+
+    def make(*more: object) -> list[object]:
+        config = make_config()
+        sizes = ("--set", "sources.limit=4", "--set", "sources.min_chars=1", "--set", "mine.depth=6")
+        return [config.corpus, "--card", config.card, "--out", tmp_path / "run", *sizes, *more]
+
+    return make
+
+
+def test_the_shipped_cards_are_listed_and_shown(succeeds):
+    assert "biology" in succeeds("card").splitlines()
+    assert 'instruction = "Given a Biology post' in succeeds("card", "biology")
+
+
+def test_a_blank_card_is_written_for_a_corpus(succeeds, write_corpus, tmp_path):
+    out = tmp_path / "olives.toml"
+    assert "written; read it" in succeeds("card", "--from", write_corpus(5), "--out", out)
+    assert read_card(out).name == "olives"
+
+
+def test_a_plan_tells_calls_tokens_and_cost_without_sending_anything(succeeds, run_arguments, tmp_path):
+    prices = ("--set", "model.input_price=100", "--set", "model.output_price=200")
+    told = succeeds("plan", *run_arguments("--model", "openai:gpt-4o-mini", *prices))
+    assert "30 documents may be candidates, 30 of them sources; left out: none." in told
+    assert "24" in told  # 4 queries of 6 candidates
+    assert "openai:gpt" in told
+    assert "Costs need prices" not in told
+    assert not (tmp_path / "run").exists()
+    assert "Costs need prices" in succeeds("plan", *run_arguments())
+
+
+@pytest.mark.loopback
+@pytest.mark.usefixtures("socket_enabled")
+def test_a_run_its_report_and_its_exports_work_as_the_guide_says(succeeds, serve, run_arguments, tmp_path, capsys):
+    server = serve()
+    arguments = run_arguments("--model", "tiny", "--base-url", server.url)
+    told = succeeds("run", *arguments)
+    run = tmp_path / "run"
+    rows = (run / "rows.jsonl").read_text().splitlines()
+    assert f"{run / 'rows.jsonl'}: {len(rows)} training rows" in told
+    paid = server.stats()["paid"]
+    assert succeeds("run", *arguments) == told
+    assert server.stats()["paid"] == paid
+    assert "the source would have been the first hit" in succeeds("report", run)
+    assert (run / "report.html").read_text().startswith("<!doctype html>")
+    assert "answers" in succeeds("sft", run, "--out", tmp_path / "sft.jsonl", "--limit", "3")
+    assert len((tmp_path / "sft.jsonl").read_text().splitlines()) == 3
+    assert "1.000" in succeeds("agreement", run, run, "--out", tmp_path / "agreement.json")
+    assert json.loads((tmp_path / "agreement.json").read_text())["f1"] == 1.0
+
+
+@pytest.mark.loopback
+@pytest.mark.usefixtures("socket_enabled")
+def test_stages_may_have_models_of_their_own(succeeds, serve, run_arguments):
+    one, judge = serve(), serve()
+    succeeds(
+        "run",
+        *run_arguments("--model", "tiny", "--base-url", one.url),
+        *("--model", "judge=large", "--base-url", f"judge={judge.url}"),
+    )
+    assert judge.stats()["paid"] == 4 * 6
+    assert one.stats()["paid"] > 4 * 2
+
+
+def test_a_mistake_in_the_command_is_one_line_and_writes_nothing(fails, run_arguments, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    arguments = run_arguments()
+    assert "no corpus: name it as the first argument" in fails("run", *arguments[1:])
+    assert "no card: name it with --card" in fails("run", arguments[0], "--out", tmp_path / "run")
+    assert "no model for clean; name one with --model" in fails("run", *arguments)
+    assert "no stage 'jugde' that asks a model" in fails("run", *arguments, "--model", "jugde=gpt")
+    assert "no API key for https://api.openai.com/v1: set the environment variable OPENAI_API_KEY" in fails(
+        "run", *arguments, "--model", "gpt-4o-mini", "--base-url", "https://api.openai.com/v1"
+    )
+    assert "want an address such as" in fails("run", *arguments, "--model", "m", "--base-url", "localhost")
+    assert "unknown key mine.dept; did you mean 'depth'" in fails("run", *arguments, "--set", "mine.dept=3")
+    assert "mine.depth is 0; want at least 1" in fails("plan", *arguments, "--set", "mine.depth=0")
+    assert "no card 'botany'" in fails("plan", arguments[0], "--card", "botany", "--out", tmp_path / "run")
+    assert "no such file or folder" in fails("plan", "absent.jsonl", *arguments[1:])
+    assert "no such settings" in fails("plan", *arguments, "--config", tmp_path / "absent.toml")
+    assert "it lacks settings.json" in fails("report", tmp_path)
+    assert "got the card 'biology' and --from" in fails("card", "biology", "--from", arguments[0])
+    assert "got --base-url without --model" in fails("card", "--from", arguments[0], "--base-url", "http://h/v1")
+
+
+def test_without_langchain_a_models_name_tells_what_to_install(fails, run_arguments, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "langchain", None)
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
+    assert "pip install langchain" in fails("run", *run_arguments("--model", "openai:gpt-4o-mini"))
+
+
+def test_the_command_line_comes_before_the_file_and_changes_before_both(tmp_path):
+    path = tmp_path / "remix.toml"
+    path.write_text(
+        'corpus = "file.jsonl"\ncard = "biology"\nout = "run"\nseed = 3\n'
+        '[model]\nname = "from-file"\ncontext = 9000\n[mine]\ndepth = 7\n'
+    )
+    options = {"corpus": None, "card": None, "out": None, "models": None, "base_urls": None, "gold": None}
+    config = settings_of(
+        **options | {"corpus": "mine.jsonl", "models": ["named", "judge=j"], "base_urls": ["judge=http://h:1/v1"]},
+        config=path,
+        changes=["mine.depth=9", "model.context=5000"],
+    )
+    assert (config.corpus, config.card, config.seed, config.mine.depth) == ("mine.jsonl", "biology", 3, 9)
+    assert (config.model.name, config.model.context) == ("named", 5000)
+    assert (config.models["judge"].name, config.models["judge"].base_url) == ("j", "http://h:1/v1")
+
+
+def test_a_models_name_may_hold_an_equals_sign_where_it_names_no_stage():
+    options = {"base_urls": None, "gold": None, "config": None, "changes": None}
+    options |= {"corpus": "c", "card": "biology", "out": Path("run")}
+    assert settings_of(models=["org/model=v2"], **options).model.name == "org/model=v2"
+    with pytest.raises(InputError, match="no stage 'model'"):
+        settings_of(models=["model=v2"], **options)
