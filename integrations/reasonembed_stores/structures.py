@@ -124,7 +124,7 @@ def read_structure(path: Path) -> Structure:
     """Read a structure whose checksum was compared already; raises StoreError for what FAISS cannot read."""
     faiss = _faiss()
     try:
-        index = faiss.downcast_index(faiss.read_index(str(path)))
+        index = faiss.read_index(str(path))  # of its own class already; a second cast would leave it freed
     except RuntimeError as error:
         raise StoreError(f"{path} cannot be read ({error}); save the store again to build it anew") from error
     kinds: dict[str, Kind] = {"IndexHNSWSQ": "hnsw", "IndexIVFScalarQuantizer": "ivf"}
