@@ -47,6 +47,7 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
     retriever: Annotated[Kind, typer.Option(help="What searches.")] = "model",
     weight: Annotated[float, typer.Option(help="The model's share in a hybrid.")] = 0.5,
     through: Annotated[Through, typer.Option(help="Ask the model through a framework's own interface.")] = "core",
+    use_async: Annotated[bool, typer.Option("--async", help="Ask the framework's async methods.")] = False,
     store: Annotated[Store, typer.Option(help="The store that the framework searches.")] = "faiss",
     component: Annotated[
         str | None, typer.Option(help="Measure your own instead: module:object, a LangChain or LlamaIndex component.")
@@ -89,6 +90,7 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
         kind=retriever,
         weight=weight,
         through=through,
+        use_async=use_async,
         store=store,
         component=component,
         cache=cache or outputs.vectors,
@@ -106,6 +108,8 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
         reports.append(measured)
         for note in notes(measured):
             console.print(note, style="yellow", markup=False, highlight=False)
+        if measured.costs():
+            console.print(f"{task.name}: {measured.costs()}", style="dim", markup=False, highlight=False)
     console.print(scores_table(reports) if len(reports) == 1 else tasks_table(reports))
 
 

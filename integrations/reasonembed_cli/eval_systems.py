@@ -40,6 +40,8 @@ class Choice:
     weight: float = 0.5
     """The model's share in a hybrid; BM25 has the rest."""
     through: Through = "core"
+    use_async: bool = False
+    """Whether the framework's async methods are asked."""
     store: Store = "faiss"
     component: str | None = None
     """module:object of a LangChain or LlamaIndex component or a function of (query, k)."""
@@ -55,6 +57,8 @@ class Choice:
                 raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
         if self.kind.startswith("bm25") and self.through != "core":
             raise InputError(f"BM25 is asked through core only; leave --through {self.through} out")
+        if self.use_async and self.through == "core" and self.component is None:
+            raise InputError("the core has no async search; name a framework beside --async: --through langchain")
         if not 0.0 < self.weight < 1.0:
             raise InputError(f"weight is {self.weight}; want a number between 0 and 1")
 
@@ -92,7 +96,7 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
     if not task.documents:
         raise InputError(f"task {task.name!r} has no documents to search; it can score run files: --run FILE")
     if choice.component is not None:
-        yield _component_retriever(_load_component(choice.component), task.documents)
+        yield _component_retriever(_load_component(choice.component), task.documents, use_async=choice.use_async)
         return
     from reasonembed_rag.retrieval.bm25 import BM25
     from reasonembed_rag.retrieval.hybrid import Hybrid, Part
@@ -193,12 +197,12 @@ def _framework_retriever(choice: Choice, task: RetrievalTask, index: Path) -> Re
         from langchain_reasonembed.retrievers import ReasonEmbedRetriever as LangChainRetriever
 
         retriever = LangChainRetriever(index=str(index), model=choice.model, instruction=instruction)
-        return langchain_evaluation.as_retriever(retriever, task.documents)
+        return langchain_evaluation.as_retriever(retriever, task.documents, use_async=choice.use_async)
     from llama_index.retrievers.reasonembed import ReasonEmbedRetriever as LlamaIndexRetriever
     from llama_index.retrievers.reasonembed import evaluation as llama_index_evaluation
 
     node_retriever = LlamaIndexRetriever(str(index), model=choice.model, instruction=instruction)
-    return llama_index_evaluation.as_retriever(node_retriever, task.documents)
+    return llama_index_evaluation.as_retriever(node_retriever, task.documents, use_async=choice.use_async)
 
 
 def _load_component(path: str) -> Any:
@@ -218,18 +222,18 @@ def _through_of(component: object) -> str:
     return "langchain" if "langchain_core" in roots else "llama-index" if "llama_index" in roots else "core"
 
 
-def _component_retriever(component: Any, documents: Sequence[Document]) -> Retriever:
+def _component_retriever(component: Any, documents: Sequence[Document], *, use_async: bool) -> Retriever:
     from reasonembed_rag.retrieval.retriever import Retriever
 
     through = _through_of(component)
     if through == "langchain":
         from langchain_reasonembed import evaluation as langchain_evaluation
 
-        return langchain_evaluation.as_retriever(component, documents)
+        return langchain_evaluation.as_retriever(component, documents, use_async=use_async)
     if through == "llama-index":
         from llama_index.retrievers.reasonembed import evaluation as llama_index_evaluation
 
-        return llama_index_evaluation.as_retriever(component, documents)
+        return llama_index_evaluation.as_retriever(component, documents, use_async=use_async)
     if isinstance(component, Retriever):
         return component
     if callable(component):

@@ -92,6 +92,9 @@ def notes(report: Report) -> list[str]:
     said += [f"{_task(report)}, query {query.id}: {query.problem}; it counts 0" for query in failed[:_PROBLEMS_SHOWN]]
     if len(failed) > _PROBLEMS_SHOWN:
         said.append(f"{_task(report)}: {len(failed) - _PROBLEMS_SHOWN} more queries failed; the report names them")
+    nothing = sum(query.found == 0 and query.problem is None for query in report.queries)
+    if nothing:
+        said.append(f"{_task(report)}: {nothing} queries found nothing")
     missing = report.task.queries - len(report.queries)
     if missing:
         said.append(f"{_task(report)}: {missing} judged queries have no ranking; they count 0")

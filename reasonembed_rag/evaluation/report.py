@@ -93,6 +93,21 @@ class Report:
     created: str
     """UTC, ISO 8601."""
 
+    def costs(self) -> str:
+        """Return in one line what was used: latency, time to encode, tokens, bytes, calls of language models."""
+        usage = self.usage or Usage()
+        known = (
+            ("one query alone p50 {:.1f} ms", self.latency and 1000 * self.latency.p50),
+            ("p95 {:.1f} ms", self.latency and 1000 * self.latency.p95),
+            ("documents encoded in {:.1f} s", usage.encoding_seconds),
+            ("{:,} document tokens", usage.document_tokens),
+            ("{:,} query tokens", usage.query_tokens),
+            ("index {:,} bytes", usage.index_bytes),
+            ("{:,} calls of language models", usage.llm_calls),
+            ("{:,} of their tokens", usage.llm_tokens),
+        )
+        return ", ".join(text.format(value) for text, value in known if value is not None)
+
     def to_json(self) -> str:
         """Return the report as JSON; from_json reads it back."""
         fields = dataclasses.asdict(self)

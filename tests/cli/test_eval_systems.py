@@ -72,6 +72,13 @@ def test_every_framework_and_store_gives_the_core_s_run_file(succeeds, folder, t
     assert other.usage.index_bytes > 0
 
 
+@pytest.mark.parametrize("through", ["langchain", "llama-index"])
+def test_the_async_methods_give_the_same_run_file(succeeds, folder, tmp_path, model, through):
+    for name, options in (("plain", ()), ("async", ("--async",))):
+        succeeds("eval", "--data", folder, "--model", model, "--through", through, *options, "--out", tmp_path / name)
+    assert _run_text(tmp_path / "async") == _run_text(tmp_path / "plain")
+
+
 @pytest.mark.parametrize("kind", ["bm25", "bm25-query-side", "hybrid"])
 def test_baselines_and_hybrids_are_measured(succeeds, folder, tmp_path, model, kind):
     out = tmp_path / "report.json"
@@ -167,6 +174,7 @@ def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, fol
         (("--bright", "biology,aops", "--out", "r.json"), "is one file for 2 reports"),
         (("--data", "task", "--retriever", "bm25", "--through", "langchain"), "BM25 is asked through core only"),
         (("--data", "task", "--weight", "1.5"), "weight is 1.5"),
+        (("--data", "task", "--async"), "the core has no async search"),
         (("--data", "task", "--component", "nowhere"), "want module:object"),
         (("--data", "task", "--component", "no_such_module:x"), "cannot be imported"),
         (("--data", "task", "--component", "math:pi"), "component is a float"),
@@ -203,3 +211,31 @@ def test_reports_that_cannot_be_compared_are_told_in_one_line(succeeds, fails, f
     assert "holds no report" in fails("report", tmp_path / "empty")
     assert "measure is 'x'" in fails("report", tmp_path / "a.json", tmp_path / "a.json", "--measure", "x")
     assert "not a report" in fails("report", folder / "documents.jsonl")
+
+
+_SHARED = Path(__file__).parents[3] / "shared" / "data"
+_GOLDEN = {"biology": 43.49, "leetcode": 31.68, "pony": 19.55, "theoremqa_theorems": 36.68}
+
+
+@pytest.mark.skipif(
+    not (_SHARED / "golden_runs").is_dir() or not (_SHARED / "bright_queries").is_dir(),
+    reason="../shared/data/golden_runs or bright_queries is absent",
+)
+def test_the_golden_runs_score_what_they_are_known_to_score(succeeds, tmp_path):
+    options = ("--data", _SHARED / "bright_queries", "--tasks", ",".join(_GOLDEN), "--run", _SHARED / "golden_runs")
+    table = succeeds("eval", *options, "--out", tmp_path / "out")
+    for name, known in _GOLDEN.items():
+        score = 100 * read_report(tmp_path / "out" / f"{name}.json").mean_present["nDCG@10"]
+        assert abs(score - known) < 0.0051
+        assert f"{score:.2f}" in table
+    assert "pony does not depend on the query" in " ".join(table.split())
+
+
+@pytest.mark.skipif(
+    not (_SHARED / "bright_theoremqa_questions").is_dir(), reason="../shared/data/bright_theoremqa_questions is absent"
+)
+@pytest.mark.parametrize(("kind", "known"), [("bm25", 0.212), ("bm25-query-side", 0.250)])
+def test_bm25_reaches_its_known_figure_on_a_real_task(succeeds, tmp_path, kind, known):
+    data = _SHARED / "bright_theoremqa_questions"
+    succeeds("eval", "--data", data, "--retriever", kind, "--out", tmp_path / "report.json")
+    assert read_report(tmp_path / "report.json").mean_present["nDCG@10"] == pytest.approx(known, abs=0.01)

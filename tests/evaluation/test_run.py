@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def test_bm25_is_evaluated_end_to_end():
     assert report.usage is not None
     assert report.usage.index_bytes > 0
     assert {part.by for part in report.slices} >= {"gold documents"}
+
+
+def test_costs_are_one_line_of_what_is_known():
+    report = evaluate(BM25(_TASK.documents), _TASK, system=_BM25)
+    assert re.fullmatch(r"one query alone p50 [\d.]+ ms, p95 [\d.]+ ms, index [\d,]+ bytes", report.costs())
+    assert score_run(_run({"tide": ["t"]}), _TASK, system=_BM25).costs() == ""
 
 
 def test_exclusions_fall_before_the_cut():
