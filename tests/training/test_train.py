@@ -239,7 +239,7 @@ def test_it_stops_early_when_the_dev_mean_stays_down(make_recipe, monkeypatch):
 
     means = iter([0.2, 0.5, 0.4, 0.4, 0.9])
 
-    def falling(model, tasks, *, step, budget):
+    def falling(model, tasks, *, step, budget, share):
         return Measurement(step, (DevScore("dev", next(means), {}),))
 
     monkeypatch.setattr(loop, "measure", falling)

@@ -30,7 +30,7 @@ class Batch:
     queries: Tokens
     documents: Tokens
     reasoning: Tokens
-    """Of the rows that have a reasoning query, in row order."""
+    """Of the rows that have a reasoning query, or of all, in row order."""
     has_reasoning: torch.Tensor
     """(Q,) which rows those are."""
     labels: Labels
@@ -56,6 +56,8 @@ class BatchMaker:
     reasoning_from: int | None = None
     """The first step that looks at reasoning queries; None where no step does."""
     max_reasoning_length: int | None = None
+    fill_reasoning: bool = False
+    """Put the query where a row has no reasoning query, so that all processes have as many to embed."""
 
     def __call__(self, planned: GlobalBatch, step: int) -> Batch:
         """Draw, tokenise and label the rows of a planned batch that fall to this process."""
@@ -79,7 +81,7 @@ class BatchMaker:
                 max_length=self.spec.max_document_length,
             ),
             reasoning=self.tokenizer(
-                [thought for thought in thoughts if thought is not None],
+                self._filled(drawn, thoughts) if wanted else [],
                 before=before,
                 after=after,
                 max_length=self.max_reasoning_length or self.spec.max_query_length,
@@ -87,6 +89,11 @@ class BatchMaker:
             has_reasoning=torch.tensor([thought is not None for thought in thoughts], dtype=torch.bool),
             labels=_labels(drawn),
         )
+
+    def _filled(self, drawn: Sequence[Drawn], thoughts: Sequence[str | None]) -> list[str]:
+        pairs = zip(drawn, thoughts, strict=True)
+        filled = [one.query if thought is None and self.fill_reasoning else thought for one, thought in pairs]
+        return [text for text in filled if text is not None]
 
     def _draw(self, row: int, planned: GlobalBatch) -> Drawn:
         generator = np.random.default_rng([self.seed, row, planned.draw])

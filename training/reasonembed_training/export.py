@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
+from safetensors.torch import save_file
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from reasonembed_rag.atomic import flush_folder
 from reasonembed_rag.encoder.folder import read_folder
+from reasonembed_rag.encoder.loading import Request, load_model
 from reasonembed_rag.encoder.sources import find_model
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training.checkpoint import trained_weights
-from reasonembed_training.model import ADAPTER, TrainingModel, merged_layer
+from reasonembed_training.model import ADAPTER, TrainingModel
 
 __all__ = ["export_model"]
 
-_POOLING = {"last": "lasttoken", "mean": "mean", "cls": "cls"}
+_ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MODULES = "sentence_transformers.models"
 
 
@@ -33,7 +37,7 @@ def export_model(
     Every process calls it, the first one writes. An adapter names its base, which must be had to load it; merged
     weights stand alone. Raises TrainingError for an adapter where all weights were trained.
     """
-    weights = trained_weights(model.module)
+    weights = {name.removeprefix("backbone."): one for name, one in trained_weights(model.module).items()}
     adapter = getattr(model.module.backbone, "peft_config", {}).get(ADAPTER)
     if kind == "adapter" and adapter is None:
         raise TrainingError("all weights were trained, there is no adapter to export; want kind='merged'")
@@ -42,10 +46,10 @@ def export_model(
     aside = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    if kind == "adapter":
+    if adapter is not None:
         _write_adapter(model, adapter, weights, aside)
-    else:
-        _save_backbone(model, _merged(model, weights), aside)
+    if kind == "merged":
+        _write_merged(model, weights, aside, adapted=adapter is not None)
     _write_tokenizer(model, aside)
     _write_sentence_transformers_files(model.spec, aside)
     spec = replace(model.spec, model=folder.name, revision=None, adapter=None, weights=None, dtype="float32")
@@ -54,50 +58,41 @@ def export_model(
     _settle(aside, folder)
 
 
-def _save_backbone(model: TrainingModel, weights: dict[str, Tensor], folder: Path) -> None:
-    from transformers.utils import logging as transformers_logging
-
+def _write_merged(model: TrainingModel, weights: dict[str, Tensor], folder: Path, *, adapted: bool) -> None:
+    """Write the base as it was loaded, with what was trained put in; an adapter in the folder is used up."""
+    request = Request(
+        model=model.spec.model,
+        revision=model.spec.revision,
+        adapter=str(folder) if adapted else None,
+        device="cpu",
+        dtype=str(model.module.backbone.dtype).removeprefix("torch."),
+    )
+    backbone = load_model(request).backbone
+    if adapted:
+        for name in (_ADAPTER_CONFIG, _ADAPTER_WEIGHTS):
+            (folder / name).unlink()
+    else:
+        backbone.load_state_dict(weights, strict=False)
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        model.module.backbone.save_pretrained(folder, state_dict=weights)
+        backbone.save_pretrained(folder)
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
 
 
-def _merged(model: TrainingModel, trained: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the backbone's weights under their own names, what LoRA learnt added in."""
-    backbone = model.module.backbone
-    whole = {
-        f"{name}.weight": cast("Tensor", merged_layer(module).weight).detach().cpu()
-        for name, module in backbone.named_modules()
-        if hasattr(module, "get_delta_weight")
-    }
-    weights = {}
-    for name, tensor in backbone.state_dict().items():
-        if ".lora_" not in name:
-            plain = name.replace(".base_layer.", ".")
-            found = whole[plain] if plain in whole else trained.get(f"backbone.{name}", tensor.detach().cpu())
-            weights[plain] = found.contiguous()
-    return weights
-
-
 def _write_adapter(model: TrainingModel, config: Any, weights: dict[str, Tensor], folder: Path) -> None:
     """Write PEFT's own format: adapter_config.json and adapter_model.safetensors."""
-    from peft import PeftConfig
-    from safetensors.torch import save_file
-
-    saved: PeftConfig = config
-    base = str(find_model(model.spec.model).resolve()) if _is_local(model.spec.model) else model.spec.model
-    saved.base_model_name_or_path, saved.revision, saved.inference_mode = base, model.spec.revision, True
-    saved.save_pretrained(str(folder))
-    plain = {name.removeprefix("backbone.").replace(f".{ADAPTER}.", "."): one for name, one in weights.items()}
-    save_file({f"base_model.model.{name}": one for name, one in plain.items()}, folder / "adapter_model.safetensors")
-
-
-def _is_local(name: str) -> bool:
-    return Path(name).expanduser().is_dir() or "/" not in name
+    base, local = model.spec.model, find_model(model.spec.model, revision=model.spec.revision)
+    named = copy(config)
+    named.base_model_name_or_path = (
+        base if "/" in base and not Path(base).expanduser().is_dir() else str(local.resolve())
+    )
+    named.revision, named.inference_mode = model.spec.revision, True
+    named.save_pretrained(str(folder))
+    plain = {f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": one for name, one in weights.items()}
+    save_file(plain, folder / _ADAPTER_WEIGHTS)
 
 
 def _write_tokenizer(model: TrainingModel, folder: Path) -> None:

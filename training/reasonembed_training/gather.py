@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-__all__ = ["Shards", "gather_rows", "my_shards", "sum_over_processes"]
+__all__ = ["Shards", "gather_rows", "greatest_over_processes", "my_shards", "sum_over_processes"]
 
 
 class Shards:
@@ -63,6 +63,14 @@ def sum_over_processes(values: Tensor) -> Tensor:
     if _several():
         distributed.all_reduce(total)
     return total
+
+
+def greatest_over_processes(value: Tensor) -> Tensor:
+    """Return the greatest of a number over the processes."""
+    greatest = value.detach().clone()
+    if _several():
+        distributed.all_reduce(greatest, op=distributed.ReduceOp.MAX)
+    return greatest
 
 
 def _several() -> bool:

@@ -27,10 +27,14 @@ _MEASURE = "nDCG@10"
 
 
 class LiveEmbedder:
-    """Embed with the weights as they are when it is made; several processes share the texts among them."""
+    """Embed with the weights as they are when it is made; several processes share the texts among them.
 
-    def __init__(self, model: TrainingModel, *, budget: int) -> None:
+    With share off each of them embeds all texts: for weights that are cut among them.
+    """
+
+    def __init__(self, model: TrainingModel, *, budget: int, share: bool = True) -> None:
         self._model = model
+        self._share = share
         self._budget = budget
         self._embed_now = model.module.frozen()
 
@@ -74,13 +78,13 @@ class LiveEmbedder:
     def _embed(self, tokens: Tokens) -> torch.Tensor:
         """Return the vectors of all texts, each process having computed a run of them."""
         device = self._model.module.backbone.device
-        rank, world = _rank_and_world()
+        rank, world = _rank_and_world() if self._share else (0, 1)
         mine = np.array_split(np.arange(len(tokens.lengths)), world)[rank]
         skip = 0 if self.spec.pool_prompt else tokens.skip
         vectors = torch.empty((len(mine), self.dimension), dtype=torch.float32, device=device)
         for pack in plan_packs(tokens.lengths[mine], budget=self._budget):
             vectors[torch.from_numpy(pack).to(device)] = self._embed_now(tokens.rows(mine[pack]), skip=skip)
-        return gather_rows(vectors, my_shards(len(mine), device=device))
+        return gather_rows(vectors, my_shards(len(mine), device=device)) if self._share else vectors
 
 
 def read_dev_task(config: DevSetConfig) -> RetrievalTask:
@@ -92,9 +96,11 @@ def read_dev_task(config: DevSetConfig) -> RetrievalTask:
     return replace(task, examples=tuple(task.examples[place] for place in places))
 
 
-def measure(model: TrainingModel, tasks: Sequence[RetrievalTask], *, step: int, budget: int) -> Measurement:
+def measure(
+    model: TrainingModel, tasks: Sequence[RetrievalTask], *, step: int, budget: int, share: bool = True
+) -> Measurement:
     """Return the nDCG@10 of the model at a step on each task, by exact search over all its documents."""
-    embedder = LiveEmbedder(model, budget=budget)
+    embedder = LiveEmbedder(model, budget=budget, share=share)
     return Measurement(step, tuple(_score(embedder, task) for task in tasks))
 
 

@@ -158,7 +158,9 @@ class Loop:
         if not self.dev_tasks:
             return
         step, before = self.progress.step, self.progress.best
-        measured = measure(self.model, self.dev_tasks, step=step, budget=self.recipe.batch.tokens)
+        measured = measure(
+            self.model, self.dev_tasks, step=step, budget=self.recipe.batch.tokens, share=not self.machine.sharded
+        )
         best = before is None or measured.mean > before.mean
         if best:
             checkpoint.save_weights(self.best_path(step), self.module, rank=self.machine.rank)

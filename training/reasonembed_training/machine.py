@@ -27,6 +27,8 @@ class Machine:
     accelerator: Any
     narrow: bool
     """Whether bfloat16 is computed in."""
+    sharded: bool = False
+    """Whether weights are cut among the processes, which then must run the model the same number of times."""
 
     @property
     def device(self) -> torch.device:
@@ -53,17 +55,12 @@ class Machine:
         """Return what keeps gradients on their processes for a while."""
         return partial(self.accelerator.no_sync, module)
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """Return what computes in bfloat16 where that was chosen."""
-        context: AbstractContextManager[object] = self.accelerator.autocast()
-        return context
-
 
 def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...] | None) -> Machine:
     """Start accelerate on the recipe's device, or on the launcher's.
 
-    Raises TrainingError for a GPU recipe where there is no GPU, a precision that the device lacks, DeepSpeed and a
-    tracker that is not installed.
+    Raises TrainingError for a GPU recipe where there is no GPU, a precision that the device lacks, a distribution that
+    gradients cannot be cached under, and a tracker that is not installed.
     """
     try:
         from accelerate import Accelerator
@@ -77,14 +74,15 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
     accelerator = Accelerator(
         cpu=on_cpu, mixed_precision="bf16" if narrow else "no", log_with=chosen or None, project_dir=str(output)
     )
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    if accelerator.distributed_type == DistributedType.DEEPSPEED or (sharded and not accelerator.is_fsdp2):
         raise TrainingError(
-            "accelerate is set up for DeepSpeed, whose engine cannot take gradients chunk by chunk; "
-            "choose FSDP where the model must be cut among devices (accelerate config), or plain data parallelism"
+            f"accelerate is set up for {accelerator.distributed_type.value}, under which gradients cannot be taken "
+            "chunk by chunk; choose FSDP version 2 where the model must be cut among devices, or data parallelism"
         )
-    if accelerator.distributed_type == DistributedType.FSDP and config.forward == "packed":
+    if sharded and config.forward == "packed":
         raise TrainingError("model.forward is 'packed', which FSDP cannot follow; want auto or padded")
-    return Machine(accelerator, narrow)
+    return Machine(accelerator, narrow, sharded)
 
 
 def _check_device(name: str | None) -> None:

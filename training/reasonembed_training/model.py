@@ -53,12 +53,16 @@ class EmbeddingModule(nn.Module):
         self.backbone = loaded.backbone
         self._spec = loaded.spec
         self._pad_id = loaded.pad_id
+        self._own_mask = loaded.needs_own_mask
+        self._no_split_modules = getattr(loaded.backbone, "_no_split_modules", None)  # FSDP cuts there
         self._checkpointing = checkpointing
         self.use_padded()
 
     def use_padded(self) -> None:
         """Run texts as transformers does: right for every backbone."""
-        self._run: Forward = PaddedForward(self.backbone, pooling=self._spec.pooling, pad_id=self._pad_id)
+        self._run: Forward = PaddedForward(
+            self.backbone, pooling=self._spec.pooling, pad_id=self._pad_id, own_mask=self._own_mask
+        )
 
     def use_packed(self) -> None:
         """Run texts without padding; raises UnsupportedError where the backbone does not fit."""
@@ -75,23 +79,27 @@ class EmbeddingModule(nn.Module):
 
         On a CPU the weights are copied into the engine's fast form, LoRA added in; elsewhere the model itself runs.
         """
-        run: Forward = self._run
-        if isinstance(run, PackedForward) and self.backbone.device.type == "cpu":
-            causal = self._spec.attention == "causal"
-            blueprint = read_blueprint(
-                self.backbone, causal=causal, make=lambda modules: make_fast([merged_layer(one) for one in modules])
-            )
-            run = PackedForward(blueprint, pooling=self._spec.pooling)
+        if not isinstance(self._run, PackedForward) or self.backbone.device.type != "cpu":
+            return self._evaluated
+        causal = self._spec.attention == "causal"
+        blueprint = read_blueprint(
+            self.backbone, causal=causal, make=lambda modules: make_fast([merged_layer(one) for one in modules])
+        )
+        run = PackedForward(blueprint, pooling=self._spec.pooling)
 
+        @torch.no_grad()
         def embed(sequences: Sequence[NDArray[np.int32]], *, skip: int = 0) -> Tensor:
-            training = self.training
-            self.eval()
-            with torch.no_grad():
-                pooled = run(sequences, skip=skip)
-            self.train(training)
+            pooled = run(sequences, skip=skip)
             return finish(pooled, dimension=self._spec.dimension, normalize=self._spec.normalize)
 
         return embed
+
+    @torch.no_grad()
+    def _evaluated(self, sequences: Sequence[NDArray[np.int32]], *, skip: int = 0) -> Tensor:
+        training = self.training
+        vectors: Tensor = self.eval()(sequences, skip)
+        self.train(training)
+        return vectors
 
 
 def merged_layer(module: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ from reasonembed_rag.encoder.batches import plan_packs
 from reasonembed_rag.encoder.tokens import Tokens
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.batch import Batch
-from reasonembed_training.gather import gather_rows, my_shards, sum_over_processes
+from reasonembed_training.gather import gather_rows, greatest_over_processes, my_shards, sum_over_processes
 from reasonembed_training.gradcache import EmbedRows, cached_backward, embed_detached
 from reasonembed_training.machine import Machine
 from reasonembed_training.objective import Labels, Objective, Reasoning, Redapter, StepLoss
@@ -85,7 +85,8 @@ class Stepper:
         vectors_QD = torch.zeros((len(present_Q), self.dimension), device=self.machine.device)
         parts = (batch.reasoning,)
         if len(batch.reasoning.lengths):
-            vectors_QD[present_Q] = embed_detached(self._embed(parts), self._plan(parts)).float()
+            found = embed_detached(self._embed(parts), self._plan(parts)).float()
+            vectors_QD[present_Q if len(found) < len(present_Q) else slice(None)] = found
         return Reasoning(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
 
     def _embed(self, parts: tuple[Tokens, ...]) -> EmbedRows:
@@ -101,14 +102,29 @@ class Stepper:
 
     def _plan(self, parts: tuple[Tokens, ...]) -> list[NDArray[np.int64]]:
         """Cut the rows of the parts into chunks of at most `budget` tokens that pool in the same way."""
-        if len({self._skip(part) for part in parts}) == 1:
-            return plan_packs(np.concatenate([part.lengths for part in parts]), budget=self.budget)
         plan: list[NDArray[np.int64]] = []
-        first = 0
-        for part in parts:
-            plan += [rows + first for rows in plan_packs(part.lengths, budget=self.budget)]
-            first += len(part.lengths)
-        return sorted(plan, key=len, reverse=True)
+        if len({self._skip(part) for part in parts}) == 1:
+            plan = plan_packs(np.concatenate([part.lengths for part in parts]), budget=self.budget)
+        else:
+            first = 0
+            for part in parts:
+                plan += [rows + first for rows in plan_packs(part.lengths, budget=self.budget)]
+                first += len(part.lengths)
+            plan.sort(key=len, reverse=True)
+        return self._in_step(plan) if self.machine.sharded else plan
+
+    def _in_step(self, plan: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+        """Cut chunks in two until every process has as many; raises TrainingError where one has too few rows."""
+        most = int(greatest_over_processes(torch.tensor(len(plan), device=self.machine.device)))
+        while len(plan) < most:
+            place = max(range(len(plan)), key=lambda number: len(plan[number]))
+            if len(plan[place]) < 2:
+                raise TrainingError(
+                    f"a process has {len(plan)} texts, another runs {most} chunks; "
+                    "want more queries a batch or a larger batch.tokens"
+                )
+            plan[place : place + 1] = np.array_split(plan[place], 2)
+        return plan
 
     def _skip(self, part: Tokens) -> int:
         return 0 if self.pool_prompt else part.skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -111,21 +111,13 @@ def _loop(recipe: Recipe, machine: Machine, table: RowTable, progress: Progress,
     dev_tasks = [read_dev_task(config) for config in recipe.dev.sets]
     _check_names(dev_tasks)
     torch.manual_seed(recipe.run.seed)  # the same LoRA weights on every process
-    model = build_model(recipe.model, recipe.lora, device=machine.device, narrow=machine.narrow)
+    # Where weights are cut among processes, transformers' own modules must run, for their hooks to fetch the rest.
+    config = replace(recipe.model, forward="padded") if machine.sharded else recipe.model
+    model = build_model(config, recipe.lora, device=machine.device, narrow=machine.narrow)
     torch.manual_seed(recipe.run.seed + machine.rank)  # dropout of its own for each
-    trainable = list(model.trainable().values())
-    watcher.say(f"{sum(one.numel() for one in trainable):,} weights are trained, on {machine.device}")
-    config = recipe.optim
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [one for one in trainable if one.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [one for one in trainable if one.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=config.lr,
-        betas=(config.betas[0], config.betas[1]),
-        eps=config.epsilon,
-    )
-    module, wrapped = machine.prepare(model.module, optimizer)
+    count = sum(parameter.numel() for parameter in model.trainable().values())
+    watcher.say(f"{count:,} weights are trained, on {machine.device}")
+    module, wrapped = machine.prepare(model.module, _optimizer(recipe, model))
     return Loop(
         recipe=recipe,
         machine=machine,
@@ -139,6 +131,19 @@ def _loop(recipe: Recipe, machine: Machine, table: RowTable, progress: Progress,
         progress=progress,
         log=_log(recipe, machine, progress),
         watcher=watcher,
+    )
+
+
+def _optimizer(recipe: Recipe, model: TrainingModel) -> torch.optim.Optimizer:
+    config, trainable = recipe.optim, list(model.trainable().values())
+    return torch.optim.AdamW(
+        [
+            {"params": [one for one in trainable if one.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [one for one in trainable if one.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+        betas=(config.betas[0], config.betas[1]),
+        eps=config.epsilon,
     )
 
 
@@ -170,6 +175,7 @@ def _maker(recipe: Recipe, machine: Machine, table: RowTable, sampler: Sampler, 
         world=machine.world,
         reasoning_from=recipe.redapter.start_step if recipe.redapter.enabled else None,
         max_reasoning_length=recipe.redapter.max_length,
+        fill_reasoning=machine.sharded,
     )
 
 
