@@ -167,17 +167,14 @@ class WorkerEngine:
 
     def _receive(self) -> list[tuple[_Worker, object]]:
         """Wait for messages and return one of each worker that has sent some; a worker's death is an error."""
-        ready = wait([handle for worker in self._workers for handle in (worker.connection, worker.process.sentinel)])
+        ready = wait([worker.connection for worker in self._workers])
         received: list[tuple[_Worker, object]] = []
         for worker in self._workers:
-            if worker.connection not in ready and worker.process.sentinel not in ready:
-                continue
-            try:
-                if not worker.connection.poll():
+            if worker.connection in ready:
+                try:
+                    received.append((worker, worker.connection.recv()))
+                except (EOFError, OSError):
                     self._lose(worker)
-                received.append((worker, worker.connection.recv()))
-            except (EOFError, OSError):
-                self._lose(worker)
         return received
 
     def _lose(self, worker: _Worker) -> NoReturn:

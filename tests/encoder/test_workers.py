@@ -19,7 +19,7 @@ from reasonembed_rag.encoder.workers import WorkerEngine
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
 
-WAIT_S = 60
+WAIT_S = 40
 SOON_S = 5
 
 _FAKE = '''
