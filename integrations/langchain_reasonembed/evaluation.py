@@ -22,7 +22,7 @@ from reasonembed_rag.retrieval.embedding_functions import EmbeddingFunctions
 from reasonembed_rag.retrieval.retriever import Retriever, Usage
 from reasonembed_rag.search import Hits
 
-__all__ = ["as_retriever", "documents_in", "documents_key", "found_text"]
+__all__ = ["as_retriever", "documents_in", "found_text", "holds_documents"]
 
 _DOCUMENT_KEYS = ("context", "source_documents", "documents")
 _NAME_KEYS = ("id", "document_id", "doc_id", "source")
@@ -157,8 +157,12 @@ def found_text(document: LangChainDocument, score: float | None = None) -> Found
     return FoundText(unit=document.id, names=names, content=document.page_content, score=score)
 
 
-def documents_key(output: Mapping[str, Any]) -> str | None:
-    """Return the key under which a chain's output holds documents."""
+def holds_documents(output: object) -> bool:
+    """Tell whether a Runnable's output is documents, or a mapping with them under a known key."""
+    return _are_documents(output) or (isinstance(output, Mapping) and _documents_key(output) is not None)
+
+
+def _documents_key(output: Mapping[str, Any]) -> str | None:
     return next((key for key in _DOCUMENT_KEYS if _are_documents(output.get(key))), None)
 
 
@@ -169,7 +173,7 @@ def _are_documents(value: object) -> bool:
 def documents_in(output: _Answer) -> list[LangChainDocument]:
     """Return the documents of a Runnable's output; raises InputError where it holds none."""
     if isinstance(output, Mapping):
-        key = documents_key(output)
+        key = _documents_key(output)
         output = output[key] if key else None
     if not _are_documents(output):
         raise InputError(

@@ -10,7 +10,7 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
-from langchain_reasonembed.evaluation import documents_in, documents_key, found_text
+from langchain_reasonembed.evaluation import documents_in, found_text, holds_documents
 from langchain_reasonembed.listening import Listener
 from reasonembed_rag.documents import Document
 from reasonembed_rag.evaluation.context import Context
@@ -65,7 +65,7 @@ class LangChainPipeline:
 def _given(listener: Listener, output: _Answer) -> list[LangChainDocument]:
     """Return the documents that the language model was given, in the order of its prompt."""
     retrieved = [document for documents in listener.retrieved for document in documents]
-    returned = documents_in(output) if isinstance(output, Mapping) and documents_key(output) else []
+    returned = documents_in(output) if holds_documents(output) else []
     if not listener.prompts:
         return returned or list(listener.retrieved[-1] if listener.retrieved else [])
     known = {document.page_content: document for document in (*retrieved, *returned) if document.page_content.strip()}

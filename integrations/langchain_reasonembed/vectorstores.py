@@ -116,9 +116,11 @@ class FaissVectorStore(VectorStore):
         ids: list[str] | None = None,
     ) -> list[str]:
         """Store texts with vectors (n, dimension) that were made already; an array is never turned into lists."""
-        documents = documents_of(texts, metadatas, ids)
-        self._upsert(documents, np.asarray(vectors))
-        return [document.id for document in documents]
+        columns = columns_for(texts, metadatas, ids)
+        if columns.texts:
+            rows = np.asarray(vectors)
+            self.store.upsert_texts(columns.texts, rows, ids=columns.ids, metadatas=columns.metadatas)
+        return columns.ids
 
     def _upsert(self, documents: list[StoredDocument], vectors: NDArray[Any]) -> None:
         self.store.upsert(documents, vectors.reshape(len(documents), -1) if documents else np.empty((0, 1)))

@@ -232,6 +232,8 @@ def test_without_a_model_the_context_is_what_the_chain_returns_or_its_last_retri
     context = LangChainPipeline(RunnableLambda(lambda q: q) | returned, _DOCUMENTS).answer("tides")
     assert [document.id for document in context.documents] == ["d4/(4)"]
     assert context.answer == "tides"
+    bare = RunnableLambda(lambda q: _store().similarity_search(q, k=2))
+    assert len(LangChainPipeline(bare, _DOCUMENTS).answer("tides").documents) == 2
     silent = LangChainPipeline(retriever | _join, _DOCUMENTS)
     assert len(silent.answer("tides").documents) == 3
     assert silent.usage().llm_calls == 0
