@@ -12,6 +12,7 @@ import torch
 from reasonembed_rag.encoder.architectures import UnsupportedError, read_blueprint
 from reasonembed_rag.encoder.forward import PaddedForward
 from reasonembed_rag.encoder.linears import make_fast
+from reasonembed_rag.encoder.memory import give_back_freed
 from reasonembed_rag.encoder.packed import PackedForward
 from reasonembed_rag.encoder.pooling import finish
 from reasonembed_rag.encoder.selfcheck import (
@@ -42,6 +43,7 @@ __all__ = ["Engine", "LocalEngine", "Part"]
 
 _logger = logging.getLogger(__name__)
 
+_PACKS_BETWEEN_TRIMS = 4
 _PREFIXES_KEPT = 8
 _SHORTEST_PREFIX = 4
 """A start of fewer tokens costs less to compute again than to carry."""
@@ -96,6 +98,7 @@ class LocalEngine:
             )
         self._switch.active = adapter
         waiting = [pack for pack in reversed(packs) if len(pack)]
+        computed = 0
         while waiting:
             rows = waiting.pop()
             if self._too_large(rows, tokens) and len(rows) > 1:
@@ -107,6 +110,9 @@ class LocalEngine:
                 self._shrink(rows, tokens, error)
                 waiting.append(rows)
                 continue
+            computed += 1
+            if computed % _PACKS_BETWEEN_TRIMS == 0:
+                give_back_freed()
             yield Part(rows, vectors)
 
     def close(self) -> None:
