@@ -76,8 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_usage_message(error))
     except ReasonEmbedError as error:
         return _fail(str(error))
-    except typer.Abort:
-        return 130
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; check the path, your rights to it and the space left")

@@ -149,10 +149,11 @@ def test_a_folder_of_other_files_is_never_indexed_into(fails, rows, model, tmp_p
 
 
 def test_the_form_of_an_index_is_chosen_when_it_is_made(succeeds, fails, rows, model, tmp_path):
-    command = ("index", rows, "--to", tmp_path / "half", "--model", model, "--codes", "float16", "--structure", "flat")
+    command = ("index", rows, "--to", tmp_path / "half", "--model", model, "--codes", "float16", "--structure", "hnsw")
     succeeds(*command)
     with FaissStore.open(tmp_path / "half") as store:
         assert json.loads((tmp_path / "half" / "manifest.json").read_text())["codes"] == "float16"
+        assert store.index.startswith("hnsw")
         assert len(store) == 4
     assert "are for a new index" in fails(*command)
 
