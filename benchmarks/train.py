@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -166,10 +165,17 @@ def added_memory(engine: str, lengths: str, args: argparse.Namespace, *, model: 
 def child(args: argparse.Namespace) -> None:
     """Print the MiB that two steps add to this process."""
     step = make_step(args.child, model_folder(args.model[0], args.work), args.lengths[0], args)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = status("VmRSS")
     step()
     step()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((status("VmHWM") - before) / 1024)
+
+
+def status(name: str) -> int:
+    """Return one of Linux's figures on this process, in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def report(name: str, lengths: str, args: argparse.Namespace) -> dict[str, object]:

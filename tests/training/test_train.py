@@ -206,6 +206,18 @@ def test_encoder_and_sentence_transformers_load_the_merged_model_alike(whole):
     np.testing.assert_allclose(ours.encode_queries(TEXTS), theirs.encode_query(TEXTS), atol=1e-5)
 
 
+def test_langchain_and_llama_index_load_it_too(whole):
+    from langchain_reasonembed import ReasonEmbedEmbeddings
+    from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
+
+    model = str(whole[1].model)
+    wanted = Encoder.from_pretrained(model, dtype="float32").encode_documents(TEXTS)
+    np.testing.assert_allclose(ReasonEmbedEmbeddings(model=model).embed_documents(TEXTS), wanted, atol=1e-6)
+    np.testing.assert_allclose(
+        ReasonEmbedEmbedding(model_name=model).get_text_embedding_batch(TEXTS), wanted, atol=1e-6
+    )
+
+
 def test_an_exported_adapter_gives_the_vectors_of_the_merged_model(make_recipe, tmp_path):
     from sentence_transformers import SentenceTransformer
 

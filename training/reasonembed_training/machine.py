@@ -64,6 +64,7 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
     """
     try:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
         from accelerate.utils import DistributedType
     except ImportError as error:
         raise MissingDependencyError("accelerate", "train") from error
@@ -71,6 +72,9 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
     on_cpu = config.device == "cpu"
     narrow = _narrow(config, cpu=on_cpu or not torch.cuda.is_available())
     chosen = _trackers(trackers)
+    launched = torch.distributed.is_available() and torch.distributed.is_initialized()
+    # accelerate keeps the first run's device and precision for the life of the process; each run has its own.
+    AcceleratorState._reset_state(reset_partial_state=not launched)  # noqa: SLF001
     accelerator = Accelerator(
         cpu=on_cpu, mixed_precision="bf16" if narrow else "no", log_with=chosen or None, project_dir=str(output)
     )

@@ -39,7 +39,7 @@ def judging_job(
     bench = _Bench(card, query.query, contents, size=config.group, asked_again=asked_again)
     judged = 0
     for wave in judging_waves(len(contents), config):
-        if stops(bench.in_order(), judged, config):
+        if stops(bench.in_order(), config):
             break
         yield from bench.judge(wave)
         judged = wave.stop
@@ -65,9 +65,9 @@ def judging_waves(candidates: int, config: JudgeConfig) -> Iterator[range]:
         start, size = start + size, config.stop_after
 
 
-def stops(grades: Sequence[int], judged: int, config: JudgeConfig) -> bool:
-    """Return whether the grades so far end in so many of the lowest that the others are not judged."""
-    if config.stop_after is None or judged < config.at_least or len(grades) < config.stop_after:
+def stops(grades: Sequence[int], config: JudgeConfig) -> bool:
+    """Return whether the grades of the waves so far end in so many of the lowest that the others are not judged."""
+    if config.stop_after is None or len(grades) < config.stop_after:
         return False
     return all(grade == LOWEST for grade in grades[-config.stop_after :])
 

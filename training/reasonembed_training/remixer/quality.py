@@ -192,7 +192,7 @@ def _depth(grades: Sequence[int], config: JudgeConfig) -> int:
     """Return how many candidates would have been judged."""
     judged = 0
     for wave in judging_waves(len(grades), config):
-        if stops(grades[:judged], judged, config):
+        if stops(grades[:judged], config):
             break
         judged = wave.stop
     return judged

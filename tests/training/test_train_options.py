@@ -1,0 +1,125 @@
+"""Runs with other models and with every option on: several tasks under instructions, graded rows, narrow numbers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from reasonembed_rag import Encoder
+from reasonembed_training.config import LoraConfig
+from reasonembed_training.metrics import read_metrics
+from reasonembed_training.train import train
+
+TEXTS = ["quick brown fox", "cells divide over default parameter values", "lazy dog"]
+PROMPTS = {
+    "biology": "Given a Biology post, retrieve relevant passages that help answer the post.",
+    "leetcode": "Given a Coding problem, retrieve relevant examples that help answer the problem.",
+}
+
+
+@pytest.fixture
+def two_tasks(tiny_data, tmp_path):
+    """A folder of published rows, a file a task, each with its own sizes."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    rows = [json.loads(line) for line in (tiny_data / "rows.jsonl").read_text().splitlines()]
+    sizes = {"biology": {"train_group_size": 4, "batch_size": 3}, "leetcode": {"train_group_size": 2, "batch_size": 6}}
+    for place, (name, prompt) in enumerate(PROMPTS.items()):
+        with (folder / f"{name}.jsonl").open("w") as file:
+            for row in rows[place::2]:
+                published = {name: row[name] for name in ("query", "pos", "neg", "reasoning_query") if name in row}
+                file.write(json.dumps(published | sizes[name] | {"prompt": prompt}) + "\n")
+    return folder
+
+
+@pytest.fixture
+def decoder(tiny_model):
+    return tiny_model("qwen3")
+
+
+def test_published_rows_of_two_tasks_train_a_decoder_under_their_instructions(make_recipe, two_tasks, decoder):
+    from sentence_transformers import SentenceTransformer
+
+    recipe = make_recipe(
+        model={"name": str(decoder)},
+        lora={"targets": list(LoraConfig().targets)},
+        data=[{"path": str(two_tasks)}],
+        batch={"published_devices": 2, "tokens": 400},
+        optim={"max_steps": 8},
+        dev={"sets": []},
+    )
+    outcome = train(recipe)
+    lines = read_metrics(recipe.run.output / "metrics.jsonl")
+    # 20 rows a task: three batches of 6 queries in biology (3 on each of 2 devices), one of 12 in leetcode
+    assert sorted(line["task"] for line in lines[:4]) == ["biology"] * 3 + ["leetcode"]
+    encoder = Encoder.from_pretrained(str(outcome.model), dtype="float32")
+    assert encoder.spec.takes_instruction
+    assert encoder.spec.pooling == "last"
+    theirs = SentenceTransformer(str(outcome.model), device="cpu")
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS), theirs.encode_document(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_queries(TEXTS), theirs.encode_query(TEXTS), atol=1e-5)
+    prompt = f"Instruct: {PROMPTS['biology']}\nQuery: "
+    np.testing.assert_allclose(
+        encoder.encode_queries(TEXTS, task="biology"), theirs.encode(TEXTS, prompt=prompt), atol=1e-5
+    )
+    start = Encoder.from_pretrained(str(decoder), dtype="float32").encode_queries(TEXTS, task="biology")
+    assert np.abs(encoder.encode_queries(TEXTS, task="biology") - start).max() > 1e-3
+
+
+def test_every_option_at_once_trains(make_recipe, tiny_data, tmp_path):
+    graded = tmp_path / "graded.jsonl"
+    with graded.open("w") as file:
+        for line in (tiny_data / "rows.jsonl").read_text().splitlines():
+            file.write(json.dumps(json.loads(line) | {"pos_scores": [5, 4], "neg_scores": [2, 1, 1, 2, 1]}) + "\n")
+    recipe = make_recipe(
+        data=[{"path": str(graded)}],
+        loss={"dimensions": [64, 16], "margin": 0.1, "distillation": 0.5},
+        redapter={"normalise": False, "floor": 0.5, "max_length": 6},
+        optim={"schedule": "cosine", "warmup": 0.5, "weight_decay": 0.1, "clip": 0.0},
+        model={"gradient_checkpointing": True},
+        dev={"every": 4},
+    )
+    outcome = train(recipe)
+    lines = [line for line in read_metrics(recipe.run.output / "metrics.jsonl") if line["kind"] == "train"]
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    assert all(line["intensity"]["min"] >= 0.5 for line in lines if line["intensity"])
+    assert max(line["lr"] for line in lines) == recipe.optim.lr
+    assert outcome.model.is_dir()
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_bfloat16_trains_and_exports_finite_weights(make_recipe, tuning):
+    recipe = make_recipe(
+        model={"precision": "bfloat16", "tuning": tuning}, optim={"max_steps": 12, "lr": 1e-2}, dev={"sets": []}
+    )
+    outcome = train(recipe)
+    losses = [line["info_nce"] for line in read_metrics(recipe.run.output / "metrics.jsonl")]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert np.isfinite(Encoder.from_pretrained(str(outcome.model), dtype="float32").encode_documents(TEXTS)).all()
+
+
+def test_distillation_alone_moves_the_scores_of_graded_documents(make_recipe, tiny_data, tmp_path):
+    """With a temperature at which InfoNCE says next to nothing, only the grades are left to learn from."""
+    data = tmp_path / "graded.jsonl"
+    with data.open("w") as file:
+        for line in (tiny_data / "rows.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            file.write(json.dumps(row | {"pos_scores": [1, 1], "neg_scores": [9, 1, 1, 1, 1]}) + "\n")
+    shared = {"data": [{"path": str(data)}], "batch": {"group": 6}, "dev": {"sets": []}, "redapter": {"enabled": False}}
+    found = {}
+    for weight in (0.0, 20.0):
+        recipe = make_recipe(
+            loss={"temperature": 0.3, "distillation": weight},
+            optim={"max_steps": 25, "lr": 5e-3},
+            run={"output": str(tmp_path / f"run{weight}")},
+            **shared,
+        )
+        encoder = Encoder.from_pretrained(str(train(recipe).model), dtype="float32")
+        rows = [json.loads(line) for line in data.read_text().splitlines()]
+        queries = encoder.encode_queries([row["query"] for row in rows])
+        graded = encoder.encode_documents([row["neg"][0] for row in rows])
+        others = encoder.encode_documents([row["pos"][0] for row in rows])
+        found[weight] = float(((queries * graded).sum(1) - (queries * others).sum(1)).mean())
+    assert found[20.0] > found[0.0] + 0.05
