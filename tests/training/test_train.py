@@ -207,8 +207,9 @@ def test_encoder_and_sentence_transformers_load_the_merged_model_alike(whole):
 
 
 def test_langchain_and_llama_index_load_it_too(whole):
-    from langchain_reasonembed import ReasonEmbedEmbeddings
     from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
+
+    from langchain_reasonembed import ReasonEmbedEmbeddings
 
     model = str(whole[1].model)
     wanted = Encoder.from_pretrained(model, dtype="float32").encode_documents(TEXTS)
