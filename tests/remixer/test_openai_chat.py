@@ -23,6 +23,8 @@ class Handler(BaseHTTPRequestHandler):
         size = int(self.headers["Content-Length"])
         self.server.requests.append((self.path, dict(self.headers), json.loads(self.rfile.read(size))))
         self.server.clients.add(self.client_address)
+        if len(self.server.requests) == self.server.silent_at:
+            self.server.answer.wait(timeout=30)
         status, body, headers = self.server.replies[min(len(self.server.requests), len(self.server.replies)) - 1]
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -45,6 +47,7 @@ def reply_with():
             (status, body if isinstance(body, bytes) else json.dumps(body).encode(), {}) for status, body in replies
         ]
         server.replies, server.requests, server.clients = made, [], set()
+        server.silent_at, server.answer = None, threading.Event()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         servers.append((server, thread))
@@ -53,6 +56,7 @@ def reply_with():
 
     yield start
     for server, thread in servers:
+        server.answer.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -147,6 +151,16 @@ def test_an_answer_cut_short_on_the_wire_is_none_and_the_next_call_works(reply_w
     with pytest.raises(http.client.IncompleteRead):
         chat("1")
     assert chat("2") == Answer("a")
+
+
+def test_after_a_timeout_the_late_answer_is_not_taken_for_the_next_one(reply_with):
+    server = reply_with((200, _completion("late")), (200, _completion("next")))
+    server.silent_at = 1
+    chat = OpenAIChat(server.url, "m", timeout=0.2)
+    with pytest.raises(TimeoutError):
+        chat("1")
+    server.answer.set()
+    assert chat("2") == Answer("next")
 
 
 def test_a_server_that_is_not_there_is_a_connection_error():

@@ -123,6 +123,28 @@ def test_jobs_are_begun_only_as_they_are_needed(make_caller):
     running.close()
 
 
+def test_what_waits_for_a_slow_job_is_bounded(make_caller):
+    others_done, begun, answered = threading.Event(), [], []
+
+    def model(prompt: str) -> str:
+        if prompt == "p0":
+            assert others_done.wait(timeout=30)
+        answered.append(prompt)
+        if len(answered) == 1023:  # all that may be begun while p0 is waited for
+            others_done.set()
+        return prompt
+
+    def jobs():
+        for number in range(5000):
+            begun.append(number)
+            yield _job([f"p{number}"])
+
+    running = run_jobs(jobs(), make_caller(model), tally=Tally())
+    next(running)
+    assert len(begun) == 1024
+    running.close()
+
+
 def test_passing_failures_are_tried_again_and_paid_once(make_caller, journal):
     errors = [ChatError("busy", status_code=429, retry_after=0.0), ChatError("oops", status_code=500), TimeoutError()]
     model = Model({"a": errors})

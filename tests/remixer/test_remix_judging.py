@@ -76,6 +76,15 @@ def test_a_document_that_a_group_leaves_out_is_judged_alone():
     assert outcome.drops == {}
 
 
+def test_a_group_whose_answer_holds_no_grade_is_judged_one_by_one():
+    def reply_to(places: list[int], attempt: int) -> Reply:
+        return Reply(answer=Answer("none" if len(places) > 1 else "<score>2</score>"))
+
+    outcome, asked = _judge(2, reply_to, group=2)
+    assert asked == [[0, 1], [0], [1]]
+    assert outcome.record.grades == (2, 2)
+
+
 def test_an_illegible_grade_is_asked_for_again_and_then_dropped():
     attempts = []
 

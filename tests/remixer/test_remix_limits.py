@@ -93,10 +93,10 @@ def test_tokens_a_minute_hold_and_what_was_not_used_is_given_back():
 
 def test_a_request_that_waits_for_tokens_does_not_use_up_requests():
     clock = Clock()
-    pace = _pace(clock, requests_per_minute=12, tokens_per_minute=60)
-    for _ in range(3):
-        pace.wait(5)  # one request and its tokens every five seconds
-    assert clock.now == pytest.approx(10.0)
+    pace = _pace(clock, requests_per_minute=6, tokens_per_minute=60)
+    pace.wait(12)
+    pace.wait(12)  # its request is due at 10 s, its tokens at 12 s
+    assert clock.now == pytest.approx(12.0)
 
 
 def test_a_pause_holds_everyone_and_the_longest_counts():

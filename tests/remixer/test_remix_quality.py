@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasonembed_rag.chat import Answer
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.remixer.agreement import agreement_to_json, measure_agreement, read_grades
 from reasonembed_training.remixer.loading import read_settings
@@ -130,6 +131,18 @@ def test_answers_about_several_documents_are_not_exported(make_config, run_remix
     with pytest.raises(TrainingError, match=r"judge\.group = 1"):
         export_sft(read_settings(config.out), tmp_path / "sft.jsonl")
     assert not (tmp_path / "sft.jsonl").exists()
+
+
+def test_an_answer_that_was_cut_off_is_not_exported_though_it_has_a_grade(make_config, run_remix, scripted, tmp_path):
+    def model(prompt: str) -> str | Answer:
+        return Answer(scripted(prompt), truncated="Judge how much" in prompt and "ranger3" in prompt)
+
+    config = make_config()
+    states = run_remix(config, model)
+    cut = sum("ranger3" in prompt for prompt in scripted.prompts if "Judge how much" in prompt)
+    counts = export_sft(read_settings(config.out), tmp_path / "sft.jsonl")
+    assert sum(counts.values()) == 40 - cut < 40
+    assert states["judge"].drops == {}
 
 
 def test_a_copied_run_is_judged_again_by_another_model_and_nothing_else_is_paid(
