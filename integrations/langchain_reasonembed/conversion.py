@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -12,32 +13,45 @@ from reasonembed_rag.documents import Document as StoredDocument
 from reasonembed_rag.errors import InputError
 from reasonembed_stores.store import Hit
 
-__all__ = ["columns_of", "documents_of", "ids_of", "langchain_document", "scored_documents"]
+__all__ = ["Texts", "langchain_document", "scored_documents", "texts_of", "texts_of_documents"]
 
 
-def documents_of(
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts to be added, with their ids and metadata."""
+
+    ids: list[str]
+    texts: list[str]
+    metadatas: list[dict[str, Any]]
+
+    def parts(self, size: int | None) -> Iterator[Texts]:
+        """Yield the texts in parts of a size, or all at once; nothing for no texts."""
+        size = size or max(1, len(self.ids))
+        for start in range(0, len(self.ids), size):
+            part = slice(start, start + size)
+            yield Texts(self.ids[part], self.texts[part], self.metadatas[part])
+
+
+def texts_of(
     texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None, ids: Sequence[str | None] | None
-) -> list[StoredDocument]:
-    """Return texts with their metadata under their ids, new ones where there is none; raises InputError for lengths."""
+) -> Texts:
+    """Return texts under their ids, new ones where there is none; raises InputError for different lengths."""
     contents = list(texts)
-    fields = [{} for _ in contents] if metadatas is None else list(metadatas)
+    fields = [{} for _ in contents] if metadatas is None else [field or {} for field in metadatas]
     names = [None for _ in contents] if ids is None else list(ids)
     if not len(contents) == len(fields) == len(names):
         raise InputError(f"got {len(contents)} texts, {len(fields)} metadatas and {len(names)} ids; want one of each")
-    return [
-        StoredDocument(str(uuid4()) if name is None else name, content, field or {})
-        for content, field, name in zip(contents, fields, names, strict=True)
-    ]
+    return Texts([str(uuid4()) if name is None else name for name in names], contents, fields)
 
 
-def columns_of(documents: Sequence[Document]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the texts and the metadata of documents."""
-    return [document.page_content for document in documents], [document.metadata for document in documents]
-
-
-def ids_of(documents: Sequence[Document], given: Sequence[str | None] | None) -> list[Any]:
-    """Return the ids that were given, or else the documents' own, None where they have none."""
-    return [document.id for document in documents] if given is None else list(given)
+def texts_of_documents(documents: Iterable[Document], ids: Sequence[str | None] | None) -> Texts:
+    """Return documents as texts, under the ids that are given, or else their own."""
+    listed = list(documents)
+    return texts_of(
+        [document.page_content for document in listed],
+        [document.metadata for document in listed],
+        [document.id for document in listed] if ids is None else ids,
+    )
 
 
 def langchain_document(document: StoredDocument) -> Document:

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from langchain_reasonembed.arrays import adocument_vectors, aquery_vector, document_vectors, query_vector, spec_of
 from langchain_reasonembed.conversion import (
-    columns_of,
-    documents_of,
-    ids_of,
+    Texts,
     langchain_document,
     scored_documents,
+    texts_of,
+    texts_of_documents,
 )
-from reasonembed_rag.documents import Document as StoredDocument
 from reasonembed_rag.errors import InputError
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.filters import FilterLike
@@ -73,11 +72,16 @@ class FaissVectorStore(VectorStore):
         batch_size embeds and commits that many at a time. Raises InputError for lists of different lengths, an id twice
         in one call, and metadata that is not JSON.
         """
-        documents, size = documents_of(texts, metadatas, ids), _batch_size(kwargs)
-        for start in range(0, len(documents), size or max(1, len(documents))):
-            part = documents[start : start + (size or len(documents))]
-            self.store.upsert(part, document_vectors(self._embedding, [document.content for document in part]))
-        return [document.id for document in documents]
+        return self._add(texts_of(texts, metadatas, ids), **kwargs)
+
+    def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
+        """Embed and store documents under `ids`, or else their own ids, or else new ones."""
+        return self._add(texts_of_documents(documents, kwargs.pop("ids", None)), **kwargs)
+
+    def _add(self, texts: Texts, **kwargs: Any) -> list[str]:
+        for part in texts.parts(_batch_size(kwargs)):
+            self._keep(part, document_vectors(self._embedding, part.texts))
+        return texts.ids
 
     async def aadd_texts(
         self,
@@ -88,24 +92,17 @@ class FaissVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[str]:
         """Do as add_texts, without ever blocking the event loop."""
-        documents, size = documents_of(texts, metadatas, ids), _batch_size(kwargs)
-        for start in range(0, len(documents), size or max(1, len(documents))):
-            part = documents[start : start + (size or len(documents))]
-            vectors = await adocument_vectors(self._embedding, [document.content for document in part])
-            await asyncio.to_thread(self._upsert, part, vectors)
-        return [document.id for document in documents]
-
-    def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
-        """Embed and store documents under `ids`, or else their own ids, or else new ones."""
-        documents = list(documents)
-        ids = ids_of(documents, kwargs.pop("ids", None))
-        return self.add_texts(*columns_of(documents), ids=ids, **kwargs)
+        return await self._aadd(texts_of(texts, metadatas, ids), **kwargs)
 
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Do as add_documents, without ever blocking the event loop."""
-        documents = list(documents)
-        ids = ids_of(documents, kwargs.pop("ids", None))
-        return await self.aadd_texts(*columns_of(documents), ids=ids, **kwargs)
+        return await self._aadd(texts_of_documents(documents, kwargs.pop("ids", None)), **kwargs)
+
+    async def _aadd(self, texts: Texts, **kwargs: Any) -> list[str]:
+        for part in texts.parts(_batch_size(kwargs)):
+            vectors = await adocument_vectors(self._embedding, part.texts)
+            await asyncio.to_thread(self._keep, part, vectors)
+        return texts.ids
 
     def add_embeddings(
         self,
@@ -116,14 +113,13 @@ class FaissVectorStore(VectorStore):
         ids: list[str] | None = None,
     ) -> list[str]:
         """Store texts with vectors (n, dimension) that were made already; an array is never turned into lists."""
-        columns = columns_for(texts, metadatas, ids)
-        if columns.texts:
-            rows = np.asarray(vectors)
-            self.store.upsert_texts(columns.texts, rows, ids=columns.ids, metadatas=columns.metadatas)
+        columns = texts_of(texts, metadatas, ids)
+        if columns.ids or len(vectors):
+            self._keep(columns, np.asarray(vectors))
         return columns.ids
 
-    def _upsert(self, documents: list[StoredDocument], vectors: NDArray[Any]) -> None:
-        self.store.upsert(documents, vectors.reshape(len(documents), -1) if documents else np.empty((0, 1)))
+    def _keep(self, part: Texts, vectors: NDArray[Any]) -> None:
+        self.store.upsert_texts(part.texts, vectors, ids=part.ids, metadatas=part.metadatas)
 
     # Removing and getting
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, SpecMismatchError
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["check_documents", "check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
+__all__ = ["check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
 
 _UNIT = 1e-5
 """How far the square of a length may lie from 1 for a row to be kept as it is."""
@@ -64,21 +63,6 @@ def _described(spec: EmbeddingSpec) -> str:
     return (
         f"{spec.model!r} ({', '.join([*adapter, f'{spec.dimension} dimensions', f'{spec.pooling} pooling', weights])})"
     )
-
-
-def check_documents(documents: Sequence[Document]) -> None:
-    """Raise InputError for an id that is empty or occurs twice, and for ids and contents that are not strings."""
-    seen: set[str] = set()
-    for document in documents:
-        if not _is_text(document.id) or not document.id or "\0" in document.id:
-            raise InputError(f"document id {document.id!r}; want a non-empty string without NUL characters")
-        if document.id in seen:
-            raise InputError(
-                f"document id {document.id!r} occurs twice in one call; ids must be unique: drop or rename"
-            )
-        seen.add(document.id)
-        if not _is_text(document.content):
-            raise InputError(f"the content of {document.id!r} is {type(document.content).__name__}; want a string")
 
 
 def _is_text(value: object) -> bool:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError, StoreError
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.checks import check_documents, check_exclusions, check_k, check_spec, check_vectors, id_list
+from reasonembed_stores.batch import Batch
+from reasonembed_stores.checks import check_exclusions, check_k, check_spec, check_vectors, id_list
 from reasonembed_stores.chroma_metadata import from_chroma, to_chroma
 from reasonembed_stores.chroma_search import find_allowed, find_neighbours
 from reasonembed_stores.filters import FilterLike, matches, parse_filter
-from reasonembed_stores.metadata import encode_metadata
 from reasonembed_stores.store import Hit
 from reasonembed_stores.vectors import Matrix
 
@@ -185,8 +185,10 @@ class ChromaStore:
         rows_ND = check_vectors(vectors, name="vectors", dimension=self.dimension if documents else None)
         if len(rows_ND) != len(documents):
             raise InputError(f"got {len(documents)} documents and {len(rows_ND)} vectors; want one vector a document")
-        check_documents(documents)
-        metadatas = [to_chroma(document.metadata, encode_metadata(document)) for document in documents]
+        checked = Batch.of_documents(documents)
+        checked.check_unicode()
+        pairs = zip(documents, checked.metadatas, strict=True)
+        metadatas = [to_chroma(document.metadata, encoded) for document, encoded in pairs]
         batch = int(self._client.get_max_batch_size())
         for start in range(0, len(documents), batch):
             part = slice(start, start + batch)

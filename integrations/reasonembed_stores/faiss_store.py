@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.batch import Batch
 from reasonembed_stores.catalog import State
-from reasonembed_stores.checks import check_documents, check_exclusions, check_k, check_spec, check_vectors, id_list
+from reasonembed_stores.checks import check_exclusions, check_k, check_spec, check_vectors, id_list
 from reasonembed_stores.filters import FilterLike, parse_filter
 from reasonembed_stores.finder import Finder
 from reasonembed_stores.folder import new_folder
@@ -137,18 +138,23 @@ class FaissStore:
         Raises InputError for counts that differ, an id twice, a wrong dimension, NaN or infinity, and metadata that is
         not JSON; StoreError where the disk refuses or another store object is writing.
         """
-        documents = list(documents)
+        self._upsert(Batch.of_documents(list(documents)), vectors)
+
+    def upsert_texts(
+        self, texts: Sequence[str], vectors: Matrix, *, ids: Sequence[str], metadatas: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Do as upsert, from columns: for many documents half the time is making them."""
+        self._upsert(Batch.of_columns(list(ids), list(texts), metadatas), vectors)
+
+    def _upsert(self, batch: Batch, vectors: Matrix) -> None:
         with self._changing:
-            rows_ND = check_vectors(vectors, name="vectors", dimension=self.dimension if documents else None)
-            if len(rows_ND) != len(documents):
-                raise InputError(
-                    f"got {len(documents)} documents and {len(rows_ND)} vectors; want one vector a document"
-                )
-            check_documents(documents)
-            if documents:
+            rows_ND = check_vectors(vectors, name="vectors", dimension=self.dimension if len(batch) else None)
+            if len(rows_ND) != len(batch):
+                raise InputError(f"got {len(batch)} documents and {len(rows_ND)} vectors; want one vector a document")
+            if len(batch):
                 view = self._table.begin()
-                known = self._table.catalog.keys_of([document.id for document in documents]) if view.count else {}
-                self._table.change(documents, rows_ND, list(known.values()))
+                known = self._table.catalog.keys_of(batch.ids) if view.count else {}
+                self._table.change(batch, rows_ND, list(known.values()))
 
     def delete(self, ids: Collection[str]) -> int:
         """Remove documents and return how many there were; unknown ids are ignored."""
@@ -158,7 +164,7 @@ class FaissStore:
                 self._table.begin()
                 known = self._table.catalog.keys_of(list(known))
                 dimension = self.dimension or 0
-                self._table.change((), np.empty((0, dimension), dtype=np.float32), list(known.values()))
+                self._table.change(Batch([], [], []), np.empty((0, dimension), dtype=np.float32), list(known.values()))
             return len(known)
 
     def clear(self) -> None:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.catalog import Catalog, Change, Extent, Snapshot, State, encode_documents
+from reasonembed_stores.batch import Batch
+from reasonembed_stores.catalog import Catalog, Change, Extent, Snapshot, State
 from reasonembed_stores.folder import Manifest, SealedFile, StoreFolder, new_folder
 from reasonembed_stores.lock import WriterLock
 from reasonembed_stores.structures import Structure, read_structure, write_structure
@@ -162,20 +163,19 @@ class Table:
         if self._folder is not None:
             self._folder.write_manifest(_manifest(self._view.state, documents=self._view.count, index=index))
 
-    def change(self, documents: Sequence[Document], vectors_ND: NDArray[np.float32], dead: Sequence[int]) -> None:
+    def change(self, batch: Batch, vectors_ND: NDArray[np.float32], dead: Sequence[int]) -> None:
         """Commit documents with their vectors, and the going of others: all, or nothing where an error is raised."""
         with self._writing:
             old = self.begin()
-            rows = encode_documents(documents, old.state.next_key)
             state = replace(
                 old.state,
                 generation=old.state.generation + 1,
-                next_key=old.state.next_key + len(rows),
-                dimension=vectors_ND.shape[1] if rows else old.state.dimension,
+                next_key=old.state.next_key + len(batch),
+                dimension=vectors_ND.shape[1] if len(batch) else old.state.dimension,
             )
             vectors = self._vectors or self._open_vectors(state)
-            extents = [vectors.append(vectors_ND, len(old.keys))] if rows and vectors is not None else []
-            self.catalog.commit(Change(state, dead, rows, extents))
+            extents = [vectors.append(vectors_ND, len(old.keys))] if len(batch) and vectors is not None else []
+            self.catalog.commit(Change(state, dead, batch, extents))
             self._vectors = vectors
             born = np.arange(old.state.next_key, state.next_key, dtype=np.int64)
             snapshot = Snapshot(state, born, np.asarray(dead, dtype=np.int64), tuple(extents))
@@ -201,22 +201,22 @@ class Table:
             slots = np.flatnonzero(kept)
             vectors, extents = self._written(state, old.matrix, slots)
             gone: list[int] = old.keys[old.alive & ~kept].tolist()
-            self._replace(Change(state, gone, (), extents, rewritten=True), vectors, old.keys[slots])
+            self._replace(Change(state, gone, extents=extents, rewritten=True), vectors, old.keys[slots])
 
     def replace(self, documents: Sequence[Document], source: View) -> None:
         """Take over the documents and vectors of another table's view in the place of all own ones, in one commit."""
         with self._writing:
             old = self.begin()
-            rows = encode_documents(documents, old.state.next_key)
+            batch = Batch.of_documents(documents)
             state = replace(
                 source.state,
                 generation=old.state.generation + 1,
                 layout=old.state.layout + 1,
-                next_key=old.state.next_key + len(rows),
+                next_key=old.state.next_key + len(batch),
             )
             vectors, extents = self._written(state, source.matrix, np.flatnonzero(source.alive))
             keys = np.arange(old.state.next_key, state.next_key, dtype=np.int64)
-            self._replace(Change(state, old.keys[old.alive].tolist(), rows, extents, rewritten=True), vectors, keys)
+            self._replace(Change(state, old.keys[old.alive].tolist(), batch, extents, rewritten=True), vectors, keys)
 
     def _written(self, state: State, matrix: Matrix, slots: NDArray[np.int64]) -> tuple[Vectors | None, list[Extent]]:
         """Write the vectors of some slots to the file of a new layout, in blocks."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -68,7 +70,18 @@ def test_bad_input_changes_nothing(store):
         ([Document("b", "two")], np.full((1, 4), np.nan)),
         ([Document("b", "two"), Document("b", "three")], np.ones((2, 4))),
         ([Document("b", "two", {"x": object()})], np.ones((1, 4))),
+        ([Document("b", "two", {"x": {1: "one"}})], np.ones((1, 4))),
+        ([Document("b", "two", {1: "one"})], np.ones((1, 4))),
+        ([Document("b", "two", {"x": float("nan")})], np.ones((1, 4))),
+        ([Document("b", "two", {"x": {1, 2}})], np.ones((1, 4))),
+        ([Document("b", "\ud800")], np.ones((1, 4))),
+        ([Document("b", "two", {"x": "\udc00"})], np.ones((1, 4))),
+        ([Document("b", None)], np.ones((1, 4))),
+        ([Document(7, "two")], np.ones((1, 4))),
+        ([Document("b\0", "two")], np.ones((1, 4))),
         ([Document("", "two")], np.ones((1, 4))),
+        ([Document("b", "two")], np.full((1, 4), np.inf)),
+        ([Document("b", "two")], np.full((1, 4), "1")),
         ([Document("b", "two")], np.ones((2, 4))),
     ):
         with pytest.raises(InputError):
@@ -85,3 +98,93 @@ def test_two_writers_at_once_are_refused(tmp_path):
         one.save()
         two.upsert([Document("b", "two")], np.ones((1, 2)))
         assert [document.id for document in one] == ["a", "b"]
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+def test_metadata_comes_back_as_it_was_in_small_and_large_batches(tmp_path, size):
+    values = [{"deep": {"a": [1, {"b": None}]}, "f": 0.1, "i": 2**70, "u": 'é\n\u2028"{', "t": True}, {}, {"": "{}"}]
+    documents = [Document(f"d{n}", "x", values[n % 3]) for n in range(size)]
+    with FaissStore.create(tmp_path / "index") as store:
+        store.upsert(documents, np.ones((size, 2)))
+        assert list(store) == documents
+        with pytest.raises(InputError, match="'bad' is not JSON"):
+            store.upsert([*documents, Document("bad", "x", {"k": {2: 3}})], np.ones((size + 1, 2)))
+        with pytest.raises(InputError, match="'d0' occurs twice"):
+            store.upsert([*documents, Document("d0", "x")], np.ones((size + 1, 2)))
+        store.upsert(documents[::-1], np.ones((size, 2)))
+        assert len(store) == size
+        assert store.get(["d0"]) == documents[:1]
+
+
+def test_columns_are_added_as_documents_are():
+    store = FaissStore.create()
+    store.upsert_texts(["one", "two"], np.eye(2), ids=["a", "b"], metadatas=[{"n": 1}, {}])
+    assert list(store) == [Document("a", "one", {"n": 1}), Document("b", "two")]
+    with pytest.raises(InputError, match="2 ids, 1 texts and 2 metadatas"):
+        store.upsert_texts(["one"], np.eye(2), ids=["a", "b"], metadatas=[{}, {}])
+
+
+@pytest.mark.parametrize("k", [0, -1, True, 1.5, "3", None])
+def test_k_that_is_no_count_is_refused(store, k):
+    with pytest.raises(InputError, match="want a whole number of at least 1"):
+        store.search(np.ones((1, 4)), k=k)
+
+
+def test_an_empty_store_answers_nothing_and_says_nothing_wrong(store):
+    assert store.search(np.ones((2, 4)), k=3) == [[], []]
+    assert store.search(np.empty((0, 4)), k=3) == []
+    assert (store.get(["a"]), store.delete(["a"]), list(store), len(store)) == ([], 0, [], 0)
+    store.upsert([], np.empty((0, 4)))
+    store.clear()
+    assert store.search(np.ones((1, 4)), k=3, filters={"n": 1}, ids=[], excluded_ids=[["a"]]) == [[]]
+
+
+def test_vectors_are_scaled_and_a_vector_of_zeros_scores_zero(tmp_path):
+    with FaissStore.create(tmp_path / "index") as store:
+        store.upsert([Document("a", ""), Document("b", ""), Document("c", "")], [[3e8, 4e8], [1e-8, 0], [0, 0]])
+        found = store.search(np.array([[2, 0]]), k=3)[0]
+        assert [(hit.document.id, round(hit.score, 6)) for hit in found] == [("b", 1.0), ("a", 0.6), ("c", 0.0)]
+
+
+def test_a_closed_store_says_so(tmp_path):
+    store = FaissStore.create(tmp_path / "index", dimension=2)
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="was closed; open the store again"):
+        store.get(["a"])
+
+
+def test_repeated_upserts_do_not_fill_the_disk(tmp_path):
+    documents = [Document(f"d{n}", "") for n in range(1000)]
+    vectors = np.random.default_rng(0).standard_normal((1000, 8))
+    with FaissStore.create(tmp_path / "index") as store:
+        for _ in range(20):
+            store.upsert(documents, vectors)
+        sizes = [path.stat().st_size for path in (tmp_path / "index").glob("vectors-*")]
+        assert sum(sizes) <= 2.5 * 1000 * 8 * 4
+        assert len(sizes) == 1
+        assert store.search(vectors[5:6], k=1)[0][0].document.id == "d5"
+
+
+def test_threads_search_while_another_adds():
+    store = FaissStore.create(dimension=8)
+    vectors = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
+    stop, wrong = threading.Event(), []
+
+    def ask():
+        while not stop.is_set():
+            for hits in store.search(vectors[:3], k=3, filters={"n": {"$lt": 1000}}):
+                wrong.extend(hit for hit in hits if hit.document.metadata["n"] >= 1000)
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    for start in range(0, 2000, 40):
+        rows = range(start, start + 40)
+        store.upsert([Document(f"d{n}", "", {"n": n}) for n in rows], vectors[start : start + 40])
+        store.delete([f"d{n}" for n in rows if n % 4 == 0])
+    stop.set()
+    for asker in askers:
+        asker.join()
+    assert not wrong
+    assert len(store) == 1500
