@@ -58,6 +58,12 @@ def test_the_overall_mean_weighs_tasks_and_not_queries():
     assert (comparison.mean.first, comparison.mean.second) == (0.5, 1.0)
 
 
+def test_the_interval_has_the_sign_of_the_difference():
+    worse, better = _report(_MANY, [0, 2, 0, 2]), _report(_MANY, [1, 1, 1, 1], system="B")
+    assert compare([worse], [better]).mean.interval.low > 0
+    assert compare([better], [worse]).mean.interval.high < 0
+
+
 def test_a_system_equals_itself():
     report = _report(_MANY, [1, 2, 3, 0])
     mean = compare([report], [report]).mean

@@ -66,6 +66,14 @@ def _signs(count):
     return itertools.product((-1, 1), repeat=count)
 
 
+def test_tasks_weigh_the_same_in_the_test_too():
+    many, few = np.asarray([0.1, 0.2, 0.3, 0.4]), np.asarray([-0.5])
+    observed = abs(many.mean() + few.mean())
+    flipped = [abs(np.mean(np.asarray(s[:4]) * many) + s[4] * few[0]) for s in _signs(5)]
+    expected = np.mean([value >= observed - 1e-9 for value in flipped])
+    assert randomization_p_value([many, few]) == pytest.approx(expected)
+
+
 def test_drawn_signs_come_near_the_exact_test(monkeypatch):
     values = np.random.default_rng(4).normal(0.3, 1.0, size=12)
     exact = randomization_p_value([values])
