@@ -119,6 +119,8 @@ def _names(data: Path | None, bright: str | None, tasks: str | None) -> Iterator
 
     if (data is None) == (bright is None):
         raise InputError("want either --data FOLDER or --bright all (or names of its tasks)")
+    if tasks is not None and bright not in {None, "all"}:
+        raise InputError(f"got --bright {bright} and --tasks {tasks}; name the tasks once")
     chosen = [name.strip() for name in (tasks or bright or "").split(",") if name.strip()]
     if bright is not None or chosen:
         every = chosen == ["all"] or not chosen

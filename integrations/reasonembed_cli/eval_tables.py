@@ -15,44 +15,45 @@ if TYPE_CHECKING:
 __all__ = ["comparison_table", "notes", "scores_table", "slices_table", "tasks_table"]
 
 _SHOWN = ("nDCG@10", "recall@10", "recall@100", "MRR")
+_SHOWN_OF_LONG = ("recall@1", "nDCG@10", "recall@10", "MRR")
+"""BRIGHT judges long documents by the first hit."""
 _PROBLEMS_SHOWN = 5
 
 
 def scores_table(reports: Sequence[Report]) -> Table:
     """Return a table of the main measures, one row a report; all are of one task."""
-    from rich.table import Table
-
     facts = reports[0].task
     documents = f"{facts.documents:,} documents" if facts.documents else "no documents"
-    table = Table(
-        title=f"{_task(reports[0])}: {facts.queries} queries, {documents}",
-        caption="measures x 100; 95 %: bootstrap interval of nDCG@10",
-    )
-    table.add_column("system")
-    for heading in (_SHOWN[0], "95 %", *_SHOWN[1:]):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _new_table("system", reports, title=f"{_task(reports[0])}: {facts.queries} queries, {documents}")
     for report in reports:
-        cells = [f"{100 * report.mean_all.get(measure, math.nan):.1f}" for measure in _SHOWN]
-        table.add_row(_system(report), cells[0], _interval(report), *cells[1:])
+        cells = [f"{100 * report.mean_all.get(measure, math.nan):.1f}" for measure in _shown(reports)]
+        table.add_row(_system(report), cells[0], _interval(report, reports), *cells[1:])
     return table
 
 
 def tasks_table(reports: Sequence[Report]) -> Table:
     """Return a table of the main measures of one system, one row a task, and their plain mean."""
-    from rich.table import Table
-
-    table = Table(title=_system(reports[0]), caption="measures x 100; 95 %: bootstrap interval of nDCG@10")
-    table.add_column("task", no_wrap=True)
-    for heading in (_SHOWN[0], "95 %", *_SHOWN[1:], "p50 ms"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _new_table("task", reports, title=_system(reports[0]))
+    table.add_column("p50 ms", justify="right", no_wrap=True)
     for report in reports:
         latency = f"{1000 * report.latency.p50:.0f}" if report.latency else ""
-        cells = [f"{100 * report.mean_all[measure]:.2f}" for measure in _SHOWN]
-        table.add_row(_task(report), cells[0], _interval(report), *cells[1:], latency)
+        cells = [f"{100 * report.mean_all[measure]:.2f}" for measure in _shown(reports)]
+        table.add_row(_task(report), cells[0], _interval(report, reports), *cells[1:], latency)
     if len(reports) > 1:
         table.add_section()
-        means = [f"{100 * _mean(reports, measure):.2f}" for measure in _SHOWN]
+        means = [f"{100 * _mean(reports, measure):.2f}" for measure in _shown(reports)]
         table.add_row("mean of tasks", means[0], "", *means[1:], "")
+    return table
+
+
+def _new_table(first: str, reports: Sequence[Report], *, title: str) -> Table:
+    from rich.table import Table
+
+    shown = _shown(reports)
+    table = Table(title=title, caption=f"measures x 100; 95 %: bootstrap interval of {shown[0]}")
+    table.add_column(first, no_wrap=first == "task")
+    for heading in (shown[0], "95 %", *shown[1:]):
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
@@ -87,7 +88,7 @@ def slices_table(reports: Sequence[Report]) -> Table:
 
 def notes(report: Report) -> list[str]:
     """Return what a reader of a report should know: the task's warnings, and queries that failed or came up short."""
-    said = [f"{_task(report)}: {warning}" for warning in report.task.warnings]
+    said = [f"{_task(report)}: {warning}" for warning in (*report.task.warnings, *report.notes)]
     failed = [query for query in report.queries if query.problem is not None]
     said += [f"{_task(report)}, query {query.id}: {query.problem}; it counts 0" for query in failed[:_PROBLEMS_SHOWN]]
     if len(failed) > _PROBLEMS_SHOWN:
@@ -105,8 +106,12 @@ def _mean(reports: Sequence[Report], measure: str) -> float:
     return sum(report.mean_all[measure] for report in reports) / len(reports)
 
 
-def _interval(report: Report) -> str:
-    interval = report.intervals.get(_SHOWN[0])
+def _shown(reports: Sequence[Report]) -> tuple[str, ...]:
+    return _SHOWN_OF_LONG if all(report.task.long for report in reports) else _SHOWN
+
+
+def _interval(report: Report, reports: Sequence[Report]) -> str:
+    interval = report.intervals.get(_shown(reports)[0])
     return f"{100 * interval.low:.1f}-{100 * interval.high:.1f}" if interval else ""
 
 

@@ -201,6 +201,7 @@ def _circumstances(sides: Sequence[Sequence[Report]]) -> str:
             f"spec {side[0].system.spec.digest() if side[0].system.spec else 'none'}; {side[0].created}",
         )
         warnings = [f"{_task(report)}: {warning}" for report in side for warning in report.task.warnings]
+        warnings += [f"{_task(report)}: {note}" for report in side for note in report.notes]
         warnings += [f"{_task(report)}: {report.costs()}" for report in side if report.costs()]
         parts.append(f"<p>{escape(_name(side[0]))}</p><pre>{escape(chr(10).join(lines))}</pre>{_list(warnings)}")
     return "".join(parts)

@@ -92,6 +92,8 @@ class Report:
     environment: Environment
     created: str
     """UTC, ISO 8601."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the run, as task.warnings tell it of the task."""
 
     def costs(self) -> str:
         """Return in one line what was used: latency, time to encode, tokens, bytes, calls of language models."""
@@ -170,4 +172,5 @@ def _values(fields: dict[str, Any]) -> dict[str, Any]:
         "latency": Latency(**fields["latency"]) if fields["latency"] else None,
         "usage": Usage(**fields["usage"]) if fields["usage"] else None,
         "environment": Environment(**fields["environment"]),
+        "notes": tuple(fields["notes"]),
     }

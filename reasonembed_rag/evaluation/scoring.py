@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from reasonembed_rag.errors import EvaluationError
 from reasonembed_rag.evaluation.asking import Run
 from reasonembed_rag.evaluation.environment import describe_environment
-from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES, mean_over, ranking, score_rankings
+from reasonembed_rag.evaluation.metrics import CUTOFFS, HEADLINE, MEASURES, mean_over, ranking, score_rankings
 from reasonembed_rag.evaluation.report import Latency, QueryScore, Report, System, TaskFacts
 from reasonembed_rag.evaluation.slices import slices_of
 from reasonembed_rag.evaluation.statistics import Interval, bootstrap_intervals
@@ -55,6 +55,7 @@ def score_run(run: Run, task: RetrievalTask, *, system: System, command: str | N
         usage=run.usage,
         environment=describe_environment(command),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        notes=_notes(run, task, rankings),
     )
 
 
@@ -92,6 +93,19 @@ def _facts(task: RetrievalTask) -> TaskFacts:
         revision=task.revision,
         warnings=task.warnings,
     )
+
+
+def _notes(run: Run, task: RetrievalTask, rankings: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Say what may mislead in the figures of this run."""
+    said: list[str] = []
+    if run.k < CUTOFFS[-1]:
+        said.append(f"rankings are cut at {run.k}: measures at larger cutoffs count nothing beyond")
+    if task.documents:
+        corpus = {document.id for document in task.documents}
+        strange = len({identity for ranked in rankings.values() for identity in ranked} - corpus)
+        if strange:
+            said.append(f"{strange:,} ranked ids are not in the corpus; is the run of this task?")
+    return tuple(said)
 
 
 def _latency(run: Run) -> Latency | None:

@@ -169,6 +169,7 @@ def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, fol
         ((), "want either --data FOLDER or --bright all"),
         (("--data", "task", "--bright", "all"), "want either --data FOLDER or --bright all"),
         (("--bright", "biology,botany"), "unknown task 'botany'"),
+        (("--bright", "biology", "--tasks", "pony"), "name the tasks once"),
         (("--bright", "biology", "--queries", "gpt5"), "queries is 'gpt5'"),
         (("--bright", "aops", "--long"), "aops has no long documents"),
         (("--bright", "biology,aops", "--out", "r.json"), "is one file for 2 reports"),
@@ -187,6 +188,18 @@ def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, fol
 def test_what_cannot_be_measured_is_told_in_one_line(fails, folder, monkeypatch, arguments, wanted):
     monkeypatch.chdir(folder.parent)
     assert wanted in fails("eval", *arguments)
+
+
+def test_long_documents_are_shown_by_their_first_hit(succeeds, tmp_path):
+    long_examples = [row | {"gold_ids_long": row["gold_ids"]} for row in EXAMPLES]
+    for config, rows in (("long_documents", DOCUMENTS), ("examples", long_examples)):
+        (tmp_path / "copy" / config).mkdir(parents=True)
+        _write(tmp_path / "copy" / config / "biology.jsonl", rows)
+    options = ("--data", tmp_path / "copy", "--tasks", "biology", "--long", "--retriever", "bm25")
+    table = succeeds("eval", *options, "--out", tmp_path / "out")
+    assert "recall@1" in table
+    assert "recall@100" not in table
+    assert (tmp_path / "out" / "biology.json").is_file()
 
 
 def test_two_reports_are_compared_with_significance_and_drawn(succeeds, folder, tmp_path, model):
