@@ -137,7 +137,9 @@ class Objective:
 
     def _intensity(self, losses_Q: Tensor, reasoning: Reasoning, candidates: _Candidates) -> Tensor:
         with torch.no_grad():
-            reasoning_losses_Q = self._info_nce(reasoning.vectors @ candidates.documents.T, candidates)
+            reasoning_losses_Q = self._info_nce(
+                reasoning.vectors.to(losses_Q.dtype) @ candidates.documents.T, candidates
+            )
         return reasoning_intensity(
             losses_Q,
             reasoning_losses_Q,

@@ -82,11 +82,13 @@ class Stepper:
         if self.redapter is None:
             return None
         present_Q = batch.has_reasoning.to(self.machine.device)
-        vectors_QD = torch.zeros((len(present_Q), self.dimension), device=self.machine.device)
         parts = (batch.reasoning,)
-        if len(batch.reasoning.lengths):
-            found = embed_detached(self._embed(parts), self._plan(parts)).float()
-            vectors_QD[present_Q if len(found) < len(present_Q) else slice(None)] = found
+        if not len(batch.reasoning.lengths):
+            vectors_QD = torch.zeros((len(present_Q), self.dimension), device=self.machine.device)
+            return Reasoning(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
+        found = embed_detached(self._embed(parts), self._plan(parts))
+        vectors_QD = found.new_zeros((len(present_Q), self.dimension))
+        vectors_QD[present_Q if len(found) < len(present_Q) else slice(None)] = found
         return Reasoning(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
 
     def _embed(self, parts: tuple[Tokens, ...]) -> EmbedRows:
