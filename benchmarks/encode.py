@@ -313,7 +313,8 @@ def gpu(device: str, *, runs: int) -> list[Row]:
 
 
 WORKS: dict[str, Callable[[Bench], None]] = {
-    "qwen-64": lambda b: b.compare("Qwen3-40M, 64 documents", b.qwen, models.documents(64, seed=1), others=True),
+    "qwen-64": lambda b: b.compare("Qwen3-40M, 64 documents", b.qwen, models.documents(64, seed=1)),
+    "qwen-peers": lambda b: b.compare("Qwen3-40M, 32 documents", b.qwen, models.documents(32, seed=1), others=True),
     "qwen-queries": lambda b: b.compare(
         "Qwen3-40M, 256 instructed queries", b.qwen, models.queries(256, seed=2), query=True
     ),

@@ -7,11 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-INSTRUCTION = (
-    "Given a question about the behaviour of a program that someone did not expect, retrieve the passages of the "
-    "language reference whose rules explain it, even where they share few words with the question itself and name "
-    "none of its symptoms."
-)
+INSTRUCTION = "Given a question about a program's behaviour, retrieve the passages of the reference that explain it."
 TEMPLATE = f"Instruct: {INSTRUCTION}\nQuery: "
 QWEN3_40M = {
     "hidden_size": 512,
