@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-INSTRUCTION = "Given a question about a program's behaviour, retrieve the passages of the reference that explain it."
+INSTRUCTION = "Given a question about a program, retrieve the passages that explain what it does."
 TEMPLATE = f"Instruct: {INSTRUCTION}\nQuery: "
 QWEN3_40M = {
     "hidden_size": 512,
@@ -31,7 +31,7 @@ def words() -> list[str]:
     return [word + " " for topic in sorted(topics) for word in topics[topic].split(" ")]
 
 
-def documents(count: int, *, seed: int, median_words: float = 62.0, spread: float = 0.85) -> list[str]:
+def documents(count: int, *, seed: int, median_words: float = 51.0, spread: float = 0.85) -> list[str]:
     """Return texts of log-normal length, about 150 tokens in the mean, with a tail to 1,024 and more."""
     rng = np.random.default_rng(seed)
     source = words()
