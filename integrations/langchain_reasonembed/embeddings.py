@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
+from langchain_core.utils import secret_from_env
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine
+from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of
 
 __all__ = ["ReasonEmbedEmbeddings"]
 
@@ -44,6 +46,13 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     cache: str | None = None
     """The folder of a cache of vectors, keyed by all that changes them."""
     cache_bytes: int = CACHE_BYTES
+    base_url: str | None = None
+    """An OpenAI-compatible server that holds the model, such as http://localhost:8000/v1."""
+    server_spec: dict[str, Any] | None = None
+    """What the server's model is: the fields of its EmbeddingSpec."""
+    tokenizer: str | None = None
+    """The tokenizer to cut texts with before they are sent; without one the server cuts them."""
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("REASONEMBED_API_KEY", default=None))
     show_progress: bool = False
 
     @property
@@ -62,6 +71,7 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
                 token_budget=self.token_budget,
                 cache=self.cache,
                 cache_bytes=self.cache_bytes,
+                server=server_of(self.base_url, self.server_spec, self.tokenizer, _secret(self.api_key)),
             )
         )
 
@@ -133,3 +143,7 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
         if task is None and instruction is None:
             return {"task": self.task, "instruction": self.query_instruction}
         return {"task": task, "instruction": instruction}
+
+
+def _secret(key: SecretStr | None) -> str | None:
+    return None if key is None else key.get_secret_value()

@@ -7,7 +7,8 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from pydantic import ConfigDict, Field, PrivateAttr
+from langchain_core.utils import secret_from_env
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from reasonembed_rag.errors import InputError
 from reasonembed_stores.searcher import Question, Searcher
@@ -31,6 +32,9 @@ class ReasonEmbedRetriever(BaseRetriever):
     """The model of the queries; None takes the one that the index names."""
     device: str | None = None
     dtype: str = "auto"
+    base_url: str | None = None
+    """A server that holds the index's model; `model` is then its name there."""
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("REASONEMBED_API_KEY", default=None))
     k: int = Field(default=10, ge=1)
     task: str | None = None
     instruction: str | None = None
@@ -44,9 +48,21 @@ class ReasonEmbedRetriever(BaseRetriever):
         """Say that settings alone make a retriever."""
         return True
 
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """Return where the key is read from, in the place of the key."""
+        return {"api_key": "REASONEMBED_API_KEY"}
+
     def _ready(self) -> Searcher:
         if self._searcher is None:
-            self._searcher = Searcher(self.index, model=self.model, device=self.device, dtype=self.dtype)
+            self._searcher = Searcher(
+                self.index,
+                model=self.model,
+                device=self.device,
+                dtype=self.dtype,
+                base_url=self.base_url,
+                api_key=None if self.api_key is None else self.api_key.get_secret_value(),
+            )
         return self._searcher
 
     def _question(self, query: str, changes: dict[str, Any]) -> Question:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,12 +22,40 @@ from reasonembed_rag.spec import EmbeddingSpec
 if TYPE_CHECKING:
     from reasonembed_rag.cache import VectorCache
 
-__all__ = ["CACHE_BYTES", "Engine", "ModelChoice", "get_engine", "share_embedder"]
+__all__ = ["CACHE_BYTES", "Engine", "ModelChoice", "Server", "get_engine", "server_of", "share_embedder"]
 
 CACHE_BYTES = 4 << 30
 """How large a cache of vectors may grow where nothing else is said."""
 
 _Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """An OpenAI-compatible server of embeddings, and what the model on it is."""
+
+    base_url: str
+    spec: EmbeddingSpec
+    tokenizer: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+
+def server_of(
+    base_url: str | None, spec: Mapping[str, Any] | EmbeddingSpec | None, tokenizer: str | None, api_key: str | None
+) -> Server | None:
+    """Return the server that settings name, if they do; raises InputError for settings that lack their other half."""
+    if base_url is None:
+        if spec is not None or tokenizer is not None:
+            raise InputError("got a server's spec or tokenizer without its base_url; give both or neither")
+        return None
+    if spec is None:
+        raise InputError(
+            f"got base_url {base_url!r} without server_spec; want what the server's model is: the fields of its "
+            "EmbeddingSpec, as encoder.spec tells them where the model can be loaded once"
+        )
+    if not isinstance(spec, EmbeddingSpec):
+        spec = EmbeddingSpec.from_json(json.dumps(dict(spec)))
+    return Server(base_url=base_url, spec=spec, tokenizer=tokenizer, api_key=api_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +75,13 @@ class ModelChoice:
     cache: str | None = None
     """The folder of a cache of vectors."""
     cache_bytes: int = CACHE_BYTES
+    server: Server | None = None
+    """The server that holds the model; what it decides cannot be asked for here."""
 
     def load(self) -> Embedder:
-        """Load the model; raises ModelError or InputError as Encoder.from_pretrained does."""
+        """Load the model; raises ModelError or InputError as Encoder.from_pretrained and RemoteEncoder do."""
+        if self.server is not None:
+            return self._connected(self.server)
         from reasonembed_rag.encoder import Encoder
 
         return Encoder.from_pretrained(
@@ -62,6 +95,18 @@ class ModelChoice:
             truncate_dim=self.truncate_dim,
             token_budget=self.token_budget,
             cache=None if self.cache is None else _cache(self.cache, self.cache_bytes),
+        )
+
+    def _connected(self, server: Server) -> Embedder:
+        if self != ModelChoice(model=self.model, server=server):
+            raise InputError(
+                f"{server.base_url} holds the model already; leave revision, adapter, device, dtype, lengths, "
+                "truncate_dim, token_budget and cache out"
+            )
+        from reasonembed_rag.encoder.remote import RemoteEncoder
+
+        return RemoteEncoder(
+            server.base_url, self.model, server.spec, api_key=server.api_key, tokenizer=server.tokenizer
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.engines import Engine, ModelChoice, get_engine
+from reasonembed_stores.engines import Engine, ModelChoice, get_engine, server_of
 from reasonembed_stores.filters import FilterLike
 from reasonembed_stores.indexing import is_unfinished
 from reasonembed_stores.opening import open_store
@@ -40,11 +40,25 @@ class Question:
 class Searcher:
     """Open an index and load its model at the first question; what every framework's retriever stands on."""
 
-    def __init__(self, index: str, *, model: str | None = None, device: str | None = None, dtype: str = "auto") -> None:
-        """Remember the folder of an index, and the name of a model where the index's own is not to be taken."""
+    def __init__(
+        self,
+        index: str,
+        *,
+        model: str | None = None,
+        device: str | None = None,
+        dtype: str = "auto",
+        base_url: str | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        """Remember the folder of an index, and a model or server where the index's own model is not to be loaded.
+
+        A server at base_url is trusted to hold the model that the index names; model is then its name there.
+        """
         self._index = index
         self._model = model
         self._base = ModelChoice(device=device, dtype=dtype)
+        self._base_url = base_url
+        self._api_key = api_key
         self._lock = Lock()
         self._ready: tuple[Store, Engine] | None = None
 
@@ -67,6 +81,9 @@ class Searcher:
 
     def _engine(self, store: Store) -> Engine:
         spec = store.spec
+        if self._base_url is not None:
+            server = server_of(self._base_url, spec, None, self._api_key)
+            return get_engine(replace(self._base, model=self._model or (spec.model if spec else ""), server=server))
         if self._model is not None:
             choice = replace(self._base, model=self._model)
         elif spec is not None:

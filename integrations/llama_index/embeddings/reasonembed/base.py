@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean_agg
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine
+from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of
 
 __all__ = ["ReasonEmbedEmbedding"]
 
@@ -43,6 +44,10 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     cache: str | None = Field(default=None, exclude=True, description="The folder of a cache of vectors.")
     cache_bytes: int = Field(default=CACHE_BYTES, exclude=True)
     show_progress: bool = Field(default=False, exclude=True)
+    base_url: str | None = Field(default=None, description="An OpenAI-compatible server that holds the model.")
+    server_spec: dict[str, Any] | None = Field(default=None, description="The fields of its model's EmbeddingSpec.")
+    tokenizer: str | None = Field(default=None, description="Cuts texts before they are sent.")
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
     @field_validator("embeddings_cache")
     @classmethod
@@ -75,8 +80,12 @@ class ReasonEmbedEmbedding(BaseEmbedding):
                 token_budget=self.token_budget,
                 cache=self.cache,
                 cache_bytes=self.cache_bytes,
+                server=server_of(self.base_url, self.server_spec, self.tokenizer, self._key()),
             )
         )
+
+    def _key(self) -> str | None:
+        return os.environ.get("REASONEMBED_API_KEY") if self.api_key is None else self.api_key.get_secret_value()
 
     @property
     def spec(self) -> EmbeddingSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from typing import Any, Self
 
@@ -34,10 +35,14 @@ class ReasonEmbedRetriever(BaseRetriever):
         model: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
+        base_url: str | None = None,
         callback_manager: CallbackManager | None = None,
         **settings: Any,
     ) -> None:
         """Take the folder of an index, and the model where it is not the one that the index names.
+
+        base_url is a server that holds the index's model, model then its name there; its key is read from
+        REASONEMBED_API_KEY.
 
         settings are what a call may change: k (10), task, instruction, filters, excluded_ids.
         """
@@ -46,8 +51,16 @@ class ReasonEmbedRetriever(BaseRetriever):
         self.model = model
         self.device = device
         self.dtype = dtype
+        self.base_url = base_url
         self.settings = _checked(settings)
-        self._searcher = Searcher(index, model=model, device=device, dtype=dtype)
+        self._searcher = Searcher(
+            index,
+            model=model,
+            device=device,
+            dtype=dtype,
+            base_url=base_url,
+            api_key=os.environ.get("REASONEMBED_API_KEY") if base_url else None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data; from_dict makes an equal retriever of it."""
@@ -57,6 +70,7 @@ class ReasonEmbedRetriever(BaseRetriever):
             "model": self.model,
             "device": self.device,
             "dtype": self.dtype,
+            "base_url": self.base_url,
             **self.settings,
         }
 
