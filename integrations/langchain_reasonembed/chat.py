@@ -14,6 +14,7 @@ __all__ = ["as_chat", "open_chat"]
 
 _CUT_OFF = frozenset({"length", "max_tokens", "MAX_TOKENS"})
 """What providers call an answer that reached its longest length."""
+_LONGEST_MESSAGE = 200
 
 
 def as_chat(model: BaseChatModel) -> Chat:
@@ -50,8 +51,10 @@ def open_chat(name: str, *, parameters: Mapping[str, Any] | None = None, timeout
             "langchain-openai; or name an OpenAI-compatible server with --base-url"
         ) from error
     except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        said = said if len(said) <= _LONGEST_MESSAGE else f"{said[:_LONGEST_MESSAGE]}..."
         raise InputError(
-            f"{name}: LangChain cannot make it ({type(error).__name__}: {error}); want provider:model, such as "
+            f"{name}: LangChain cannot make it ({said}); want provider:model, such as "
             "openai:gpt-4o-mini, with the provider's API key in the environment, or name an OpenAI-compatible server "
             "with --base-url"
         ) from error

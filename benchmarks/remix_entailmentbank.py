@@ -1,0 +1,152 @@
+"""Run ReMixer from documents to a trained model with an oracle in place of the chat model: a test of the plumbing.
+
+    python benchmarks/remix_entailmentbank.py [--data ../shared/data/entailmentbank] [--out runs/remix-entailmentbank]
+
+The oracle knows the questions of the train split. "Writing a query from a document" is finding an unused question that
+has the document among its gold facts; its reasoning is the recorded one; a candidate is graded 5 where it is one of the
+question's other gold facts, else 1. Gold facts of the dev split are kept out of sources, positives and negatives. What
+is shown is that every stage hands the next one what it needs and that the rows train: the oracle's labels are people's,
+so nothing is said about rows that a chat model writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from reasonembed_rag.chat import Answer
+from reasonembed_rag.documents import Document
+from reasonembed_rag.evaluation.task import Example, read_task_folder
+from reasonembed_training.remixer.chat_model import ChatModel, stage_config
+from reasonembed_training.remixer.config import MODEL_STAGES, ModelConfig, RemixConfig
+from reasonembed_training.remixer.pipeline import remix
+from reasonembed_training.settings import settings_from
+
+MODEL = ModelConfig(name="oracle of the train split")
+
+
+class Oracle:
+    """Answer ReMixer's prompts from judged questions."""
+
+    def __init__(self, documents: list[Document], examples: tuple[Example, ...], *, hidden: frozenset[str]) -> None:
+        self.ids = {document.content: document.id for document in documents}
+        self.gold = {example.query: set(example.gold_ids) - hidden for example in examples}
+        self.reasoning = {example.query: str(example.extra.get("reasoning", "")) for example in examples}
+        self.query_of_source = self._share_out(examples)
+
+    def _share_out(self, examples: tuple[Example, ...]) -> dict[str, str]:
+        """Give each question that has two gold facts or more one of them as its source, no fact to two."""
+        shared: dict[str, str] = {}
+        for example in examples:
+            free = [one for one in sorted(self.gold[example.query]) if one not in shared]
+            if len(self.gold[example.query]) > 1 and free:
+                shared[free[0]] = example.query
+        return shared
+
+    def __call__(self, prompt: str) -> Answer:
+        """Say what the record says."""
+        if "Reply with one word, Yes or No" in prompt:
+            return Answer("Yes" if self.ids[_between(prompt, "text")] in self.query_of_source else "No")
+        if "You write test queries" in prompt:
+            return Answer(self.query_of_source[self.ids[_between(prompt, "document")]])
+        query = _between(prompt, "query")
+        if "Think about it in writing" in prompt:
+            return Answer(self.reasoning[query])
+        helps = self.ids[_between(prompt, "document")] in self.gold[query]
+        return Answer(f"Query analysis and document analysis: by the record. <score>{5 if helps else 1}</score>")
+
+
+def _between(prompt: str, tag: str) -> str:
+    found = re.search(rf"<{tag}>\n(.*?)\n</{tag}>", prompt, re.DOTALL)
+    assert found is not None, prompt
+    return found.group(1)
+
+
+def make_rows(data: Path, out: Path, *, depth: int) -> None:
+    """Run all stages of ReMixer into out/remix."""
+    from reasonembed_rag import Encoder
+    from reasonembed_rag.retrieval.bm25 import BM25
+    from reasonembed_rag.retrieval.dense import EmbedderRetriever
+    from reasonembed_rag.retrieval.hybrid import Hybrid, Part
+
+    train, dev = (read_task_folder(data, split=split) for split in ("train", "dev"))
+    hidden = frozenset(one for example in dev.examples for one in example.gold_ids)
+    oracle = Oracle(list(train.documents), train.examples, hidden=hidden)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("documents.jsonl", "examples.dev.jsonl"):
+            (Path(folder) / name).symlink_to((data / name).absolute())
+        card = Path(folder) / "science.toml"
+        card.write_text(_CARD)
+        table = {
+            "corpus": str(data / "documents.jsonl"),
+            "card": str(card),
+            "out": str(out / "remix"),
+            "exclude_gold": [folder],
+            "sources": {"min_chars": 10, "clean": "corpus"},
+            "mine": {"depth": depth, "retriever": "hybrid:default"},
+            "calls": {"concurrency": 2},
+        }
+        states = remix(
+            settings_from(RemixConfig, table, where="benchmark"),
+            models={stage: ChatModel(oracle, stage_config(MODEL, stage)) for stage in MODEL_STAGES},
+            make_retriever=lambda documents: Hybrid(
+                [Part(BM25(documents)), Part(EmbedderRetriever(Encoder.from_pretrained("default"), documents))]
+            ),
+        )
+    for stage, state in states.items():
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in state.drops.items()) or "nothing"
+        print(f"{stage:9} {state.records:,} records, {state.spent.calls:,} calls, {state.seconds} s; dropped {dropped}")
+
+
+def train_on(rows: Path, data: Path, out: Path, *, epochs: int) -> None:
+    """Train the default model on the rows, and print the dev measure before and after."""
+    from reasonembed_training.recipe import recipe_from
+    from reasonembed_training.train import train
+
+    table = {
+        "model": {
+            "name": "default",
+            "device": "cpu",
+            "tuning": "full",
+            "max_query_length": 128,
+            "max_document_length": 64,
+        },
+        "data": [{"path": str(rows)}],
+        "batch": {"queries": 64, "group": 8, "tokens": 4096},
+        "redapter": {"start_step": 5},
+        "optim": {"lr": 3e-5, "epochs": epochs},
+        "dev": {"every": 1000, "keep": "last", "sets": [{"path": str(data), "split": "dev"}]},
+        "run": {"output": str(out / "train")},
+    }
+    outcome = train(recipe_from(table, where="benchmark"))
+    if outcome.model is None:
+        sys.exit(f"stopped after step {outcome.progress.step} of {outcome.steps}; the same command goes on")
+    lines = (out / "train" / "metrics.jsonl").read_text().splitlines()
+    dev = [line for line in map(json.loads, lines) if line["kind"] == "dev"]
+    print(f"{outcome.steps} steps on {sum(1 for _ in rows.open()):,} rows")
+    print(f"dev nDCG@10 {100 * dev[0]['mean']:.2f} before, {100 * dev[-1]['mean']:.2f} after (last step, none chosen)")
+
+
+_CARD = """
+name = "science_exam"
+instruction = "Given a science exam question, retrieve facts that help answer the question."
+query_type = "science exam question"
+document_type = "fact"
+relevance = "it is a step of the explanation of the answer"
+domain = "plain facts of school science"
+goal = "An exam question whose explanation rests on the fact."
+"""
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/entailmentbank"))
+    parser.add_argument("--out", type=Path, default=Path("runs/remix-entailmentbank"))
+    parser.add_argument("--depth", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=4)
+    options = parser.parse_args()
+    make_rows(options.data, options.out, depth=options.depth)
+    train_on(options.out / "remix" / "rows.jsonl", options.data, options.out, epochs=options.epochs)
