@@ -44,6 +44,11 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
     revision: Annotated[str | None, typer.Option(help="Another revision of BRIGHT than the pinned one.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask only the first so many queries.")] = None,
     model: ModelOption = "default",
+    adapter: Annotated[str | None, typer.Option(help="A LoRA folder or hub id on top of the model.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where the model runs, for instance cuda:0.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = "auto",
+    max_query_length: Annotated[int | None, typer.Option(help="Tokens a query; the model's own without.")] = None,
+    max_document_length: Annotated[int | None, typer.Option(help="Tokens a document; the model's own without.")] = None,
     retriever: Annotated[Kind, typer.Option(help="What searches.")] = "model",
     weight: Annotated[float, typer.Option(help="The model's share in a hybrid.")] = 0.5,
     through: Annotated[Through, typer.Option(help="Ask the model through a framework's own interface.")] = "core",
@@ -87,6 +92,11 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
     options = RunOptions(k=k, batch_size=query_batch, keep_going=keep_going)
     choice = Choice(
         model=model,
+        adapter=adapter,
+        device=device,
+        dtype=dtype,
+        max_query_length=max_query_length,
+        max_document_length=max_document_length,
         kind=retriever,
         weight=weight,
         through=through,

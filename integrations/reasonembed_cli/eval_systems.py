@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation.task import RetrievalTask
     from reasonembed_rag.retrieval.retriever import Retriever, Usage
     from reasonembed_rag.search import Hits
+    from reasonembed_stores.engines import ModelChoice
 
 __all__ = ["Choice", "Kind", "Store", "Through", "describe", "open_retriever"]
 
@@ -36,6 +37,11 @@ class Choice:
     """Which system is measured, and how it is asked."""
 
     model: str = "default"
+    adapter: str | None = None
+    device: str | None = None
+    dtype: str = "auto"
+    max_query_length: int | None = None
+    max_document_length: int | None = None
     kind: Kind = "model"
     weight: float = 0.5
     """The model's share in a hybrid; BM25 has the rest."""
@@ -83,7 +89,7 @@ def describe(choice: Choice, task: RetrievalTask) -> System:
         settings["store"] = choice.store
     if choice.kind == "hybrid":
         settings |= {"weight": choice.weight, "fusion": "scores"}
-    name = f"{choice.model} + {bm25}" if choice.kind == "hybrid" else choice.model
+    name = " + ".join(filter(None, (choice.model, choice.adapter, bm25 if choice.kind == "hybrid" else None)))
     return System(name=name, through=choice.through, spec=spec, settings=settings)
 
 
@@ -115,9 +121,33 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
 
 def _embedder(choice: Choice) -> Embedder:
     """Return the model, loaded once in the process whichever way it is asked."""
-    from reasonembed_stores.engines import ModelChoice, get_engine
+    from reasonembed_stores.engines import get_engine
 
-    return get_engine(ModelChoice(model=choice.model)).embedder
+    return get_engine(_model_choice(choice)).embedder
+
+
+def _model_choice(choice: Choice) -> ModelChoice:
+    from reasonembed_stores.engines import ModelChoice
+
+    return ModelChoice(
+        model=choice.model,
+        adapter=choice.adapter,
+        device=choice.device,
+        dtype=choice.dtype,
+        max_query_length=choice.max_query_length,
+        max_document_length=choice.max_document_length,
+    )
+
+
+def _shared_name(choice: Choice) -> str:
+    """Return the name by which the frameworks' classes find the loaded model, whatever its settings."""
+    from reasonembed_stores.engines import ModelChoice, share_embedder
+
+    if _model_choice(choice) == ModelChoice(model=choice.model):
+        return choice.model
+    name = f"{choice.model} as it is evaluated"
+    share_embedder(name, _embedder(choice))
+    return name
 
 
 def _instruction(choice: Choice, task: RetrievalTask) -> str | None:
@@ -182,10 +212,10 @@ def _face(choice: Choice) -> Embedder:
         if choice.through == "langchain":
             from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
 
-            return ReasonEmbedEmbeddings(model=choice.model)
+            return ReasonEmbedEmbeddings(model=_shared_name(choice))
         from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 
-        return ReasonEmbedEmbedding(model_name=choice.model)
+        return ReasonEmbedEmbedding(model_name=_shared_name(choice))
     except ImportError as error:
         raise MissingDependencyError(_PACKAGE[choice.through], choice.through) from error
 
@@ -196,12 +226,12 @@ def _framework_retriever(choice: Choice, task: RetrievalTask, index: Path) -> Re
         from langchain_reasonembed import evaluation as langchain_evaluation
         from langchain_reasonembed.retrievers import ReasonEmbedRetriever as LangChainRetriever
 
-        retriever = LangChainRetriever(index=str(index), model=choice.model, instruction=instruction)
+        retriever = LangChainRetriever(index=str(index), model=_shared_name(choice), instruction=instruction)
         return langchain_evaluation.as_retriever(retriever, task.documents, use_async=choice.use_async)
     from llama_index.retrievers.reasonembed import ReasonEmbedRetriever as LlamaIndexRetriever
     from llama_index.retrievers.reasonembed import evaluation as llama_index_evaluation
 
-    node_retriever = LlamaIndexRetriever(str(index), model=choice.model, instruction=instruction)
+    node_retriever = LlamaIndexRetriever(str(index), model=_shared_name(choice), instruction=instruction)
     return llama_index_evaluation.as_retriever(node_retriever, task.documents, use_async=choice.use_async)
 
 

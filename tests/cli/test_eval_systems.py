@@ -79,6 +79,16 @@ def test_the_async_methods_give_the_same_run_file(succeeds, folder, tmp_path, mo
     assert _run_text(tmp_path / "async") == _run_text(tmp_path / "plain")
 
 
+def test_settings_of_the_model_reach_every_path(succeeds, folder, tmp_path, model):
+    options = ("eval", "--data", folder, "--model", model, "--max-document-length", "4", "--dtype", "float32")
+    for through in ("core", "langchain", "llama-index"):
+        succeeds(*options, "--through", through, "--out", tmp_path / through)
+        assert read_report(tmp_path / through / "task.json").system.spec.max_document_length == 4
+        assert _run_text(tmp_path / through) == _run_text(tmp_path / "core")
+    succeeds("eval", "--data", folder, "--model", model, "--out", tmp_path / "whole")
+    assert _run_text(tmp_path / "whole") != _run_text(tmp_path / "core")
+
+
 @pytest.mark.parametrize("kind", ["bm25", "bm25-query-side", "hybrid"])
 def test_baselines_and_hybrids_are_measured(succeeds, folder, tmp_path, model, kind):
     out = tmp_path / "report.json"
