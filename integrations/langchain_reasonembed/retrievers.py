@@ -80,7 +80,7 @@ class ReasonEmbedRetriever(BaseRetriever):
             ls_retriever_name="reasonembed",
             ls_vector_store_provider="reasonembed",
             ls_embedding_provider="reasonembed",
-            ls_embedding_model=self.model or "the index's",
+            ls_embedding_model=self.model or (self._searcher.model_name if self._searcher is not None else None),
         )
 
     def __getstate__(self) -> dict[Any, Any]:

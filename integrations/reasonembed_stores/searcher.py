@@ -62,6 +62,11 @@ class Searcher:
         self._lock = Lock()
         self._ready: tuple[Store, Engine] | None = None
 
+    @property
+    def model_name(self) -> str | None:
+        """The model of the queries, where it is known without opening anything."""
+        return self._model if self._ready is None else self._ready[1].spec.model
+
     def ready(self) -> tuple[Store, Engine]:
         """Return the opened store and its loaded model.
 

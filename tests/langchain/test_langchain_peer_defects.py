@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -81,6 +82,20 @@ class TestEmbeddings:
         for _ in range(2):
             assert cached.embed_query("same text") == plain.embed_query("same text")
             assert cached.embed_documents(["same text"]) == plain.embed_documents(["same text"])
+
+    def test_9_it_is_pickled_without_the_weights(self, tiny_model):
+        embeddings = ReasonEmbedEmbeddings(model=str(tiny_model("bert", pooling="mean")), adapter=None, dtype="float32")
+        vector = embeddings.embed_query("text")
+        frozen = pickle.dumps(embeddings)
+        assert len(frozen) < 5000
+        assert pickle.loads(frozen).embed_query("text") == vector
+
+    def test_the_model_is_shared_by_all_that_name_it(self, tiny_model):
+        folder = str(tiny_model("bert", pooling="mean"))
+        one, same, other = (ReasonEmbedEmbeddings(model=folder, dtype=kind) for kind in ("float32", "float32", "auto"))
+        assert one.engine is same.engine
+        assert one.engine is not other.engine
+        assert one.engine is ReasonEmbedEmbeddings(model=folder, dtype="float32", task="pony").engine
 
     def test_unknown_settings_are_refused(self):
         with pytest.raises(ValueError, match="normalise"):

@@ -107,9 +107,8 @@ def test_tracers_hear_of_the_model_and_the_documents(folder):
         def on_retriever_end(self, documents, **kwargs):
             heard["documents"] = documents
 
-    retriever = ReasonEmbedRetriever(index=folder, model="words", k=2)
-    found = retriever.invoke("q", config={"callbacks": [Tracer()]})
-    assert heard["documents"] == found
+    retriever = ReasonEmbedRetriever(index=folder, k=2)
+    assert retriever.invoke("q") == retriever.invoke("q", config={"callbacks": [Tracer()]}) == heard["documents"]
     assert heard["ls_embedding_model"] == "words"
     assert heard["ls_embedding_provider"] == heard["ls_retriever_name"] == "reasonembed"
 

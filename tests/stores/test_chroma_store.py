@@ -135,7 +135,9 @@ def test_a_wide_search_misses_no_neighbour(name):
 
 
 class TestEmbeddingFunction:
-    def test_documents_and_query_texts_take_their_own_paths(self, name, words):
+    """With the defects of Chroma's own functions and wrappers; numbers are those of our notes."""
+
+    def test_21_and_22_documents_and_query_texts_take_their_own_paths(self, name, words):
         client = chromadb.EphemeralClient()
         function = ReasonEmbedFunction("words", task="pony")
         made = client.create_collection(name, embedding_function=function)
@@ -147,7 +149,7 @@ class TestEmbeddingFunction:
         assert words.calls == [("queries", ["what?"])]
         np.testing.assert_array_equal(function.embed_query(["q"]), words.encode_queries(["q"], task="pony"))
 
-    def test_a_collection_opened_without_it_finds_it_again_without_loading_another_model(self, name, words):
+    def test_21a_a_collection_opened_without_it_finds_it_again_without_loading_another_model(self, name, words):
         loads = []
 
         class Counting:

@@ -1,0 +1,88 @@
+"""Kill an index build 20 times at random moments, let it end, and compare the index with the corpus.
+
+    python benchmarks/kill_index.py [--kills 20] [--seed 0]
+
+Each build is a process of its own that indexes Python's language reference with the default model; it is killed with
+SIGKILL a random while after its first news. tests/stores/test_indexing.py does the same at random calls of functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import numpy as np
+
+from reasonembed_rag import Encoder
+from reasonembed_stores import FaissStore
+from reasonembed_stores.indexing import Progress, build_index, is_unfinished
+from reasonembed_stores.readers import FileCorpus
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(*arguments.child)
+        return
+    with tempfile.TemporaryDirectory() as root:
+        source, to = Path(root) / "topics", Path(root) / "topics.index"
+        source.mkdir()
+        for name, text in topics.items():
+            (source / f"{name}.rst").write_text(text, encoding="utf-8")
+        chance = random.Random(arguments.seed)
+        for kill in range(1, arguments.kills + 1):
+            print(f"kill {kill:2}: {killed_build(source, to, chance)}", flush=True)
+        subprocess.run([sys.executable, __file__, "--child", source, to], check=True, stdout=subprocess.DEVNULL)
+        print(compared(source, to))
+
+
+def killed_build(source: Path, to: Path, chance: random.Random) -> str:
+    """Start a build, kill it, and say how far the index had come."""
+    command = [sys.executable, __file__, "--child", str(source), str(to)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it has begun
+        time.sleep(chance.uniform(0.0, 1.5))
+        process.kill()
+    if not (to / "manifest.json").exists():
+        return "nothing yet"
+    with FaissStore.open(to) as store:
+        return f"{len(store):,} documents{', unfinished' if is_unfinished(to) else ''}"
+
+
+def child(source: Path, to: Path) -> None:
+    """Index, telling each step."""
+
+    def tell(progress: Progress) -> None:
+        print(progress.documents, flush=True)
+
+    build_index(FileCorpus(source), to, Encoder.from_pretrained("default"), on_progress=tell)
+
+
+def compared(source: Path, to: Path) -> str:
+    """Compare what is stored with what should be, documents and vectors."""
+    wanted = {document.id: document for document in FileCorpus(source)}
+    with FaissStore.open(to) as store:
+        found = {document.id: document for document in store}
+        sample = list(wanted)[::29]
+        vectors = store.vectors_of(sample)
+    assert not is_unfinished(to), "the index is marked unfinished"
+    assert found == wanted, f"{len(found)} documents, want {len(wanted)}"
+    fresh = Encoder.from_pretrained("default").encode_documents([wanted[name].content for name in sample])
+    worst = float(np.min(np.sum(vectors * fresh, axis=1)))
+    assert worst > 0.99999, f"a stored vector is at cosine {worst} to a fresh one"
+    return f"exactly the {len(wanted):,} documents of the corpus; stored against fresh vectors: cosine >= {worst:.7f}"
+
+
+if __name__ == "__main__":
+    main()
