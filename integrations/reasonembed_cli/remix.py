@@ -161,9 +161,8 @@ def run(  # noqa: PLR0913 - a command's options are its arguments
     )
     models = open_models(settings, until=until.value)
     with remix_bar() as bar:
-        states = make_rows(
-            settings, models=models, make_retriever=retriever_maker(settings), until=until.value, watcher=bar
-        )
+        make_retriever = retriever_maker(settings, progress=bar.encoded)
+        states = make_rows(settings, models=models, make_retriever=make_retriever, until=until.value, watcher=bar)
     if until is StageName.rows:
         typer.echo(f"{settings.out / 'rows.jsonl'}: {states['rows'].records:,} training rows")
 

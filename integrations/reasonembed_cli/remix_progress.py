@@ -52,6 +52,7 @@ class RemixBar:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._bar: TaskID | None = None
+        self._encoding: TaskID | None = None
         self._shown = 0.0
 
     def begin(self, stage: Stage, *, total: int | None) -> None:
@@ -64,6 +65,15 @@ class RemixBar:
         if self._bar is not None and now - self._shown >= _SECONDS_BETWEEN:
             self._shown = now
             self._progress.update(self._bar, completed=done, asked=told_tally(tally))
+
+    def encoded(self, done: int, total: int) -> None:
+        """Show how many documents the retriever's model has encoded."""
+        if self._encoding is None:
+            self._encoding = self._progress.add_task("encoding documents", total=total, asked="")
+        self._progress.update(self._encoding, completed=done)
+        if done == total:
+            self._progress.remove_task(self._encoding)
+            self._encoding = None
 
     def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
         """Leave a line about the stage."""

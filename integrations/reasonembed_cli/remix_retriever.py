@@ -9,6 +9,7 @@ from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
     from reasonembed_rag.documents import Document
+    from reasonembed_rag.retrieval.corpus_vectors import EncodingProgress
     from reasonembed_rag.retrieval.retriever import Retriever
     from reasonembed_training.remixer.config import RemixConfig
     from reasonembed_training.remixer.mining import MakeRetriever
@@ -19,10 +20,11 @@ _BM25 = "bm25"
 _HYBRID = "hybrid:"
 
 
-def retriever_maker(config: RemixConfig) -> MakeRetriever:
+def retriever_maker(config: RemixConfig, *, progress: EncodingProgress | None = None) -> MakeRetriever:
     """Return what makes the retriever of mine.retriever: bm25, an embedding model, or hybrid:MODEL for both fused.
 
-    Nothing is loaded before it is called. Raises InputError for hybrid without a model.
+    `progress` is told how many documents an embedding model has encoded. Nothing is loaded before it is called.
+    Raises InputError for hybrid without a model.
     """
     name = config.mine.retriever
     if name == _HYBRID or not name:
@@ -35,13 +37,17 @@ def retriever_maker(config: RemixConfig) -> MakeRetriever:
         if name == _BM25:
             return BM25(documents)
         if name.startswith(_HYBRID):
-            return Hybrid([Part(BM25(documents)), Part(_dense(name.removeprefix(_HYBRID), documents, config))])
-        return _dense(name, documents, config)
+            return Hybrid(
+                [Part(BM25(documents)), Part(_dense(name.removeprefix(_HYBRID), documents, config, progress))]
+            )
+        return _dense(name, documents, config, progress)
 
     return make
 
 
-def _dense(model: str, documents: Sequence[Document], config: RemixConfig) -> Retriever:
+def _dense(
+    model: str, documents: Sequence[Document], config: RemixConfig, progress: EncodingProgress | None
+) -> Retriever:
     from reasonembed_rag import Encoder
     from reasonembed_rag.retrieval.dense import EmbedderRetriever
     from reasonembed_training.remixer.cards import load_card
@@ -51,4 +57,5 @@ def _dense(model: str, documents: Sequence[Document], config: RemixConfig) -> Re
         documents,
         instruction=load_card(config.card).instruction,
         cache=config.out / "vectors",
+        progress=progress,
     )

@@ -1,0 +1,71 @@
+"""The guide's commands and code are ones that exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from reasonembed_cli.remix import remix
+from reasonembed_training.remixer.config import RemixConfig
+from reasonembed_training.settings import settings_from
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "remixer.md"
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+
+
+def _commands() -> list[list[str]]:
+    lines = "\n".join(_blocks("bash")).replace("\\\n", " ").splitlines()
+    inline = re.findall(r"`(reasonembed remix [a-z]+ [^`]+)`", GUIDE.read_text())
+    return [words[2:] for words in map(_words, [*lines, *inline]) if words[:2] == ["reasonembed", "remix"]]
+
+
+def _words(line: str) -> list[str]:
+    return shlex.split(line, comments=True)
+
+
+@pytest.mark.parametrize("words", _commands(), ids=" ".join)
+def test_a_command_of_the_guide_is_understood(words: list[str]):
+    typer.main.get_command(remix).commands[words[0]].make_context(words[0], words[1:])
+
+
+def test_the_guide_shows_every_command():
+    assert {words[0] for words in _commands()} == set(typer.main.get_command(remix).commands)
+
+
+def test_the_guides_settings_are_read():
+    (block,) = _blocks("toml")
+    config = settings_from(RemixConfig, tomllib.loads(block), where="guide")
+    assert config.models["judge"].parameters["top_k"] == 40
+
+
+def test_the_guides_changes_are_settings():
+    for change in re.findall(r"--set '?([a-z_.]+)=", GUIDE.read_text()):
+        holder = RemixConfig
+        for name in change.split("."):
+            if name == "data":  # the trainer's
+                break
+            assert name in holder.__annotations__, change
+            kind = {"model": "ModelConfig", "mine": "MineConfig", "judge": "JudgeConfig", "sources": "SourceConfig"}
+            kind["calls"] = "CallConfig"
+            holder = getattr(importlib.import_module("reasonembed_training.remixer.config"), kind.get(name, ""), None)
+
+
+def test_the_guides_code_imports_what_exists_and_runs(monkeypatch, tmp_path, write_corpus):
+    (block,) = _blocks("python")
+    lines = ast.parse(block).body
+    write_corpus(3)
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, object] = {}
+    exec(compile(ast.Module(lines[:-1], []), str(GUIDE), "exec"), space)
+    assert space["config"].card == "biology"
+    assert space["writer"]("any prompt").text == "..."

@@ -1,0 +1,55 @@
+"""The retriever that mines candidates, by its name."""
+
+from __future__ import annotations
+
+import pytest
+
+import reasonembed_rag
+from reasonembed_cli.remix_retriever import retriever_maker
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.retrieval.bm25 import BM25
+from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.retrieval.hybrid import Hybrid
+
+DOCUMENTS = [Document("a", "geese fly south"), Document("b", "herons wait in water"), Document("c", "owls hunt")]
+
+
+@pytest.fixture
+def loaded(monkeypatch, make_embedder):
+    """Load a small embedder whatever the name; return the names."""
+    names = []
+
+    def load(name: str):
+        names.append(name)
+        return make_embedder()
+
+    monkeypatch.setattr(reasonembed_rag.Encoder, "from_pretrained", load)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "model"),
+    [("bm25", BM25, []), ("some/model", EmbedderRetriever, ["some/model"]), ("hybrid:default", Hybrid, ["default"])],
+)
+def test_a_name_makes_its_retriever_over_the_documents_given(make_config, loaded, name, kind, model):
+    make = retriever_maker(make_config(mine={"retriever": name}))
+    assert loaded == []
+    retriever = make(DOCUMENTS)
+    assert isinstance(retriever, kind)
+    assert loaded == model
+    assert retriever.search(["geese fly south"], k=3)[0].ids[0] == "a"
+
+
+def test_vectors_are_kept_in_the_runs_folder_and_their_making_is_told(make_config, loaded):
+    config, told = make_config(mine={"retriever": "default"}), []
+    retriever = retriever_maker(config, progress=lambda done, total: told.append((done, total)))(DOCUMENTS)
+    retriever.search(["owls"], k=1)
+    assert told[-1] == (3, 3)
+    assert list((config.out / "vectors").rglob("*.npy"))
+
+
+@pytest.mark.parametrize("name", ["", "hybrid:"])
+def test_a_retriever_without_a_model_is_refused(make_config, name):
+    with pytest.raises(InputError, match="want bm25, an embedding model or hybrid:MODEL"):
+        retriever_maker(make_config(mine={"retriever": name}))
