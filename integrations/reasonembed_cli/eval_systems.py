@@ -198,7 +198,7 @@ def _fill(index: Path, choice: Choice, documents: Sequence[Document], tell: Tell
         store = FaissStore.create(index, spec=face.spec)
     else:
         # The graph is searched whole: a measurement of the model must not measure Chroma's recall.
-        store = ChromaStore.create(index, spec=face.spec, ef_search=max(100, len(documents)))
+        store = ChromaStore.create(index, spec=face.spec, ef_search=max(100, len(documents)), max_neighbors=64)
     start = 0
     for shard in shards:
         store.upsert(documents[start : start + len(shard)], shard)

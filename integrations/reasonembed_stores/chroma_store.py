@@ -54,13 +54,15 @@ class ChromaStore:
         spec: EmbeddingSpec | None = None,
         dimension: int | None = None,
         ef_search: int = 100,
+        max_neighbors: int = 16,
     ) -> Self:
         """Make an empty collection in a folder, in memory (None), or wherever a Chroma client of yours leads.
 
         With a spec the collection also gets its model as Chroma's embedding function, loaded as the model is by
         default. Every store in memory of a process lies in one database, so their collections need names of their own.
-        ef_search is how widely the graph is searched: as many as there are records makes the search exact; Chroma takes
-        a later change of it only when the process starts anew. Raises StoreError where the collection exists.
+        ef_search is how widely the graph is searched, max_neighbors how densely it is woven: as many as there are
+        records and 64 make the search all but exact. Chroma takes a later change only when the process starts anew.
+        Raises StoreError where the collection exists.
         """
         if spec is not None and dimension not in {None, spec.dimension}:
             raise InputError(f"dimension is {dimension}, the spec's is {spec.dimension}; leave dimension out")
@@ -72,7 +74,7 @@ class ChromaStore:
             made = client.create_collection(
                 collection,
                 metadata=metadata,
-                configuration={"hnsw": {"space": "cosine", "ef_search": ef_search}},
+                configuration={"hnsw": {"space": "cosine", "ef_search": ef_search, "max_neighbors": max_neighbors}},
                 embedding_function=None if spec is None else _function(spec),
             )
         return cls(client, made)
