@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -44,6 +45,7 @@ class FaissVectorStore(VectorStore):
         """Take any embeddings; without a store, one in memory is made at the first documents."""
         self._embedding = embedding
         self._store = store
+        self._making = Lock()
 
     @property
     def embeddings(self) -> Embeddings:
@@ -53,9 +55,10 @@ class FaissVectorStore(VectorStore):
     @property
     def store(self) -> FaissStore:
         """The store underneath, free of LangChain; asking for it loads the model where there is none yet."""
-        if self._store is None:
-            self._store = FaissStore.create(spec=spec_of(self._embedding))
-        return self._store
+        with self._making:
+            if self._store is None:
+                self._store = FaissStore.create(spec=spec_of(self._embedding))
+            return self._store
 
     # Adding
 

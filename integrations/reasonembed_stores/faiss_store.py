@@ -182,13 +182,17 @@ class FaissStore:
 
     def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the stored unit vectors (n, dimension) of these ids; raises InputError for an unknown one."""
-        keys = self._table.catalog.keys_of(id_list(ids))
-        view = self._table.view()
-        unknown = [identity for identity in ids if identity not in keys]
-        if unknown:
-            raise InputError(f"{self._name} has no document {unknown[0]!r}; want ids that were added")
-        slots = np.searchsorted(view.keys, [keys[identity] for identity in ids])
-        return view.matrix[slots].astype(np.float32)
+        wanted = id_list(ids)
+        for _ in range(_ATTEMPTS):
+            keys = self._table.catalog.keys_of(wanted)
+            view = self._table.view()
+            unknown = [identity for identity in wanted if identity not in keys]
+            if unknown:
+                raise InputError(f"{self._name} has no document {unknown[0]!r}; want ids that were added")
+            slots = view.slots_of([keys[identity] for identity in wanted])
+            if len(slots) == len(wanted):  # else one of them was replaced in between
+                return view.matrix[slots].astype(np.float32)
+        raise StoreError(f"{self._name} changes faster than it can be read; try again")
 
     def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
         """Return the documents that satisfy the filters, oldest first; those among ids, where ids are given."""

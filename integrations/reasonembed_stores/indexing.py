@@ -79,20 +79,22 @@ def build_index(
     embedder: Embedder,
     *,
     sync: bool = False,
-    codes: Literal["float32", "float16"] = "float32",
-    index: Literal["auto", "flat", "hnsw", "ivf"] = "auto",
+    codes: Literal["float32", "float16"] | None = None,
+    index: Literal["auto", "flat", "hnsw", "ivf"] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> IndexReport:
     """Make or bring up to date the FaissStore of a folder; sync also deletes what the corpus no longer has.
 
-    codes and index are for a store that is made now. The whole corpus is read once before anything is written: bad
-    input raises InputError and leaves no trace. Raises SpecMismatchError for the store of another model.
+    codes (float32) and index (auto) are for a store that is made now. The whole corpus is read once before anything is
+    written: bad input raises InputError and leaves no trace. Raises SpecMismatchError for the store of another model.
     """
     survey = _surveyed(corpus)
     fresh = not (to / "manifest.json").exists()
     if fresh:
         check_free(to)
-        FaissStore.create(to, spec=embedder.spec, codes=codes, index=index).close()
+        FaissStore.create(to, spec=embedder.spec, codes=codes or "float32", index=index or "auto").close()
+    elif codes is not None or index is not None:
+        raise InputError(f"{to} was made already; leave codes and index out, or index into another folder")
     with FaissStore.open(to, spec=embedder.spec) as store:
         try:
             with _marked(to):

@@ -36,9 +36,9 @@ class TextSplitter(Protocol):
 class FileCorpus:
     """The documents of a file, or of every readable file under a folder, in the order of their paths.
 
-    JSON Lines and Parquet give one document a row, under its own id; text, Markdown, reStructuredText and HTML are cut
-    in passages named path#1, path#2 and so on. A splitter of your own cuts every text, rows included. Reading raises
-    InputError, naming file:line, for what cannot be read.
+    Hidden files and folders are passed over. JSON Lines and Parquet give one document a row, under its own id; text,
+    Markdown, reStructuredText and HTML are cut in passages named path#1, path#2 and so on. A splitter of your own cuts
+    every text, rows included. Reading raises InputError, naming file:line, for what cannot be read.
     """
 
     path: Path
@@ -48,8 +48,10 @@ class FileCorpus:
     def __iter__(self) -> Iterator[Document]:
         if self.path.is_dir():
             for path in sorted(self.path.rglob("*")):
-                if path.is_file() and path.suffix.lower() in SUFFIXES:
-                    yield from self._file(path, path.relative_to(self.path).as_posix())
+                name = path.relative_to(self.path)
+                hidden = any(part.startswith(".") for part in name.parts)
+                if not hidden and path.suffix.lower() in SUFFIXES and path.is_file():
+                    yield from self._file(path, name.as_posix())
         elif not self.path.is_file():
             raise InputError(f"{self.path}: no such file or folder; want documents to index")
         elif self.path.suffix.lower() not in SUFFIXES:

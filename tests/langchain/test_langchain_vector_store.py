@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -220,6 +222,12 @@ def test_the_record_manager_adds_skips_replaces_and_deletes(tmp_path, place):
     assert {document.page_content for document in store.similarity_search("x", k=9)} == {"uno", "two"}
     assert run(("3", "three")) == (1, 0, 2)
     assert [document.page_content for document in store.similarity_search("x", k=9)] == ["three"]
+
+
+async def test_the_first_additions_may_come_together():
+    store = FaissVectorStore(Angles())
+    await asyncio.gather(*(store.aadd_texts([str(n)], ids=[str(n)]) for n in range(20)))
+    assert len(store.store) == 20
 
 
 async def test_every_asynchronous_twin_gives_what_its_twin_gives(store):

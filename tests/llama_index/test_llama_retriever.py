@@ -11,7 +11,7 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import QueryBundle, TextNode
-from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 from llama_index.retrievers.reasonembed import ReasonEmbedRetriever
 from llama_index.vector_stores.reasonembed import ReasonEmbedFaissVectorStore
@@ -53,6 +53,18 @@ def test_a_change_in_one_call_does_not_reach_the_next(index):
     with pytest.raises(InputError):
         retriever.retrieve("topic 1", k=0)
     assert len(retriever.retrieve("topic 1")) == 5
+
+
+def test_filters_of_llama_index_are_taken_and_survive_a_dict(index):
+    some = [MetadataFilter(key="n", value=3, operator="<"), MetadataFilter(key="n", value=1, operator="!=")]
+    retriever = ReasonEmbedRetriever(index, filters=MetadataFilters(filters=some))
+    assert {node.node_id for node in retriever.retrieve("q")} == {"d00", "d02"}
+    assert {node.node_id for node in ReasonEmbedRetriever.from_dict(retriever.to_dict()).retrieve("q")} == {
+        "d00",
+        "d02",
+    }
+    none = MetadataFilters(filters=some, condition="not")
+    assert {node.node_id for node in retriever.retrieve("q", k=30, filters=none)} == set()
 
 
 async def test_concurrent_calls_keep_their_own_changes(index):

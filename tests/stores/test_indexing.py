@@ -117,6 +117,13 @@ def test_bad_input_is_told_before_anything_is_embedded_or_written(tmp_path, embe
     assert contents(tmp_path / "index") == {"a": "1"}
 
 
+def test_how_a_store_is_kept_is_chosen_once(tmp_path, embedder):
+    build_index(corpus(("a", "1")), tmp_path / "index", embedder, codes="float16", index="flat")
+    assert list((tmp_path / "index").glob("vectors-*.f16"))
+    with pytest.raises(InputError, match="leave codes and index out"):
+        build_index(corpus(("a", "1")), tmp_path / "index", embedder, codes="float32")
+
+
 def test_a_model_that_fails_leaves_no_empty_index(tmp_path):
     def fail(_):
         raise MemoryError

@@ -43,6 +43,8 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_passes_over_other_files(
     (tmp_path / "b.txt").write_text("plain", encoding="utf-8-sig")
     (tmp_path / "a.HTML").write_text("<h1>Head</h1><p>Text &amp; <b>bold</b></p><script>no</script>")
     (tmp_path / "image.png").write_bytes(b"\x89PNG")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "notes.txt").write_text("not a document")
     found = list(FileCorpus(tmp_path))
     assert [document.id for document in found] == ["a.HTML#1", "b.txt#1", "sub/z.md#1", "sub/z.md#2"]
     assert found[0].content == "Head\n\nText & bold"

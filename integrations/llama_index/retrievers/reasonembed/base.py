@@ -9,7 +9,9 @@ from typing import Any, Self
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType, TextNode
+from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
+from llama_index.vector_stores.reasonembed.filters import plain_filter
 
 from reasonembed_rag.errors import InputError
 from reasonembed_stores.searcher import Question, Searcher
@@ -44,7 +46,8 @@ class ReasonEmbedRetriever(BaseRetriever):
         base_url is a server that holds the index's model, model then its name there; its key is read from
         REASONEMBED_API_KEY.
 
-        settings are what a call may change: k (10), task, instruction, filters, excluded_ids.
+        settings are what a call may change: k (10), task, instruction, filters (plain data or MetadataFilters),
+        excluded_ids.
         """
         super().__init__(callback_manager=callback_manager)
         self.index = index
@@ -117,7 +120,8 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(settings.keys() - set(_PER_CALL))
     if unknown:
         raise InputError(f"unknown argument {unknown[0]!r}; want some of {', '.join(_PER_CALL)}")
-    return settings
+    filters = settings.get("filters")
+    return settings | {"filters": plain_filter(filters)} if isinstance(filters, MetadataFilters) else settings
 
 
 def _node(hit: Hit) -> NodeWithScore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -47,6 +48,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
     """The folder, made at the first use where it does not exist; None keeps everything in memory."""
 
     _store: FaissStore | None = PrivateAttr(default=None)
+    _making: Any = PrivateAttr(default_factory=Lock)
 
     @classmethod
     def class_name(cls) -> str:
@@ -75,16 +77,16 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
         if self.path is None and self._store is not None and len(self._store):
             raise InputError("a store in memory cannot be pickled; give it a path, or persist it")
         state = dict(super().__getstate__())
-        state["__pydantic_private__"] = {"_store": None}
-        return state
+        return {name: value for name, value in state.items() if name != "__pydantic_private__"}
 
     @property
     def client(self) -> FaissStore:
         """The store underneath, free of LlamaIndex."""
-        if self._store is None:
-            exists = self.path is not None and (Path(self.path) / "manifest.json").exists()
-            self._store = FaissStore.open(str(self.path)) if exists else FaissStore.create(self.path)
-        return self._store
+        with self._making:
+            if self._store is None:
+                exists = self.path is not None and (Path(self.path) / "manifest.json").exists()
+                self._store = FaissStore.open(str(self.path)) if exists else FaissStore.create(self.path)
+            return self._store
 
     # Adding and removing
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.filters import Filter, Group, parse_filter
+from reasonembed_stores.filters import Filter, parse_filter
 
-__all__ = ["store_filter"]
+__all__ = ["plain_filter", "store_filter"]
 
 _OPERATORS: Mapping[FilterOperator, str] = {
     FilterOperator.EQ: "$eq",
@@ -28,29 +28,26 @@ _OPERATORS: Mapping[FilterOperator, str] = {
     FilterOperator.TEXT_MATCH_INSENSITIVE: "$text_match_insensitive",
     FilterOperator.IS_EMPTY: "$empty",
 }
-_KINDS: Mapping[FilterCondition, Literal["all", "any", "none"]] = {
-    FilterCondition.AND: "all",
-    FilterCondition.OR: "any",
-    FilterCondition.NOT: "none",
-}
 
 
 def store_filter(filters: MetadataFilters | None) -> Filter | None:
-    """Return the filter with LlamaIndex's meaning: no filters are no condition, NOT is satisfied where none matches.
-
-    Raises InputError for an operand that its operator cannot take.
-    """
-    if filters is None or not filters.filters:
-        return None
-    parts = tuple(_part(one) for one in filters.filters)
-    return Group(_KINDS[filters.condition or FilterCondition.AND], parts)
+    """Return the filter with LlamaIndex's meaning; raises InputError for an operand that its operator cannot take."""
+    return None if filters is None else parse_filter(plain_filter(filters))
 
 
-def _part(one: MetadataFilter | MetadataFilters) -> Filter:
+def plain_filter(filters: MetadataFilters) -> dict[str, Any]:
+    """Return the filters as plain data: no filters are no condition, NOT is satisfied where none matches."""
+    if not filters.filters:
+        return {}
+    parts = [_plain_part(one) for one in filters.filters]
+    if filters.condition == FilterCondition.OR:
+        return {"$or": parts}
+    return {"$not": {"$or": parts}} if filters.condition == FilterCondition.NOT else {"$and": parts}
+
+
+def _plain_part(one: MetadataFilter | MetadataFilters) -> dict[str, Any]:
     if isinstance(one, MetadataFilters):
-        return store_filter(one) or Group("all", ())
+        return plain_filter(one)
     if one.operator not in _OPERATORS:
         raise InputError(f"unknown filter operator {one.operator!r}; want one of {', '.join(_OPERATORS)}")
-    operand = True if one.operator == FilterOperator.IS_EMPTY else one.value
-    parsed = parse_filter({one.key: {_OPERATORS[one.operator]: operand}})
-    return parsed if parsed is not None else Group("all", ())
+    return {one.key: {_OPERATORS[one.operator]: True if one.operator == FilterOperator.IS_EMPTY else one.value}}
