@@ -73,6 +73,7 @@ def test_no_gradient_flows_through_the_weights():
     losses_Q = of(1, 2).requires_grad_()
     weights_Q = sample_weights(reasoning_intensity(losses_Q, of(1, 1)))
     assert not weights_Q.requires_grad
+    assert not sample_weights(of(1, 2).requires_grad_()).requires_grad
     (weights_Q * losses_Q).sum().backward()
     assert losses_Q.grad.tolist() == pytest.approx([1 / 3, 2 / 3])
 

@@ -140,6 +140,14 @@ def test_a_bright_folder_becomes_rows(folder, cache):
     assert second.reasoning_query is None
 
 
+def test_a_folder_named_as_a_task_has_the_instruction_of_its_card_unless_given_another(folder, cache):
+    biology = folder.rename(folder.with_name("biology"))
+    (task,) = open_rows([Source(path=biology, split="train")], cache=cache).tasks()
+    assert task.instruction.startswith("Given a Biology post")
+    (task,) = open_rows([Source(path=biology, split="train", instruction="Mine.")], cache=cache).tasks()
+    assert task.instruction == "Mine."
+
+
 @pytest.mark.parametrize(("reasoning", "wanted"), [("replace", "since"), ("none", None)])
 def test_the_reasoning_of_an_example_is_used_as_asked(folder, cache, reasoning, wanted):
     table = open_rows([Source(path=folder, split="train", reasoning=reasoning)], cache=cache)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -102,7 +102,7 @@ class BatchMaker:
 
 def prefetched(
     make: Callable[[GlobalBatch, int], Batch], sampler: Sampler, steps: range, *, workers: int
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Yield the batches of the steps in order, made ahead by that many threads; in line with none.
 
     An error in making a batch is raised where that batch would have come.

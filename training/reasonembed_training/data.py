@@ -70,7 +70,9 @@ def default_cache() -> Path:
 
 def _read(source: Source) -> Iterator[TrainingRow]:
     if is_task_folder(source.path):
-        rows: Iterable[TrainingRow] = folder_rows(source.path, split=source.split, reasoning=source.reasoning)
+        rows: Iterable[TrainingRow] = folder_rows(
+            source.path, split=source.split, reasoning=source.reasoning, instruction=source.instruction
+        )
         yield from _completed(rows, source, task=source.path.name)
         return
     for path in _row_files(source.path):

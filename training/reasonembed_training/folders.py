@@ -25,10 +25,12 @@ def task_files(folder: Path, split: str | None) -> list[Path]:
     return [folder / "documents.jsonl", folder / (f"examples.{split}.jsonl" if split else "examples.jsonl")]
 
 
-def folder_rows(folder: Path, *, split: str | None, reasoning: Reasoning = "append") -> Iterator[TrainingRow]:
+def folder_rows(
+    folder: Path, *, split: str | None, reasoning: Reasoning = "append", instruction: str | None = None
+) -> Iterator[TrainingRow]:
     """Yield a row an example: gold documents as positives, `hard_negative_ids` as negatives, `reasoning` as asked.
 
-    Excluded documents are candidates for no example that excludes them. Raises InputError for malformed files and
+    The rows' instruction is the one given, else that of the task's card. Excluded documents are candidates for no example that excludes them. Raises InputError for malformed files and
     TrainingError for an example without a gold document and for ids that the folder does not hold.
     """
     task = read_task_folder(folder, split=split)
@@ -48,6 +50,7 @@ def folder_rows(folder: Path, *, split: str | None, reasoning: Reasoning = "appe
             excluded=tuple(contents[one] for one in example.excluded_ids if one in contents),
             reasoning_query=reasoning_query(example, reasoning),
             task=task.name,
+            instruction=instruction or (task.card.instruction if task.card else None),
         )
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,21 +67,21 @@ class Loop:
         if self.progress.base is None:
             self._measure()
         steps = range(self.progress.step, self.steps)
-        batches = prefetched(self.maker, self.maker.sampler, steps, workers=self.recipe.run.workers)
         recent: deque[float] = deque(maxlen=_WINDOW)
-        for batch in batches:
-            if self._stopped_early():
-                break
-            self._step(batch, recent)
-            done = self.progress.step
-            if done % self.recipe.dev.every == 0 or done == self.steps:
-                self._measure()
-            asked = self._anyone(stop)
-            if asked or done % self.recipe.run.checkpoint_every == 0 or done == self.steps:
-                self._save()
-            if asked:
-                self.watcher.say(f"asked to stop: saved at step {done} of {self.steps}; the same command goes on")
-                return self.progress
+        with closing(prefetched(self.maker, self.maker.sampler, steps, workers=self.recipe.run.workers)) as batches:
+            for batch in batches:
+                if self._stopped_early():
+                    break
+                self._step(batch, recent)
+                done = self.progress.step
+                if done % self.recipe.dev.every == 0 or done == self.steps:
+                    self._measure()
+                asked = self._anyone(stop)
+                if asked or done % self.recipe.run.checkpoint_every == 0:
+                    self._save()
+                if asked:
+                    self.watcher.say(f"asked to stop: saved at step {done} of {self.steps}; the same command goes on")
+                    break
         self._save()
         return self.progress
 
