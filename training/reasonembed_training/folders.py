@@ -30,8 +30,9 @@ def folder_rows(
 ) -> Iterator[TrainingRow]:
     """Yield a row an example: gold documents as positives, `hard_negative_ids` as negatives, `reasoning` as asked.
 
-    The rows' instruction is the one given, else that of the task's card. Excluded documents are candidates for no example that excludes them. Raises InputError for malformed files and
-    TrainingError for an example without a gold document and for ids that the folder does not hold.
+    The rows' instruction is the one given, else that of the task's card. Excluded documents are candidates for no
+    example that excludes them. Raises InputError for malformed files and TrainingError for an example without a gold
+    document and for ids that the folder does not hold.
     """
     task = read_task_folder(folder, split=split)
     contents = {document.id: document.content for document in task.documents}
