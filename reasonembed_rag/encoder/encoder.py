@@ -14,12 +14,12 @@ import numpy as np
 from reasonembed_rag.cache import cached, vector_keys
 from reasonembed_rag.encoder.batches import distinct, plan_packs
 from reasonembed_rag.encoder.engine import LocalEngine
+from reasonembed_rag.encoder.instruction import query_affixes
 from reasonembed_rag.encoder.loading import Request, load_model
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.service import Coalescer
 from reasonembed_rag.encoder.tokens import check_texts
 from reasonembed_rag.errors import BackendError, InputError
-from reasonembed_rag.tasks import get_task
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -229,12 +229,7 @@ class Encoder:
             self._engine.close()
 
     def _query_work(self, task: str | None, instruction: str | None) -> _Work:
-        if task is not None and instruction is not None:
-            raise InputError("got both task and instruction; want one of them")
-        if instruction is not None and not self._spec.takes_instruction:
-            raise InputError(f"{self._spec.model} takes no instruction: its query template is bare; leave it out")
-        words = get_task(task).instruction if task is not None else instruction
-        return _Work("query", self._spec.query_affixes(words))
+        return _Work("query", query_affixes(self._spec, task=task, instruction=instruction))
 
     def _document_work(self) -> _Work:
         return _Work("document", self._spec.document_affixes())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import Pooling
 
-__all__ = ["FolderFacts", "read_folder", "read_json"]
+__all__ = ["FolderFacts", "read_folder", "read_json", "transformer_folder"]
 
 _POOLING_MODES: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
@@ -46,7 +46,7 @@ def read_folder(folder: Path) -> FolderFacts:
     """
     if not (folder / "modules.json").is_file():
         return FolderFacts(transformer_folder=folder, config=_config(folder))
-    modules = {_kind(module): folder / module.get("path", "") for module in read_json(folder / "modules.json")}
+    modules = _modules(folder)
     unknown = sorted(set(modules) - _KNOWN_MODULES)
     if unknown or "Transformer" not in modules:
         raise ModelError(
@@ -65,6 +65,16 @@ def read_folder(folder: Path) -> FolderFacts:
         document_template=instruct.document_template,
         default_instruction=instruct.default_instruction,
     )
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Return where a model's own files lie, its tokenizer's among them; needs no weights."""
+    return _modules(folder).get("Transformer", folder) if (folder / "modules.json").is_file() else folder
+
+
+def _modules(folder: Path) -> dict[str, Path]:
+    """Return the folder of each module of a sentence-transformers folder, by its kind."""
+    return {_kind(module): folder / module.get("path", "") for module in read_json(folder / "modules.json")}
 
 
 def read_json(path: Path) -> Any:

@@ -11,7 +11,7 @@ import torch
 
 from reasonembed_rag.encoder.adapters import Lora, adapter_base, merge_lora, read_lora
 from reasonembed_rag.encoder.describe import Request, describe, is_decoder, native_type
-from reasonembed_rag.encoder.folder import read_folder
+from reasonembed_rag.encoder.folder import read_folder, transformer_folder
 from reasonembed_rag.encoder.sources import find_model
 from reasonembed_rag.encoder.tokens import TextTokenizer
 from reasonembed_rag.errors import InputError, ModelError
@@ -151,9 +151,7 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
 
 def load_tokenizer(name_or_path: str, *, append_eos: bool) -> TextTokenizer:
     """Return the tokenizer of a model alone, without its weights; raises ModelError where there is none."""
-    folder = find_model(name_or_path)
-    if (folder / "modules.json").is_file():
-        folder = read_folder(folder).transformer_folder
+    folder = transformer_folder(find_model(name_or_path, weights=False))
     return _tokenizer(folder, append_eos=append_eos, vocabulary_size=None)[0]
 
 

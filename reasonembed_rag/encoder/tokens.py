@@ -99,6 +99,20 @@ class TextTokenizer:
         prompt = [*self._head, *head_ids] if before else []
         return Tokens(flat, offsets, cut, skip=len(prompt), shared=_common_start(prompt, arrays))
 
+    def shortened(self, text: str, *, before: str, after: str, max_length: int) -> str:
+        """Return as much of a text's start as makes at most max_length tokens when a server tokenises it itself.
+
+        A text that fits comes back whole. What is cut ends where a token of the whole text ends, but may make other
+        tokens than the whole text begins with: hence the tries.
+        """
+        room = max_length - len(self._head) - len(self._tail)
+        tokens = self._backend.encode(f"{before}{text}", add_special_tokens=False)
+        count, kept = len(tokens.ids), text
+        while kept and (excess := len(self._ids(f"{before}{kept}{after}")) - room) > 0:
+            count -= min(count, excess)
+            kept = text[: max(0, tokens.offsets[count - 1][1] - len(before))] if count else ""
+        return kept
+
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids if text else []
         return ids
