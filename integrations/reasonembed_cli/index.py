@@ -63,9 +63,7 @@ def index(
         raise InputError(f"--codes and --structure are for a new index, {to} is one already: leave them out")
     engine = get_engine(ModelChoice(model=model))
     with indexing_progress() as tell:
-        report = build_index(
-            corpus, to, engine, sync=sync, codes=codes or "float32", index=structure or "auto", on_progress=tell
-        )
+        report = build_index(corpus, to, engine, sync=sync, codes=codes, index=structure, on_progress=tell)
     typer.echo(f'{to}: {_told(report)}; ask with: reasonembed search {to} "your question"')
 
 

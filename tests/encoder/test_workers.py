@@ -24,7 +24,7 @@ SOON_S = 5
 
 _FAKE = '''
 """An engine without a model: a text's vector is the sum of its ids and their number; the adapter says what to do."""
-import dataclasses, os, sys, threading
+import dataclasses, os, sys, threading, time
 from collections import namedtuple
 import numpy as np
 from reasonembed_rag.encoder.worker import Described, Served
@@ -52,7 +52,8 @@ class Fake:
                 pipe.write(self.device.encode() + b"\\n")
             threading.Event().wait()
         if act == "hold":
-            open(os.path.join(self.folder, "held"), "rb").read()
+            while not os.path.exists(os.path.join(self.folder, "release")):
+                time.sleep(0.01)
         if act == "fail":
             raise ZeroDivisionError("in the middle")
         if act == "refuse":
@@ -82,8 +83,7 @@ def fake(tmp_path, monkeypatch):
     """Open engines of fake workers, closed at the end."""
     (tmp_path / "fake_engine.py").write_text(_FAKE)
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("blocked", "held"):
-        os.mkfifo(tmp_path / name)
+    os.mkfifo(tmp_path / "blocked")
     from fake_engine import build
 
     engines = []
@@ -224,14 +224,11 @@ def test_every_row_comes_once_from_any_number_of_workers(fake, devices):
 
 def test_a_slow_device_holds_up_only_the_packs_it_has(fake, tmp_path):
     engine, tokens = fake(), tokens_of([3] * 40)
-    with ThreadPoolExecutor(1) as pool:
-        parts = engine.run(tokens, singles(tokens), adapter="hold@cpu:a")
-        early = pool.submit(lambda: [next(parts) for _ in range(38)]).result(WAIT_S)
-        assert all(part.vectors[0, 2] == 1 for part in early)  # all from the other device
-        rest = pool.submit(list, parts)
-        for _ in range(2):
-            (tmp_path / "held").write_bytes(b"")
-        assert [part.vectors[0, 2] for part in rest.result(WAIT_S)] == [0, 0]
+    parts = engine.run(tokens, singles(tokens), adapter="hold@cpu:a")
+    early = within(lambda: [next(parts) for _ in range(38)])
+    assert all(part.vectors[0, 2] == 1 for part in early)  # all from the other device
+    (tmp_path / "release").touch()
+    assert [part.vectors[0, 2] for part in within(lambda: list(parts))] == [0, 0]
 
 
 def test_packs_and_vectors_larger_than_any_pipe_do_not_lock(fake):
