@@ -83,12 +83,20 @@ def load_model(request: Request) -> LoadedModel:
 
 def _folders(request: Request) -> tuple[Path, list[Path]]:
     """Return the folder of the backbone and those of the adapters to merge, the model itself being one perhaps."""
-    folder = find_model(request.model, revision=request.revision)
-    adapters = [find_model(request.adapter)] if request.adapter is not None else []
-    base = adapter_base(folder)
-    if base is None or (folder / "config.json").is_file():
-        return folder, adapters
-    return find_model(base), [folder, *adapters]
+    folder, adapters = _with_base(request.model, revision=request.revision)
+    return folder, [*adapters, find_model(request.adapter)] if request.adapter is not None else adapters
+
+
+def _with_base(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> tuple[Path, list[Path]]:
+    """Return the folder of a model's backbone and, where the model is an adapter, its own, the lowest first."""
+    folder = find_model(name_or_path, revision=revision, weights=weights)
+    adapters: list[Path] = []
+    while (base := adapter_base(folder)) is not None and not (folder / "config.json").is_file():
+        if folder in adapters:
+            raise ModelError(f"{folder}: the adapter's base is the adapter itself; name the model it was trained on")
+        adapters.insert(0, folder)
+        folder = find_model(base, weights=weights)
+    return folder, adapters
 
 
 def _device(name: str | None) -> torch.device:
@@ -151,7 +159,7 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
 
 def load_tokenizer(name_or_path: str, *, append_eos: bool) -> TextTokenizer:
     """Return the tokenizer of a model alone, without its weights; raises ModelError where there is none."""
-    folder = transformer_folder(find_model(name_or_path, weights=False))
+    folder = transformer_folder(_with_base(name_or_path, weights=False)[0])
     return _tokenizer(folder, append_eos=append_eos, vocabulary_size=None)[0]
 
 

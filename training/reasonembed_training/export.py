@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from reasonembed_rag.atomic import flush_folder
 from reasonembed_rag.encoder.folder import read_folder
 from reasonembed_rag.encoder.loading import Request, load_model
-from reasonembed_rag.encoder.sources import find_model
+from reasonembed_rag.encoder.sources import BASE_MODEL, DEFAULT_MODEL, find_model
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training.checkpoint import trained_weights
@@ -86,9 +86,8 @@ def _write_adapter(model: TrainingModel, config: Any, weights: dict[str, Tensor]
     """Write PEFT's own format: adapter_config.json and adapter_model.safetensors."""
     base, local = model.spec.model, find_model(model.spec.model, revision=model.spec.revision)
     named = copy(config)
-    named.base_model_name_or_path = (
-        base if "/" in base and not Path(base).expanduser().is_dir() else str(local.resolve())
-    )
+    by_name = base in (DEFAULT_MODEL, BASE_MODEL) or ("/" in base and not Path(base).expanduser().is_dir())
+    named.base_model_name_or_path = base if by_name else str(local.resolve())
     named.revision, named.inference_mode = model.spec.revision, True
     named.save_pretrained(str(folder))
     plain = {f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": one for name, one in weights.items()}
