@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from reasonembed_rag import Encoder
 from reasonembed_training.config import LoraConfig
@@ -87,6 +89,25 @@ def test_every_option_at_once_trains(make_recipe, tiny_data, tmp_path):
     assert all(line["intensity"]["min"] >= 0.5 for line in lines if line["intensity"])
     assert max(line["lr"] for line in lines) == recipe.optim.lr
     assert outcome.model.is_dir()
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_exported_weights_lie_where_asked_between_the_base_and_the_trained(make_recipe, tmp_path, tuning):
+    def weights(share):
+        run = {"output": str(tmp_path / f"run{share}"), "base_share": share}
+        outcome = train(make_recipe(model={"tuning": tuning}, optim={"max_steps": 6, "lr": 1e-2}, run=run))
+        record = json.loads((outcome.model / "training.json").read_text())
+        return load_file(outcome.model / "model.safetensors"), record["dev_trained"]
+
+    base = load_file(Path(make_recipe().model.name) / "model.safetensors")
+    trained, score = weights(0.0)
+    between, other_score = weights(0.75)
+    moved = 0
+    for name, weight in base.items():
+        np.testing.assert_allclose(between[name], 0.75 * weight + 0.25 * trained[name], atol=1e-6)
+        moved += not np.allclose(weight, trained[name], atol=1e-4)
+    assert moved > 5
+    assert other_score["scores"] != score["scores"]
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])

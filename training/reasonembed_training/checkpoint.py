@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -122,8 +123,13 @@ def load_weights(path: Path, model: nn.Module) -> None:
     if shapes != wanted:
         differing = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
         raise TrainingError(f"{path}: {len(differing)} weights are not this model's, such as {differing[0]}")
+    set_weights(weights, model)
+
+
+def set_weights(weights: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Set the trained weights, each whole and under the name that trained_weights gives it."""
     with torch.no_grad():
-        for name, parameter in parameters.items():
+        for name, parameter in _trained(model).items():
             parameter.copy_(_like(parameter, weights[name]))
 
 

@@ -69,7 +69,8 @@ class LoraConfig:
     """Names of linear layers; BERT's are query, key, value, dense."""
 
     def __post_init__(self) -> None:
-        _want(self.rank >= 1, f"lora.rank is {self.rank}; want at least 1")
+        for name in ("rank", "alpha"):
+            _want(getattr(self, name) >= 1, f"lora.{name} is {getattr(self, name)}; want at least 1")
         _want(0 <= self.dropout < 1, f"lora.dropout is {self.dropout}; want 0 to below 1")
         _want(bool(self.targets), "lora.targets is empty; want names of linear layers")
 
@@ -96,6 +97,12 @@ class TaskBatchConfig:
     weight: float = 1.0
     """Passes over the task in an epoch."""
 
+    def __post_init__(self) -> None:
+        for name in ("queries", "group"):
+            size = getattr(self, name)
+            _want(size is None or size >= 1, f"batch.tasks: {name} is {size}; want at least 1")
+        _want(self.weight >= 0, f"batch.tasks: weight is {self.weight}; want at least 0")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchConfig:
@@ -113,6 +120,8 @@ class BatchConfig:
     def __post_init__(self) -> None:
         for name in ("queries", "group", "tokens"):
             _want(getattr(self, name) >= 1, f"batch.{name} is {getattr(self, name)}; want at least 1")
+        devices = self.published_devices
+        _want(devices is None or devices >= 1, f"batch.published_devices is {devices}; want at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +163,8 @@ class RedapterConfig:
         _want(self.start_step >= 0, f"redapter.start_step is {self.start_step}; want at least 0")
         _want(0 <= self.floor <= self.kappa and self.kappa > 0, "redapter: want 0 <= floor <= kappa and kappa above 0")
         _want(self.epsilon > 0, f"redapter.epsilon is {self.epsilon}; want above 0")
+        length = self.max_length
+        _want(length is None or length >= 1, f"redapter.max_length is {length}; want at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +186,10 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _want(self.lr > 0, f"optim.lr is {self.lr}; want above 0")
+        _want(self.weight_decay >= 0, f"optim.weight_decay is {self.weight_decay}; want at least 0")
         _want(len(self.betas) == 2, f"optim.betas has {len(self.betas)} numbers; want 2")
+        _want(all(0 <= beta < 1 for beta in self.betas), f"optim.betas is {self.betas}; want 0 to below 1")
+        _want(self.epsilon > 0, f"optim.epsilon is {self.epsilon}; want above 0")
         _want(0 <= self.warmup <= 1, f"optim.warmup is {self.warmup}; want a share, 0 to 1")
         _want(self.clip >= 0, f"optim.clip is {self.clip}; want at least 0")
         _want(self.epochs >= 1, f"optim.epochs is {self.epochs}; want at least 1")
@@ -190,6 +204,9 @@ class DevSetConfig:
     split: str | None = None
     queries: int | None = None
     """Only so many of its examples, evenly spread; all documents are searched either way."""
+
+    def __post_init__(self) -> None:
+        _want(self.queries is None or self.queries >= 1, f"dev.sets: queries is {self.queries}; want at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +237,9 @@ class RunConfig:
     checkpoints: int = 2
     """How many are kept."""
     export: Literal["merged", "adapter"] = "merged"
+    base_share: float = 0.0
+    """How far the exported weights go back towards those that training began with, 0 to below 1; the dev sets are
+    measured once more with them."""
     log_every: int = 1
     workers: int = 2
     """Threads that read and tokenise ahead; 0 does it in line."""
@@ -232,6 +252,8 @@ class RunConfig:
         for name in ("checkpoint_every", "checkpoints", "log_every"):
             _want(getattr(self, name) >= 1, f"run.{name} is {getattr(self, name)}; want at least 1")
         _want(self.workers >= 0, f"run.workers is {self.workers}; want at least 0")
+        _want(0 <= self.seed < 2**63, f"run.seed is {self.seed}; want 0 to 2^63 - 1")
+        _want(0 <= self.base_share < 1, f"run.base_share is {self.base_share}; want 0 to below 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from reasonembed_training import checkpoint
 from reasonembed_training.batch import Batch, BatchMaker, prefetched
 from reasonembed_training.checkpoint import Progress
 from reasonembed_training.config import Recipe
+from reasonembed_training.dev_scores import Measurement
 from reasonembed_training.gather import sum_over_processes
 from reasonembed_training.live import measure
 from reasonembed_training.machine import Machine
@@ -159,9 +160,7 @@ class Loop:
         if not self.dev_tasks:
             return
         step, before = self.progress.step, self.progress.best
-        measured = measure(
-            self.model, self.dev_tasks, step=step, budget=self.recipe.batch.tokens, share=not self.machine.sharded
-        )
+        measured = self.measured()
         best = before is None or measured.mean > before.mean
         if best:
             checkpoint.save_weights(self.best_path(step), self.module, rank=self.machine.rank)
@@ -176,6 +175,11 @@ class Loop:
             metrics = DevMetrics(step=step, mean=measured.mean, sets=measured.means, best=best)
             self.log.dev(metrics)
             self.watcher.dev(metrics)
+
+    def measured(self) -> Measurement:
+        """Return the scores of the weights as they are on the dev sets, of which there is one at least."""
+        budget, share = self.recipe.batch.tokens, not self.machine.sharded
+        return measure(self.model, self.dev_tasks, step=self.progress.step, budget=budget, share=share)
 
     def best_path(self, step: int) -> Path:
         """Return where the weights of a measured step are kept while they are the best."""

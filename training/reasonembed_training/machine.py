@@ -19,6 +19,8 @@ from reasonembed_training.config import ModelConfig
 
 __all__ = ["Machine", "open_machine"]
 
+_TRACKERS = ("tensorboard", "wandb")
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -116,9 +118,12 @@ def _narrow(config: ModelConfig, *, cpu: bool) -> bool:
 
 
 def _trackers(wanted: tuple[str, ...] | None) -> list[str]:
-    installed = {name for name in ("tensorboard", "wandb") if importlib.util.find_spec(name) is not None}
+    installed = {name for name in _TRACKERS if importlib.util.find_spec(name) is not None}
     if wanted is None:
         return sorted(installed & {"tensorboard"})
+    unknown = [name for name in wanted if name not in _TRACKERS]
+    if unknown:
+        raise TrainingError(f"run.trackers names {unknown[0]!r}; want {' or '.join(_TRACKERS)}, or [] for none")
     missing = [name for name in wanted if name not in installed]
     if missing:
         raise TrainingError(f"run.trackers names {missing[0]!r}, which is not installed: pip install {missing[0]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 from collections.abc import Mapping
@@ -106,7 +107,9 @@ _SCALARS: Mapping[type, str] = {bool: "true or false", int: "a whole number", fl
 def _scalar(hint: Any, value: object, *, key: str, where: str) -> Any:
     if hint is Path and isinstance(value, str) and value:
         return Path(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise TrainingError(f"{where}: {key} is {value!r}; want a finite number")
         return float(value)
     if hint is Any or type(value) is hint:
         return value

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation.task import RetrievalTask
 from reasonembed_training import checkpoint
+from reasonembed_training.averaging import average_with_base
 from reasonembed_training.batch import BatchMaker
 from reasonembed_training.card import TrainedRun, model_card, training_record
 from reasonembed_training.checkpoint import Progress
@@ -195,21 +197,33 @@ def _log(recipe: Recipe, machine: Machine, progress: Progress) -> MetricsLog | N
 def _export(loop: Loop, table: RowTable) -> Path:
     """Write the model: that of the best measurement where the recipe asks for it, else the last."""
     recipe, best = loop.recipe, loop.progress.best
+    trained = loop.progress.last
     if recipe.dev.keep == "best" and best is not None:
         checkpoint.load_weights(loop.best_path(best.step), loop.module)
+        trained = best
+    if recipe.run.base_share:
+        average_with_base(loop.module, recipe.run.base_share, base=lambda: _first_weights(loop))
+        trained = loop.measured() if loop.dev_tasks else None
     run = TrainedRun(
         recipe=recipe,
         spec=loop.model.spec,
         progress=loop.progress,
         steps=loop.steps,
         rows={task.name: len(task.rows) for task in table.tasks()},
-        trained=best if recipe.dev.keep == "best" else loop.progress.last,
+        trained=trained,
     )
     folder = recipe.run.output / "model"
     files = {"README.md": model_card(run), "training.json": training_record(run)}
     export_model(loop.model, folder, kind=recipe.run.export, files=files, rank=loop.machine.rank)
     loop.watcher.say(f"the model is in {folder}")
     return folder
+
+
+def _first_weights(loop: Loop) -> dict[str, Tensor]:
+    """Return the weights that training began with."""
+    recipe, machine = loop.recipe, loop.machine
+    model = build_model(recipe.model, recipe.lora, device=torch.device("cpu"), narrow=machine.narrow)
+    return checkpoint.trained_weights(model.module)
 
 
 def _tell_plan(sampler: Sampler, steps: int, watcher: Watcher) -> None:
