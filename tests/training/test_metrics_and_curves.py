@@ -95,15 +95,35 @@ def test_without_a_step_there_is_nothing_to_draw(tmp_path):
         draw_curves(tmp_path)
 
 
-def test_the_bar_tells_loss_intensity_speed_and_time_left(capsys):
+def test_the_bar_tells_loss_intensity_speed_and_time_left_also_in_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
     with bar() as watcher:
-        watcher.say("hello")
-        watcher.step(step(1), steps=2)
+        watcher.say("hello [bold]")
         watcher.dev(dev(1))
-        watcher.step(step(2, weighted=False), steps=2)
-    told = capsys.readouterr().err
-    assert "hello" in told
+        watcher.step(step(2), steps=2)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "hello [bold]" in told
     assert "step 1: dev nDCG@10 0.2500 (best): one 0.2000, two 0.3000" in told
+    shown = told.partition("Training")[2]
+    for figure in (
+        "2/2",
+        "left 0:01:02",
+        "loss 2.000",
+        "RI mean 1.50, median 1.20, 0.10 to 5.00",
+        "10% clipped",
+        "gradient 0.50",
+        "500 tokens/s",
+        "dev 0.2500",
+    ):
+        assert figure in shown
     with bar(show=False) as watcher:
         watcher.say("silence")
     assert capsys.readouterr().err == ""
+
+
+def test_the_bar_of_a_step_that_is_not_weighted_tells_no_intensity(capsys):
+    with bar() as watcher:
+        watcher.step(step(2, weighted=False), steps=2)
+    told = capsys.readouterr().err
+    assert "loss" in told
+    assert "RI" not in told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
@@ -40,21 +40,29 @@ class Silent:
 
 @contextmanager
 def bar(*, show: bool = True) -> Iterator[Watcher]:
-    """Yield a watcher that draws a bar on standard error, with messages above it."""
+    """Yield a watcher that draws a bar on standard error, the figures below it and messages above it."""
     if not show:
         yield Silent()
         return
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    class Lines(Progress):
+        """A bar in one line; the figures have lines of their own, which a narrow terminal breaks and never cuts."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            yield from (Text(task.fields["told"]) for task in self.tasks)
 
     columns = (
-        TextColumn("[progress.description]{task.description}"),
+        TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("left {task.fields[left]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Lines(*columns, console=Console(stderr=True)) as progress:
         yield _Bar(progress)
 
 
@@ -65,20 +73,26 @@ class _Bar:
         self._dev = ""
 
     def say(self, message: str) -> None:
-        self._progress.console.print(message, highlight=False)
+        self._progress.console.print(message, highlight=False, markup=False)
 
     def step(self, metrics: StepMetrics, *, steps: int) -> None:
         if self._task is None:
-            self._task = self._progress.add_task("Training", total=steps, told="")
-        told = [f"loss {metrics.info_nce:.3f}"]
-        if metrics.intensity is not None:
-            one = metrics.intensity
-            told.append(f"RI {one.mean:.2f} [{one.min:.2f} {one.median:.2f} {one.max:.2f}] clipped {one.clipped:.0%}")
-        told += [f"grad {metrics.gradient_norm:.2f}", f"{metrics.tokens_per_second:,.0f} tokens/s"]
-        told += [f"left {timedelta(seconds=round(metrics.seconds_left))}", self._dev]
-        self._progress.update(self._task, completed=metrics.step, total=steps, told=" · ".join(filter(None, told)))
+            self._task = self._progress.add_task("Training", total=steps, told="", left="")
+        left = str(timedelta(seconds=round(metrics.seconds_left)))
+        told = " · ".join(filter(None, [*_figures(metrics), self._dev]))
+        self._progress.update(self._task, completed=metrics.step, total=steps, told=told, left=left)
 
     def dev(self, metrics: DevMetrics) -> None:
         self._dev = f"dev {metrics.mean:.4f}"
         sets = ", ".join(f"{name} {mean:.4f}" for name, mean in metrics.sets.items())
         self.say(f"step {metrics.step}: dev nDCG@10 {metrics.mean:.4f}{' (best)' if metrics.best else ''}: {sets}")
+
+
+def _figures(metrics: StepMetrics) -> Iterator[str]:
+    yield f"loss {metrics.info_nce:.3f}"
+    if metrics.intensity is not None:
+        one = metrics.intensity
+        yield f"RI mean {one.mean:.2f}, median {one.median:.2f}, {one.min:.2f} to {one.max:.2f}"
+        yield f"{one.clipped:.0%} clipped"
+    yield f"gradient {metrics.gradient_norm:.2f}"
+    yield f"{metrics.tokens_per_second:,.0f} tokens/s"
