@@ -14,8 +14,9 @@ import numpy as np
 from reasonembed_rag.cache import cached, vector_keys
 from reasonembed_rag.encoder.batches import distinct, plan_packs
 from reasonembed_rag.encoder.engine import LocalEngine
+from reasonembed_rag.encoder.gradients import load_gradients
 from reasonembed_rag.encoder.instruction import query_affixes
-from reasonembed_rag.encoder.loading import Request, load_model
+from reasonembed_rag.encoder.loading import LoadedModel, Request, load_model
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.service import Coalescer
 from reasonembed_rag.encoder.tokens import check_texts
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.cache import VectorCache
     from reasonembed_rag.encoder.engine import Engine, Part
-    from reasonembed_rag.encoder.loading import LoadedModel
+    from reasonembed_rag.encoder.gradients import TokenGradients
     from reasonembed_rag.encoder.tokens import Tokens
     from reasonembed_rag.encoder.worker import Described
     from reasonembed_rag.spec import EmbeddingSpec
@@ -68,6 +69,7 @@ class Encoder:
         self._adapter_specs = dict(model.adapter_specs)
         self._tokenizer = model.tokenizer
         self._engine = engine
+        self._device = str(model.backbone.device) if isinstance(model, LoadedModel) else None
         self._cache = cache
         self._budget = token_budget
         self._tokens_encoded = 0
@@ -167,6 +169,18 @@ class Encoder:
         twin._adapter, twin._spec = name, self._adapter_specs[name]
         twin._coalescer = Coalescer(twin._run_joined)
         return twin
+
+    def token_gradients(self) -> TokenGradients:
+        """Return this encoder's documents seen token by token, with gradients: what an attack on it starts from.
+
+        The weights are loaded once more, for as long as the view lives. Raises InputError for int8 and for an encoder
+        on several devices, ModelError where the model's files have changed.
+        """
+        if self._device is None:
+            raise InputError("an encoder on several devices gives no gradients; want one device: device='cpu'")
+        if self._spec.dtype == "int8":
+            raise InputError("int8 weights give no gradients; want dtype='float32' or 'bfloat16'")
+        return load_gradients(self._spec, device=self._device, run=self._encode_tokens)
 
     def encode_queries(
         self,
@@ -272,6 +286,15 @@ class Encoder:
         source = unique.first[unique.inverse]
         repeats = np.flatnonzero(source != np.arange(len(texts)))
         vectors[repeats] = vectors[source[repeats]]
+        return vectors
+
+    def _encode_tokens(self, tokens: Tokens) -> NDArray[np.float32]:
+        """Return the vectors (n, dimension) of texts that are tokenised already, past the cache."""
+        vectors = np.empty((len(tokens.lengths), self.dimension), dtype=np.float32)
+        with self._lock:
+            for part in self._run(tokens):
+                vectors[part.rows] = part.vectors
+            self._tokens_encoded += int(tokens.lengths.sum())
         return vectors
 
     def _windows(self, texts: list[str], work: _Work) -> Iterator[tuple[int, Tokens]]:

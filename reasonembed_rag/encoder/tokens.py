@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,36 @@ class TextTokenizer:
             count -= min(count, excess)
             kept = text[: max(0, tokens.offsets[count - 1][1] - len(before))] if count else ""
         return kept
+
+    def own_places(self, tokens: Tokens, *, before: str, after: str) -> list[slice]:
+        """Return where among each text's tokens its own stand, those of the template and special ones left out.
+
+        A token in which the template's end and the text's start have merged counts as the text's.
+        """
+        prompt = [*self._head, *self._ids(before)]
+        behind = len(self._ids(after)) + len(self._tail)
+        arrays = [tokens.ids[start:stop] for start, stop in itertools.pairwise(tokens.offsets)]
+        return [slice(_common_start(prompt, [array]), max(0, len(array) - behind)) for array in arrays]
+
+    def decoded(self, ids: Sequence[NDArray[np.int32]]) -> list[str]:
+        """Return what sequences of ids say; cut through a letter, a sequence says a replacement character there."""
+        texts: list[str] = self._backend.decode_batch([array.tolist() for array in ids], skip_special_tokens=False)
+        return texts
+
+    def writable(self) -> NDArray[np.bool_]:
+        """Return (V,) which ids a text can be made of: those that come back when what they say is tokenised.
+
+        Each is tried alone and behind a letter; special tokens and pieces of a letter are never writable.
+        """
+        size = max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        allowed = np.zeros(size, dtype=np.bool_)
+        for context in ([], self._ids("a")):
+            texts = self._backend.decode_batch([[*context, token] for token in range(size)], skip_special_tokens=False)
+            found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+            allowed |= [encoding.ids == [*context, token] for token, encoding in enumerate(found)]
+        special = [number for number, token in self._backend.get_added_tokens_decoder().items() if token.special]
+        allowed[special] = False
+        return allowed
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids if text else []
