@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from reasonembed_rag.errors import InputError, TrainingError
 from reasonembed_training import data
@@ -140,6 +143,37 @@ def test_a_bright_folder_becomes_rows(folder, cache):
     assert second.reasoning_query is None
 
 
+@pytest.mark.parametrize("kind", [".jsonl.gz", ".parquet"])
+def test_a_bright_folder_may_be_packed_or_a_table(folder, cache, kind):
+    plain = open_rows([Source(path=folder, split="train")], cache=cache)
+    for name in ("documents", "examples.train"):
+        path = folder / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        if kind == ".parquet":
+            columns = sorted({key for one in rows for key in one})
+            whole = [{key: one.get(key) for key in columns} for one in rows]
+            parquet.write_table(pa.Table.from_pylist(whole), folder / f"{name}.parquet")
+        else:
+            (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    table = open_rows([Source(path=folder, split="train")], cache=cache)
+    for number in range(2):
+        one, other = draw(table, number, group=9), draw(plain, number, group=9)
+        assert (one.id, one.query, one.documents) == (other.id, other.query, other.documents)
+
+
+def test_packed_rows_are_read_as_plain_ones_under_the_same_task(tmp_path, cache):
+    path = write_lines(tmp_path / "chess.jsonl", [row(0), row(1)])
+    packed = tmp_path / "packed" / "chess.jsonl.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    plain, other = (open_rows([Source(path=one)], cache=cache) for one in (path, packed))
+    assert [task.name for task in other.tasks()] == ["chess"]
+    assert [draw(other, number, group=4).documents for number in range(2)] == [
+        draw(plain, number, group=4).documents for number in range(2)
+    ]
+
+
 def test_a_folder_named_as_a_task_has_the_instruction_of_its_card_unless_given_another(folder, cache):
     biology = folder.rename(folder.with_name("biology"))
     (task,) = open_rows([Source(path=biology, split="train")], cache=cache).tasks()
@@ -189,11 +223,36 @@ def test_the_table_is_written_once_and_again_only_when_bytes_or_options_change(t
     assert len(set(written)) == 3
 
 
+def test_what_only_folders_of_examples_have_is_refused_of_rows(tmp_path, cache):
+    path = write_lines(tmp_path / "a.jsonl", [row(0)])
+    with pytest.raises(TrainingError, match=r"a\.jsonl: split is for a folder of documents and examples"):
+        open_rows([Source(path=path, split="train")], cache=cache)
+    with pytest.raises(TrainingError, match="reasoning is for a folder"):
+        open_rows([Source(path=path, reasoning="none")], cache=cache)
+
+
+def test_a_split_that_a_folder_lacks_is_told_with_those_it_has(folder, cache):
+    with pytest.raises(InputError, match=r"examples\.test\.jsonl: no such file; the folder has examples\.train\.jsonl"):
+        open_rows([Source(path=folder, split="test")], cache=cache)
+
+
+def test_a_damaged_table_is_named_with_the_cure(tmp_path, cache):
+    source = Source(path=write_lines(tmp_path / "a.jsonl", [row(0)]))
+    open_rows([source], cache=cache)
+    (path,) = cache.glob("*.arrow")
+    path.write_bytes(b"x" * 100)
+    with pytest.raises(TrainingError, match=r"\.arrow: damaged .*delete it"):
+        open_rows([source], cache=cache)
+
+
 def test_sources_that_hold_nothing_are_errors(tmp_path, cache):
     with pytest.raises(TrainingError, match="no data"):
         open_rows([], cache=cache)
-    with pytest.raises(TrainingError, match=r"want a \.jsonl file"):
+    with pytest.raises(TrainingError, match="absent: no such file or folder; want a"):
         open_rows([Source(path=tmp_path / "absent")], cache=cache)
+    (tmp_path / "table.csv").write_text("a,b")
+    with pytest.raises(TrainingError, match=r"table\.csv: holds no rows; want a \.jsonl"):
+        open_rows([Source(path=tmp_path / "table.csv")], cache=cache)
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(TrainingError, match="no rows"):
         open_rows([Source(path=tmp_path / "empty.jsonl")], cache=cache)

@@ -56,6 +56,7 @@ def test_fields_of_other_names_are_left_alone():
         ({"neg": [""]}, r'"neg"\[0\] is \'\''),
         ({"pos_scores": [5]}, '"pos_scores" has 1 entries and "pos" 2'),
         ({"pos_scores": [5, "4"]}, "want a list of numbers"),
+        ({"pos_scores": [5, float("nan")]}, "want a list of numbers"),
         ({"neg_ids": ["a", "b"]}, '"neg_ids" has 2 entries and "neg" 1'),
         ({"train_group_size": 0}, "at least 1"),
         ({"batch_size": True}, '"batch_size" is True'),

@@ -80,7 +80,8 @@ class DataConfig:
     """[[data]]: one source of rows."""
 
     path: Path
-    """From the working folder: a file of rows, a folder of them, or a BRIGHT-format folder."""
+    """From the working folder: a file of rows (.jsonl, .jsonl.gz), a folder of them, or a BRIGHT-format folder. Which
+    split and how reasoning is taken are for the latter."""
     split: str | None = None
     task: str | None = None
     instruction: str | None = None

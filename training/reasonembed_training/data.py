@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.atomic import replacing
-from reasonembed_rag.documents import read_jsonl
 from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.evaluation.tables import read_rows
 from reasonembed_training.folders import Reasoning, folder_rows, is_task_folder, task_files
 from reasonembed_training.keys import content_key
 from reasonembed_training.row_table import RowTable, require_datasets
@@ -22,6 +22,7 @@ __all__ = ["Source", "default_cache", "open_rows"]
 _FORMAT = 1
 """Changes when the columns do, so that old files are written anew."""
 _ROWS_A_BLOCK = 256
+_ROW_FILES = (".jsonl", ".jsonl.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Source:
     """Where training rows come from."""
 
     path: Path
-    """A file of rows, a folder of such files (*.jsonl), or a BRIGHT-format folder (with documents.jsonl in it)."""
+    """A file of rows (.jsonl, .jsonl.gz), a folder of such files, or a BRIGHT-format folder, with documents in it."""
     split: str | None = None
     """Which examples of a BRIGHT-format folder."""
     task: str | None = None
@@ -75,9 +76,9 @@ def _read(source: Source) -> Iterator[TrainingRow]:
         )
         yield from _completed(rows, source, task=source.path.name)
         return
-    for path in _row_files(source.path):
-        file_rows = (read_row(fields, where=f"{path}:{number}") for number, fields in read_jsonl(path))
-        yield from _completed(file_rows, source, task=path.stem)
+    for path in _row_files(source):
+        file_rows = (read_row(fields, where=where) for where, fields in read_rows([path]))
+        yield from _completed(file_rows, source, task=path.name.removesuffix(".gz").removesuffix(".jsonl"))
 
 
 def _completed(rows: Iterable[TrainingRow], source: Source, *, task: str) -> Iterator[TrainingRow]:
@@ -87,20 +88,28 @@ def _completed(rows: Iterable[TrainingRow], source: Source, *, task: str) -> Ite
         yield replace(row, task=row.task or source.task or task, instruction=row.instruction or source.instruction)
 
 
-def _row_files(path: Path) -> list[Path]:
+def _row_files(source: Source) -> list[Path]:
+    path = source.path
+    given = {"split": source.split is not None, "reasoning": source.reasoning != "append"}
+    unused = [name for name, one in given.items() if one]
     if path.is_file():
-        return [path]
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else []
+        files = [path] if path.name.endswith(_ROW_FILES) else []
+    else:
+        files = sorted(one for one in path.glob("*") if one.name.endswith(_ROW_FILES)) if path.is_dir() else []
     if not files:
         raise TrainingError(
-            f"{path}: want a .jsonl file of training rows, a folder of them, or a folder of documents.jsonl and "
-            "examples[.split].jsonl"
+            f"{path}: {'holds no rows' if path.exists() else 'no such file or folder'}; want a .jsonl or .jsonl.gz "
+            "file of training rows, a folder of them, or a folder of documents.jsonl and examples[.split].jsonl"
+        )
+    if unused:
+        raise TrainingError(
+            f"{path}: {unused[0]} is for a folder of documents and examples, and this holds rows; leave it out"
         )
     return files
 
 
 def _source_files(source: Source) -> list[Path]:
-    return task_files(source.path, source.split) if is_task_folder(source.path) else _row_files(source.path)
+    return task_files(source.path, source.split) if is_task_folder(source.path) else _row_files(source)
 
 
 def _digest(sources: Sequence[Source]) -> str:

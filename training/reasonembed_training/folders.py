@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.evaluation.tables import find_table
 from reasonembed_rag.evaluation.task import Example, read_task_folder
 from reasonembed_training.rows import TrainingRow
 
@@ -16,13 +17,13 @@ Reasoning = Literal["append", "replace", "none"]
 
 
 def is_task_folder(path: Path) -> bool:
-    """Return whether a folder holds documents.jsonl."""
-    return (path / "documents.jsonl").is_file()
+    """Return whether a folder holds documents, as .jsonl, .jsonl.gz or .parquet."""
+    return path.is_dir() and bool(find_table(path / "documents"))
 
 
 def task_files(folder: Path, split: str | None) -> list[Path]:
-    """Return the files that folder_rows reads."""
-    return [folder / "documents.jsonl", folder / (f"examples.{split}.jsonl" if split else "examples.jsonl")]
+    """Return the files that folder_rows reads, as far as there are any."""
+    return [*find_table(folder / "documents"), *find_table(folder / (f"examples.{split}" if split else "examples"))]
 
 
 def folder_rows(
@@ -36,13 +37,13 @@ def folder_rows(
     """
     task = read_task_folder(folder, split=split)
     contents = {document.id: document.content for document in task.documents}
-    where = task_files(folder, split)[1]
+    where = task_files(folder, split)[-1]
     for example in task.examples:
         positives = _contents(example.gold_ids, "gold_ids", example, contents, where=where)
         if not positives:
             raise TrainingError(f'{where}: example {example.id!r} has empty "gold_ids"; want at least one, or drop it')
         barred = {*example.gold_ids, *example.excluded_ids}
-        hard = [one for one in example.extra.get("hard_negative_ids", ()) if one not in barred]
+        hard = [one for one in (example.extra.get("hard_negative_ids") or ()) if one not in barred]
         yield TrainingRow(
             id=example.id,
             query=example.query,
@@ -69,6 +70,6 @@ def _contents(
     unknown = [one for one in ids if one not in contents]
     if unknown:
         raise TrainingError(
-            f'{where}: "{field}" of example {example.id!r} names {unknown[0]!r}, which documents.jsonl does not hold'
+            f'{where}: "{field}" of example {example.id!r} names {unknown[0]!r}, which the documents do not hold'
         )
     return tuple(contents[one] for one in ids)

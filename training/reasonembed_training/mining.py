@@ -157,7 +157,7 @@ class _Miner:
     def _negatives(self, example: Example, found: Hits, never: Collection[str], ceiling: float) -> list[str]:
         """Return the ids of an example's negatives, given ones first, no content twice."""
         seen = {content_key(example.query), *(self._keys[one] for one in never if one in self._keys)}
-        given = example.extra.get("hard_negative_ids", ()) if self._settings.keep_given else ()
+        given = (example.extra.get("hard_negative_ids") or ()) if self._settings.keep_given else ()
         chosen: list[str] = []
         mined = (one for one, score in self._passing(found) if score <= ceiling)
         for one in (*(one for one in given if one in self._keys and one not in never), *mined):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.errors import MissingDependencyError
+from reasonembed_rag.errors import MissingDependencyError, TrainingError
 
 __all__ = ["Drawn", "RowTable", "TaskRows", "require_datasets"]
 
@@ -42,10 +42,19 @@ class TaskRows:
 
 
 class RowTable:
-    """Rows in one memory-mapped Arrow file: nothing but the rows asked for is ever read."""
+    """Rows in one memory-mapped Arrow file: nothing but the rows asked for is ever read.
+
+    Raises TrainingError for a file that is damaged.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._table = require_datasets().Dataset.from_file(str(path)).with_format("arrow")
+        datasets = require_datasets()
+        from pyarrow import ArrowException
+
+        try:
+            self._table = datasets.Dataset.from_file(str(path)).with_format("arrow")
+        except (ArrowException, OSError) as error:
+            raise TrainingError(f"{path}: damaged ({error}); delete it, and the rows are read again") from error
         self.digest = path.stem
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -115,10 +116,14 @@ def _grades(fields: Mapping[str, Any], name: str, of: str, *, where: str) -> tup
     value = fields.get(name)
     if value is None:
         return None
-    if not isinstance(value, list) or any(isinstance(one, bool) or not isinstance(one, int | float) for one in value):
+    if not isinstance(value, list) or not all(_is_number(one) for one in value):
         raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a list of numbers')
     _same_length(fields, name, of, where=where)
     return tuple(float(one) for one in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _same_length(fields: Mapping[str, Any], name: str, of: str, *, where: str) -> None:
