@@ -1,10 +1,14 @@
-"""Print this project's optimiser step beside sentence-transformers' cached one: same weights, same texts, same loss.
+"""Print this project's optimiser step beside its peers': same weights, same texts, same loss.
 
     python benchmarks/train.py [--runs 5] [--queries 32] [--group 4] [--model minilm qwen3-40m] [--json out.json]
 
-Times are medians of interleaved steps (embedding, loss, backward, AdamW; texts are tokenised beforehand for both), wall
-and processor seconds, with ratios of the latter to our plain InfoNCE step; on a busy machine only processor seconds at
---threads 1 mean anything. Memory is the peak that a step adds to a process of its own, beyond the loaded model.
+Peers are sentence-transformers' CachedMultipleNegativesRankingLoss, with mini-batches of 32 and 8 texts and of as many
+tokens as ours (st-32, st-8, st-tokens), and FlagEmbedding's trainer model, which keeps the graph of the whole batch,
+padded as one (flag) or by 8 texts (flag-8).
+
+Times are medians of interleaved steps (embedding, loss, backward, AdamW; texts are tokenised beforehand for all), wall
+and processor seconds, with ratios to the first engine, our plain InfoNCE step; on a busy machine only processor
+seconds at --threads 1 mean anything. Memory is the peak that a step adds to a process of its own, beyond the loaded model.
 "Redapter" is the whole weighted step: reasoning queries as long as documents are embedded too.
 """
 
@@ -29,7 +33,7 @@ import torch
 Step = Callable[[], float]
 TEMPERATURE = 0.02
 OURS = ("infonce", "redapter")
-THEIRS = ("st-32", "st-8", "st-tokens")
+THEIRS = ("st-32", "st-8", "st-tokens", "flag", "flag-8")
 LENGTHS = ("mixed", "even")
 
 
@@ -131,15 +135,56 @@ def their_step(folder: Path, lengths: str, args: argparse.Namespace, *, mini: st
     return step
 
 
+def flag_step(folder: Path, lengths: str, args: argparse.Namespace, *, size: int | None) -> Step:
+    """Return one step of FlagEmbedding's trainer, its texts padded as one or in sub-batches of a size."""
+    from FlagEmbedding.finetune.embedder.encoder_only.base.modeling import BiEncoderOnlyEmbedderModel
+    from sentence_transformers import SentenceTransformer
+
+    loaded = SentenceTransformer(str(folder), device=args.device or "cpu")
+    backbone, tokenizer = loaded[0].auto_model.train(), loaded.tokenizer
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model = BiEncoderOnlyEmbedderModel(
+        backbone,
+        tokenizer,
+        temperature=TEMPERATURE,
+        sub_batch_size=size or -1,
+        sentence_pooling_method="mean" if loaded[1].pooling_mode == "mean" else "last_token",
+        normalize_embeddings=True,
+    ).train()
+    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=1e-5)
+    queries, _, documents = texts(lengths, args.queries, args.group, seed=0)
+
+    def features(batch: list[str]) -> list[dict[str, torch.Tensor]]:
+        parts = [batch[start : start + (size or len(batch))] for start in range(0, len(batch), size or len(batch))]
+        options = {"padding": True, "truncation": True, "max_length": args.max_length, "return_tensors": "pt"}
+        return [dict(tokenizer(part, **options)) for part in parts]
+
+    asked, answers = features(queries), features(documents)
+
+    def step() -> float:
+        value = model(asked, answers).loss
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(value)
+
+    return step
+
+
 def make_step(engine: str, folder: Path, lengths: str, args: argparse.Namespace) -> Step:
     if engine in OURS:
         return our_step(folder, lengths, args, weighted=engine == "redapter")
+    if engine.startswith("flag"):
+        size = engine.removeprefix("flag").removeprefix("-")
+        return flag_step(folder, lengths, args, size=int(size) if size else None)
     return their_step(folder, lengths, args, mini=engine.removeprefix("st-"))
 
 
 def measure_times(folder: Path, lengths: str, args: argparse.Namespace) -> dict[str, dict[str, object]]:
     """Return seconds of each engine's steps, one of each in turn, and the loss of its first step."""
-    steps = {engine: make_step(engine, folder, lengths, args) for engine in (*OURS, *THEIRS)}
+    steps = {engine: make_step(engine, folder, lengths, args) for engine in args.engines}
     first = {engine: step() for engine, step in steps.items()}
     wall: dict[str, list[float]] = {engine: [] for engine in steps}
     processor: dict[str, list[float]] = {engine: [] for engine in steps}
@@ -181,7 +226,7 @@ def status(name: str) -> int:
 def report(name: str, lengths: str, args: argparse.Namespace) -> dict[str, object]:
     folder = model_folder(name, args.work)
     times = measure_times(folder, lengths, args)
-    base = {kind: statistics.median(times["infonce"][kind]) for kind in ("wall", "processor")}
+    base = {kind: statistics.median(times[args.engines[0]][kind]) for kind in ("wall", "processor")}
     memory = {}
     if not args.no_memory:
         memory = {engine: added_memory(engine, lengths, args, model=name, queries=args.queries) for engine in times}
@@ -213,6 +258,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=4096, help="our chunk budget, and that of st-tokens")
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--model", nargs="+", default=["minilm", "qwen3-40m"])
+    parser.add_argument("--engines", nargs="+", default=[*OURS, *THEIRS], choices=(*OURS, *THEIRS), metavar="ENGINE")
     parser.add_argument("--lengths", nargs="+", default=list(LENGTHS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
