@@ -6,9 +6,9 @@ Peers are sentence-transformers' CachedMultipleNegativesRankingLoss, with mini-b
 tokens as ours (st-32, st-8, st-tokens), and FlagEmbedding's trainer model, which keeps the graph of the whole batch,
 padded as one (flag) or by 8 texts (flag-8).
 
-Times are medians of interleaved steps (embedding, loss, backward, AdamW; texts are tokenised beforehand for all), wall
-and processor seconds, with ratios to the first engine, our plain InfoNCE step; on a busy machine only processor
-seconds at --threads 1 mean anything. Memory is the peak that a step adds to a process of its own, beyond the loaded model.
+Times are medians of interleaved steps (embedding, loss, backward, AdamW; texts are tokenised beforehand), wall and
+processor seconds, with ratios to the first engine, our plain InfoNCE step; on a busy machine only processor seconds
+at --threads 1 mean anything. Memory is the peak that a step adds to a process of its own, beyond the loaded model.
 "Redapter" is the whole weighted step: reasoning queries as long as documents are embedded too.
 """
 
