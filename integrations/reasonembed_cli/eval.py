@@ -241,8 +241,9 @@ def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: 
     from reasonembed_rag.evaluation.asking import run_retriever
 
     system = describe(choice, task)
+    first = "encoding" if choice.needs_model else "indexing"
     with (
-        progress_of(f"{task.name}: encoding", f"{task.name}: asking") as (encoding, asking),
+        progress_of(f"{task.name}: {first}", f"{task.name}: asking") as (encoding, asking),
         open_retriever(choice, task, tell=encoding) as retriever,
     ):
         found = run_retriever(retriever, task, options=options, progress=asking)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ def scores_table(reports: Sequence[Report]) -> Table:
     documents = f"{facts.documents:,} documents" if facts.documents else "no documents"
     table = _new_table("system", reports, title=f"{_task(reports[0])}: {facts.queries} queries, {documents}")
     for report in reports:
-        cells = [f"{100 * report.mean_all.get(measure, math.nan):.1f}" for measure in _shown(reports)]
+        cells = [f"{100 * report.mean(measure):.1f}" for measure in _shown(reports)]
         table.add_row(_system(report), cells[0], _interval(report, reports), *cells[1:])
     return table
 
@@ -34,36 +33,46 @@ def scores_table(reports: Sequence[Report]) -> Table:
 def tasks_table(reports: Sequence[Report]) -> Table:
     """Return a table of the main measures of one system, one row a task, and their plain mean."""
     table = _new_table("task", reports, title=_system(reports[0]))
-    table.add_column("p50 ms", justify="right", no_wrap=True)
+    timed = any(report.latency for report in reports)
+    if timed:
+        table.add_column("p50 ms", justify="right", no_wrap=True)
     for report in reports:
-        latency = f"{1000 * report.latency.p50:.0f}" if report.latency else ""
-        cells = [f"{100 * report.mean_all[measure]:.2f}" for measure in _shown(reports)]
-        table.add_row(_task(report), cells[0], _interval(report, reports), *cells[1:], latency)
+        latency = [f"{1000 * report.latency.p50:.0f}" if report.latency else ""] if timed else []
+        cells = [f"{100 * report.mean(measure):.2f}" for measure in _shown(reports)]
+        table.add_row(_task(report), cells[0], _interval(report, reports), *cells[1:], *latency)
     if len(reports) > 1:
         table.add_section()
         means = [f"{100 * _mean(reports, measure):.2f}" for measure in _shown(reports)]
-        table.add_row("mean of tasks", means[0], "", *means[1:], "")
+        table.add_row("mean of tasks", means[0], "", *means[1:])
     return table
 
 
 def _new_table(first: str, reports: Sequence[Report], *, title: str) -> Table:
+    shown = _shown(reports)
+    caption = f"measures x 100; 95 %: bootstrap interval of {shown[0]}"
+    return _slim_table(first, (shown[0], "95 %", *shown[1:]), title=title, caption=caption)
+
+
+def _slim_table(first: str, figures: Sequence[str], *, title: str, caption: str | None = None) -> Table:
+    """Return a table of figures that fits 80 columns: a name that is too long wraps, no figure is cut."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = _shown(reports)
-    table = Table(title=title, caption=f"measures x 100; 95 %: bootstrap interval of {shown[0]}")
-    table.add_column(first, no_wrap=first == "task")
-    for heading in (shown[0], "95 %", *shown[1:]):
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(first, overflow="fold")
+    for heading in figures:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return a table of two systems' means, their difference, its interval and p-value, task by task."""
-    from rich.table import Table
-
-    table = Table("task", title=f"{comparison.measure} x 100", caption="paired by query: bootstrap, randomisation test")
-    for heading in (comparison.first, comparison.second, "difference", "95 % interval", "p"):
-        table.add_column(heading, justify="right")
+    table = _slim_table(
+        "task",
+        ("first", "second", "difference", "95 % interval", "p"),
+        title=f"{comparison.measure} x 100: first {comparison.first}, second {comparison.second}",
+        caption="paired by query: bootstrap, randomisation test",
+    )
     for task in comparison.tasks:
         table.add_row(f"{task.task} ({task.split})" if task.split else task.task, *_difference(task.mean))
     if len(comparison.tasks) > 1:
@@ -74,11 +83,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def slices_table(reports: Sequence[Report]) -> Table:
     """Return a table of nDCG@10 over kinds of queries."""
-    from rich.table import Table
-
-    table = Table("queries", title="where it fails: nDCG@10 x 100 by kind of query")
-    table.add_column("count", justify="right")
-    table.add_column("nDCG@10", justify="right")
+    table = _slim_table("queries", ("count", "nDCG@10"), title="where it fails: nDCG@10 x 100 by kind of query")
     for report in reports:
         for part in report.slices:
             name = f"{part.by}: {part.level}" if len(reports) == 1 else f"{_task(report)}, {part.by}: {part.level}"
@@ -92,18 +97,20 @@ def notes(report: Report) -> list[str]:
     failed = [query for query in report.queries if query.problem is not None]
     said += [f"{_task(report)}, query {query.id}: {query.problem}; it counts 0" for query in failed[:_PROBLEMS_SHOWN]]
     if len(failed) > _PROBLEMS_SHOWN:
-        said.append(f"{_task(report)}: {len(failed) - _PROBLEMS_SHOWN} more queries failed; the report names them")
+        said.append(
+            f"{_task(report)}: {len(failed) - _PROBLEMS_SHOWN} more of its queries failed; the report names them"
+        )
     nothing = sum(query.found == 0 and query.problem is None for query in report.queries)
     if nothing:
-        said.append(f"{_task(report)}: {nothing} queries found nothing")
+        said.append(f"{_task(report)}: queries that found nothing: {nothing}")
     missing = report.task.queries - len(report.queries)
     if missing:
-        said.append(f"{_task(report)}: {missing} judged queries have no ranking; they count 0")
+        said.append(f"{_task(report)}: judged queries without a ranking, which count 0: {missing}")
     return said
 
 
 def _mean(reports: Sequence[Report], measure: str) -> float:
-    return sum(report.mean_all[measure] for report in reports) / len(reports)
+    return sum(report.mean(measure) for report in reports) / len(reports)
 
 
 def _shown(reports: Sequence[Report]) -> tuple[str, ...]:

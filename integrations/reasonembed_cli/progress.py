@@ -18,7 +18,10 @@ Tell = Callable[[int, int], None]
 
 @contextmanager
 def progress_of(*steps: str) -> Iterator[tuple[Tell, ...]]:
-    """Yield for each step a function that moves its bar; the first shows at once, the others at their first news."""
+    """Yield for each step a function that moves its bar; the first shows at once, the others at their first news.
+
+    A step that never had news vanishes at the end.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -41,7 +44,11 @@ def progress_of(*steps: str) -> Iterator[tuple[Tell, ...]]:
             progress.add_task(step, total=None, visible=place == 0, start=place == 0)
             for place, step in enumerate(steps)
         ]
-        yield tuple(partial(_tell, progress, bar) for bar in bars)
+        try:
+            yield tuple(partial(_tell, progress, bar) for bar in bars)
+        finally:
+            for bar in progress.tasks:
+                progress.update(bar.id, visible=bar.total is not None)
 
 
 def _tell(progress: Progress, bar: TaskID, done: int, total: int) -> None:

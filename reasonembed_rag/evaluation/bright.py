@@ -119,7 +119,9 @@ def _from_hub(name: str, *, queries: str, long: bool, revision: str | None) -> R
         return dataclasses.replace(task, warnings=(moved,))
     wrong = _size_warnings(task)
     if wrong:
-        raise InputError(f"{wrong[0]}; the download is damaged: delete it from the datasets cache and load it again")
+        raise InputError(
+            f"{task_name}: {wrong[0]}; the download is damaged: delete it from the datasets cache and load it again"
+        )
     return task
 
 
@@ -183,8 +185,7 @@ def _size_warnings(task: RetrievalTask) -> tuple[str, ...]:
     if task.documents and not task.long:
         counts.append(("documents", len(task.documents), wanted.documents))
     return tuple(
-        f"{task.name} has {got:,} {what}, BRIGHT's {task.card.name} has {want:,}: "
-        "figures do not compare with published ones"
+        f"{got:,} {what} where BRIGHT's {task.card.name} has {want:,}: figures do not compare with published ones"
         for what, got, want in counts
         if got != want
     )

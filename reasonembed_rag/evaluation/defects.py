@@ -7,7 +7,7 @@ from reasonembed_rag.evaluation.task import RetrievalTask
 __all__ = ["find_defects"]
 
 _KNOWN = {
-    "pony": "pony does not depend on the query: ranking by how often a document is gold scores nDCG@10 .938",
+    "pony": "what is gold does not depend on the query: ranking by how often a document is gold scores nDCG@10 .938",
 }
 
 
@@ -21,8 +21,8 @@ def _faulty_examples(task: RetrievalTask) -> list[str]:
     without = sum(not example.gold_ids for example in task.examples)
     unreachable = sum(len(set(e.gold_ids) & set(e.excluded_ids)) for e in task.examples if e.excluded_ids)
     return _said(
-        (without, "queries have no gold id and score 0"),
-        (unreachable, "gold ids are excluded for their own query and cannot be found"),
+        (without, "queries without gold ids, which score 0"),
+        (unreachable, "gold ids that their own query excludes, which cannot be found"),
     )
 
 
@@ -39,12 +39,12 @@ def _faulty_corpus(task: RetrievalTask) -> list[str]:
             gold_contents.add(document.content)
     copies = sum(d.id not in gold and d.content in gold_contents for d in task.documents)
     return _said(
-        (len(gold - ids), "gold ids are not in the corpus; they count as not found"),
-        (len(excluded - ids), "excluded ids are not in the corpus; they exclude nothing"),
-        (copies, "documents repeat a gold document word for word and are not judged: finding them counts as a fault"),
-        (empty, "documents are empty"),
+        (len(gold - ids), "gold ids that are not in the corpus, which count as not found"),
+        (len(excluded - ids), "excluded ids that are not in the corpus, which exclude nothing"),
+        (copies, "unjudged documents that repeat a gold one word for word, which count as faults where they are found"),
+        (empty, "empty documents"),
     )
 
 
 def _said(*findings: tuple[int, str]) -> list[str]:
-    return [f"{count:,} {what}" for count, what in findings if count]
+    return [f"{what}: {count:,}" for count, what in findings if count]

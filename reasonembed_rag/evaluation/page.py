@@ -75,7 +75,7 @@ def report_page(first: Sequence[Report], second: Sequence[Report] = (), *, measu
 def _head(sides: Sequence[Sequence[Report]], measure: str) -> list[str]:
     title = " beside ".join(_name(side[0]) for side in sides)
     queries = sum(report.task.queries for report in sides[0])
-    means = " and ".join(f"{100 * sum(r.mean_all[measure] for r in side) / len(side):.2f}" for side in sides)
+    means = " and ".join(f"{100 * sum(r.mean(measure) for r in side) / len(side):.2f}" for side in sides)
     tasks = "1 task" if len(sides[0]) == 1 else f"{len(sides[0])} tasks"
     said = f"{tasks}, {queries:,} queries; mean {measure} x 100 over the tasks, every judged query counted: {means}"
     return [f"<h1>{escape(title)}</h1>", f"<p>{escape(said)}</p>"]
@@ -165,9 +165,7 @@ def _signed(value: float, decimals: int) -> str:
 
 
 def _measures(reports: Sequence[Report]) -> str:
-    rows = [
-        [escape(_task(r)), *(f"{100 * r.mean_all[measure]:.2f}" for measure in _SHOWN), *_costs(r)] for r in reports
-    ]
+    rows = [[escape(_task(r)), *(f"{100 * r.mean(measure):.2f}" for measure in _SHOWN), *_costs(r)] for r in reports]
     return _table(("task", *_SHOWN, "p50 ms", "p95 ms", "failed"), rows)
 
 

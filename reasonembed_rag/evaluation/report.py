@@ -95,6 +95,13 @@ class Report:
     notes: tuple[str, ...] = ()
     """What a reader should know of the run, as task.warnings tell it of the task."""
 
+    def mean(self, measure: str) -> float:
+        """Return a measure's mean over every judged query as it was before it was rounded.
+
+        What is shown with fewer decimals is rounded from this: rounding twice turns .316849 into 31.69.
+        """
+        return sum(query.measures[measure] for query in self.queries) / self.task.queries
+
     def costs(self) -> str:
         """Return in one line what was used: latency, time to encode, tokens, bytes, calls of language models."""
         usage = self.usage or Usage()

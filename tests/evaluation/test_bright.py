@@ -99,15 +99,15 @@ def test_long_documents_come_with_their_own_gold(hub):
     task = load_task("biology", long=True)
     assert [document.id for document in task.documents] == ["page"]
     assert [example.gold_ids for example in task.examples] == [("page",), ()]
-    assert "1 queries have no gold id and score 0" in task.warnings
+    assert "queries without gold ids, which score 0: 1" in task.warnings
 
 
 def test_defects_of_the_data_are_counted(hub):
     assert load_task("biology").warnings == (
-        "1 gold ids are excluded for their own query and cannot be found",
-        "1 gold ids are not in the corpus; they count as not found",
-        "1 excluded ids are not in the corpus; they exclude nothing",
-        "1 documents repeat a gold document word for word and are not judged: finding them counts as a fault",
+        "gold ids that their own query excludes, which cannot be found: 1",
+        "gold ids that are not in the corpus, which count as not found: 1",
+        "excluded ids that are not in the corpus, which exclude nothing: 1",
+        "unjudged documents that repeat a gold one word for word, which count as faults where they are found: 1",
     )
 
 
@@ -116,7 +116,7 @@ def test_pony_warns_of_its_known_defect(copy_of_hub):
         (copy_of_hub / config / "biology-00000-of-00001.parquet").rename(copy_of_hub / config / "pony.parquet")
     warnings = load_task("pony", folder=copy_of_hub).warnings
     assert any("does not depend on the query" in warning for warning in warnings)
-    assert any("has 2 queries, BRIGHT's pony has 112" in warning for warning in warnings)
+    assert any("2 queries where BRIGHT's pony has 112" in warning for warning in warnings)
 
 
 def test_a_limit_keeps_the_first_queries_and_all_documents(hub):
@@ -127,7 +127,7 @@ def test_a_limit_keeps_the_first_queries_and_all_documents(hub):
 
 def test_a_download_of_another_size_at_the_pinned_revision_is_damaged(hub, monkeypatch):
     monkeypatch.setitem(bright._SIZES, "biology", TaskSize(2, 4))
-    with pytest.raises(InputError, match=r"has 3 documents, BRIGHT's biology has 4.*damaged"):
+    with pytest.raises(InputError, match=r"^biology: 3 documents where BRIGHT's biology has 4.*damaged"):
         load_task("biology")
 
 

@@ -83,6 +83,7 @@ def test_absent_queries_count_only_in_the_mean_over_all_failed_ones_in_both():
 def test_means_are_rounded_to_five_decimals_as_official_files_are():
     report = score_run(_run({"tide": ["m", "l", "t"], "list": ["l"], "moon": []}), _TASK, system=_BM25)
     assert report.mean_present["MRR"] == 0.44444
+    assert report.mean("MRR") == pytest.approx((1 / 3 + 1) / 4, abs=1e-12)
 
 
 def test_task_facts_count_what_is_wrong_with_the_gold():
