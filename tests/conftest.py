@@ -79,9 +79,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
 
         folder = tmp_path_factory.mktemp(f"tiny-{kind}")
         decoder = kind in {"qwen3", "qwen2", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "llama_bidirec"}
-        tokenizer = (
-            _bpe_tokenizer(eos_appended=eos_appended) if decoder or "roberta" in kind else _wordpiece_tokenizer()
-        )
+        # RoBERTa and MPNet keep id 1 for padding; WordPiece's is [UNK], which texts hold
+        pieces = not decoder and "roberta" not in kind and kind != "mpnet"
+        tokenizer = _wordpiece_tokenizer() if pieces else _bpe_tokenizer(eos_appended=eos_appended)
         shape = {
             "vocab_size": len(tokenizer),
             "hidden_size": 64,

@@ -24,6 +24,11 @@ __all__ = ["Lora", "LoraDelta", "adapter_base", "merge_lora", "read_lora"]
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _KEY = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
+_OTHER_KINDS = (
+    "use_dora", "fan_in_fan_out", "modules_to_save", "layer_replication", "alora_invocation_tokens", "use_qalora",
+    "use_bdlora", "arrow_config", "kasa_config", "velora_config", "monteclora_config", "target_parameters",
+)  # fmt: skip
+"""Settings that make an adapter more than scale * B @ A beside linear layers."""
 _WRAPPERS = ("model.", "bert.", "roberta.", "mpnet.")
 """Prefixes by which a model with a head names the backbone inside it."""
 
@@ -104,7 +109,7 @@ def merge_lora(backbone: Module, lora: Lora) -> None:
 def _check_kind(config: dict[str, Any], folder: Path) -> None:
     if config.get("peft_type") != "LORA":
         raise ModelError(f"{folder}: peft_type is {config.get('peft_type')!r}; want 'LORA'")
-    for flag in ("use_dora", "fan_in_fan_out", "modules_to_save"):
+    for flag in _OTHER_KINDS:
         if config.get(flag):
             raise ModelError(
                 f"{folder}: {flag} is set, which is not supported; merge the adapter with peft and load that"

@@ -8,6 +8,8 @@ import torch
 from torch.nn import functional
 
 from reasonembed_rag.encoder.attention import AttentionRule
+from reasonembed_rag.encoder.describe import looks_both_ways_itself
+from reasonembed_rag.encoder.linears import SlicedLinear
 from reasonembed_rag.encoder.packed import Blueprint, FusedGatedMlp, GatedMlp, Heads, Layer, PlainMlp
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def _decoder(backbone: Any, *, causal: bool, make: Make) -> Blueprint:
         rule = AttentionRule(
             causal=causal,
             scale=attention.scaling,
-            window=_window(attention, config, kind),
+            window=_window(attention, config, kind, causal=causal),
             softcap=getattr(attention, "attn_logit_softcapping", None),
         )
         layers.append(
@@ -103,14 +105,18 @@ def _decoder(backbone: Any, *, causal: bool, make: Make) -> Blueprint:
     )
 
 
-def _window(attention: Any, config: Any, kind: str) -> int | None:
+def _window(attention: Any, config: Any, kind: str, *, causal: bool) -> int | None:
+    """Return how near a token must be to be seen, exclusive; in both directions as transformers' masks have it."""
+    if not causal and not looks_both_ways_itself(config.to_dict()):
+        return None  # our own mask of both directions has no windows
     if hasattr(attention, "sliding_window"):
         own = attention.sliding_window
     elif kind == "sliding_attention" or not hasattr(config, "layer_types"):
         own = getattr(config, "sliding_window", None)
     else:
         own = None
-    return int(own) if own else None
+    inclusive = not causal and getattr(config, "is_causal", True) is False
+    return int(own) + inclusive if own else None
 
 
 def _bert(backbone: Any, *, make: Make) -> Blueprint:
@@ -213,11 +219,7 @@ def _slice_of(module: Any, start: int, stop: int) -> Module:
     """Return some outputs of a linear module as a module that shares its weights."""
     if not isinstance(module, torch.nn.Linear):
         raise UnsupportedError("a wrapped product of queries, keys and values")
-    part = torch.nn.Linear(module.in_features, stop - start, bias=module.bias is not None, device="meta")
-    part.weight = torch.nn.Parameter(module.weight[start:stop], requires_grad=False)
-    if module.bias is not None:
-        part.bias = torch.nn.Parameter(module.bias[start:stop], requires_grad=False)
-    return part
+    return SlicedLinear(module, start, stop)
 
 
 def _rotary_table(backbone: Any, *, by_kind: bool) -> Callable[[str, int], tuple[Tensor, Tensor]]:

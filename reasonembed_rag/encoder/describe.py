@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonembed_rag.encoder.checkpoints import Checkpoint, known_checkpoint
 from reasonembed_rag.encoder.fingerprint import fingerprint
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_rag.tasks import DEFAULT_INSTRUCTION
 
@@ -20,16 +20,23 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.folder import FolderFacts
     from reasonembed_rag.spec import Attention, Pooling
 
-__all__ = ["Request", "describe", "is_decoder", "native_type"]
+__all__ = ["Request", "check_adapter_spec", "describe", "is_decoder", "looks_both_ways_itself", "native_type"]
 
 _logger = logging.getLogger(__name__)
 
-_DECODERS = {"gemma", "gemma2", "gemma3_text", "llama", "ministral", "mistral", "qwen2", "qwen3", "smollm3"}
 _BOTH_WAYS = ("_bidirec", "_bidirectional")
 """Endings by which a checkpoint's own code names a decoder that looks in both directions (NVIDIA's llama_bidirec)."""
 _TEMPLATE = "Instruct: {instruction}\nQuery: {text}"
 _LONGEST = 8192
 """Tokens a text by default where a decoder could take more (ReasonEmbed's own limit)."""
+
+_OF_THE_FORWARD = ("pooling", "attention", "append_eos", "pool_prompt", "normalize", "dimension")
+"""What the adapters of one backbone have in common."""
+_AFTER_PADDING = {
+    "camembert", "data2vec-text", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta",
+    "xlm-roberta-xl",
+}  # fmt: skip
+"""Architectures whose first position follows the padding's."""
 
 _LAST: Pooling = "last"
 _MEAN: Pooling = "mean"
@@ -64,8 +71,19 @@ def native_type(config: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def is_decoder(config: Mapping[str, Any]) -> bool:
-    """Return whether a config is one of a decoder."""
-    return native_type(config)[0] in _DECODERS
+    """Return whether a config is one of a decoder: transformers knows it as a causal model, and not as a masked one."""
+    from transformers.models.auto import modeling_auto
+
+    kind = native_type(config)[0]
+    causal, masked = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return kind in causal and kind not in masked
+
+
+def looks_both_ways_itself(config: Mapping[str, Any]) -> bool:
+    """Return whether transformers, told nothing else, runs a decoder of this config in both directions."""
+    return config.get("is_causal") is False or (
+        native_type(config)[0] == "gemma3_text" and bool(config.get("use_bidirectional_attention"))
+    )
 
 
 def describe(request: Request, facts: FolderFacts, *, folders: Sequence[Path], dtype: str) -> EmbeddingSpec:
@@ -80,7 +98,7 @@ def describe(request: Request, facts: FolderFacts, *, folders: Sequence[Path], d
     else:
         card = known_checkpoint(request.model) or Checkpoint(hub_id=request.model)
         spec = _spec_of_facts(request.model, facts, card)
-    longest = _positions(facts.config)
+    longest, widest = _positions(facts.config), min(spec.dimension, _size(facts.config, "hidden_size"))
     weights = [path for folder in (facts.transformer_folder, *folders[1:]) for path in folder.glob("*.safetensors")]
     return dataclasses.replace(
         spec,
@@ -92,9 +110,21 @@ def describe(request: Request, facts: FolderFacts, *, folders: Sequence[Path], d
         max_document_length=_within(
             "max_document_length", request.max_document_length, spec.max_document_length, longest
         ),
-        dimension=_within("truncate_dim", request.truncate_dim, spec.dimension, spec.dimension),
+        dimension=_within("truncate_dim", request.truncate_dim, widest, widest),
         dtype=dtype,
     )
+
+
+def check_adapter_spec(name: str, spec: EmbeddingSpec, *, base: EmbeddingSpec) -> EmbeddingSpec:
+    """Return an adapter's spec; raise ModelError where it wants another forward than the backbone's other adapters."""
+    for field in _OF_THE_FORWARD:
+        wanted, got = getattr(base, field), getattr(spec, field)
+        if wanted != got:
+            raise ModelError(
+                f"adapter {name}: its spec.json says {field} {got!r}, the model's {wanted!r}, and one backbone runs in "
+                "one way; load this adapter alone: adapter='its folder'"
+            )
+    return spec
 
 
 def _within(name: str, asked: int | None, default: int, most: int) -> int:
@@ -121,11 +151,11 @@ def _spec_of_facts(model: str, facts: FolderFacts, card: Checkpoint) -> Embeddin
         ),
         default_instruction=(facts.default_instruction or DEFAULT_INSTRUCTION) if "{instruction}" in template else None,
         append_eos=card.append_eos,
-        pool_prompt=card.pool_prompt,
+        pool_prompt=card.pool_prompt if facts.pool_prompt is None else facts.pool_prompt,
         max_query_length=min(facts.max_length or card.max_query_length or length, positions),
         max_document_length=min(facts.max_length or card.max_document_length or length, positions),
         normalize=card.normalize if facts.normalize is None else facts.normalize,
-        dimension=config["hidden_size"],
+        dimension=_size(config, "hidden_size"),
     )
 
 
@@ -148,7 +178,21 @@ def _attention(config: Mapping[str, Any], card: Checkpoint) -> Attention:
 
 def _positions(config: Mapping[str, Any]) -> int:
     """Return how many tokens the model has positions for."""
-    positions = int(config.get("max_position_embeddings", _LONGEST))
-    if config.get("model_type") in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
-        positions -= int(config.get("pad_token_id") or 1) + 1  # their first position follows the padding's
-    return positions
+    positions = _size(config, "max_position_embeddings", default=_LONGEST)
+    return (
+        positions - int(config.get("pad_token_id") or 1) - 1
+        if config.get("model_type") in _AFTER_PADDING
+        else positions
+    )
+
+
+def _size(config: Mapping[str, Any], name: str, *, default: int | None = None) -> int:
+    """Return a size of a config by transformers' common name for it, whatever the architecture's own."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = native_type(config)[0]
+    own = CONFIG_MAPPING[kind].attribute_map.get(name, name) if kind in CONFIG_MAPPING else name
+    value = config.get(name, config.get(own, default))
+    if not isinstance(value, int):
+        raise ModelError(f"config.json gives no {name} (model_type {kind!r}); want a text encoder or decoder")
+    return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import logging
 from collections import OrderedDict
@@ -85,7 +87,7 @@ class LocalEngine:
             )
         else:
             _logger.warning("%s runs through transformers' own forward: %s", loaded.spec.model, reason)
-            padded = padded_forward(loaded)
+            padded = _running(loaded)
             self._forward = lambda sequences, skip, shared, adapter: padded(sequences, skip=skip)  # noqa: ARG005
         self._safe_tokens: int | None = None
         """The largest pack that is known to fit after one did not."""
@@ -180,6 +182,26 @@ def padded_forward(loaded: LoadedModel) -> PaddedForward:
     )
 
 
+def _running(loaded: LoadedModel) -> PaddedForward:
+    """Return the reference forward once a text has run through it; raises ModelError where none does."""
+    padded = padded_forward(loaded)
+    try:
+        with torch.inference_mode():
+            padded(self_check_sequences(loaded.tokenizer, loaded.spec)[:1])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise ModelError(
+            f"{loaded.spec.model}: transformers cannot run a text through {type(loaded.backbone).__name__} ({reason}); "
+            "want a text encoder or decoder"
+        ) from error
+    return padded
+
+
+def _exact_forward(loaded: LoadedModel) -> PaddedForward:
+    """Return the reference forward over a copy of the weights in float32."""
+    return padded_forward(dataclasses.replace(loaded, backbone=copy.deepcopy(loaded.backbone).float()))
+
+
 def _packed(loaded: LoadedModel, switch: AdapterSwitch) -> tuple[PackedForward | None, str]:
     """Return the packed forward if it fits the backbone and agrees with transformers, else why not."""
     spec, int8 = loaded.spec, loaded.spec.dtype == "int8"
@@ -193,7 +215,8 @@ def _packed(loaded: LoadedModel, switch: AdapterSwitch) -> tuple[PackedForward |
     if is_verified(spec, device=device):
         return packed, ""
     sequences = self_check_sequences(loaded.tokenizer, spec)
-    reason = disagreement(packed, padded_forward(loaded), sequences, floor=FLOORS[spec.dtype])
+    exact = functools.partial(_exact_forward, loaded) if spec.dtype in {"bfloat16", "float16"} else None
+    reason = disagreement(packed, padded_forward(loaded), sequences, floor=FLOORS[spec.dtype], exact=exact)
     if reason is not None:
         return None, reason
     remember_verified(spec, device=device)

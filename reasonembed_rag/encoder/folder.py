@@ -32,6 +32,7 @@ class FolderFacts:
     transformer_folder: Path
     config: dict[str, Any]
     pooling: Pooling | None = None
+    pool_prompt: bool | None = None
     normalize: bool | None = None
     max_length: int | None = None
     query_template: str | None = None
@@ -59,6 +60,9 @@ def read_folder(folder: Path) -> FolderFacts:
         transformer_folder=transformer,
         config=_config(transformer),
         pooling=_pooling(modules["Pooling"]) if "Pooling" in modules else None,
+        pool_prompt=read_json(modules["Pooling"] / "config.json").get("include_prompt")
+        if "Pooling" in modules
+        else None,
         normalize="Normalize" in modules,
         max_length=_max_length(folder, transformer),
         query_template=instruct.query_template,

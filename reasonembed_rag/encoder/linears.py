@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Int8Linear", "Linear", "LiveLinear", "OneDnnLinear", "PlainLinear", "activate", "make_fast", "make_live"]
+__all__ = [
+    "Int8Linear",
+    "Linear",
+    "LiveLinear",
+    "OneDnnLinear",
+    "PlainLinear",
+    "SlicedLinear",
+    "activate",
+    "make_fast",
+    "make_live",
+]
 
 # oneDNN's fused post-operation for each activation: (attribute, algorithm)
 _FUSED = {"silu": ("swish", ""), "gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "tanh"), "relu": ("relu", "")}
@@ -99,6 +109,17 @@ class OneDnnLinear:
     def times(self, x: Tensor, factor: Tensor) -> Tensor:
         product: Tensor = self._product.binary(x, factor, self._weight, self._bias, "mul")
         return product
+
+
+class SlicedLinear(torch.nn.Linear):
+    """Some outputs of a linear module, over the same memory; it knows of which module and from which output on."""
+
+    def __init__(self, whole: torch.nn.Linear, start: int, stop: int) -> None:
+        super().__init__(whole.in_features, stop - start, bias=whole.bias is not None, device="meta")
+        self.whole, self.start = (whole,), start  # in a tuple: no submodule
+        self.weight = torch.nn.Parameter(whole.weight[start:stop], requires_grad=False)
+        if whole.bias is not None:
+            self.bias = torch.nn.Parameter(whole.bias[start:stop], requires_grad=False)
 
 
 class Int8Linear:

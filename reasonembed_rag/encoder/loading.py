@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reasonembed_rag.encoder.adapters import Lora, adapter_base, merge_lora, read_lora
-from reasonembed_rag.encoder.describe import Request, describe, is_decoder, native_type
+from reasonembed_rag.encoder.describe import (
+    Request,
+    check_adapter_spec,
+    describe,
+    is_decoder,
+    looks_both_ways_itself,
+    native_type,
+)
 from reasonembed_rag.encoder.folder import read_folder, transformer_folder
 from reasonembed_rag.encoder.sources import find_model
 from reasonembed_rag.encoder.tokens import TextTokenizer
@@ -74,7 +81,10 @@ def load_model(request: Request) -> LoadedModel:
         adapters={name: read_lora(path, name=name, backbone=backbone) for name, path in named.items()},
         adapter_specs={
             name: dataclasses.replace(
-                describe(request, facts, folders=[folder, *merged, path], dtype=dtype), adapter=request.adapters[name]
+                check_adapter_spec(
+                    name, describe(request, facts, folders=[folder, *merged, path], dtype=dtype), base=spec
+                ),
+                adapter=request.adapters[name],
             )
             for name, path in named.items()
         },
@@ -147,6 +157,8 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
     finally:
         if bar:
             transformers_logging.enable_progress_bar()
+    if backbone.config.is_encoder_decoder:
+        raise ModelError(f"{folder}: is an encoder with a decoder ({kind}); want an encoder or a decoder alone")
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ModelError(
@@ -186,5 +198,4 @@ def _tokenizer(folder: Path, *, append_eos: bool, vocabulary_size: int | None) -
 
 
 def _needs_own_mask(spec: EmbeddingSpec, config: Mapping[str, Any]) -> bool:
-    both_ways = spec.attention == "bidirectional" and is_decoder(config)
-    return both_ways and not config.get("use_bidirectional_attention")
+    return spec.attention == "bidirectional" and is_decoder(config) and not looks_both_ways_itself(config)

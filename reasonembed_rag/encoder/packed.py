@@ -263,11 +263,12 @@ def _normed(norm: Norm | None, x: Tensor) -> Tensor:
 
 
 def _mean(state_TD: Tensor, layout: Layout, *, skip: int) -> Tensor:
-    """Return the mean state of each sequence, summed in float32."""
+    """Return the mean state of each sequence, summed in float32; a sequence with no token after `skip`: its last."""
     state, sequence = state_TD.float(), layout.sequence_T
     lengths = layout.lengths
     if skip:
-        counted = layout.positions_T >= skip
-        state, sequence, lengths = state[counted], sequence[counted], lengths - skip
+        skipped = np.minimum(skip, lengths - 1)
+        counted = layout.positions_T >= torch.from_numpy(skipped).to(state.device)[sequence]
+        state, sequence, lengths = state[counted], sequence[counted], lengths - skipped
     sums = torch.zeros(len(lengths), state.shape[1], device=state.device).index_add_(0, sequence, state)
     return sums / torch.from_numpy(lengths).to(state.device)[:, None]

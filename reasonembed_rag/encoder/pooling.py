@@ -18,7 +18,8 @@ __all__ = ["finish", "pool_padded"]
 def pool_padded(hidden_BLD: Tensor, lengths_B: Tensor, *, pooling: Pooling, skip_B: Tensor | None = None) -> Tensor:
     """Return one float32 vector a row, (B, D), of right-padded states.
 
-    skip_B counts the leading tokens that mean pooling leaves out (a template before the text); None leaves out none.
+    skip_B counts the leading tokens that mean pooling leaves out (a template before the text); None leaves out none. Of
+    a row with no token after them the last token counts.
     """
     if pooling == "cls":
         return hidden_BLD[:, 0].float()
@@ -28,7 +29,7 @@ def pool_padded(hidden_BLD: Tensor, lengths_B: Tensor, *, pooling: Pooling, skip
     position_L = torch.arange(hidden_BLD.shape[1], device=hidden_BLD.device)
     counted_BL = position_L < lengths_B[:, None]
     if skip_B is not None:
-        counted_BL &= position_L >= skip_B[:, None]
+        counted_BL &= position_L >= torch.minimum(skip_B, lengths_B - 1)[:, None]
     sum_BD = (hidden_BLD.float() * counted_BL[..., None]).sum(dim=1)
     return sum_BD / counted_BL.sum(dim=1, keepdim=True)
 

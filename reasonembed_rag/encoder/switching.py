@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
 
-from reasonembed_rag.encoder.linears import activate, make_fast
+from reasonembed_rag.encoder.linears import SlicedLinear, activate, make_fast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,11 +42,18 @@ class AdapterSwitch:
             weight = module.weight
             if not isinstance(weight, torch.Tensor):
                 continue
-            delta = lora.deltas.get(self._path_of.get(id(module), ""))
+            delta = self._delta(lora, module)
             if delta is not None:
                 changes.append(_Change(start, delta, weight))
             start += len(weight)
         return changes
+
+    def _delta(self, lora: Lora, module: Module) -> LoraDelta | None:
+        """Return an adapter's change of a module, or of the part of one that a slice stands for."""
+        if not isinstance(module, SlicedLinear):
+            return lora.deltas.get(self._path_of.get(id(module), ""))
+        whole = self._delta(lora, module.whole[0])
+        return whole and dataclasses.replace(whole, b=whole.b[module.start : module.start + module.out_features])
 
 
 class _Change:
@@ -67,7 +75,7 @@ class SwitchedLinear:
         self._base, self._changes, self._switch = base, changes, switch
 
     def _active(self) -> list[_Change]:
-        return self._changes.get(self._switch.active or "", [])
+        return self._changes[self._switch.active] if self._switch.active is not None else []
 
     def __call__(self, x: Tensor, *, activation: str | None = None) -> Tensor:
         """Return the activation of the changed product."""
