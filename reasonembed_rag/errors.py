@@ -80,7 +80,8 @@ class ChatError(ReasonEmbedError):
 class MissingDependencyError(ReasonEmbedError, ImportError):
     """An optional dependency that is not installed."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: pip install 'reasonembed-rag[{extra}]'")
+    def __init__(self, package: str, extra: str | None = None, *, cure: str | None = None) -> None:
+        cure = cure or f"pip install 'reasonembed-rag[{extra}]'"
+        super().__init__(f"{package} is not installed: {cure}")
         self.package = package
         self.extra = extra

@@ -59,6 +59,8 @@ class QueryScore:
     found: int
     seconds: float | None = None
     problem: str | None = None
+    query_type: str | None = None
+    """What kind of question it is; None in reports of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from reasonembed_rag.errors import EvaluationError
 from reasonembed_rag.evaluation.asking import Run
 from reasonembed_rag.evaluation.environment import describe_environment
 from reasonembed_rag.evaluation.metrics import CUTOFFS, HEADLINE, MEASURES, mean_over, ranking, score_rankings
+from reasonembed_rag.evaluation.query_types import query_type
 from reasonembed_rag.evaluation.report import Latency, QueryScore, Report, System, TaskFacts
 from reasonembed_rag.evaluation.slices import slices_of
 from reasonembed_rag.evaluation.statistics import Interval, bootstrap_intervals
 from reasonembed_rag.evaluation.task import RetrievalTask
 
-__all__ = ["judgement_digest", "score_run"]
+__all__ = ["judgement_digest", "rankings_of", "score_run", "task_facts"]
 
 
 def score_run(run: Run, task: RetrievalTask, *, system: System, command: str | None = None) -> Report:
@@ -34,16 +35,17 @@ def score_run(run: Run, task: RetrievalTask, *, system: System, command: str | N
         raise EvaluationError(
             f"the run holds none of the {len(gold)} queries of task {task.name!r}; want its query ids"
         )
-    rankings = _rankings(run, task)
+    rankings = rankings_of(run, task)
     nothing = dict.fromkeys(MEASURES, 0.0)
+    type_of = {example.id: query_type(example) for example in task.examples}
     failed = {result.id: nothing for result in run.results if result.problem is not None and result.id in gold}
     measures = score_rankings(rankings, gold) | failed
     return Report(
-        task=_facts(task),
+        task=task_facts(task),
         system=system,
         k=run.k,
         queries=tuple(
-            QueryScore(r.id, measures[r.id], len(rankings.get(r.id, ())), r.seconds, r.problem)
+            QueryScore(r.id, measures[r.id], len(rankings.get(r.id, ())), r.seconds, r.problem, type_of[r.id])
             for r in run.results
             if r.id in gold
         ),
@@ -65,7 +67,7 @@ def judgement_digest(task: RetrievalTask) -> str:
     return hashlib.blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
 
 
-def _rankings(run: Run, task: RetrievalTask) -> dict[str, tuple[str, ...]]:
+def rankings_of(run: Run, task: RetrievalTask) -> dict[str, tuple[str, ...]]:
     """Return the ranking of each query that did not fail, exclusions before the cut."""
     excluded = {example.id: frozenset(example.excluded_ids) for example in task.examples}
     rankings: dict[str, tuple[str, ...]] = {}
@@ -76,7 +78,8 @@ def _rankings(run: Run, task: RetrievalTask) -> dict[str, tuple[str, ...]]:
     return rankings
 
 
-def _facts(task: RetrievalTask) -> TaskFacts:
+def task_facts(task: RetrievalTask) -> TaskFacts:
+    """Return a task in numbers."""
     gold = {identity for example in task.examples for identity in example.gold_ids}
     corpus = {document.id for document in task.documents}
     return TaskFacts(

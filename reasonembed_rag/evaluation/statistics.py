@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.errors import EvaluationError
 
-__all__ = ["Interval", "bootstrap_intervals", "randomization_p_value"]
+__all__ = ["Interval", "bootstrap_intervals", "randomization_p_value", "resampled_means"]
 
 _BLOCK = 4_000_000
 """Numbers drawn at once: bounds the memory."""
@@ -42,7 +42,7 @@ def bootstrap_intervals(
     if not groups or any(len(values_QM) == 0 for values_QM in groups):
         raise EvaluationError("got no values to resample; want at least one query a task")
     means_RM = np.mean(
-        [_resampled_means(values, resamples, seed + place) for place, values in enumerate(groups)], axis=0
+        [resampled_means(values, resamples, seed + place) for place, values in enumerate(groups)], axis=0
     )
     low_M, high_M = np.quantile(means_RM, ((1 - level) / 2, (1 + level) / 2), axis=0)
     return [Interval(float(low), float(high)) for low, high in zip(low_M, high_M, strict=True)]
@@ -77,8 +77,8 @@ def randomization_p_value(
     return (extreme + 1) / (resamples + 1)
 
 
-def _resampled_means(values_QM: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return the column means (R, M) of queries drawn with replacement."""
+def resampled_means(values_QM: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return the column means (R, M) of queries drawn with replacement, the same queries for every column."""
     queries = len(values_QM)
     generator = np.random.default_rng(seed)
     means: list[NDArray[np.float64]] = []

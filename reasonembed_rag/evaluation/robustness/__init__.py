@@ -1,0 +1,1 @@
+"""How a retriever fares under typos, rewordings and poison, and what specialising it costs."""
