@@ -27,6 +27,9 @@ class Batch:
     @classmethod
     def of_documents(cls, documents: Sequence[Document]) -> Self:
         """Take documents; raises InputError, naming the document, for what cannot be stored."""
+        others: list[object] = [one for one in documents if not _is_document(one)]
+        if others:
+            raise InputError(f"got {others[0]!r:.80} among the documents; want Document(id, content, metadata)")
         return cls.of_columns(
             [document.id for document in documents],
             [document.content for document in documents],
@@ -71,6 +74,10 @@ def _check_ids(ids: list[str]) -> None:
         if identity in seen:
             raise InputError(f"document id {identity!r} occurs twice in one call; ids must be unique: drop or rename")
         seen.add(identity)
+
+
+def _is_document(value: object) -> bool:
+    return isinstance(value, Document)
 
 
 def _is_text(value: object) -> bool:

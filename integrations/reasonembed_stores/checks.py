@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.errors import InputError, SpecMismatchError
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
+__all__ = ["check_dimension", "check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
 
 _UNIT = 1e-5
 """How far the square of a length may lie from 1 for a row to be kept as it is."""
@@ -21,6 +21,20 @@ def check_k(k: object) -> None:
     """Raise InputError unless k is a whole number of at least 1."""
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"k is {k!r}; want a whole number of at least 1")
+
+
+def check_dimension(dimension: object, spec: EmbeddingSpec | None) -> int | None:
+    """Return the dimension of a store to be made, the spec's where there is one, None where vectors will tell it.
+
+    Raises InputError for what is no whole number of at least 1, and for another dimension than the spec's.
+    """
+    if dimension is None:
+        return None if spec is None else spec.dimension
+    if isinstance(dimension, bool) or not isinstance(dimension, int | np.integer) or dimension < 1:
+        raise InputError(f"dimension is {dimension!r}; want a whole number of at least 1")
+    if spec is not None and dimension != spec.dimension:
+        raise InputError(f"dimension is {dimension}, the spec's is {spec.dimension}; leave dimension out")
+    return int(dimension)
 
 
 def id_list(ids: Collection[str]) -> list[str]:
@@ -71,7 +85,11 @@ def _is_text(value: object) -> bool:
 
 def check_vectors(vectors: NDArray[Any], *, name: str, dimension: int | None) -> NDArray[np.float32]:
     """Return vectors as float32 rows of unit length; raises InputError for a wrong shape, NaN or infinity."""
-    rows_ND = np.asarray(vectors)
+    try:
+        rows_ND = np.asarray(vectors)
+    except ValueError as error:
+        want = f"(n, {dimension or 'dimension'})"
+        raise InputError(f"{name} has rows of different lengths; want numbers of shape {want}") from error
     fits = rows_ND.ndim == 2 and rows_ND.shape[1] in {dimension or rows_ND.shape[1]} - {0}
     if not fits or rows_ND.dtype.kind not in "fiu":
         want = f"(n, {dimension or 'dimension'})"

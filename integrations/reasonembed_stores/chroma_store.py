@@ -15,7 +15,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError, StoreError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.batch import Batch
-from reasonembed_stores.checks import check_exclusions, check_k, check_spec, check_vectors, id_list
+from reasonembed_stores.checks import check_dimension, check_exclusions, check_k, check_spec, check_vectors, id_list
 from reasonembed_stores.chroma_metadata import from_chroma, to_chroma
 from reasonembed_stores.chroma_search import find_allowed, find_neighbours
 from reasonembed_stores.filters import FilterLike, matches, parse_filter
@@ -64,13 +64,13 @@ class ChromaStore:
         records and 64 make the search all but exact. Chroma takes a later change only when the process starts anew.
         Raises StoreError where the collection exists.
         """
-        if spec is not None and dimension not in {None, spec.dimension}:
-            raise InputError(f"dimension is {dimension}, the spec's is {spec.dimension}; leave dimension out")
-        metadata: dict[str, Any] = {_DIMENSION: (dimension if spec is None else spec.dimension) or 0}
+        metadata: dict[str, Any] = {_DIMENSION: check_dimension(dimension, spec) or 0}
         if spec is not None:
             metadata |= {_SPEC: spec.to_json(), _SPEC_DIGEST: spec.digest()}
         client = _client(where)
         with _told(f"collection {collection!r}"):
+            if collection in [one.name for one in client.list_collections()]:
+                raise StoreError(f"collection {collection!r} exists already; open it, or choose another name")
             made = client.create_collection(
                 collection,
                 metadata=metadata,
@@ -177,6 +177,10 @@ class ChromaStore:
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        name, dimension = self._collection.name, self.dimension
+        return f"<{type(self).__name__} {name!r}: {len(self)} documents, dimension {dimension}>"
+
     def upsert(self, documents: Sequence[Document], vectors: Matrix) -> None:
         """Add documents with their vectors (n, dimension), replacing those whose ids are known.
 
@@ -191,10 +195,14 @@ class ChromaStore:
         checked.check_unicode()
         pairs = zip(documents, checked.metadatas, strict=True)
         metadatas = [to_chroma(document.metadata, encoded) for document, encoded in pairs]
-        batch = int(self._client.get_max_batch_size())
+        batch = self._batch_size()
         for start in range(0, len(documents), batch):
             part = slice(start, start + batch)
             self._write([*documents[part]], rows_ND[part], metadatas[part])
+
+    def _batch_size(self) -> int:
+        with _told("the collection"):
+            return int(self._client.get_max_batch_size())
 
     def _write(self, documents: list[Document], rows_ND: Matrix, metadatas: list[dict[str, Any]]) -> None:
         ids = [document.id for document in documents]
@@ -216,7 +224,7 @@ class ChromaStore:
         """Remove documents and return how many there were; unknown ids are ignored."""
         listed = id_list(ids)
         gone = 0
-        batch = int(self._client.get_max_batch_size())
+        batch = self._batch_size()
         with _told("the collection"):
             for start in range(0, len(listed), batch):
                 known = self._collection.get(ids=list(dict.fromkeys(listed[start : start + batch])), include=[])["ids"]
@@ -316,9 +324,12 @@ def _client(where: str | Path | ClientAPI | None) -> ClientAPI:
 def _told(name: str) -> Iterator[None]:
     """Tell Chroma's errors in words of our own."""
     from chromadb.errors import ChromaError
+    from httpx import HTTPError
 
     try:
         yield
+    except HTTPError as error:
+        raise StoreError(f"{name}: Chroma's server cannot be reached ({error}); is it running?") from error
     except (ChromaError, ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise

@@ -16,7 +16,7 @@ from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.batch import Batch
 from reasonembed_stores.catalog import State
-from reasonembed_stores.checks import check_exclusions, check_k, check_spec, check_vectors, id_list
+from reasonembed_stores.checks import check_dimension, check_exclusions, check_k, check_spec, check_vectors, id_list
 from reasonembed_stores.filters import FilterLike, parse_filter
 from reasonembed_stores.finder import Finder
 from reasonembed_stores.folder import new_folder
@@ -66,13 +66,7 @@ class FaissStore:
         for name, value, known in (("codes", codes, tuple(CODES)), ("index", index, KINDS)):
             if value not in known:
                 raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
-        if spec is not None:
-            if dimension not in {None, spec.dimension}:
-                raise InputError(f"dimension is {dimension}, the spec's is {spec.dimension}; leave dimension out")
-            dimension = spec.dimension
-        if dimension is not None and dimension < 1:
-            raise InputError(f"dimension is {dimension}; want at least 1")
-        state = State(0, 0, 0, dimension, codes, index, None if spec is None else spec.to_json())
+        state = State(0, 0, 0, check_dimension(dimension, spec), codes, index, None if spec is None else spec.to_json())
         return cls(Table.create(None if path is None else Path(path), state))
 
     @classmethod

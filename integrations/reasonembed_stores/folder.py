@@ -72,8 +72,8 @@ class StoreFolder:
         path = self.path / _MANIFEST
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            found = "is no store" if self.path.is_dir() else "does not exist"
+        except (FileNotFoundError, NotADirectoryError):
+            found = "is no store" if self.path.exists() else "does not exist"
             raise StoreError(f"{self.path} {found}; want a folder that a store saved, with its manifest.json") from None
         except (OSError, ValueError) as error:
             raise StoreError(f"{path} cannot be read ({error}); restore the folder or index anew") from error

@@ -31,6 +31,8 @@ def encode_metadatas(metadatas: Sequence[Mapping[str, Any]], ids: Sequence[str])
 
 
 def _encoded(metadata: Mapping[str, Any], identity: str, encode: Callable[[Any], str]) -> str:
+    if not _is_mapping(metadata):
+        raise InputError(f"the metadata of {identity!r} is {metadata!r:.80}; want a mapping, {{}} where there is none")
     try:
         _check_keys(metadata)
         return encode(dict(metadata))
@@ -39,6 +41,10 @@ def _encoded(metadata: Mapping[str, Any], identity: str, encode: Callable[[Any],
             f"the metadata of {identity!r} is not JSON ({error}); want strings, finite numbers, true, false, null, "
             "and lists and objects of them"
         ) from error
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _check_keys(value: Any) -> None:

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import chromadb
+import httpx
 import numpy as np
 import pytest
 
@@ -112,8 +113,36 @@ def test_opening_names_what_is_missing(tmp_path, name):
     ChromaStore.create(tmp_path / "c", collection=name)
     with pytest.raises(StoreError, match=f"no collection 'reasonembed'; there is {name}"):
         ChromaStore.open(tmp_path / "c")
-    with pytest.raises(StoreError, match="already exists"):
+    with pytest.raises(StoreError, match="exists already"):
         ChromaStore.create(tmp_path / "c", collection=name)
+
+
+def test_a_collection_that_exists_is_not_made_again(name):
+    store = ChromaStore.create(collection=name, dimension=2)
+    store.upsert([Document("a", "one")], np.ones((1, 2)))
+    with pytest.raises(StoreError, match="exists already; open it, or choose another name"):
+        ChromaStore.create(collection=name, dimension=2)
+    assert repr(store) == f"<ChromaStore {name!r}: 1 documents, dimension 2>"
+
+
+def test_a_server_that_is_gone_is_told(name, monkeypatch):
+    store = ChromaStore.create(collection=name, dimension=2)
+
+    def refuse(*_arguments, **_settings):
+        raise httpx.ConnectError("[Errno 111] Connection refused")
+
+    for owner, method in ((type(store._collection), "query"), (type(store._collection), "count")):
+        monkeypatch.setattr(owner, method, refuse)
+    monkeypatch.setattr(type(store._client), "get_max_batch_size", refuse)
+    document = Document("a", "one")
+    for ask in (
+        lambda: store.search(np.ones((1, 2)), k=1),
+        lambda: store.upsert([document], np.ones((1, 2))),
+        lambda: store.delete(["a"]),
+        lambda: len(store),
+    ):
+        with pytest.raises(StoreError, match=r"server cannot be reached \(.*refused\); is it running\?"):
+            ask()
 
 
 def test_another_models_vectors_are_refused(name, words, make_embedder):

@@ -223,6 +223,12 @@ def test_a_foreign_or_later_folder_is_refused(tmp_path, saved):
         FaissStore.open(saved)
 
 
+def test_a_file_is_no_store(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(StoreError, match=r"notes.txt is no store; want a folder"):
+        FaissStore.open(tmp_path / "notes.txt")
+
+
 def test_create_touches_nothing_that_is_there(tmp_path, saved):
     with pytest.raises(StoreError, match="exists already; open it"):
         FaissStore.create(saved)

@@ -83,10 +83,21 @@ def test_bad_input_changes_nothing(store):
         ([Document("b", "two")], np.full((1, 4), np.inf)),
         ([Document("b", "two")], np.full((1, 4), "1")),
         ([Document("b", "two")], np.ones((2, 4))),
+        ([Document("b", "two"), Document("c", "three")], [[1.0] * 4, [1.0] * 3]),
+        ([Document("b", "two", None)], np.ones((1, 4))),
+        (["two"], np.ones((1, 4))),
     ):
         with pytest.raises(InputError):
             store.upsert(documents, vectors)
     assert [document.id for document in store] == ["a"]
+
+
+@pytest.mark.parametrize("kind", [FaissStore, ChromaStore])
+@pytest.mark.parametrize("dimension", [0, -1, "8", 1.5, True, 5])
+def test_a_dimension_that_is_no_count_or_not_the_specs_is_refused(tmp_path, words, kind, dimension):
+    with pytest.raises(InputError, match=r"^dimension is "):
+        kind.create(tmp_path / "store", dimension=dimension, spec=words.spec)
+    assert not (tmp_path / "store").exists()
 
 
 def test_two_writers_at_once_are_refused(tmp_path):
