@@ -39,7 +39,7 @@ class AttentionRule:
     softcap: float | None = None
     """Scores are bent to softcap * tanh(score / softcap) (Gemma 2)."""
     bias: Callable[[int], Tensor] | None = None
-    """Gives what is added to the scores of a sequence of L tokens, (H, L, L) (MPNet)."""
+    """Gives what is added to the scores of a sequence of L tokens, (H, L, L), in both directions (MPNet)."""
 
     def plain(self, length: int) -> bool:
         """Whether nothing but causality and padding masks a sequence of this length, prefix counted."""
@@ -100,12 +100,11 @@ def _attend_bucket(
     prefix: KeyValue | None,
 ) -> Tensor:
     length = bucket.length
-    before = 0 if prefix is None else len(prefix.key_PKd)
-    if not rule.plain(length + before):
-        key, value = _joined(key_BLKd, value_BLKd, prefix)
-        bias = _full_mask(bucket, rule, prefix=before, query=query_BLHd)
-        return _product(query_BLHd, key, value, bias=bias, rule=rule)
-    if prefix is None and (length < _flash_below(query_BLHd) or torch.is_grad_enabled() or query_BLHd.is_cuda):
+    if rule.bias is not None:
+        bias = _biased_mask(bucket, rule.bias, query=query_BLHd)
+        return _product(query_BLHd, key_BLKd, value_BLKd, bias=bias, rule=rule)
+    fused = length < _flash_below(query_BLHd) or torch.is_grad_enabled() or query_BLHd.is_cuda
+    if fused and prefix is None and rule.plain(length):
         mask = None if rule.causal or bucket.mask_BL is None else bucket.mask_BL[:, None, None]
         mixed_BHLd = functional.scaled_dot_product_attention(
             query_BLHd.transpose(1, 2),
@@ -137,30 +136,55 @@ def _joined(key_BLKd: Tensor, value_BLKd: Tensor, prefix: KeyValue | None) -> tu
 def _blocked(
     query_BLHd: Tensor, key_BSKd: Tensor, value_BSKd: Tensor, *, bucket: Bucket, rule: AttentionRule
 ) -> Tensor:
-    """Multiply in blocks of query rows: what lies above the diagonal is never computed."""
+    """Multiply in blocks of query rows: what lies above the diagonal or beyond the window is never computed."""
     count, length, heads, width = query_BLHd.shape
     sources, shared = key_BSKd.shape[1], key_BSKd.shape[2]
     group, before = heads // shared, sources - length
     query = (query_BLHd * rule.scale).view(count, length, shared, group, width).permute(0, 2, 3, 1, 4)
     key = key_BSKd.permute(0, 2, 3, 1).reshape(count * shared, width, sources)
     value = value_BSKd.permute(0, 2, 1, 3).reshape(count * shared, sources, width)
-    padding = None
-    if not rule.causal and bucket.mask_BL is not None:
-        padding = _additive(bucket.mask_BL, query_BLHd.dtype)[:, None, None, None]
     mixed = torch.empty(count, length, shared, group, width, dtype=query_BLHd.dtype, device=query_BLHd.device)
     for start in range(0, length, _BLOCK):
         stop = min(length, start + _BLOCK)
-        rows, seen = stop - start, before + stop if rule.causal else sources
+        rows = stop - start
+        first, last = _sight(rule, before + start, before + stop, sources)
         flat = query[:, :, :, start:stop].reshape(count * shared, group * rows, width)
-        scores = torch.bmm(flat, key[:, :, :seen]).view(count, shared, group, rows, seen)
-        if rule.causal:
-            scores[..., before + start :] += _triangle(rows, scores)
-        elif padding is not None:
-            scores += padding
-        weights = torch.softmax(scores, dim=-1).view(count * shared, group * rows, seen)
-        block = torch.bmm(weights, value[:, :seen]).view(count, shared, group, rows, width)
+        scores = torch.bmm(flat, key[:, :, first:last]).view(count, shared, group, rows, last - first)
+        if rule.softcap is not None:
+            scores = torch.tanh(scores / rule.softcap) * rule.softcap
+        _mask_block(scores, bucket, rule, row=before + start, column=first)
+        weights = torch.softmax(scores, dim=-1).view(count * shared, group * rows, last - first)
+        block = torch.bmm(weights, value[:, first:last]).view(count, shared, group, rows, width)
         mixed[:, start:stop] = block.permute(0, 3, 1, 2, 4)
     return mixed.flatten(2, 3)
+
+
+def _sight(rule: AttentionRule, start: int, stop: int, sources: int) -> tuple[int, int]:
+    """Return the keys that the rows from start to stop may see, as a range."""
+    first = 0 if rule.window is None else max(0, start - rule.window + 1)
+    if rule.causal:
+        return first, stop
+    return first, sources if rule.window is None else min(sources, stop - 1 + rule.window)
+
+
+def _mask_block(scores: Tensor, bucket: Bucket, rule: AttentionRule, *, row: int, column: int) -> None:
+    """Hide, in place, what the rows from `row` on may not see of the keys from `column` on."""
+    rows, seen = scores.shape[-2:]
+    if rule.causal and rule.window is None:
+        scores[..., -rows:] += _triangle(rows, scores)
+        return
+    hidden = torch.zeros(1, 1, 1, 1, seen, dtype=torch.bool, device=scores.device)
+    if rule.window is not None:
+        ahead = torch.arange(column, column + seen, device=scores.device) - torch.arange(
+            row, row + rows, device=scores.device
+        ).unsqueeze(1)
+        hidden = hidden | (ahead.abs() >= rule.window) | ((ahead > 0) & rule.causal)
+    if not rule.causal and bucket.mask_BL is not None:
+        hidden = hidden | ~bucket.mask_BL[:, None, None, None, column : column + seen]
+    elif rule.window is None:
+        return
+    # The least number and not -inf: a row of padding may see nothing, and would make gradients NaN.
+    scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
 
 
 def _product(
@@ -180,17 +204,10 @@ def _product(
     return (weights @ value).transpose(1, 2).reshape(count, length, heads, width)
 
 
-def _full_mask(bucket: Bucket, rule: AttentionRule, *, prefix: int, query: Tensor) -> Tensor | None:
-    row = torch.arange(prefix, prefix + bucket.length, device=query.device)[:, None]
-    column = torch.arange(prefix + bucket.length, device=query.device)
-    allowed = column <= row if rule.causal else torch.ones_like(column <= row)
-    if rule.window is not None:
-        allowed = allowed & ((row - column).abs() < rule.window)
-    allowed = allowed[None, None]
-    if not rule.causal and bucket.mask_BL is not None:
-        allowed = allowed & bucket.mask_BL[:, None, None]
-    bias = _additive(allowed, query.dtype)
-    return bias if rule.bias is None else bias + rule.bias(bucket.length).to(query.dtype)
+def _biased_mask(bucket: Bucket, bias_of: Callable[[int], Tensor], *, query: Tensor) -> Tensor:
+    """Return a rule's bias over a bucket, its padding hidden; for rules that look in both directions."""
+    bias_1HLL = bias_of(bucket.length).to(query.dtype)[None]
+    return bias_1HLL if bucket.mask_BL is None else bias_1HLL + _additive(bucket.mask_BL, query.dtype)[:, None, None]
 
 
 def _pooled_mask(bucket: Bucket, rule: AttentionRule, *, prefix: int, query: Tensor) -> Tensor | None:

@@ -203,6 +203,34 @@ def test_attention_equals_dense_attention_in_every_sequence(lengths, causal, win
             assert torch.allclose(pooled, expected[layout.last_B], atol=1e-4)
 
 
+@pytest.mark.parametrize(("causal", "window", "most"), [(True, None, 1000), (True, 30, 157), (False, 30, 186)])
+def test_no_score_is_computed_that_a_window_hides_far_away(monkeypatch, causal, window, most):
+    """A long text costs its length times the window, in memory and time, and not its length squared."""
+    real, widths = torch.bmm, []
+    monkeypatch.setattr(torch, "bmm", lambda a, b: widths.append(b.shape[2]) or real(a, b))
+    query, key, value = torch.randn(3, 1000, 2, 8)
+    rule = AttentionRule(causal=causal, scale=0.3, window=window, softcap=5.0)
+    layout = Layout([1000], device=torch.device("cpu"))
+    with torch.inference_mode():
+        got = attend(query, key, value, layout=layout, rule=rule, prefix=None)
+    assert torch.allclose(got, dense_attention(query, key, value, [1000], rule, None), atol=1e-4)
+    assert max(widths[::2]) == most  # every other product gives scores
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_padding_that_sees_nothing_makes_no_gradient_infinite(causal):
+    lengths = [220, 200]  # one bucket; the padding's window lies in padding
+    query, key, value = torch.randn(3, sum(lengths), 2, 8).requires_grad_().unbind()
+    rule = AttentionRule(causal=causal, scale=0.3, window=4)
+    layout = Layout(lengths, device=torch.device("cpu"))
+    assert len(layout.buckets) == 1
+    expected = dense_attention(query, key, value, lengths, rule, None)
+    got = attend(query, key, value, layout=layout, rule=rule, prefix=None)
+    gradients = [torch.autograd.grad(one.sum(), [query, key, value], retain_graph=True) for one in (got, expected)]
+    for own, wanted in zip(*gradients, strict=True):
+        assert torch.allclose(own, wanted, atol=1e-4)
+
+
 def test_varlen_attention_is_given_what_flash_attention_wants(monkeypatch):
     """The GPU path with a stand-in for the kernel that follows its documented meaning; not run on a GPU here."""
     lengths, prefix = [9, 9, 4, 1], 3
