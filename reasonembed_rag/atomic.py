@@ -16,7 +16,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new file for writing that takes the place of `path` when the block ends well, and vanishes when it fails.
 
     Whoever opens `path` sees the old bytes or all the new ones, whenever the process dies. Missing parent folders are
-    made. Raises OSError where the folder cannot be written.
+    made. Raises OSError, naming the file, where it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -26,9 +26,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             aside.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is told by the write, which knows no name
         raise
     flush_folder(path.parent)
 

@@ -81,11 +81,12 @@ def read_jsonl_documents(path: Path) -> Iterator[Document]:
         yield Document(identity, content, fields)
 
 
-def unique_ids(documents: Iterable[Document]) -> Iterator[Document]:
-    """Pass the documents through; raise InputError at the first id that was seen before."""
+def unique_ids(documents: Iterable[Document], *, name: str | None = None) -> Iterator[Document]:
+    """Pass the documents through; raise InputError, telling their source's name, at the first id seen before."""
     seen: set[str] = set()
+    told = f"{name}: " if name else ""
     for document in documents:
         if document.id in seen:
-            raise InputError(f"document id {document.id!r} occurs twice; ids must be unique: rename or drop one")
+            raise InputError(f"{told}document id {document.id!r} occurs twice; ids must be unique: rename or drop one")
         seen.add(document.id)
         yield document

@@ -89,7 +89,8 @@ class RemixBar:
         typer.echo(
             f"{stage:9} {state.records:,} records{' (from before)' if kept else ''}"
             f"{f'; dropped: {dropped}' if dropped else ''}{asked}"
-            f"{f'; {state.passing:,} answers are missing that may come: run again' if state.passing else ''}",
+            f"{f'; {state.passing:,} answers are missing that may come: run again' if state.passing else ''}"
+            f"{f' (the last failure was {state.failure})' if state.passing and state.failure else ''}",
             err=True,
         )
 

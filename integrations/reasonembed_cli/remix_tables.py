@@ -45,6 +45,7 @@ def plan_text(plan: Plan) -> str:
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in plan.left_out.items()) or "none"
     lines = [
         f"{plan.documents:,} documents may be candidates, {plan.eligible:,} of them sources; left out: {left_out}.",
+        "Calls are counted as if every document belonged and every answer could be read.",
         "Tokens and cost are of the calls not yet answered; ~ marks estimates from lengths, not measured ones.",
     ]
     if plan.cost is None:

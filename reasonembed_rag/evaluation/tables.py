@@ -97,7 +97,8 @@ def read_table_documents(paths: Sequence[Path]) -> Sequence[Document]:
         ids = [str(identity) for identity in table.column("id").to_pylist()]
         documents = TableDocuments(ids, lambda start, stop: contents.slice(start, stop - start).to_pylist())
     else:
-        documents = tuple(unique_ids(document for path in paths for document in _read_jsonl_documents(path)))
+        rows = (document for path in paths for document in _read_jsonl_documents(path))
+        documents = tuple(unique_ids(rows, name=str(paths[0])))
     if not documents:
         raise InputError(f"{paths[0]}: holds no document; want at least one")
     return documents

@@ -208,6 +208,20 @@ def test_the_fuse_stops_a_run_whose_calls_fail_and_keeps_what_was_answered(make_
     assert len(journal) == sum(model.calls.values())
 
 
+def test_the_fuse_counts_the_calls_of_a_stage_whichever_jobs_they_were_made_for(make_caller):
+    failing = {f"p{number}": [ConnectionRefusedError("nobody there")] for number in range(100)}
+    model, tally = Model(failing), Tally()
+
+    def ask(number: int) -> None:
+        list(run_jobs(iter([_job([f"p{number}"])]), make_caller(model, attempts=1), tally=tally))
+
+    for number in range(19):
+        ask(number)
+    with pytest.raises(ChatError, match="20 of the last 20 calls of m failed, the last with: ConnectionRefusedError"):
+        ask(19)
+    assert tally.last_failure == "ConnectionRefusedError: nobody there"
+
+
 def test_the_fuse_holds_below_its_share(make_caller):
     failing = {f"p{number}": [ChatError("bad", status_code=400)] for number in range(0, 300, 3)}
     results, tally = _run(make_caller(Model(failing)), (_job([f"p{number}"]) for number in range(300)))

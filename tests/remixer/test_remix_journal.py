@@ -99,6 +99,14 @@ def test_the_journal_of_another_corpus_is_refused_and_left_as_it_was(path: Path)
         assert journal.get(KEY).answer.text == "a"
 
 
+def test_a_journal_without_answers_goes_over_to_another_corpus(path: Path):
+    Journal.open(path, corpus="mistaken").close()
+    with Journal.open(path, corpus="second") as journal:
+        _add(journal, KEY, Entry(Answer("a")))
+    with pytest.raises(TrainingError, match="digest second, now mistaken"):
+        Journal.open(path, corpus="mistaken")
+
+
 def test_another_format_and_a_file_that_is_no_journal_are_refused(path: Path):
     Journal.open(path, corpus="c").close()
     with sqlite3.connect(path) as connection:

@@ -251,6 +251,25 @@ def test_a_stage_that_leaves_nothing_says_why(make_config, run_remix, scripted, 
         run_remix(make_config(), model)
 
 
+def test_a_model_that_is_not_there_is_told_with_what_the_calls_said(make_config, run_remix):
+    def model(_: str) -> str:
+        raise ConnectionRefusedError("nobody listens")
+
+    few = make_config(6, calls={"attempts": 1})
+    with pytest.raises(TrainingError, match=r"'call failed, may pass': 6}, the last with: ConnectionRefusedError: nob"):
+        run_remix(few, model)
+    many = make_config(40, out=str(few.out.with_name("many")), calls={"attempts": 1}, sources={"limit": 6})
+    with pytest.raises(ChatError, match=r"20 of the last 20 calls of .* failed, the last with: ConnectionRefusedErr"):
+        run_remix(many, model)
+
+
+def test_a_file_in_the_place_of_the_runs_folder_is_told(make_config, run_remix, scripted, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(TrainingError, match="taken: is a file; want a folder for the run"):
+        run_remix(make_config(out=str(tmp_path / "taken")), scripted)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_a_judge_that_rambles_past_its_length_loses_those_candidates_alone(
     make_config, run_remix, scripted, read_lines
 ):
@@ -296,7 +315,7 @@ def test_the_folder_of_another_corpus_is_refused(make_config, run_remix, scripte
     ("lines", "message"),
     [
         ('{"id": "a", "content": "x"}\n{"id": ', r"corpus\.jsonl:2: not JSON"),
-        ('{"id": "a", "content": "x"}\n{"id": "a", "content": "y"}', "'a' occurs twice"),
+        ('{"id": "a", "content": "x"}\n{"id": "a", "content": "y"}', r"corpus\.jsonl: document id 'a' occurs twice"),
         ('{"id": "a", "text": "x"}', "\"content\" of 'a' is None"),
         ("", "holds no document"),
     ],

@@ -189,6 +189,20 @@ def test_agreement_is_what_scikit_learn_says(pairs):
         assert measured.kappa == pytest.approx(metrics.cohen_kappa_score(a >= 3, b >= 3))
 
 
+def test_runs_whose_queries_differ_share_no_pair_though_their_ids_are_the_same(
+    make_config, run_remix, scripted, run_folder, tmp_path
+):
+    second = tmp_path / "second"
+
+    def other(prompt: str) -> str:
+        said = scripted(prompt)
+        return f"Put otherwise: {said}" if "You write test queries" in prompt else said
+
+    run_remix(make_config(40, sources={"limit": 12}, mine={"depth": 30}, out=str(second)), other)
+    with pytest.raises(TrainingError, match="share no judged pair"):
+        measure_agreement(read_grades(run_folder), read_grades(second))
+
+
 def test_pairs_that_only_one_graded_are_counted_apart():
     measured = measure_agreement({("q", "a"): 5, ("q", "b"): 1}, {("q", "a"): 5, ("r", "a"): 2, ("r", "b"): 2})
     assert (measured.pairs, measured.only_first, measured.only_second) == (1, 1, 2)

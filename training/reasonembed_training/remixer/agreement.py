@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.remixer.folder import RunFolder
-from reasonembed_training.remixer.records import Judged
+from reasonembed_training.remixer.records import Judged, Query, aligned
 
 __all__ = ["Agreement", "agreement_to_json", "grade_table", "measure_agreement", "read_grades"]
 
@@ -36,11 +36,12 @@ class Agreement:
 
 
 def read_grades(path: Path) -> dict[tuple[str, str], int]:
-    """Return the grades of a run's folder by (query id, document id)."""
-    grades = RunFolder(path).read("judge", Judged)
+    """Return the grades of a run's folder by (query, document id); the query's text, for two runs may share ids."""
+    run = RunFolder(path)
     return {
-        (judged.id, identity): grade
-        for judged in grades
+        (query.query, identity): grade
+        for query, judged in aligned(run.read("generate", Query), run.read("judge", Judged))
+        if judged is not None
         for identity, grade in zip(judged.ids, judged.grades, strict=True)
     }
 
@@ -48,7 +49,7 @@ def read_grades(path: Path) -> dict[tuple[str, str], int]:
 def measure_agreement(
     first: Mapping[tuple[str, str], int], second: Mapping[tuple[str, str], int], *, positive_from: int = 3
 ) -> Agreement:
-    """Compare two judges' grades by (query id, document id); raises TrainingError where they share no pair."""
+    """Compare two judges' grades by (query, document id); raises TrainingError where they share no pair."""
     shared = first.keys() & second.keys()
     if not shared:
         raise TrainingError(

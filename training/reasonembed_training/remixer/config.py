@@ -79,6 +79,10 @@ class ModelConfig:
             (self.input_price is None) == (self.output_price is None),
             "model: has one of input_price and output_price; want both or none",
         )
+        _want(
+            min(self.input_price or 0.0, self.output_price or 0.0) >= 0,
+            f"model: prices are {self.input_price} and {self.output_price}; want at least 0",
+        )
 
     @property
     def longest_answer(self) -> int:

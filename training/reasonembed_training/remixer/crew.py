@@ -27,7 +27,7 @@ _FUSE_LEAST = 20
 
 @dataclass(slots=True)
 class Tally:
-    """What a stage has asked so far."""
+    """What a stage has asked so far, whoever asked for it."""
 
     calls: int = 0
     """Those that brought an answer."""
@@ -38,6 +38,9 @@ class Tally:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = None
+    last_failure: str | None = None
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_FUSE_CALLS))
+    """Whether each of the latest calls failed."""
 
     def count(self, reply: Reply, caller: Caller) -> None:
         """Count a reply."""
@@ -46,6 +49,7 @@ class Tally:
             self.remembered += 1
         elif reply.answer is None:
             self.failures += 1
+            self.last_failure = reply.failure
         else:
             self.calls += 1
             self.input_tokens += reply.answer.input_tokens or 0
@@ -89,7 +93,6 @@ class _Crew(Generic[T]):
         self._finished: queue.SimpleQueue[tuple[bytes, Reply | BaseException | None]] = queue.SimpleQueue()
         self._waiting: dict[bytes, list[tuple[_Running[T], int]]] = {}
         self._threads: list[threading.Thread] = []
-        self._recent: deque[bool] = deque(maxlen=_FUSE_CALLS)
 
     def run(self, jobs: Iterator[Job[T]]) -> Iterator[T]:
         ahead: deque[_Running[T]] = deque()
@@ -172,13 +175,14 @@ class _Crew(Generic[T]):
     def _watch_fuse(self, reply: Reply) -> None:
         if not reply.sent:
             return
-        self._recent.append(reply.answer is None)
-        failed = sum(self._recent)
-        if reply.answer is None and len(self._recent) >= _FUSE_LEAST:
-            share = failed / len(self._recent)
+        recent = self._tally.recent
+        recent.append(reply.answer is None)
+        failed = sum(recent)
+        if reply.answer is None and len(recent) >= _FUSE_LEAST:
+            share = failed / len(recent)
             if share >= self._caller.config.fuse:
                 raise ChatError(
-                    f"{failed} of the last {len(self._recent)} calls of {self._caller.model.config.name} failed, the "
+                    f"{failed} of the last {len(recent)} calls of {self._caller.model.config.name} failed, the "
                     f"last with: {reply.failure}; mend that and run the same command again, no answer is paid for twice"
                 )
 

@@ -49,6 +49,8 @@ class StageState:
     """How long the run took that finished it."""
     spent: Spent = field(default_factory=Spent)
     """What all runs paid for this stage and model."""
+    failure: str | None = None
+    """What the last of its failed calls said."""
 
 
 class RunFolder:

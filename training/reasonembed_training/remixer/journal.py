@@ -50,8 +50,8 @@ class Journal:
     def open(cls, path: Path, *, corpus: str) -> Self:
         """Open a journal, or make one, for a corpus by its digest.
 
-        Raises TrainingError for another corpus's journal, a file that is none, one that another process writes, and a
-        disk that cannot be written.
+        One without answers goes over to another corpus. Raises TrainingError for the journal of another corpus, a file
+        that is none, one that another process writes, and a disk that cannot be written.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +147,9 @@ def _check(connection: sqlite3.Connection, path: Path, wanted: dict[str, str]) -
             "go on with the version that wrote it, or run into another folder"
         )
     if found.get("corpus") != wanted["corpus"]:
+        if connection.execute("SELECT count(*) FROM answers").fetchone() == (0,):  # nothing is lost
+            connection.execute("UPDATE about SET value = ? WHERE name = 'corpus'", (wanted["corpus"],))
+            return
         raise TrainingError(
             f"{path}: belongs to another corpus (digest {found.get('corpus')}, now {wanted['corpus']}); "
             "run into another folder, or put the corpus back as it was"

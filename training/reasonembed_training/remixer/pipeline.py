@@ -41,6 +41,8 @@ def remix(
     if missing:
         raise TrainingError(f"no chat model for {', '.join(missing)}; want one for every stage, or for each of these")
     card = load_card(config.card)
+    if config.out.exists() and not config.out.is_dir():
+        raise TrainingError(f"{config.out}: is a file; want a folder for the run, or the name of a new one")
     pool = open_pool(config, card=card.name)
     folder = RunFolder(config.out)
     with Journal.open(folder.journal, corpus=pool.digest) as journal:
@@ -64,18 +66,25 @@ def _finish(
     state = found
     if state is None:
         watcher.begin(stage, total=stages.total(stage))
-        state = folder.write(stage, stages.outcomes(stage, Progress(watcher)), inputs=inputs)
+        progress = Progress(watcher)
+        state = folder.write(stage, stages.outcomes(stage, progress), inputs=inputs)
         if stage in models:
-            state = replace(state, spent=_spent(stage, models[stage], journal))
+            state = replace(state, spent=_spent(stage, models[stage], journal), failure=progress.tally.last_failure)
         folder.note(stage, state)
     watcher.end(stage, state, kept=found is not None)
     if not state.records and stage not in {"clean", "reason"}:
-        dropped = state.drops if stage != "sources" else folder.states()["clean"].drops
-        raise TrainingError(
-            f"stage {stage!r} left nothing; dropped were {dict(dropped) or 'none'}: look at the answers in "
-            f"{folder.journal}, then change the card, the model or the settings"
-        )
+        raise _nothing_left(stage, state if stage != "sources" else folder.states()["clean"], folder)
     return state
+
+
+def _nothing_left(stage: Stage, state: StageState, folder: RunFolder) -> TrainingError:
+    """Return the error of a stage without records, by the state of the one whose answers are to blame."""
+    told = f"stage {stage!r} left nothing; dropped were {dict(state.drops) or 'none'}"
+    if state.passing and state.failure:
+        return TrainingError(f"{told}, the last with: {state.failure}; mend that and run the same command again")
+    return TrainingError(
+        f"{told}: look at the answers in {folder.journal}, then change the card, the model or the settings"
+    )
 
 
 def _spent(stage: Stage, model: ChatModel, journal: Journal) -> Spent:

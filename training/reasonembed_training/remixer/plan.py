@@ -73,7 +73,8 @@ class Plan:
 def make_plan(config: RemixConfig) -> Plan:
     """Count and estimate what a run by these settings will ask; nothing is sent and no model is needed.
 
-    Calls are upper bounds: what is dropped on the way is asked no further. Tokens are estimates (a quarter of the
+    Calls are counted as if every document belonged and every answer could be read: what does not belong is made up for
+    by another document, and what is dropped on the way is asked no further. Tokens are estimates (a quarter of the
     bytes; lengths of answers as published) until the folder holds answers to measure. Raises what remix raises for
     a corpus, card or folder that cannot be used.
     """
