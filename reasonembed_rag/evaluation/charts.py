@@ -1,4 +1,4 @@
-"""Charts as SVG text: bars with intervals, and a scatter of two systems' scores."""
+"""Charts as SVG text: bars with intervals, lines, and a scatter of two systems' scores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Bar", "BarGroup", "Point", "bar_chart", "scatter_chart"]
+__all__ = ["Bar", "BarGroup", "Line", "Point", "bar_chart", "line_chart", "scatter_chart"]
 
 _LABEL_WIDTH = 190
 _PLOT_WIDTH = 520
@@ -16,12 +16,14 @@ _BAR_HEIGHT = 16
 _GROUP_GAP = 14
 _AXIS_HEIGHT = 28
 _SCATTER = 420
+_LINES_HEIGHT = 220
+_LINES_LEFT = 44
 _MARGIN = 54
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A value from 0 to 1 and its interval."""
+    """A value from -1 to 1 and its interval."""
 
     value: float
     low: float
@@ -37,6 +39,14 @@ class BarGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """Values from 0 to 1 at some places, of one system."""
+
+    label: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """A query's score under two systems."""
 
@@ -46,18 +56,21 @@ class Point:
 
 
 def bar_chart(groups: Sequence[BarGroup], *, title: str) -> str:
-    """Return horizontal bars with whiskers; the axis ends at the next tenth above everything drawn."""
-    top = max((max(bar.high, bar.value) for group in groups for bar in group.bars), default=0.0)
-    end = min(1.0, max(0.1, math.ceil(top * 10 - 1e-9) / 10))
+    """Return horizontal bars with whiskers; the axis ends at the next tenth beyond everything drawn, 0 is on it."""
+    ends = [end for group in groups for bar in group.bars for end in (bar.low, bar.value, bar.high)]
+    axis = _Axis(
+        max(-1.0, math.floor(min(ends, default=0.0) * 10 + 1e-9) / 10) if min(ends, default=0.0) < 0.0 else 0.0,
+        min(1.0, max(0.1, math.ceil(max(ends, default=0.0) * 10 - 1e-9) / 10)),
+    )
     heights = [len(group.bars) * _BAR_HEIGHT + _GROUP_GAP for group in groups]
     height = sum(heights) + _AXIS_HEIGHT
-    parts = [_open(_LABEL_WIDTH + _PLOT_WIDTH + 70, height, title), *_bar_axis(end, sum(heights))]
+    parts = [_open(_LABEL_WIDTH + _PLOT_WIDTH + 70, height, title), *_bar_axis(axis, sum(heights))]
     y = _GROUP_GAP / 2
     for group, room in zip(groups, heights, strict=True):
         middle = y + (room - _GROUP_GAP) / 2
         parts.append(_text(_LABEL_WIDTH - 10, middle, group.label, anchor="end", kind="label"))
         for place, bar in enumerate(group.bars):
-            parts += _bar(bar, y + place * _BAR_HEIGHT, place, end)
+            parts += _bar(bar, y + place * _BAR_HEIGHT, place, axis)
         y += room
     return "".join([*parts, "</svg>"])
 
@@ -79,28 +92,83 @@ def scatter_chart(points: Sequence[Point], *, x_label: str, y_label: str, title:
     return "".join([*parts, "</svg>"])
 
 
-def _bar(bar: Bar, y: float, place: int, end: float) -> list[str]:
-    width, low, high = (max(0.0, value) / end * _PLOT_WIDTH for value in (bar.value, bar.low, bar.high))
+def line_chart(lines: Sequence[Line], *, places: Sequence[str], title: str) -> str:
+    """Return one line a system over named places at equal distances, from 0 to 1, with its label at its end."""
+    height = _LINES_HEIGHT + 2 * _AXIS_HEIGHT
+    step = _PLOT_WIDTH / max(1, len(places) - 1)
+    parts = [_open(_LINES_LEFT + _PLOT_WIDTH + _LABEL_WIDTH, height, title)]
+    for number in range(6):
+        y = _line_y(number / 5)
+        parts.append(f'<path class="grid" d="M{_LINES_LEFT} {y:.1f}H{_LINES_LEFT + _PLOT_WIDTH}"/>')
+        parts.append(_text(_LINES_LEFT - 8, y, f"{20 * number}", anchor="end", kind="tick"))
+    for number, place in enumerate(places):
+        parts.append(_text(_LINES_LEFT + number * step, height - 12, place, anchor="middle", kind="tick"))
+    ends = _apart([_line_y(line.values[-1]) for line in lines])
+    for number, (line, end) in enumerate(zip(lines, ends, strict=True)):
+        spots = [(_LINES_LEFT + at * step, _line_y(value), value) for at, value in enumerate(line.values)]
+        route = "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in spots)
+        parts.append(f'<path class="line system{number}" d="M{route}"/>')
+        for (x, y, value), place in zip(spots, places, strict=True):
+            tip = f"{escape(line.label)}, {escape(place)}: {100 * value:.1f}"
+            parts.append(
+                f'<circle class="system{number}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{tip}</title></circle>'
+            )
+        parts.append(_text(_LINES_LEFT + _PLOT_WIDTH + 10, end, line.label, anchor="start", kind="label"))
+    return "".join([*parts, "</svg>"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Where the bars' axis starts and ends."""
+
+    start: float
+    end: float
+
+    def x(self, value: float) -> float:
+        """Return where a value lies; what is beyond an end lies there."""
+        share = (min(self.end, max(self.start, value)) - self.start) / (self.end - self.start)
+        return _LABEL_WIDTH + share * _PLOT_WIDTH
+
+
+def _bar(bar: Bar, y: float, place: int, axis: _Axis) -> list[str]:
+    zero, value, low, high = (axis.x(number) for number in (0.0, bar.value, bar.low, bar.high))
     middle = y + _BAR_HEIGHT / 2
     tip = f"{100 * bar.value:.1f} (95 % interval {100 * bar.low:.1f} to {100 * bar.high:.1f})"
-    box = f'x="{_LABEL_WIDTH}" y="{y + 1.5:.1f}" width="{width:.1f}" height="{_BAR_HEIGHT - 3}" rx="2"'
-    left, right = f"{_LABEL_WIDTH + low:.1f}", f"{_LABEL_WIDTH + high:.1f}"
-    line = f"M{left} {middle:.1f}H{right}M{left} {middle - 3:.1f}v6M{right} {middle - 3:.1f}v6"
+    box = (
+        f'x="{min(zero, value):g}" y="{y + 1.5:.1f}" width="{abs(value - zero):.1f}" height="{_BAR_HEIGHT - 3}" rx="2"'
+    )
+    line = f"M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {middle - 3:.1f}v6M{high:.1f} {middle - 3:.1f}v6"
     return [
         f'<rect class="bar system{place}" {box}><title>{tip}</title></rect>',
         f'<path class="whisker" d="{line}"/>',
-        _text(_LABEL_WIDTH + max(width, high) + 6, middle, f"{100 * bar.value:.1f}", anchor="start", kind="value"),
+        _text(max(zero, value, high) + 6, middle, f"{100 * bar.value:.1f}", anchor="start", kind="value"),
     ]
 
 
-def _bar_axis(end: float, height: float) -> list[str]:
-    step = 0.05 if end <= 0.3 else 0.1 if end <= 0.6 else 0.2
+def _bar_axis(axis: _Axis, height: float) -> list[str]:
+    length = axis.end - axis.start
+    step = 0.05 if length <= 0.3 else 0.1 if length <= 0.6 else 0.2
     parts: list[str] = []
-    for number in range(round(end / step) + 1):
-        x = _LABEL_WIDTH + number * step / end * _PLOT_WIDTH
-        parts.append(f'<path class="grid" d="M{x:.1f} 0V{height:.1f}"/>')
-        parts.append(_text(x, height + 14, f"{100 * number * step:g}", anchor="middle", kind="tick"))
+    for number in range(math.ceil(axis.start / step - 1e-9), math.floor(axis.end / step + 1e-9) + 1):
+        x = axis.x(number * step)
+        kind = "whisker" if number == 0 and axis.start < 0.0 else "grid"
+        parts.append(f'<path class="{kind}" d="M{x:.1f} 0V{height:.1f}"/>')
+        parts.append(_text(x, height + 14, f"{round(100 * number * step, 6):g}", anchor="middle", kind="tick"))
     return parts
+
+
+def _line_y(value: float) -> float:
+    return _AXIS_HEIGHT / 2 + (1.0 - value) * _LINES_HEIGHT
+
+
+def _apart(ys: Sequence[float]) -> list[float]:
+    """Move labels that would cover each other apart, downwards, in the order of their places."""
+    moved = list(ys)
+    lowest = -math.inf
+    for number in sorted(range(len(ys)), key=lambda n: ys[n]):
+        moved[number] = lowest = max(ys[number], lowest + _BAR_HEIGHT)
+    over = max(0.0, lowest - _line_y(0.0) - _AXIS_HEIGHT / 2)
+    return [y - over for y in moved]
 
 
 def _scatter_axes(x_label: str, y_label: str) -> list[str]:

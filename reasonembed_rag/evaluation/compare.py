@@ -152,10 +152,7 @@ def _notes(first: Report, second: Report) -> tuple[str, ...]:
 
 def _system(reports: Sequence[Report]) -> str:
     """Return the one system of the reports; raises EvaluationError where they are of several."""
-    names = {
-        report.system.name if report.system.through == "core" else f"{report.system.name} ({report.system.through})"
-        for report in reports
-    }
+    names = {report.system.label for report in reports}
     if len(names) > 1:
         raise EvaluationError(f"one side has reports of {', '.join(sorted(names))}; want one system a side")
     return names.pop()

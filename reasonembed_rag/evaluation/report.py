@@ -20,6 +20,7 @@ from reasonembed_rag.spec import EmbeddingSpec
 __all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"]
 
 _FORMAT = 1
+_OTHERS = (".mteb.json", ".robustness.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,11 @@ class System:
     through: str = "core"
     spec: EmbeddingSpec | None = None
     settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name, with the framework it was asked through unless that is the core."""
+        return self.name if self.through == "core" else f"{self.name} ({self.through})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,11 @@ class TaskFacts:
     long: bool = False
     revision: str | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name, with the split where there is one."""
+        return f"{self.name} ({self.split})" if self.split else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +167,11 @@ def read_report(path: Path) -> Report:
 def read_reports(path: Path) -> list[Report]:
     """Read a report file, or all of a folder by name; raises InputError where there is none.
 
-    Result files in MTEB's layout (.mteb.json), which stand beside reports, are passed over.
+    Result files in MTEB's layout and reports on robustness, which may stand beside reports, are passed over.
     """
     if not path.is_dir():
         return [read_report(path)]
-    files = sorted(file for file in path.glob("*.json") if not file.name.endswith(".mteb.json"))
+    files = sorted(file for file in path.glob("*.json") if not file.name.endswith(_OTHERS))
     if not files:
         raise InputError(f"{path}: holds no report; want the folder that `reasonembed eval --out` wrote")
     return [read_report(file) for file in files]

@@ -113,8 +113,9 @@ def compare_models(
     baseline = baseline if baseline is not None else block.models[0]
     general = tuple(general_models) if general_models is not None else (baseline,)
     _known((baseline, *general), block.models, what="model")
+    name_of = {report.task.label: report.task.name for report in reports}
     reasoning = (
-        tuple(task for task in block.tasks if _name(task).removeprefix("bright_") in TASKS)
+        tuple(task for task in block.tasks if name_of[task].removeprefix("bright_") in TASKS)
         if reasoning_tasks is None
         else tuple(reasoning_tasks)
     )
@@ -152,7 +153,7 @@ def _block(reports: Sequence[Report], measure: str) -> _Block:
     """Lay the reports out; raises EvaluationError for cells that are missing or filled twice."""
     cells: dict[tuple[str, str], Report] = {}
     for report in reports:
-        cell = (_model(report), _task(report))
+        cell = (report.system.label, report.task.label)
         if cell in cells:
             raise EvaluationError(f"got two reports of {cell[0]} on {cell[1]}; want one")
         cells[cell] = report
@@ -188,7 +189,8 @@ def _queries(reports: Sequence[Report]) -> Mapping[str, str]:
     """Return the type of each query that any report of a task scored; raises EvaluationError for other judgements."""
     if len({report.task.digest for report in reports}) > 1:
         raise EvaluationError(
-            f"the reports of {_task(reports[0])} have other queries, gold ids or exclusions; evaluate all on the same"
+            f"the reports of {reports[0].task.label} have other queries, gold ids or exclusions; "
+            "evaluate all models on the same"
         )
     return {query.id: query.query_type or "unknown" for report in reports for query in report.queries}
 
@@ -262,16 +264,3 @@ def _known(names: Collection[str], known: Sequence[str], *, what: str) -> None:
     for name in names:
         if name not in known:
             raise EvaluationError(f"no report of {what} {name!r}; want one of {', '.join(known)}")
-
-
-def _model(report: Report) -> str:
-    through = report.system.through
-    return report.system.name if through == "core" else f"{report.system.name} ({through})"
-
-
-def _task(report: Report) -> str:
-    return f"{report.task.name} ({report.task.split})" if report.task.split else report.task.name
-
-
-def _name(task: str) -> str:
-    return task.partition(" (")[0]
