@@ -240,6 +240,7 @@ def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: 
     """Ask the system and score what it finds."""
     from reasonembed_rag.evaluation.asking import run_retriever
 
+    task.check_judged()
     system = describe(choice, task)
     first = "encoding" if choice.needs_model else "indexing"
     with (

@@ -42,13 +42,12 @@ def report(
         console.print(comparison_table(comparison))
         for task in comparison.tasks:
             for note in task.notes:
-                console.print(f"{task.task}: {note}", style="yellow")
+                console.print(f"{task.task}: {note}", style="yellow", markup=False, highlight=False)
     else:
         console.print(tasks_table(ours))
         console.print(slices_table(ours))
-    for one in (*ours, *theirs):
-        for note in notes(one):
-            console.print(note, style="yellow")
+    for note in dict.fromkeys(note for one in (*ours, *theirs) for note in notes(one)):
+        console.print(note, style="yellow", markup=False, highlight=False)
     if html is not None and page is not None:
         write_text(page, html)
         console.print(f"{html}: open it in a browser")

@@ -87,6 +87,7 @@ def evaluate_context(
     """
     if budget is not None and budget < 1:
         raise InputError(f"budget is {budget}; want at least 1, or none")
+    task.check_judged()
     asked = _ContextRetriever(pipeline, budget, count or _words)
     options = RunOptions(k=_MOST_DOCUMENTS, keep_going=keep_going)
     run = run_retriever(asked, task, options=options, progress=progress)

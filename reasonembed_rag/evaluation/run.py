@@ -25,7 +25,11 @@ def evaluate(
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Report:
-    """Ask a retriever every query of a task and return the report; raises as run_retriever and score_run do."""
+    """Ask a retriever every query of a task and return the report; raises as run_retriever and score_run do.
+
+    A task without any gold is refused before the first query.
+    """
+    task.check_judged()
     run = run_retriever(retriever, task, options=options, progress=progress)
     return score_run(run, task, system=system, command=command)
 
@@ -45,6 +49,7 @@ def evaluate_embedder(
     Queries get the instruction of the task's card where the task has one and the model takes one. With a cache folder
     the documents' vectors are kept there, and an interrupted encoding goes on where it was.
     """
+    task.check_judged()
     instruction = task.card.instruction if task.card else None
     retriever = EmbedderRetriever(
         embedder, task.documents, instruction=instruction, cache=cache, progress=encoding_progress

@@ -29,8 +29,7 @@ def score_run(run: Run, task: RetrievalTask, *, system: System, command: str | N
     for a run that holds none of its queries.
     """
     gold = {example.id: frozenset(example.gold_ids) for example in task.examples}
-    if not any(gold.values()):
-        raise EvaluationError(f"task {task.name!r} has no gold id in {len(gold)} queries; want a judged task")
+    task.check_judged()
     if not any(result.id in gold for result in run.results):
         raise EvaluationError(
             f"the run holds none of the {len(gold)} queries of task {task.name!r}; want its query ids"

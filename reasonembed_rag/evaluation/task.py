@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.tables import find_table, read_rows, read_table_documents
 from reasonembed_rag.tasks import TASKS, TaskCard
 
@@ -46,6 +46,13 @@ class RetrievalTask:
     """The revision of the hub's data set; None for local files."""
     warnings: tuple[str, ...] = ()
     """What a reader of its figures should know."""
+
+    def check_judged(self) -> None:
+        """Raise EvaluationError for a task without any gold: nothing could be measured on it."""
+        if not any(example.gold_ids for example in self.examples):
+            raise EvaluationError(
+                f"task {self.name!r} has no gold id in {len(self.examples)} queries; want a judged task"
+            )
 
     @property
     def card(self) -> TaskCard | None:

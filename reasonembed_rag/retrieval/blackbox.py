@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -70,14 +71,17 @@ def keep(hits: Hits, excluded: Collection[str], k: int) -> Hits:
 def _hits(answer: Answer) -> Hits:
     if isinstance(answer, Hits):
         return answer
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        raise InputError(f"the function returned {answer!r:.80}; want ids, or pairs of id and score")
     found = list(answer)
     if all(isinstance(item, str) for item in found):
         return hits_in_order([item for item in found if isinstance(item, str)])
-    ids: list[str] = []
-    scores: list[float] = []
-    for item in found:
-        if isinstance(item, str) or len(item) != 2 or not isinstance(item[0], str):
-            raise InputError(f"the function returned {item!r:.80} among its hits; want ids, or pairs of id and score")
-        ids.append(item[0])
-        scores.append(float(item[1]))
-    return hits_in_order(ids, scores)
+    pairs = [_pair(item) for item in found]
+    return hits_in_order([identity for identity, _ in pairs], [score for _, score in pairs])
+
+
+def _pair(item: object) -> tuple[str, float]:
+    match item:
+        case (str() as identity, SupportsFloat() as score):
+            return identity, float(score)
+    raise InputError(f"the function returned {item!r:.80} among its hits; want ids, or pairs of id and score")

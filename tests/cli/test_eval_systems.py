@@ -200,6 +200,17 @@ def test_what_cannot_be_measured_is_told_in_one_line(fails, folder, monkeypatch,
     assert wanted in fails("eval", *arguments)
 
 
+def test_a_task_without_gold_is_refused_before_the_model_is_loaded(fails, folder):
+    _write(folder / "examples.jsonl", [example | {"gold_ids": []} for example in EXAMPLES])
+    assert "has no gold id in 3 queries" in fails("eval", "--data", folder, "--model", folder / "no-such-model")
+
+
+def test_notes_of_both_reports_are_told_once(succeeds, folder, tmp_path):
+    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
+    succeeds("eval", "--data", folder, "--retriever", "bm25-query-side", "--out", tmp_path / "b.json")
+    assert succeeds("report", tmp_path / "a.json", tmp_path / "b.json").count("gold ids that are not in the") == 1
+
+
 def test_long_documents_are_shown_by_their_first_hit(succeeds, tmp_path):
     long_examples = [row | {"gold_ids_long": row["gold_ids"]} for row in EXAMPLES]
     for config, rows in (("long_documents", DOCUMENTS), ("examples", long_examples)):

@@ -100,10 +100,19 @@ def test_the_digest_knows_judgements_and_not_wordings():
     assert judgement_digest(dataclasses.replace(_TASK, examples=rejudged)) != digest
 
 
+class _Untouched:
+    """A retriever that must not be asked."""
+
+    def search(self, queries, *, k, excluded_ids=None):
+        raise AssertionError("asked")
+
+
 def test_a_task_without_gold_and_a_run_of_another_task_cannot_be_scored():
     unjudged = dataclasses.replace(_TASK, examples=(Example("q", "why", ()),))
     with pytest.raises(EvaluationError, match="no gold id"):
         score_run(_run({"q": ["t"]}), unjudged, system=_BM25)
+    with pytest.raises(EvaluationError, match="no gold id"):
+        evaluate(_Untouched(), unjudged, system=_BM25)
     with pytest.raises(EvaluationError, match="none of the 4 queries"):
         score_run(_run({"other": ["t"]}), _TASK, system=_BM25)
 

@@ -44,7 +44,9 @@ def test_ids_pairs_and_hits_are_taken_in_the_function_s_order(answer, expected):
     assert _plain(CallableRetriever(lambda query, k: answer).search(["q"], k=5)[0]) == expected
 
 
-@pytest.mark.parametrize("answer", [["a", ("b", 1.0)], [("a", 1.0), "b"], [("a",)], [(1, 2.0)]])
+@pytest.mark.parametrize(
+    "answer", [["a", ("b", 1.0)], [("a", 1.0), "b"], [("a",)], [(1, 2.0)], None, "ab", [3], [("a", None)]]
+)
 def test_anything_else_is_refused(answer):
     with pytest.raises(InputError, match="want ids, or pairs of id and score"):
         CallableRetriever(lambda query, k: answer).search(["q"], k=5)
