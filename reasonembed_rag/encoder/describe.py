@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonembed_rag.encoder.checkpoints import Checkpoint, known_checkpoint
 from reasonembed_rag.encoder.fingerprint import fingerprint
+from reasonembed_rag.encoder.request import Request
 from reasonembed_rag.errors import InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_rag.tasks import DEFAULT_INSTRUCTION
@@ -44,23 +44,6 @@ _MEAN: Pooling = "mean"
 _Value = TypeVar("_Value", bound=str)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What the user asked of a model; None leaves it to the files."""
-
-    model: str
-    revision: str | None = None
-    adapter: str | None = None
-    """An adapter to merge."""
-    adapters: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Adapters to choose from call by call: name to folder or hub id."""
-    device: str | None = None
-    dtype: str = "auto"
-    max_query_length: int | None = None
-    max_document_length: int | None = None
-    truncate_dim: int | None = None
-
-
 def native_type(config: Mapping[str, Any]) -> tuple[str, bool]:
     """Return the architecture that transformers knows a config by, and whether its name says both directions."""
     name = str(config.get("model_type", ""))
@@ -94,11 +77,12 @@ def describe(request: Request, facts: FolderFacts, *, folders: Sequence[Path], d
     """
     written = [folder / "spec.json" for folder in folders if (folder / "spec.json").is_file()]
     if written:
-        spec = EmbeddingSpec.from_json(written[-1].read_text(encoding="utf-8"))
+        spec = _written_spec(written[-1])
     else:
         card = known_checkpoint(request.model) or Checkpoint(hub_id=request.model)
         spec = _spec_of_facts(request.model, facts, card)
-    longest, widest = _positions(facts.config), min(spec.dimension, _size(facts.config, "hidden_size"))
+    longest, widest = _positions(facts.config), _size(facts.config, "hidden_size")
+    _within("dimension", spec.dimension, spec.dimension, widest)
     weights = [path for folder in (facts.transformer_folder, *folders[1:]) for path in folder.glob("*.safetensors")]
     return dataclasses.replace(
         spec,
@@ -110,9 +94,16 @@ def describe(request: Request, facts: FolderFacts, *, folders: Sequence[Path], d
         max_document_length=_within(
             "max_document_length", request.max_document_length, spec.max_document_length, longest
         ),
-        dimension=_within("truncate_dim", request.truncate_dim, widest, widest),
+        dimension=_within("truncate_dim", request.truncate_dim, spec.dimension, spec.dimension),
         dtype=dtype,
     )
+
+
+def _written_spec(path: Path) -> EmbeddingSpec:
+    try:
+        return EmbeddingSpec.from_json(path.read_text(encoding="utf-8"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def check_adapter_spec(name: str, spec: EmbeddingSpec, *, base: EmbeddingSpec) -> EmbeddingSpec:

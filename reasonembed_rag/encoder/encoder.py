@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from reasonembed_rag.encoder.gradients import load_gradients
 from reasonembed_rag.encoder.instruction import query_affixes
 from reasonembed_rag.encoder.loading import LoadedModel, Request, load_model
 from reasonembed_rag.encoder.progress import progress_bar
+from reasonembed_rag.encoder.request import as_text, check_cache, check_count
 from reasonembed_rag.encoder.service import Coalescer
 from reasonembed_rag.encoder.tokens import check_texts
 from reasonembed_rag.errors import BackendError, InputError
@@ -52,6 +54,14 @@ class _Work:
 
     role: Literal["query", "document"]
     affixes: tuple[str, str]
+    adapter: str | None
+
+
+@dataclasses.dataclass(slots=True)
+class _Tally:
+    """What an encoder and those with its adapters on count together."""
+
+    tokens: int = 0
 
 
 class Encoder:
@@ -72,17 +82,19 @@ class Encoder:
         self._device = str(model.backbone.device) if isinstance(model, LoadedModel) else None
         self._cache = cache
         self._budget = token_budget
-        self._tokens_encoded = 0
+        self._tally = _Tally()
         self._lock = threading.Lock()
         self._coalescer = Coalescer(self._run_joined)
+        self._family: dict[str | None, Encoder] = {None: self}
+        """This encoder with each adapter that was asked for on: they share all else."""
 
     @classmethod
     def from_pretrained(  # noqa: PLR0913 - the one door: each setting is a question users ask
         cls,
-        name_or_path: str = "default",
+        name_or_path: str | os.PathLike[str] = "default",
         *,
         revision: str | None = None,
-        adapter: str | Mapping[str, str] | None = None,
+        adapter: str | os.PathLike[str] | Mapping[str, str] | None = None,
         device: str | Sequence[str] | None = None,
         dtype: str = "auto",
         max_query_length: int | None = None,
@@ -101,18 +113,18 @@ class Encoder:
         InputError for settings it cannot serve.
         """
         request = Request(
-            model=name_or_path,
+            model=as_text(name_or_path),
             revision=revision,
-            adapter=adapter if isinstance(adapter, str) else None,
-            adapters=dict(adapter) if isinstance(adapter, Mapping) else {},
+            adapter=None if isinstance(adapter, Mapping) else as_text(adapter),
+            adapters={name: as_text(path) for name, path in adapter.items()} if isinstance(adapter, Mapping) else {},
             device=device if isinstance(device, str) else None,
             dtype=dtype,
             max_query_length=max_query_length,
             max_document_length=max_document_length,
             truncate_dim=truncate_dim,
         )
-        if token_budget is not None and token_budget < 1:
-            raise InputError(f"token_budget is {token_budget}; want at least 1 token")
+        check_count("token_budget", token_budget)
+        check_cache(cache)
         if isinstance(device, str) or device is None:
             loaded = load_model(request)
             budget = token_budget or _default_budget(loaded.backbone.device.type)
@@ -143,7 +155,7 @@ class Encoder:
     @property
     def tokens_encoded(self) -> int:
         """The tokens computed so far, template and special tokens included; what a cache held is not among them."""
-        return self._tokens_encoded
+        return self._tally.tokens
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -151,15 +163,13 @@ class Encoder:
         return tuple(self._adapter_specs)
 
     def with_adapter(self, name: str | None) -> Encoder:
-        """Return an encoder of this model with an adapter on (None: off), sharing all memory with this one.
+        """Return this encoder with an adapter on (None: with none), sharing memory, counts and close with this one.
 
         Raises InputError for a name that from_pretrained was not given.
         """
-        if name == self._adapter:
-            return self
-        if self._adapter is not None:
-            raise InputError(f"adapter {self._adapter!r} is on; want with_adapter on the encoder without one")
-        if name not in self._adapter_specs:
+        if name in self._family:
+            return self._family[name]
+        if name is None or name not in self._adapter_specs:
             raise InputError(
                 f"unknown adapter {name!r}; want one of {', '.join(self.adapters) or 'none'}: "
                 "give from_pretrained a mapping of names to folders"
@@ -167,8 +177,7 @@ class Encoder:
         twin = object.__new__(Encoder)
         twin.__dict__.update(self.__dict__)
         twin._adapter, twin._spec = name, self._adapter_specs[name]
-        twin._coalescer = Coalescer(twin._run_joined)
-        return twin
+        return self._family.setdefault(name, twin)
 
     def token_gradients(self) -> TokenGradients:
         """Return this encoder's documents seen token by token, with gradients: what an attack on it starts from.
@@ -243,10 +252,11 @@ class Encoder:
             self._engine.close()
 
     def _query_work(self, task: str | None, instruction: str | None) -> _Work:
-        return _Work("query", query_affixes(self._spec, task=task, instruction=instruction))
+        affixes = query_affixes(self._spec, task=task, instruction=instruction)
+        return _Work("query", affixes, self._adapter)
 
     def _document_work(self) -> _Work:
-        return _Work("document", self._spec.document_affixes())
+        return _Work("document", self._spec.document_affixes(), self._adapter)
 
     async def _submit(self, texts: list[str], work: _Work) -> NDArray[np.float32]:
         if not texts:
@@ -256,7 +266,7 @@ class Encoder:
     def _run_joined(self, texts: list[str], key: Hashable) -> NDArray[np.float32]:
         if not isinstance(key, _Work):
             raise TypeError(f"want _Work, got {type(key).__name__}")
-        return self._encode(texts, key, show_progress=False)
+        return self.with_adapter(key.adapter)._encode(texts, key, show_progress=False)  # noqa: SLF001 - one of the family
 
     def _encode(self, texts: list[str], work: _Work, *, show_progress: bool) -> NDArray[np.float32]:
         if self._cache is None or not texts:
@@ -280,7 +290,7 @@ class Encoder:
                     vectors[unique.first[start + part.rows]] = part.vectors
                     advance(len(part.rows))
                 cut += tokens.cut
-                self._tokens_encoded += int(tokens.lengths.sum())
+                self._tally.tokens += int(tokens.lengths.sum())
         if cut:
             _logger.warning("%d of %d texts were cut to %d tokens", cut, len(unique.first), self._max_length(work))
         source = unique.first[unique.inverse]
@@ -294,7 +304,7 @@ class Encoder:
         with self._lock:
             for part in self._run(tokens):
                 vectors[part.rows] = part.vectors
-            self._tokens_encoded += int(tokens.lengths.sum())
+            self._tally.tokens += int(tokens.lengths.sum())
         return vectors
 
     def _windows(self, texts: list[str], work: _Work) -> Iterator[tuple[int, Tokens]]:

@@ -114,9 +114,9 @@ def _device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
         raise InputError(f"device {name!r} cannot be used ({reason}); want None, 'cpu', 'cuda' or 'cuda:N'") from error
     return device
 
@@ -134,6 +134,7 @@ def _dtype(name: str, device: torch.device) -> str:
 
 
 def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging as transformers_logging
 
@@ -151,7 +152,7 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
             output_loading_info=True,
             **settings,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(f"{folder}: cannot be loaded ({reason}); want a transformers model in safetensors") from error
     finally:
@@ -189,7 +190,7 @@ def _tokenizer(folder: Path, *, append_eos: bool, vocabulary_size: int | None) -
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         backend = tokenizer.backend_tokenizer
-    except (OSError, ValueError, AttributeError, ImportError) as error:
+    except Exception as error:  # tokenizers' own errors are bare Exceptions
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(f"{folder}: its tokenizer cannot be loaded ({reason}); want a tokenizer.json") from error
     eos_id: int | None = tokenizer.eos_token_id

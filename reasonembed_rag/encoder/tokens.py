@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-__all__ = ["TextTokenizer", "Tokens", "check_texts"]
+__all__ = ["TextTokenizer", "Tokens", "check_texts", "check_words"]
 
 _CHUNK = 1024
 """Texts whose ids are Python lists at a time."""
@@ -176,18 +178,35 @@ def check_texts(texts: Any, *, kind: str, allow_empty: bool) -> list[str]:
     """Return the texts as a list; raise InputError, naming the position, for anything that cannot be encoded."""
     if isinstance(texts, str | bytes):
         raise InputError(f"{kind} is a single {type(texts).__name__}; want a sequence of strings: wrap it in a list")
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | AbstractSet):
+        raise InputError(f"{kind} is {type(texts).__name__}; want a sequence of strings, in the order of their vectors")
     checked = list(texts)
     for position, text in enumerate(checked):
-        if not isinstance(text, str):
-            raise InputError(f"{kind}[{position}] is {type(text).__name__}; want str")
-        if not allow_empty and not text.strip():
-            raise InputError(f"{kind}[{position}] is empty; want a query with at least one character")
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"{kind}[{position}] holds a lone surrogate at character {error.start}; it is not text: "
-                    "decode the source as UTF-8 with errors='replace'"
-                ) from error
+        wrong = _wrong(text, allow_empty=allow_empty)
+        if wrong is not None:
+            raise InputError(f"{kind}[{position}] {wrong}")
     return checked
+
+
+def check_words(words: Any, *, name: str) -> None:
+    """Raise InputError unless an argument is text with at least one character."""
+    wrong = _wrong(words, allow_empty=False)
+    if wrong is not None:
+        raise InputError(f"{name} {wrong}")
+
+
+def _wrong(text: Any, *, allow_empty: bool) -> str | None:
+    """Return why something is no text to encode, and what is wanted; None where it is one."""
+    if not isinstance(text, str):
+        return f"is {type(text).__name__}; want str"
+    if not allow_empty and not text.strip():
+        return "is empty; want at least one character"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return (
+                f"holds a lone surrogate at character {error.start}; it is not text: "
+                "decode the source as UTF-8 with errors='replace'"
+            )
+    return None

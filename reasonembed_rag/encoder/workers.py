@@ -14,7 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class WorkerEngine:
     """
 
     def __init__(self, request: Request, *, devices: Sequence[str], build: Build = build_local) -> None:
-        if isinstance(devices, str) or not devices or not all(isinstance(device, str) for device in devices):
+        if not _are_names(devices):
             raise InputError(f"devices is {devices!r}; want a list of at least one device name such as 'cuda:0'")
         self._request = request
         self._devices = tuple(devices)
@@ -199,6 +199,10 @@ class WorkerEngine:
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
+
+
+def _are_names(devices: Any) -> bool:
+    return isinstance(devices, list | tuple) and bool(devices) and all(isinstance(device, str) for device in devices)
 
 
 def _ending(code: int | None) -> str:

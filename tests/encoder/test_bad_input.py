@@ -1,0 +1,246 @@
+"""What cannot be encoded is refused in words before work is done, or gives the right result; never a silent NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from reasonembed_rag import Encoder
+from reasonembed_rag.cache import VectorCache
+from reasonembed_rag.errors import BackendError, InputError, ModelError
+
+MILLION = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def qwen(tiny_model):
+    return Encoder.from_pretrained(str(tiny_model("qwen3")))
+
+
+@pytest.fixture(scope="module")
+def bert(tiny_model):
+    return Encoder.from_pretrained(str(tiny_model("bert")))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (None, "texts is NoneType; want a sequence of strings"),
+        (5, "texts is int"),
+        ({"a", "b"}, "texts is set; want a sequence of strings, in the order"),
+        ({"a": 1}, "texts is dict"),
+        (b"bytes", "a single bytes"),
+        ("text", "wrap it in a list"),
+        (["a", None], r"texts\[1\] is NoneType; want str"),
+        (["a", 5.0], r"texts\[1\] is float; want str"),
+        ([["a"]], r"texts\[0\] is list; want str"),
+        (["a", b"b"], r"texts\[1\] is bytes; want str"),
+        (["fine", "x\udfffy"], r"texts\[1\] holds a lone surrogate at character 1.*errors='replace'"),
+    ],
+)
+async def test_what_are_no_texts_is_refused_on_every_way_in(qwen, texts, message):
+    for encode in (qwen.encode_queries, qwen.encode_documents):
+        with pytest.raises(InputError, match=message):
+            encode(texts)
+    for encode in (qwen.aencode_queries, qwen.aencode_documents):
+        with pytest.raises(InputError, match=message):
+            await encode(texts)
+    assert qwen.tokens_encoded == 0
+
+
+def test_a_bad_text_among_many_is_named_before_any_is_encoded(tiny_model, monkeypatch):
+    encoder = Encoder.from_pretrained(str(tiny_model("bert")))
+    monkeypatch.setattr(encoder._engine, "run", lambda *_, **__: pytest.fail("was run"))
+    with pytest.raises(InputError, match=r"texts\[9999\] is NoneType"):
+        encoder.encode_documents(["a"] * 9999 + [None])
+
+
+@pytest.mark.parametrize("texts", [("a", "b"), np.asarray(["a", "b"]), iter(["a", "b"]), {"a": 0, "b": 1}.keys()])
+def test_other_sequences_of_texts_are_as_good_as_lists(bert, texts):
+    if hasattr(texts, "mapping"):  # dict views count as sets: their order is kept, but that is not told by their type
+        with pytest.raises(InputError):
+            bert.encode_documents(texts)
+    else:
+        assert np.array_equal(bert.encode_documents(texts), bert.encode_documents(["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": 5}, "task is int; want str"),
+        ({"task": []}, "task is list; want str"),
+        ({"instruction": 5}, "instruction is int; want str"),
+        ({"instruction": " "}, "instruction is empty; want at least one character"),
+        ({"instruction": "find \ud800"}, "instruction holds a lone surrogate at character 5"),
+    ],
+)
+def test_instructions_are_checked(qwen, settings, message):
+    with pytest.raises(InputError, match=message):
+        qwen.encode_queries(["why?"], **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name_or_path": None}, "the model is None; want a folder, a hub id"),
+        ({"name_or_path": ""}, "the model is ''; want a folder, a hub id"),
+        ({"adapter": ["lora"]}, r"adapter is \['lora'\]; want a folder or a hub id, or a mapping"),
+        ({"adapter": ""}, "adapter is ''"),
+        ({"adapter": {"": "lora"}}, "the name of an adapter is ''"),
+        ({"adapter": {"law": None}}, "adapter law is None; want a folder or a hub id"),
+        ({"revision": 3}, "revision is 3; want a branch"),
+        ({"device": 5}, r"devices is 5; want a list of at least one device name"),
+        ({"device": torch.device("cpu")}, r"devices is device\(type='cpu'\)"),
+        ({"device": []}, r"devices is \[\]"),
+        ({"device": [None]}, r"devices is \[None\]"),
+        ({"device": ""}, "device is ''; want a name"),
+        ({"device": "warp:0"}, "device 'warp:0' cannot be used .*want None, 'cpu', 'cuda'"),
+        ({"device": "meta"}, "device 'meta' cannot be used"),
+        ({"dtype": torch.bfloat16}, "dtype is torch.bfloat16; want auto, float32"),
+        ({"dtype": "int3"}, "dtype is 'int3'; want auto, float32, bfloat16, float16, int8"),
+        ({"max_query_length": "5"}, "max_query_length is '5'; want a whole number"),
+        ({"max_document_length": 5.5}, "max_document_length is 5.5; want a whole number"),
+        ({"max_document_length": 0}, "max_document_length is 0"),
+        ({"truncate_dim": True}, "truncate_dim is True; want a whole number"),
+        ({"token_budget": "many"}, "token_budget is 'many'; want a whole number"),
+        ({"token_budget": 0}, "token_budget is 0"),
+        ({"cache": "folder"}, r"cache is 'folder'; want VectorCache\(folder"),
+    ],
+)
+def test_settings_of_wrong_types_are_refused(tiny_model, settings, message):
+    name = settings.pop("name_or_path", str(tiny_model("bert")))
+    with pytest.raises(InputError, match=message):
+        Encoder.from_pretrained(name, **settings)
+
+
+def test_a_missing_device_is_told_without_the_libraries_whole_story(tiny_model):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError) as caught:
+        Encoder.from_pretrained(str(tiny_model("bert")), device="cuda:7")
+    assert len(str(caught.value)) < 250
+
+
+def test_a_path_object_is_as_good_as_its_text(tiny_model, tmp_path):
+    folder = tiny_model("bert")
+    encoder = Encoder.from_pretrained(folder)
+    assert encoder.spec == Encoder.from_pretrained(str(folder)).spec
+    with pytest.raises(ModelError, match="no such model folder"):
+        Encoder.from_pretrained(folder, adapter=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * MILLION, "dog " * (MILLION // 4), "東" * MILLION, "\n" * MILLION, "(" * MILLION]
+)
+def test_a_text_of_a_million_characters_has_the_vector_of_its_start(qwen, bert, text, caplog):
+    for encoder in (qwen, bert):
+        short = np.abs(encoder.encode_documents([text]) - encoder.encode_documents([text[:20_000]])).max()
+        assert short < 1e-5
+    assert "1 of 1 texts were cut to 512 tokens" in caplog.text
+    query = encoder.encode_queries(["why? " + text])
+    assert np.isfinite(query).all()
+
+
+def test_odd_characters_give_finite_vectors_of_length_one(qwen, bert):
+    texts = [
+        "",
+        " ",
+        "\0",
+        "\u200b",
+        "\ufeff",
+        "\U0010ffff",
+        "e\u0301",
+        "<pad>",
+        "<eos>",
+        "[CLS] [SEP]",
+        "\r\n",
+        "\u202eabc",
+    ]
+    for encoder in (qwen, bert):
+        vectors = encoder.encode_documents(texts)
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_an_empty_query_is_refused_and_an_empty_document_is_not(bert):
+    with pytest.raises(InputError, match=r"texts\[0\] is empty; want at least one character"):
+        bert.encode_queries(["\t"])
+    assert bert.encode_documents([""]).shape == (1, 64)
+
+
+@pytest.mark.parametrize("kind", ["bert", "qwen3"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+async def test_weights_that_are_not_finite_are_an_error_on_every_way_and_never_cached(
+    tiny_model, tmp_path, kind, value
+):
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_model(kind)
+    weights = load_file(folder / "model.safetensors")
+    name = next(key for key in weights if "layernorm" in key.lower() and key.endswith("weight") and ".1." in key)
+    weights[name][3] = value
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with VectorCache(tmp_path, max_bytes=1 << 20) as cache:
+        encoder = Encoder.from_pretrained(str(folder), cache=cache)
+        for _ in range(2):
+            with pytest.raises(BackendError, match="not finite in float32; the weights are damaged or overflow"):
+                encoder.encode_documents(["a"])
+        with pytest.raises(BackendError, match="not finite"):
+            encoder.encode_queries(["a"])
+        with pytest.raises(BackendError, match="not finite"):
+            await encoder.aencode_documents(["a"])
+
+
+def test_a_tokenizer_larger_than_the_embedding_is_refused_before_any_text(tiny_model):
+    with pytest.raises(ModelError, match=r"highest id is \d+, the embedding has 100 rows.*another checkpoint"):
+        Encoder.from_pretrained(str(tiny_model("bert", vocab_size=100)))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"dimension": 128}, None, ""),
+        ({"max_query_length": 4096}, InputError, "max_query_length is 4096; want 1 to 512"),
+        ({"append_eos": True}, ModelError, "the tokenizer names no EOS token"),
+    ],
+)
+def test_a_written_spec_that_the_weights_cannot_serve_is_refused(tiny_model, change, error, message):
+    folder = tiny_model("bert")
+    spec = Encoder.from_pretrained(folder).spec
+    (folder / "spec.json").write_text(dataclasses.replace(spec, **change).to_json())
+    if error is None:
+        with pytest.raises(InputError, match="dimension is 128; want 1 to 64"):
+            Encoder.from_pretrained(folder)
+    else:
+        with pytest.raises(error, match=message):
+            Encoder.from_pretrained(folder)
+
+
+def test_damaged_files_are_named(tiny_model):
+    folder = tiny_model("bert")
+    whole = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(whole[:-9])
+    with pytest.raises(ModelError, match=r"config\.json: cannot be read as JSON .*incomplete or damaged"):
+        Encoder.from_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(json.loads(whole) | {"model_type": "no-such-type"}))
+    with pytest.raises(ModelError, match=r"no-such-type|hidden_size"):
+        Encoder.from_pretrained(folder)
+    (folder / "config.json").write_text(whole)
+    (folder / "spec.json").write_text("{")
+    with pytest.raises(InputError, match=r"spec\.json.*not an embedding spec"):
+        Encoder.from_pretrained(folder)
+    (folder / "spec.json").unlink()
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        Encoder.from_pretrained(folder)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer cannot be loaded .*want a tokenizer\.json"):
+        Encoder.from_pretrained(folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="tokenizer"):
+        Encoder.from_pretrained(folder)
