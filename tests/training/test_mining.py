@@ -169,3 +169,5 @@ def test_what_cannot_be_mined_is_named(tmp_path):
         mined(tmp_path, Ranked("hard"), Example("q9", "x", ()))
     with pytest.raises(TrainingError, match="negatives is 0"):
         MiningSettings(negatives=0)
+    with pytest.raises(TrainingError, match="margin is nan; want a finite number"):
+        MiningSettings(margin=float("nan"))

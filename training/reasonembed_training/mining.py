@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -47,6 +48,8 @@ class MiningSettings:
         for name, least in (("negatives", 1), ("depth", 1), ("skip", 0)):
             if getattr(self, name) < least:
                 raise TrainingError(f"{name} is {getattr(self, name)}; want at least {least}")
+        if self.margin is not None and not math.isfinite(self.margin):
+            raise TrainingError(f"margin is {self.margin}; want a finite number")
 
 
 @dataclass(frozen=True, slots=True)
