@@ -1,0 +1,160 @@
+"""What the default model lost of its base, beside what it gained: general sets, drift of ordinary cosines, dev sets.
+
+python benchmarks/generality.py [--base default-base] [--model default] [--data ../shared/data] [--json out.json]
+
+The general sets come from what every environment of this project holds: python_reference (its test split) and the
+docstrings of Python's and numpy's functions, where the summary line asks for the rest. With --data also the dev sets
+of the model's training, and BRIGHT's theoremqa_questions, which is for measuring only. Gain and specialization tax
+stand side by side: the mean difference on the dev sets, and that on the general sets with its sign turned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag import Encoder
+from reasonembed_rag.documents import Document
+from reasonembed_rag.evaluation.python_reference import load_python_reference
+from reasonembed_rag.evaluation.run import evaluate_embedder
+from reasonembed_rag.evaluation.statistics import bootstrap_intervals
+from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_task_folder
+
+_MEASURE = "nDCG@10"
+_TRAINED_ON = ("entailmentbank", "ecare", "attack", "tldr", "strategyqa")
+_DOCSTRINGS = 800
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One set under both models; means of nDCG@10, and the paired difference with its 95 % interval."""
+
+    name: str
+    kind: str
+    queries: int
+    base: float
+    model: float
+    difference: float
+    low: float
+    high: float
+
+
+def docstring_task() -> RetrievalTask:
+    """Return summary lines as queries and the texts under them as documents, evenly drawn from stdlib and numpy."""
+    folders = [Path(sysconfig.get_path("stdlib")), Path(np.__file__).parent]
+    pairs: list[tuple[str, str]] = []
+    for folder in folders:
+        found = sorted(set(_docstrings(folder)))
+        step = max(1, len(found) // (_DOCSTRINGS // 2))
+        pairs += found[::step][: _DOCSTRINGS // 2]
+    documents = tuple(Document(f"d{number}", body) for number, (_, body) in enumerate(pairs))
+    examples = tuple(Example(f"q{number}", line, (f"d{number}",)) for number, (line, _) in enumerate(pairs))
+    return RetrievalTask(name="docstrings", split=None, documents=documents, examples=examples)
+
+
+def _docstrings(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield summary and body of functions' docstrings that have enough of both."""
+    for path in sorted(folder.rglob("*.py")):
+        if {"site-packages", "tests", "test", "idlelib", "lib2to3"} & set(path.parts):
+            continue
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+        except (SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                summary, _, body = (ast.get_docstring(node) or "").partition("\n\n")
+                if len(summary.split()) >= 5 and len(body.split()) >= 30:
+                    yield " ".join(summary.split()), body
+
+
+def _row(task: RetrievalTask, kind: str, base: Encoder, model: Encoder) -> Row:
+    reports = [evaluate_embedder(encoder, task) for encoder in (base, model)]
+    first, second = ({query.id: query.measures[_MEASURE] for query in report.queries} for report in reports)
+    values = np.array([(first[name], second[name], second[name] - first[name]) for name in first])
+    (interval,) = bootstrap_intervals([values[:, 2:]])
+    first_mean, second_mean, difference = (float(mean) for mean in values.mean(0))
+    return Row(task.name, kind, len(values), first_mean, second_mean, difference, interval.low, interval.high)
+
+
+def _tasks(data: Path | None) -> Iterator[tuple[RetrievalTask, str]]:
+    yield load_python_reference("test"), "general"
+    yield docstring_task(), "general"
+    if data is None:
+        return
+    yield read_task_folder(data / "bright_theoremqa_questions"), "general"
+    for name in _TRAINED_ON:
+        yield read_task_folder(data / name, split="dev"), "dev"
+
+
+def _drift(base: Encoder, model: Encoder, task: RetrievalTask) -> dict[str, float]:
+    """Return how the cosines of ordinary pairs move: of queries with their documents, and with others."""
+    queries = [example.query for example in task.examples]
+    documents = [document.content for document in task.documents]
+    own: list[NDArray[np.float32]] = []
+    other: list[NDArray[np.float32]] = []
+    for encoder in (base, model):
+        asked, answers = encoder.encode_queries(queries), encoder.encode_documents(documents)
+        own.append((asked * answers).sum(1))
+        other.append((asked * np.roll(answers, 7, axis=0)).sum(1))
+    both = [np.concatenate(pair) for pair in zip(own, other, strict=True)]
+    return {
+        "own pairs, base": float(own[0].mean()),
+        "own pairs, model": float(own[1].mean()),
+        "other pairs, base": float(other[0].mean()),
+        "other pairs, model": float(other[1].mean()),
+        "Spearman of base and model": _spearman(*both),
+    }
+
+
+def _spearman(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    ranks = [np.argsort(np.argsort(values)).astype(np.float64) for values in (first, second)]
+    one, two = (values - values.mean() for values in ranks)
+    return float((one @ two) / np.sqrt((one @ one) * (two @ two)))
+
+
+def _mean(rows: Sequence[Row], kind: str) -> float | None:
+    differences = [row.difference for row in rows if row.kind == kind]
+    return float(np.mean(differences)) if differences else None
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="default-base")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    base, model = Encoder.from_pretrained(asked.base), Encoder.from_pretrained(asked.model)
+    rows: list[Row] = []
+    print(f"{_MEASURE} of {asked.base} and {asked.model}; difference paired, 95 % bootstrap interval")
+    for task, kind in _tasks(asked.data):
+        row = _row(task, kind, base, model)
+        rows.append(row)
+        print(
+            f"{row.kind:8} {row.name:28} {row.queries:5}  {row.base:.4f}  {row.model:.4f}  "
+            f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})",
+            flush=True,
+        )
+    gain, general = _mean(rows, "dev"), _mean(rows, "general")
+    if gain is not None:
+        print(f"gain on the dev sets: {gain:+.4f}")
+    if general is not None:
+        print(f"specialization tax on the general sets: {-general:+.4f} (below 0 is a gain)")
+    drift = _drift(base, model, docstring_task())
+    print("cosines of docstring pairs: " + ", ".join(f"{name} {value:.3f}" for name, value in drift.items()))
+    if asked.json:
+        asked.json.write_text(json.dumps({"rows": [asdict(row) for row in rows], "drift": drift}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
