@@ -329,7 +329,7 @@ def test_a_loss_that_is_no_number_stops_with_its_rows_saved(make_recipe):
         ({"model": {"device": "cuda"}}, "no GPU that torch can use"),
         ({"model": {"device": "tpu"}}, "model.device is 'tpu'"),
         ({"loss": {"dimensions": [65]}}, "loss.dimensions names 65; want 1 to 64"),
-        ({"run": {"trackers": ["nowhere"]}}, "'nowhere', which is not installed"),
+        ({"run": {"trackers": ["tensorbord"]}}, "run.trackers names 'tensorbord'; want tensorboard or wandb"),
     ],
 )
 def test_what_cannot_train_is_refused_before_the_first_step(make_recipe, change, message):
