@@ -154,6 +154,10 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
+        if "ignore_mismatched_sizes" in reason:  # transformers' cure is none: new random weights
+            reason = "its weights have other shapes than config.json says"
+        elif "custom code" in reason or "trust_remote_code" in reason:
+            reason = f"transformers knows no model_type {kind!r}; the checkpoint's own code is never run"
         raise ModelError(f"{folder}: cannot be loaded ({reason}); want a transformers model in safetensors") from error
     finally:
         if bar:

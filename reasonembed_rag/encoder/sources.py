@@ -51,6 +51,7 @@ def _base_folder() -> Path:
 
 
 def _download(hub_id: str, revision: str | None, wanted: list[str]) -> Path:
+    from httpx import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -61,7 +62,7 @@ def _download(hub_id: str, revision: str | None, wanted: list[str]) -> Path:
             f"{hub_id}: not in the local cache and the hub cannot be reached; "
             "download it once with a network, or give the path of a local folder"
         ) from error
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{hub_id}: cannot be had from the hub ({first_line}); check the id, the revision and your token"
