@@ -116,7 +116,31 @@ def indexing_progress() -> Iterator[Callable[[Progress], None]]:
                 of_documents=now.of_documents,
             )
 
-        yield tell
+        try:
+            with _told_of_building(bars.console.print):
+                yield tell
+        finally:
+            bars.update(bar, visible=bars.tasks[0].total is not None)
+
+
+@contextmanager
+def _told_of_building(tell: Callable[[str], object]) -> Iterator[None]:
+    """Tell what the store logs while it builds a search structure, which takes minutes after the last document."""
+    import logging
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(record.getMessage())
+
+    logger, teller = logging.getLogger("reasonembed_stores.finder"), Teller()
+    level = logger.level
+    logger.addHandler(teller)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(teller)
+        logger.setLevel(level)
 
 
 def _told(report: IndexReport) -> str:

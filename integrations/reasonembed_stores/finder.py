@@ -107,6 +107,8 @@ class Finder:
         structure = self.structure(view)
         if structure is None or structure.kind == "codes":
             return f"exact over {len(view.keys):,} vectors"
+        if structure.covered == len(view.keys):
+            return f"{structure.kind} over {structure.covered:,} vectors"
         return f"{structure.kind} over {structure.covered:,} of {len(view.keys):,} vectors, exact over the rest"
 
 

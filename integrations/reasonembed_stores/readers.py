@@ -136,6 +136,11 @@ def load_splitter(name: str, settings: Mapping[str, Any]) -> TextSplitter:
     module, _, member = name.partition(":")
     try:
         made = getattr(import_module(module), member)(**settings)
+    except ModuleNotFoundError as error:
+        package = (error.name or module).partition(".")[0].replace("_", "-")
+        raise InputError(
+            f"splitter {name!r}: {error}; want module:Class, and its package installed: pip install {package}?"
+        ) from error
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"splitter {name!r} cannot be made with {dict(settings)} ({error}); want module:Class and its settings, "

@@ -158,6 +158,15 @@ def test_the_form_of_an_index_is_chosen_when_it_is_made(succeeds, fails, rows, m
     assert "are for a new index" in fails(*command)
 
 
+def test_the_building_of_a_graph_is_told(rows, model, tmp_path, capsys):
+    assert (
+        main(["index", str(rows), "--to", str(tmp_path / "graph"), "--model", str(model), "--structure", "hnsw"]) == 0
+    )
+    told = " ".join(capsys.readouterr().err.split())
+    assert "building hnsw over 4 vectors" in told
+    assert "searches by hnsw over 4 vectors" in told
+
+
 def test_a_splitter_of_your_own_cuts_the_texts(succeeds, rows, model, tmp_path, monkeypatch):
     (tmp_path / "cutting.py").write_text(
         "class Words:\n"

@@ -96,6 +96,18 @@ def test_a_splitter_cuts_every_text_and_row(tmp_path):
     assert found[2].metadata == {"n": 1}
 
 
+def test_langchain_splitters_are_made_by_name():
+    name, settings = "langchain_text_splitters:RecursiveCharacterTextSplitter", {"chunk_size": 12, "chunk_overlap": 0}
+    assert load_splitter(name, settings).split_text("one two three four") == ["one two", "three four"]
+    with pytest.raises(InputError, match=r"cannot be made .*zeal.*; want module:Class and its settings"):
+        load_splitter(name, {"zeal": 1})
+
+
+def test_a_splitter_of_a_package_that_is_not_installed_names_it():
+    with pytest.raises(InputError, match=r"No module named 'no_such_splitters'.*pip install no-such-splitters"):
+        load_splitter("no_such_splitters.text:Splitter", {})
+
+
 def test_llama_index_splitters_are_made_by_name():
     splitter = load_splitter("llama_index.core.node_parser:SentenceSplitter", {"chunk_size": 8, "chunk_overlap": 0})
     text = "One sentence is here. Another sentence is there. A third one ends it."

@@ -48,7 +48,7 @@ def built(request, tmp_path_factory, vectors):
 
 def test_a_structure_finds_nearly_all_with_exact_scores(built, vectors, request):
     kind = request.node.callspec.params["built"]
-    assert built.index == f"{kind} over 3,000 of 3,000 vectors, exact over the rest"
+    assert built.index == f"{kind} over 3,000 vectors"
     queries = vectors[::60]
     wanted = exact_search(queries, vectors, [d.id for d in documents()], k=10)
     found = built.search(queries, k=10)
@@ -98,7 +98,7 @@ def test_what_comes_after_the_structure_is_found_and_what_goes_is_not(tmp_path, 
         assert names(store.search(vectors[2000:2001], k=1)) == [("new",)]
         store.upsert([Document(f"x{n}", "") for n in range(300)], vectors[1000:1300])
         store.save()
-        assert store.index.startswith(f"{kind} over 1,302 of 1,302")
+        assert store.index.startswith(f"{kind} over 1,302 vectors")
         assert len(list((tmp_path / "index").glob("index-*"))) == 1
         store._table.rewrite(store._table.view().alive)
         assert store.index == "exact over 1,300 vectors"
@@ -123,7 +123,7 @@ def test_a_store_in_memory_builds_one_when_told_to(vectors, caplog):
     with caplog.at_level(logging.INFO):
         store.build_index()
     assert "building hnsw over 500 vectors" in caplog.text
-    assert store.index.startswith("hnsw over 500 of 500")
+    assert store.index.startswith("hnsw over 500 vectors")
     assert names(store.search(vectors[:3], k=1)) == [("d00000",), ("d00001",), ("d00002",)]
 
 
