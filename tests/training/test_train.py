@@ -106,7 +106,9 @@ def test_the_exported_model_is_that_of_the_best_measurement(whole):
     record = json.loads((outcome.model / "training.json").read_text())
     assert record["dev_trained"]["step"] == best.step
     assert record["recipe"] == json.loads(recipe_to_json(recipe))
+    assert record["rows_without_reasoning"] == 10
     card = (outcome.model / "README.md").read_text()
+    assert "Data: rows (40 rows); 10 of the rows have no reasoning query; digest" in card
     assert f"| dev | 12 | {outcome.progress.base.mean:.4f} | {best.mean:.4f} |" in card
 
 
@@ -292,6 +294,18 @@ def test_settings_without_effect_may_change_when_it_goes_on(make_recipe):
     train(make_recipe(optim={"max_steps": 2}, dev={"sets": []}))
     again = train(make_recipe(optim={"max_steps": 2}, dev={"sets": []}, run={"workers": 0, "export": "adapter"}))
     assert (again.model / "adapter_config.json").is_file()
+
+
+def test_a_finished_run_is_exported_in_another_way_without_a_step(whole, make_recipe, tmp_path):
+    _, outcome, _ = whole
+    merged = load_file(outcome.model / "model.safetensors")
+    changes = {"dev": {"keep": "last"}, "run": {"output": str(tmp_path / "whole"), "base_share": 0.5}}
+    again = train(make_recipe(**changes), watcher=Listener(at=7, act=kill))
+    assert again.progress == outcome.progress
+    record = json.loads((again.model / "training.json").read_text())
+    assert (record["recipe"]["dev"]["keep"], record["dev_trained"]["step"]) == ("last", 7)
+    other = load_file(again.model / "model.safetensors")
+    assert any(not torch.equal(other[name], merged[name]) for name in merged)
 
 
 def test_workers_do_not_change_the_result(whole, make_recipe):

@@ -36,6 +36,8 @@ class TrainedRun:
     """Planned."""
     rows: Mapping[str, int]
     """Rows a task."""
+    without_reasoning: int
+    """Rows without a reasoning query."""
     trained: Measurement | None
     """The dev sets with the exported weights."""
 
@@ -46,6 +48,7 @@ def training_record(run: TrainedRun) -> str:
         "recipe": json.loads(recipe_to_json(run.recipe)),
         "data_digest": run.progress.data,
         "rows": dict(run.rows),
+        "rows_without_reasoning": run.without_reasoning,
         "steps": run.progress.step,
         "planned_steps": run.steps,
         "seconds": round(run.progress.seconds, 1),
@@ -126,6 +129,8 @@ def _training(run: TrainedRun) -> str:
     kind = "Redapter" if recipe.redapter.enabled else "InfoNCE"
     tuned = f"LoRA of rank {recipe.lora.rank}" if recipe.model.tuning == "lora" else "all weights"
     rows = ", ".join(f"{task} ({count} rows)" for task, count in run.rows.items())
+    if recipe.redapter.enabled:
+        rows += f"; {run.without_reasoning} of the rows have no reasoning query"
     return (
         "## Training\n\n"
         f"{kind}, {tuned}, {progress.step} of {run.steps} steps, {progress.tokens:,} tokens of queries and documents "

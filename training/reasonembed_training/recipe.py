@@ -14,6 +14,8 @@ __all__ = ["changed_keys", "read_recipe", "recipe_from", "recipe_to_json"]
 
 _WITHOUT_EFFECT = frozenset(
     {
+        "dev.keep",
+        "run.base_share",
         "run.cache",
         "run.checkpoint_every",
         "run.checkpoints",
@@ -24,7 +26,7 @@ _WITHOUT_EFFECT = frozenset(
         "run.workers",
     }
 )
-"""Settings under which the same weights come out; a resumed run may change them."""
+"""Settings under which training goes the same way; a run that goes on, or is only exported again, may change them."""
 
 
 def read_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:

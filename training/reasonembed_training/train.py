@@ -210,6 +210,7 @@ def _export(loop: Loop, table: RowTable) -> Path:
         progress=loop.progress,
         steps=loop.steps,
         rows={task.name: len(task.rows) for task in table.tasks()},
+        without_reasoning=table.without_reasoning(),
         trained=trained,
     )
     folder = recipe.run.output / "model"
