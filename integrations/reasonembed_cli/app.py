@@ -17,6 +17,7 @@ from reasonembed_cli.mine import mine_negatives
 from reasonembed_cli.models import list_models
 from reasonembed_cli.remix import remix
 from reasonembed_cli.report import report
+from reasonembed_cli.robustness import measure_robustness
 from reasonembed_cli.search import search
 from reasonembed_cli.train import train_recipe
 from reasonembed_rag import __version__
@@ -39,6 +40,7 @@ app.command()(search)
 app.command()(embed)
 app.command("eval")(evaluate_folder)
 app.command()(report)
+app.command("robustness")(measure_robustness)
 app.command("models")(list_models)
 app.command("mine")(mine_negatives)
 app.command("train")(train_recipe)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.search import Hits
     from reasonembed_stores.engines import ModelChoice
 
-__all__ = ["Choice", "Kind", "Store", "Through", "describe", "open_retriever"]
+__all__ = ["Choice", "Kind", "Store", "Through", "describe", "embedder_of", "open_retriever"]
 
 Kind = Literal["model", "bm25", "bm25-query-side", "hybrid"]
 Through = Literal["core", "langchain", "llama-index"]
@@ -83,7 +83,7 @@ def describe(choice: Choice, task: RetrievalTask) -> System:
     bm25 = "BM25 query-side" if choice.kind == "bm25-query-side" else "BM25"
     if not choice.needs_model:
         return System(name=bm25, settings={"k1": 0.9, "b": 0.4})
-    spec = _embedder(choice).spec
+    spec = embedder_of(choice).spec
     settings: dict[str, str | int | float | bool | None] = {"instruction": _instruction(choice, task)}
     if choice.through != "core":
         settings["store"] = choice.store
@@ -119,7 +119,7 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
                 yield Hybrid([Part(dense, choice.weight), Part(BM25(task.documents), 1.0 - choice.weight)])
 
 
-def _embedder(choice: Choice) -> Embedder:
+def embedder_of(choice: Choice) -> Embedder:
     """Return the model, loaded once in the process whichever way it is asked."""
     from reasonembed_stores.engines import get_engine
 
@@ -146,13 +146,13 @@ def _shared_name(choice: Choice) -> str:
     if _model_choice(choice) == ModelChoice(model=choice.model):
         return choice.model
     name = f"{choice.model} as it is evaluated"
-    share_embedder(name, _embedder(choice))
+    share_embedder(name, embedder_of(choice))
     return name
 
 
 def _instruction(choice: Choice, task: RetrievalTask) -> str | None:
     """Return the words of the task's card where the task has one and the model takes any."""
-    return task.card.instruction if task.card and _embedder(choice).spec.takes_instruction else None
+    return task.card.instruction if task.card and embedder_of(choice).spec.takes_instruction else None
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def _open_model(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Itera
         from reasonembed_rag.retrieval.dense import EmbedderRetriever
 
         dense = EmbedderRetriever(
-            _embedder(choice),
+            embedder_of(choice),
             task.documents,
             instruction=_instruction(choice, task),
             cache=choice.cache,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation.compare import Comparison, Difference
     from reasonembed_rag.evaluation.report import Report
 
-__all__ = ["comparison_table", "notes", "scores_table", "slices_table", "tasks_table"]
+__all__ = ["comparison_table", "notes", "scores_table", "slices_table", "slim_table", "tasks_table"]
 
 _SHOWN = ("nDCG@10", "recall@10", "recall@100", "MRR")
 _SHOWN_OF_LONG = ("recall@1", "nDCG@10", "recall@10", "MRR")
@@ -50,10 +50,10 @@ def tasks_table(reports: Sequence[Report]) -> Table:
 def _new_table(first: str, reports: Sequence[Report], *, title: str) -> Table:
     shown = _shown(reports)
     caption = f"measures x 100; 95 %: bootstrap interval of {shown[0]}"
-    return _slim_table(first, (shown[0], "95 %", *shown[1:]), title=title, caption=caption)
+    return slim_table(first, (shown[0], "95 %", *shown[1:]), title=title, caption=caption)
 
 
-def _slim_table(first: str, figures: Sequence[str], *, title: str, caption: str | None = None) -> Table:
+def slim_table(first: str, figures: Sequence[str], *, title: str, caption: str | None = None) -> Table:
     """Return a table of figures that fits 80 columns: a name that is too long wraps, no figure is cut."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -67,7 +67,7 @@ def _slim_table(first: str, figures: Sequence[str], *, title: str, caption: str 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return a table of two systems' means, their difference, its interval and p-value, task by task."""
-    table = _slim_table(
+    table = slim_table(
         "task",
         ("first", "second", "difference", "95 % interval", "p"),
         title=f"{comparison.measure} x 100: first {comparison.first}, second {comparison.second}",
@@ -83,7 +83,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def slices_table(reports: Sequence[Report]) -> Table:
     """Return a table of nDCG@10 over kinds of queries."""
-    table = _slim_table("queries", ("count", "nDCG@10"), title="where it fails: nDCG@10 x 100 by kind of query")
+    table = slim_table("queries", ("count", "nDCG@10"), title="where it fails: nDCG@10 x 100 by kind of query")
     for report in reports:
         for part in report.slices:
             name = f"{part.by}: {part.level}" if len(reports) == 1 else f"{_task(report)}, {part.by}: {part.level}"

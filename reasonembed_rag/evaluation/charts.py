@@ -140,7 +140,7 @@ def _bar(bar: Bar, y: float, place: int, axis: _Axis) -> list[str]:
     line = f"M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {middle - 3:.1f}v6M{high:.1f} {middle - 3:.1f}v6"
     return [
         f'<rect class="bar system{place}" {box}><title>{tip}</title></rect>',
-        f'<path class="whisker" d="{line}"/>',
+        f'<path class="whisker" d="{line}"/>' if bar.low < bar.high else "",
         _text(max(zero, value, high) + 6, middle, f"{100 * bar.value:.1f}", anchor="start", kind="value"),
     ]
 

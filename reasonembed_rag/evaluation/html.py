@@ -25,6 +25,8 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:5px 10px;border-bottom:1px solid var(--line);text-align:right;vertical-align:bottom}
 th{font-weight:600;color:var(--soft)}td{white-space:nowrap}
 th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:break-word;min-width:170px}
+.slim th,.slim td{padding:5px 6px;font-size:13px}.slim th:first-child,.slim td:first-child{min-width:100px}
+.texts td{white-space:normal;text-align:left;vertical-align:top;overflow-wrap:anywhere}.texts th{text-align:left}
 .up{color:var(--up)}.down{color:var(--down)}
 .key{display:inline-block;width:11px;height:11px;border-radius:2px;margin:0 5px 0 12px}
 .key:first-child{margin-left:0}.system0{fill:var(--a);background:var(--a)}.system1{fill:var(--b);background:var(--b)}
@@ -49,11 +51,11 @@ def page_of(title: str, body: Iterable[str]) -> str:
     )
 
 
-def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; cells are HTML already, headings are text."""
+def table(headings: Iterable[str], rows: Iterable[Sequence[str]], *, kind: str = "") -> str:
+    """Return a table, of a class of the style where one is named; cells are HTML already, headings are text."""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll {kind}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def bullets(items: Sequence[str]) -> str:

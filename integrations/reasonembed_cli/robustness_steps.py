@@ -1,0 +1,160 @@
+"""The steps of `reasonembed robustness`: perturbations, geometry, poison, and what is told of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasonembed_cli.eval_systems import Choice, describe, embedder_of, open_retriever
+from reasonembed_cli.progress import progress_of
+from reasonembed_rag.errors import EvaluationError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reasonembed_cli.progress import Tell
+    from reasonembed_rag.documents import Document
+    from reasonembed_rag.evaluation.robustness.measuring import RobustnessOptions
+    from reasonembed_rag.evaluation.robustness.poison_report import PoisonReport
+    from reasonembed_rag.evaluation.robustness.report import RobustnessReport
+    from reasonembed_rag.evaluation.task import Example, RetrievalTask
+    from reasonembed_rag.retrieval.retriever import Retriever
+
+__all__ = ["Attack", "measure", "tell"]
+
+_SHARED = "what reasonembed robustness poisons"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack:
+    """The poisoning audit that was asked for; none of 0 passages."""
+
+    passages: int
+    steps: int
+    known: tuple[Example, ...] | None
+    """The queries that the attacker knows; half of the task's without."""
+
+    def __post_init__(self) -> None:
+        if self.passages < 0 or self.steps < 1:
+            raise InputError(
+                f"poison is {self.passages} and its steps {self.steps}; want 0 or more passages and at least 1 step"
+            )
+
+    def check(self, choice: Choice) -> None:
+        """Raise InputError, before any work, where the system has no model whose gradients can be followed."""
+        if not self.passages:
+            return
+        if not choice.needs_model or choice.kind != "model":
+            raise InputError(
+                "poison is written against a model by its gradients; leave --poison out, or measure a model"
+            )
+        from reasonembed_rag.evaluation.robustness.hotflip import token_gradients
+
+        token_gradients(embedder_of(choice))
+
+    def audit(self, choice: Choice, task: RetrievalTask, *, checkpoint: Path | None, progress: Tell) -> PoisonReport:
+        """Attack copies of the task's corpus, searched as the choice says."""
+        from reasonembed_rag.evaluation.robustness.poison import KeptVectors
+        from reasonembed_rag.evaluation.robustness.poison_audit import AuditSettings, poison_audit
+        from reasonembed_stores.engines import share_embedder
+
+        encoder = embedder_of(choice)
+        with ExitStack() as stack:
+
+            def build(documents: Sequence[Document]) -> Retriever:
+                copy = dataclasses.replace(task, documents=documents)
+                return stack.enter_context(open_retriever(kept, copy))
+
+            # Copies of one corpus differ in the poison alone: the frameworks' classes find vectors that were made.
+            share_embedder(_SHARED, KeptVectors(encoder))
+            kept = Choice(model=_SHARED, through=choice.through, store=choice.store)
+            return poison_audit(
+                encoder,
+                task,
+                system=build if choice.through != "core" else None,
+                settings=AuditSettings(passages=self.passages, steps=self.steps),
+                attackers=self.known,
+                checkpoint=checkpoint,
+                on_progress=progress,
+            )
+
+
+def measure(
+    choice: Choice,
+    task: RetrievalTask,
+    options: RobustnessOptions,
+    *,
+    attack: Attack,
+    geometry: bool,
+    out: Path | None,
+) -> RobustnessReport:
+    """Measure a system on a task, step by step; the report is written after each."""
+    from reasonembed_rag.evaluation.robustness.measuring import robustness
+    from reasonembed_rag.evaluation.robustness.report import write_variants
+    from reasonembed_rag.evaluation.robustness.spaces import task_geometry
+
+    steps = [f"{task.name}: {step}" for step in ("encoding", "asking", "poisoning")]
+    with progress_of(*steps) as (encoding, asking, poisoning):
+        system = describe(choice, task)
+        with open_retriever(choice, task, tell=encoding) as retriever:
+            report = robustness(retriever, task, system=system, options=options, progress=asking)
+        _write(report, out)
+        if out is not None:
+            write_variants(report, _path(report, out, ".variants.jsonl"), task=task)
+        if geometry and choice.needs_model:
+            figures = task_geometry(embedder_of(choice), task, cache=choice.cache)
+            report = dataclasses.replace(report, geometry=figures)
+            _write(report, out)
+        if attack.passages:
+            checkpoint = _path(report, out, ".hotflip.json") if out is not None else None
+            audit = attack.audit(choice, task, checkpoint=checkpoint, progress=poisoning)
+            report = dataclasses.replace(report, poison=audit)
+            _write(report, out)
+    return report
+
+
+def tell(reports: Sequence[RobustnessReport], out: Path | None, console: Console) -> None:
+    """Print the first report, compare it with the others, and write the page of all."""
+    from reasonembed_cli import robustness_tables as tables
+    from reasonembed_rag.evaluation.robustness.contrasts import compare_models
+    from reasonembed_rag.evaluation.robustness.page import robustness_page
+    from reasonembed_rag.evaluation.writing import write_text
+
+    for report in reports:
+        console.print(tables.kinds_table(report))
+    own = reports[0]
+    for note in tables.notes(own):
+        console.print(note, style="yellow", markup=False, highlight=False)
+    if own.geometry:
+        console.print(tables.geometry_table(own))
+    if own.poison is not None:
+        console.print(tables.poison_table(own.poison))
+    comparison = None
+    if len(reports) > 1:
+        try:
+            comparison = compare_models([report.clean for report in (*reports[1:], own) if report.clean is not None])
+        except EvaluationError as error:
+            console.print(f"not compared: {error}", style="yellow", markup=False, highlight=False)
+    if comparison is not None:
+        console.print(tables.contrasts_table(comparison))
+        console.print(tables.trades_table(comparison))
+    if out is not None:
+        path = _path(own, out, ".robustness.html")
+        write_text(robustness_page(reports, comparison), path)
+        console.print(f"{path}: open it in a browser", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write(report: RobustnessReport, out: Path | None) -> None:
+    from reasonembed_rag.evaluation.robustness.report import write_robustness
+
+    if out is not None:
+        write_robustness(report, _path(report, out, ".robustness.json"))
+
+
+def _path(report: RobustnessReport, out: Path, suffix: str) -> Path:
+    split = f".{report.task.split}" if report.task.split else ""
+    return out / f"{report.task.name}{split}{suffix}"

@@ -1,0 +1,54 @@
+"""One model gives one robustness report through core, LangChain and LlamaIndex."""
+
+import dataclasses
+
+import pytest
+
+pytest.importorskip("langchain_core", reason="langchain-core is not installed")
+pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
+
+from reasonembed_cli.eval_systems import Choice, describe, open_retriever
+from reasonembed_rag.documents import Document
+from reasonembed_rag.evaluation.asking import RunOptions
+from reasonembed_rag.evaluation.robustness.measuring import RobustnessOptions, robustness
+from reasonembed_rag.evaluation.robustness.perturbation import Rewording
+from reasonembed_rag.evaluation.robustness.thesaurus import Thesaurus
+from reasonembed_rag.evaluation.task import Example, RetrievalTask
+
+_DOCUMENTS = tuple(
+    Document(f"d{n}", f"{a} {b} on the earth")
+    for n, (a, b) in enumerate(
+        (a, b) for a in ("planets", "cells", "rivers") for b in ("move", "grow", "divide", "shine")
+    )
+)
+_EXAMPLES = tuple(
+    Example(f"q{n}", f"why would {document.content} again", (document.id,), (f"d{(n + 1) % 12}",))
+    for n, document in enumerate(_DOCUMENTS)
+)
+_TASK = RetrievalTask("biology", None, _DOCUMENTS, _EXAMPLES)
+_REWORDING = Rewording(
+    thesauri=(Thesaurus("test", {"planet": ("globe",), "grow": ("sprout",)}),),
+    paraphraser=lambda text: f"tell me {text}",
+)
+
+
+def _report(through):
+    choice = Choice(model="words", through=through)
+    options = RobustnessOptions(seeds=(5, 27), rewording=_REWORDING, asking=RunOptions(k=10))
+    with open_retriever(choice, _TASK) as retriever:
+        return robustness(retriever, _TASK, system=describe(choice, _TASK), options=options)
+
+
+@pytest.mark.parametrize("through", ["langchain", "llama-index"])
+def test_the_report_of_a_framework_is_the_core_s(words, through):
+    core, other = _report("core"), _report(through)
+    assert other.system.through == through
+    assert other.kinds == core.kinds
+    assert (other.skipped, other.notes, other.variants) == (core.skipped, core.notes, core.variants)
+    assert dataclasses.replace(other.task) == core.task
+    for name in ("queries", "mean_all", "intervals", "slices"):
+        ours, theirs = getattr(core.clean, name), getattr(other.clean, name)
+        if name == "queries":
+            ours, theirs = ([dataclasses.replace(q, seconds=None) for q in side] for side in (ours, theirs))
+        assert theirs == ours
+    assert core.kind("misspelling").drops["nDCG@10"].rate > 0
