@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from langchain_reasonembed.defended import DefendedRetriever
     from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
     from langchain_reasonembed.retrievers import ReasonEmbedRetriever
     from langchain_reasonembed.vectorstores import FaissVectorStore
 
-__all__ = ["FaissVectorStore", "ReasonEmbedEmbeddings", "ReasonEmbedRetriever"]
+__all__ = ["DefendedRetriever", "FaissVectorStore", "ReasonEmbedEmbeddings", "ReasonEmbedRetriever"]
 
 _HOME = {
+    "DefendedRetriever": "defended",
     "FaissVectorStore": "vectorstores",
     "ReasonEmbedEmbeddings": "embeddings",
     "ReasonEmbedRetriever": "retrievers",

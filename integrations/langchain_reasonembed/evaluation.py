@@ -13,6 +13,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
+from langchain_reasonembed.defended import DefendedRetriever
 from langchain_reasonembed.listening import Listener
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
@@ -94,7 +95,7 @@ class _RunnableRetriever:
         self._names = names
         self._input_key = input_key
         self._use_async = use_async
-        self._excludes = "excluded_ids" in getattr(type(runnable), "model_fields", {})
+        self._excludes = "excluded_ids" in getattr(type(_behind(runnable)), "model_fields", {})
         self._listener = Listener()
 
     def search(
@@ -131,10 +132,20 @@ class _RunnableRetriever:
         return runnable.batch(inputs, config, **changes)
 
 
+def _behind(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """Return the retriever that stands behind all defences."""
+    while isinstance(runnable, DefendedRetriever):
+        runnable = runnable.base
+    return runnable
+
+
 def _asking_for(
     runnable: Runnable[Any, Any], wanted: int, *, use_async: bool
 ) -> tuple[Runnable[Any, Any], dict[str, Any]]:
     """Return how to ask for so many documents: by an argument of the call, or by a copy with another k."""
+    if isinstance(runnable, DefendedRetriever):
+        base, changes = _asking_for(runnable.base, wanted, use_async=use_async)
+        return runnable.model_copy(update={"base": base}), changes
     if isinstance(runnable, BaseRetriever):
         # As BaseRetriever itself finds out what its subclass takes.
         asked = runnable._aget_relevant_documents if use_async else runnable._get_relevant_documents  # noqa: SLF001

@@ -17,6 +17,7 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
 from llama_index.core.schema import MetadataMode, NodeWithScore
+from llama_index.retrievers.reasonembed.defended import DefendedRetriever
 from llama_index_instrumentation import get_dispatcher
 from pydantic import PrivateAttr
 
@@ -68,8 +69,6 @@ class _NodeRetriever:
         self._names = names
         self._use_async = use_async
         self._calls = 0
-        parameters = inspect.signature(retriever.retrieve).parameters.values()
-        self._takes_changes = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
     def search(
         self,
@@ -85,13 +84,7 @@ class _NodeRetriever:
         return Usage(llm_calls=self._calls)
 
     def _ask(self, query: str, k: int, banned: Collection[str]) -> Hits:
-        changes: dict[str, Any] = {}
-        retriever = self._retriever
-        if self._takes_changes:
-            changes = {"k": k, "excluded_ids": tuple(banned)}
-        elif hasattr(retriever, "similarity_top_k"):
-            retriever = copy.copy(retriever)
-            retriever.similarity_top_k = k + len(banned)
+        retriever, changes = _asking_for(self._retriever, k, banned)
         with _counted() as counter:
             if self._use_async:
                 nodes = asyncio.run(retriever.aretrieve(query, **changes))
@@ -99,6 +92,20 @@ class _NodeRetriever:
                 nodes = retriever.retrieve(query, **changes)
         self._calls += counter.calls
         return keep(self._names.hits([_found(node) for node in nodes]), banned, k)
+
+
+def _asking_for(retriever: BaseRetriever, k: int, banned: Collection[str]) -> tuple[BaseRetriever, dict[str, Any]]:
+    """Return how to ask for k documents besides the banned ones: by arguments of the call, or by a copy."""
+    if isinstance(retriever, DefendedRetriever):
+        base, changes = _asking_for(retriever.base, k, banned)
+        return retriever.with_base(base), changes
+    parameters = inspect.signature(retriever.retrieve).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return retriever, {"k": k, "excluded_ids": tuple(banned)}
+    if hasattr(retriever, "similarity_top_k"):
+        retriever = copy.copy(retriever)
+        retriever.similarity_top_k = k + len(banned)
+    return retriever, {}
 
 
 class LlamaIndexPipeline:
