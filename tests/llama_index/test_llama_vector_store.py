@@ -161,6 +161,13 @@ def test_a_query_without_an_embedding_gives_what_satisfies_its_filters(store):
         store.query(VectorStoreQuery())
 
 
+def test_a_node_whose_metadata_is_not_json_is_named_and_nothing_is_added(store):
+    before = len(store.client)
+    with pytest.raises(InputError, match=r"'odd' is not JSON"):
+        store.add([TextNode(id_="odd", text="x", metadata={"a": object()}, embedding=[1.0, 0.0])])
+    assert len(store.client) == before
+
+
 def test_clear_empties_even_an_empty_store(store):
     store.clear()
     store.clear()

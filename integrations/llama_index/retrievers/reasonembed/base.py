@@ -14,6 +14,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from llama_index.vector_stores.reasonembed.filters import plain_filter
 
 from reasonembed_rag.errors import InputError
+from reasonembed_stores.checks import check_k
 from reasonembed_stores.searcher import Question, Searcher
 from reasonembed_stores.store import Hit
 
@@ -120,6 +121,8 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(settings.keys() - set(_PER_CALL))
     if unknown:
         raise InputError(f"unknown argument {unknown[0]!r}; want some of {', '.join(_PER_CALL)}")
+    if "k" in settings:
+        check_k(settings["k"])
     filters = settings.get("filters")
     return settings | {"filters": plain_filter(filters)} if isinstance(filters, MetadataFilters) else settings
 

@@ -223,7 +223,13 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
 
 
 def _document(node: BaseNode) -> Document:
-    metadata = node_to_metadata_dict(node, remove_text=True, flat_metadata=False)
+    try:
+        metadata = node_to_metadata_dict(node, remove_text=True, flat_metadata=False)
+    except (ValueError, TypeError) as error:  # pydantic's own are ValueErrors
+        raise InputError(
+            f"the metadata of node {node.node_id!r} is not JSON ({error}); want strings, finite numbers, true, false, "
+            "null, and lists and objects of them"
+        ) from error
     return Document(node.node_id, node.get_content(metadata_mode=MetadataMode.NONE), metadata)
 
 
