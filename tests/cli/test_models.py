@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from reasonembed_rag.encoder.checkpoints import ALIASES, known_checkpoint, known_checkpoints
+from reasonembed_rag.spec import EmbeddingSpec
+
+
+def test_every_known_checkpoint_is_listed_with_how_it_is_run(succeeds, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = succeeds("models")
+    for card in known_checkpoints():
+        assert f" {card.alias} " in text
+        assert f" {card.hub_id} " in text
+    assert " default " in text
+    for said in (
+        "pooling last",
+        "pooling mean; bidirectional",
+        r"'Instruct: {instruction}\nQuery:{text}'",
+        "non-commercial",
+    ):
+        assert said in text
+
+
+def test_aliases_and_hub_ids_are_unique_and_lead_to_one_card():
+    cards = known_checkpoints()
+    assert len(ALIASES) == len({card.hub_id.lower() for card in cards}) == len(cards)
+    for card in cards:
+        assert card.alias is not None
+        assert (
+            known_checkpoint(card.alias)
+            == known_checkpoint(card.hub_id)
+            == known_checkpoint(card.hub_id.upper())
+            == card
+        )
+
+
+def test_every_card_makes_a_spec_that_holds_together():
+    for card in known_checkpoints():
+        EmbeddingSpec(
+            model=card.hub_id,
+            pooling=card.pooling or "mean",
+            attention=card.attention or "causal",
+            query_template=card.query_template or "{text}",
+            document_template=card.document_template or "{text}",
+            default_instruction="Find help.",
+            max_query_length=card.max_query_length or 512,
+            max_document_length=card.max_document_length or 512,
+            dimension=8,
+        )
