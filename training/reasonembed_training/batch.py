@@ -14,6 +14,7 @@ from reasonembed_rag.encoder.tokens import TextTokenizer, Tokens
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training.keys import content_key
 from reasonembed_training.objective import Labels
+from reasonembed_training.perturbed import QueryPerturber
 from reasonembed_training.row_table import Drawn, RowTable, TaskRows
 from reasonembed_training.sampler import GlobalBatch, Sampler
 
@@ -34,6 +35,8 @@ class Batch:
     has_reasoning: torch.Tensor
     """(Q,) which rows those are."""
     labels: Labels
+    perturbed: Tokens | None = None
+    """The queries after a perturbation, one each; None where no term wants them."""
 
     @property
     def tokens(self) -> int:
@@ -56,6 +59,7 @@ class BatchMaker:
     reasoning_from: int | None = None
     """The first step that looks at reasoning queries; None where no step does."""
     max_reasoning_length: int | None = None
+    perturber: QueryPerturber | None = None
     fill_reasoning: bool = False
     """Put the query where a row has no reasoning query, so that all processes have as many to embed."""
 
@@ -65,15 +69,17 @@ class BatchMaker:
         drawn = [self._draw(int(task.rows[place]), planned) for place in planned.share(self.rank, self.world)]
         before, after = self.spec.query_affixes(task.instruction if self.spec.takes_instruction else None)
         head, tail = self.spec.document_affixes()
+
+        def queries(texts: Sequence[str]) -> Tokens:
+            return self.tokenizer(texts, before=before, after=after, max_length=self.spec.max_query_length)
+
         wanted = self.reasoning_from is not None and step >= self.reasoning_from
         thoughts = [one.reasoning_query if wanted else None for one in drawn]
         return Batch(
             step=step,
             task=planned.task,
             row_ids=tuple(one.id for one in drawn),
-            queries=self.tokenizer(
-                [one.query for one in drawn], before=before, after=after, max_length=self.spec.max_query_length
-            ),
+            queries=queries([one.query for one in drawn]),
             documents=self.tokenizer(
                 [text for one in drawn for text in one.documents],
                 before=head,
@@ -88,7 +94,14 @@ class BatchMaker:
             ),
             has_reasoning=torch.tensor([thought is not None for thought in thoughts], dtype=torch.bool),
             labels=_labels(drawn),
+            perturbed=None if self.perturber is None else queries(self._perturbed(drawn, planned, step)),
         )
+
+    def _perturbed(self, drawn: Sequence[Drawn], planned: GlobalBatch, step: int) -> list[str]:
+        if self.perturber is None:
+            return []
+        rows = [int(self.tasks[planned.task].rows[place]) for place in planned.share(self.rank, self.world)]
+        return self.perturber([one.query for one in drawn], rows=rows, step=step)
 
     def _filled(self, drawn: Sequence[Drawn], thoughts: Sequence[str | None]) -> list[str]:
         pairs = zip(drawn, thoughts, strict=True)

@@ -17,6 +17,7 @@ from reasonembed_training.folders import Reasoning
 
 __all__ = [
     "BatchConfig",
+    "ConsistencyConfig",
     "DataConfig",
     "DevConfig",
     "DevSetConfig",
@@ -24,11 +25,14 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
+    "PerturbationKind",
     "Recipe",
     "RedapterConfig",
     "RunConfig",
     "TaskBatchConfig",
 ]
+
+PerturbationKind = Literal["misspelling", "reordering", "synonymizing", "naturalizing"]
 
 _DECODER_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -144,6 +148,20 @@ class LossConfig:
         _want(self.temperature > 0, f"loss.temperature is {self.temperature}; want above 0")
         _want(self.grade_temperature > 0, f"loss.grade_temperature is {self.grade_temperature}; want above 0")
         _want(self.distillation >= 0, f"loss.distillation is {self.distillation}; want at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyConfig:
+    """[consistency]: a query and what is left of it after typos, say, should rank the batch's documents alike."""
+
+    weight: float = 0.0
+    """Of the divergence of the perturbed query's ranking from the query's own; 0 is off."""
+    kinds: tuple[PerturbationKind, ...] = ("misspelling", "reordering", "naturalizing")
+    """One is drawn for each query in every step; synonymizing wants a thesaurus (apt-get install wordnet-base)."""
+
+    def __post_init__(self) -> None:
+        _want(self.weight >= 0, f"consistency.weight is {self.weight}; want at least 0")
+        _want(bool(self.kinds), "consistency.kinds is empty; want at least one kind of perturbation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +286,7 @@ class Recipe:
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     redapter: RedapterConfig = field(default_factory=RedapterConfig)
+    consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     dev: DevConfig = field(default_factory=DevConfig)
 

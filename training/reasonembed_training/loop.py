@@ -146,6 +146,7 @@ class Loop:
             loss=result.loss,
             info_nce=result.info_nce,
             intensity=intensity,
+            divergence=result.divergence,
             gradient_norm=norm,
             lr=lr,
             tokens=result.tokens,

@@ -1,4 +1,4 @@
-"""Contrastive losses, one number a query: InfoNCE with candidates left out, and distillation from grades.
+"""Losses, one number a query: InfoNCE with candidates left out, distillation from grades, consistency.
 
 Shapes: Q queries, N documents of the whole batch, K known positives. A score is a similarity, before the temperature.
 """
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["distillation", "info_nce", "known_positives", "left_out"]
+__all__ = ["consistency", "distillation", "info_nce", "known_positives", "left_out"]
 
 
 def known_positives(document_keys_N: Tensor, known_keys: Sequence[Tensor]) -> Tensor:
@@ -74,6 +74,19 @@ def distillation(
     log_got_QN = functional.log_softmax((scores_QN / temperature).masked_fill(~graded_QN, never), dim=1)
     terms_QN = torch.special.xlogy(wanted_QN, wanted_QN) - wanted_QN * log_got_QN
     return torch.where(graded_QN & usable_Q[:, None], terms_QN, 0.0).sum(dim=1)
+
+
+def consistency(scores_QN: Tensor, perturbed_QN: Tensor, *, temperature: float = 0.02) -> Tensor:
+    """Return KL(softmax(scores) || softmax(scores of the perturbed query)) of each query over all documents, (Q,).
+
+    No gradient flows through the query's own scores: they teach (self-teaching, Zhuang and Zuccon 2022). Raises
+    InputError for shapes that disagree.
+    """
+    if scores_QN.shape != perturbed_QN.shape:
+        raise InputError(f"want as many perturbed scores as scores, got {_shape(scores_QN)} and {_shape(perturbed_QN)}")
+    log_wanted_QN = functional.log_softmax(scores_QN.detach() / temperature, dim=1)
+    log_got_QN = functional.log_softmax(perturbed_QN / temperature, dim=1)
+    return functional.kl_div(log_got_QN, log_wanted_QN, reduction="none", log_target=True).sum(dim=1)
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

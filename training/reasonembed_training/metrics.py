@@ -27,6 +27,8 @@ class StepMetrics:
     info_nce: float
     """The mean loss, unweighted."""
     intensity: IntensityStatistics | None
+    divergence: float | None = None
+    """The mean divergence of perturbed queries' rankings from the queries' own, unweighted."""
     gradient_norm: float
     lr: float
     tokens: int

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reasonembed_rag.encoder.pooling import finish
 from reasonembed_training.gather import gather_rows, my_shards, sum_over_processes
-from reasonembed_training.losses import distillation, info_nce, known_positives, left_out
+from reasonembed_training.losses import consistency, distillation, info_nce, known_positives, left_out
 from reasonembed_training.redapter import reasoning_intensity, sample_weights
 
 __all__ = ["Distillation", "Labels", "Objective", "Reasoning", "Redapter", "StepLoss"]
@@ -73,6 +73,8 @@ class StepLoss:
     """(Q,) InfoNCE of each query."""
     intensity: Tensor | None
     """(Q,) reasoning intensities; None where samples weigh the same."""
+    divergences: Tensor | None = None
+    """(Q,) how far each perturbed query's ranking lies from the query's own; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ class Objective:
     """InfoNCE over every document of the global batch, and what may be added to it.
 
     `dimensions` are Matryoshka's: the loss is the mean over the vectors cut to each of them; intensities are always
-    those of whole vectors. With distillation the objective is sum_i w_i L_i + weight * mean_i KL_i.
+    those of whole vectors. With distillation the objective is sum_i w_i L_i + weight * mean_i KL_i, and likewise with
+    consistency, whose KL_i is that of the perturbed query's scores over all documents from the query's own.
     """
 
     temperature: float = 0.02
@@ -102,13 +105,22 @@ class Objective:
     normalize: bool = True
     """Whether vectors have length 1, also when cut."""
     distillation: Distillation | None = None
+    consistency: float = 0.0
+    """Weight of the divergence between a query and its perturbed form."""
 
     def __call__(
-        self, queries_QD: Tensor, documents_ND: Tensor, labels: Labels, *, reasoning: Reasoning | None = None
+        self,
+        queries_QD: Tensor,
+        documents_ND: Tensor,
+        labels: Labels,
+        *,
+        reasoning: Reasoning | None = None,
+        perturbed_QD: Tensor | None = None,
     ) -> StepLoss:
         """Return the step's loss; samples are weighted by intensity where there are reasoning queries.
 
-        The same documents are candidates for a query and for its reasoning-augmented form.
+        The same documents are candidates for a query and for its reasoning-augmented form; for its perturbed form
+        (perturbed_QD) all documents are.
         """
         shards = my_shards(len(documents_ND), device=documents_ND.device)
         documents_MD = gather_rows(documents_ND, shards)
@@ -130,7 +142,11 @@ class Objective:
         if self.distillation is not None:
             divergence_Q = self._divergence(scores_QM[:, shards.mine], labels, self.distillation)
             loss = loss + self.distillation.weight * divergence_Q.sum() / count
-        return StepLoss(loss, losses_Q.detach(), intensity_Q)
+        if perturbed_QD is None:
+            return StepLoss(loss, losses_Q.detach(), intensity_Q)
+        apart_Q = consistency(scores_QM, perturbed_QD @ documents_MD.T, temperature=self.temperature)
+        loss = loss + self.consistency * apart_Q.sum() / count
+        return StepLoss(loss, losses_Q.detach(), intensity_Q, apart_Q.detach())
 
     def _info_nce(self, scores_QM: Tensor, candidates: _Candidates) -> Tensor:
         return info_nce(scores_QM, candidates.positives, temperature=self.temperature, left_out_QN=candidates.out)

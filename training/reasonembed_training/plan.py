@@ -8,7 +8,14 @@ from dataclasses import asdict
 from typing import Any
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.config import BatchConfig, DataConfig, LossConfig, OptimConfig, TaskBatchConfig
+from reasonembed_training.config import (
+    BatchConfig,
+    ConsistencyConfig,
+    DataConfig,
+    LossConfig,
+    OptimConfig,
+    TaskBatchConfig,
+)
 from reasonembed_training.data import Source
 from reasonembed_training.objective import Distillation, Objective
 from reasonembed_training.row_table import TaskRows
@@ -41,8 +48,11 @@ def steps_of(sampler: Sampler, config: OptimConfig) -> int:
     return config.max_steps or config.epochs * sampler.steps_per_epoch
 
 
-def objective_from(config: LossConfig, *, dimension: int, normalize: bool) -> Objective:
-    """Return the objective of a recipe's [loss]; raises TrainingError for Matryoshka dimensions that there are not."""
+def objective_from(config: LossConfig, consistency: ConsistencyConfig, *, dimension: int, normalize: bool) -> Objective:
+    """Return the objective of a recipe's [loss] and [consistency].
+
+    Raises TrainingError for Matryoshka dimensions that there are not.
+    """
     wrong = [one for one in config.dimensions if not 1 <= one <= dimension]
     if wrong:
         raise TrainingError(f"loss.dimensions names {wrong[0]}; want 1 to {dimension}, the model's dimension")
@@ -55,6 +65,7 @@ def objective_from(config: LossConfig, *, dimension: int, normalize: bool) -> Ob
         distillation=Distillation(weight=config.distillation, grade_temperature=config.grade_temperature)
         if config.distillation
         else None,
+        consistency=consistency.weight,
     )
 
 

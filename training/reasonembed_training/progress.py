@@ -94,5 +94,7 @@ def _figures(metrics: StepMetrics) -> Iterator[str]:
         one = metrics.intensity
         yield f"RI mean {one.mean:.2f}, median {one.median:.2f}, {one.min:.2f} to {one.max:.2f}"
         yield f"{one.clipped:.0%} clipped"
+    if metrics.divergence is not None:
+        yield f"perturbed {metrics.divergence:.3f}"
     yield f"gradient {metrics.gradient_norm:.2f}"
     yield f"{metrics.tokens_per_second:,.0f} tokens/s"

@@ -37,6 +37,8 @@ class StepResult:
     """(Q of all processes,)"""
     tokens: int
     """Tokens of queries and documents."""
+    divergence: float | None = None
+    """The mean divergence of perturbed queries' rankings, unweighted; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,18 +62,25 @@ class Stepper:
         Raises NotFiniteError before any gradient is added where the loss is not finite.
         """
         queries = len(batch.queries.lengths)
+        both = queries + len(batch.documents.lengths)
         labels = _moved(batch.labels, self.machine.device)
         reasoning = self._reasoning(batch) if weighted and self.redapter is not None else None
 
         def objective(vectors_ND: Tensor) -> StepLoss:
-            loss = self.objective(vectors_ND[:queries], vectors_ND[queries:], labels, reasoning=reasoning)
+            loss = self.objective(
+                vectors_ND[:queries],
+                vectors_ND[queries:both],
+                labels,
+                reasoning=reasoning,
+                perturbed_QD=None if batch.perturbed is None else vectors_ND[both:],
+            )
             total = sum_over_processes(loss.loss)
             if not torch.isfinite(total):
                 raise NotFiniteError(f"the loss is {total.item()}")
             # Distributed wrappers average gradients over processes, and the objective is a sum.
             return replace(loss, loss=loss.loss * self.machine.world)
 
-        parts = (batch.queries, batch.documents)
+        parts = (batch.queries, batch.documents, *([] if batch.perturbed is None else [batch.perturbed]))
         loss = cached_backward(
             self._embed(parts), self._plan(parts), objective, accumulate=self.machine.accumulate(self.module)
         )
@@ -138,7 +147,10 @@ class Stepper:
         intensity = loss.intensity
         if intensity is not None:
             intensity = gather_rows(intensity, my_shards(len(intensity), device=intensity.device)).cpu()
-        return StepResult(objective, info_nce / queries, intensity, round(tokens))
+        divergence = None
+        if loss.divergences is not None:
+            divergence = float(sum_over_processes(loss.divergences.sum().double())) / queries
+        return StepResult(objective, info_nce / queries, intensity, round(tokens), divergence)
 
 
 def _moved(labels: Labels, device: torch.device) -> Labels:

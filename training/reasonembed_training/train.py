@@ -25,6 +25,7 @@ from reasonembed_training.machine import Machine, open_machine
 from reasonembed_training.metrics import MetricsLog
 from reasonembed_training.model import TrainingModel, build_model
 from reasonembed_training.objective import Redapter
+from reasonembed_training.perturbed import perturber_from
 from reasonembed_training.plan import objective_from, sources_from, steps_of, task_plans
 from reasonembed_training.progress import Silent, Watcher
 from reasonembed_training.recipe import changed_keys, recipe_to_json
@@ -156,7 +157,7 @@ def _stepper(recipe: Recipe, machine: Machine, model: TrainingModel, module: tor
         redapter = Redapter(kappa=config.kappa, floor=config.floor, epsilon=config.epsilon, normalise=config.normalise)
     return Stepper(
         module=module,
-        objective=objective_from(recipe.loss, dimension=spec.dimension, normalize=spec.normalize),
+        objective=objective_from(recipe.loss, recipe.consistency, dimension=spec.dimension, normalize=spec.normalize),
         redapter=redapter,
         machine=machine,
         dimension=spec.dimension,
@@ -178,6 +179,7 @@ def _maker(recipe: Recipe, machine: Machine, table: RowTable, sampler: Sampler, 
         reasoning_from=recipe.redapter.start_step if recipe.redapter.enabled else None,
         max_reasoning_length=recipe.redapter.max_length,
         fill_reasoning=machine.sharded,
+        perturber=perturber_from(recipe.consistency, seed=recipe.run.seed),
     )
 
 
