@@ -14,7 +14,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.retrieval.retriever import Retriever
 from reasonembed_rag.search import Hits
 
-__all__ = ["Hub", "HubScan", "robust_z", "scan_hubs"]
+__all__ = ["Hub", "HubScan", "count_hubs", "ranks_of", "robust_z", "scan_hubs"]
 
 _MAD_TO_SIGMA, _MEAN_TO_SIGMA = 1.4826, 1.2533
 """A normal's deviation over its median and over its mean absolute deviation."""

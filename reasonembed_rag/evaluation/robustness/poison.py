@@ -16,6 +16,7 @@ from reasonembed_rag.search import Hits
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = [
+    "KS",
     "BuildIndex",
     "KeptVectors",
     "as_build",
