@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reasonembed_cli.cuts import cuts_told_once
 from reasonembed_cli.eval_systems import Choice, Kind, Store, Through, describe, open_retriever
 from reasonembed_cli.eval_tables import notes, scores_table, tasks_table
 from reasonembed_cli.options import ModelOption
@@ -244,6 +245,7 @@ def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: 
     system = describe(choice, task)
     first = "encoding" if choice.needs_model else "indexing"
     with (
+        cuts_told_once(lambda said: typer.echo(f"{task.name}: {said}", err=True)),
         progress_of(f"{task.name}: {first}", f"{task.name}: asking") as (encoding, asking),
         open_retriever(choice, task, tell=encoding) as retriever,
     ):

@@ -131,16 +131,22 @@ def _counts(task: TaskComparison) -> str:
 
 
 def _measures(reports: Sequence[Report]) -> str:
+    timed = any(report.latency for report in reports)
     rows = [
-        [escape(r.task.label), *(f"{100 * r.mean(measure):.2f}" for measure in _SHOWN), *_costs(r)] for r in reports
+        [
+            escape(report.task.label),
+            *(f"{100 * report.mean(measure):.2f}" for measure in _SHOWN),
+            *(_times(report) if timed else []),
+            str(sum(query.problem is not None for query in report.queries)),
+        ]
+        for report in reports
     ]
-    return table(("task", *_SHOWN, "p50 ms", "p95 ms", "failed"), rows)
+    return table(("task", *_SHOWN, *(("p50 ms", "p95 ms") if timed else ()), "failed"), rows)
 
 
-def _costs(report: Report) -> list[str]:
+def _times(report: Report) -> list[str]:
     latency = report.latency
-    times = [f"{1000 * latency.p50:.1f}", f"{1000 * latency.p95:.1f}"] if latency else ["", ""]
-    return [*times, str(sum(query.problem is not None for query in report.queries))]
+    return [f"{1000 * latency.p50:.1f}", f"{1000 * latency.p95:.1f}"] if latency else ["", ""]
 
 
 def _slices(sides: Sequence[Sequence[Report]]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reasonembed_cli.app import main
 from reasonembed_rag.evaluation.report import read_report
 from reasonembed_rag.evaluation.runfiles import read_run
 
@@ -203,6 +204,16 @@ def test_what_cannot_be_measured_is_told_in_one_line(fails, folder, monkeypatch,
 def test_a_task_without_gold_is_refused_before_the_model_is_loaded(fails, folder):
     _write(folder / "examples.jsonl", [example | {"gold_ids": []} for example in EXAMPLES])
     assert "has no gold id in 3 queries" in fails("eval", "--data", folder, "--model", folder / "no-such-model")
+
+
+def test_texts_that_were_cut_are_counted_once(folder, model, capsys, caplog):
+    _write(folder / "documents.jsonl", [row | {"content": f"{row['content']} so" * 99} for row in DOCUMENTS])
+    limits = ("--max-document-length", "8", "--max-query-length", "4")
+    assert main(["eval", "--data", str(folder), "--model", str(model), *limits]) == 0
+    told = capsys.readouterr().err
+    assert "task: 4 texts were cut to 8 tokens" in told  # two are the same
+    assert "task: 3 texts were cut to 4 tokens" in told
+    assert "were cut" not in caplog.text
 
 
 def test_notes_of_both_reports_are_told_once(succeeds, folder, tmp_path):

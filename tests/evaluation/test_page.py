@@ -1,5 +1,6 @@
 """The page shows the reports' figures and needs nothing beside it."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -78,6 +79,11 @@ def test_one_system_has_bars_and_no_comparison():
     assert len(_svgs(page)) == 1
     assert "compared" not in page
     assert "MRR by task" in page
+
+
+def test_times_have_columns_where_there_are_any():
+    assert "p95 ms" in report_page(_FIRST)
+    assert "p95 ms" not in report_page([dataclasses.replace(report, latency=None) for report in _FIRST])
 
 
 def test_the_page_is_self_contained_and_escapes_what_it_shows():
