@@ -138,7 +138,7 @@ class Bench:
         self.rows: list[Row] = []
         self.notes: list[str] = []
         self.qwen = models.build_qwen3(folder / "qwen3-40m")
-        self.minilm = find_model("default")
+        self.minilm = find_model("default-base")
 
     def ours(self, folder: Path, dtype: str, *, query: bool) -> Encode:
         """Return our encoder's way of a role."""
@@ -263,7 +263,7 @@ import resource, sys
 sys.path.insert(0, {here!r})
 import encode_models as models
 from reasonembed_rag import Encoder
-encoder = Encoder.from_pretrained("default")
+encoder = Encoder.from_pretrained("default-base")
 texts = models.documents({count}, seed=5, median_words=12.0, spread=0.9)
 encoder.encode_documents(texts[:64])
 import time
