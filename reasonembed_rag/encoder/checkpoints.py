@@ -33,7 +33,7 @@ class Checkpoint:
     document_template: str | None = None
     append_eos: bool = False
     pool_prompt: bool = True
-    normalize: bool = True
+    normalize: bool | None = None
     max_query_length: int | None = None
     max_document_length: int | None = None
     note: str = ""

@@ -41,7 +41,7 @@ _AFTER_PADDING = {
 _LAST: Pooling = "last"
 _MEAN: Pooling = "mean"
 
-_Value = TypeVar("_Value", bound=str)
+_Value = TypeVar("_Value")
 
 
 def native_type(config: Mapping[str, Any]) -> tuple[str, bool]:
@@ -131,7 +131,7 @@ def _spec_of_facts(model: str, facts: FolderFacts, card: Checkpoint) -> Embeddin
     positions = _positions(config)
     guess = _TEMPLATE if decoder and not facts.pooling else "{text}"
     template = _settle("query template", facts.query_template, card.query_template, guess, model)
-    length = facts.max_length or min(positions, _LONGEST)
+    length = min(positions, _LONGEST)
     return EmbeddingSpec(
         model=model,
         pooling=_settle("pooling", facts.pooling, card.pooling, _LAST if decoder else _MEAN, model),
@@ -143,9 +143,13 @@ def _spec_of_facts(model: str, facts: FolderFacts, card: Checkpoint) -> Embeddin
         default_instruction=(facts.default_instruction or DEFAULT_INSTRUCTION) if "{instruction}" in template else None,
         append_eos=card.append_eos,
         pool_prompt=card.pool_prompt if facts.pool_prompt is None else facts.pool_prompt,
-        max_query_length=min(facts.max_length or card.max_query_length or length, positions),
-        max_document_length=min(facts.max_length or card.max_document_length or length, positions),
-        normalize=card.normalize if facts.normalize is None else facts.normalize,
+        max_query_length=min(
+            _settle("query length", facts.max_length, card.max_query_length, length, model), positions
+        ),
+        max_document_length=min(
+            _settle("document length", facts.max_length, card.max_document_length, length, model), positions
+        ),
+        normalize=_settle("normalisation", facts.normalize, card.normalize, True, model),
         dimension=_size(config, "hidden_size"),
     )
 

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import Pooling
 
-__all__ = ["FolderFacts", "read_folder", "read_json", "transformer_folder"]
+__all__ = ["FolderFacts", "read_folder", "read_json", "transformer_folder", "transformer_settings"]
 
 _POOLING_MODES: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "last",
 }
+_KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+_NO_LIMIT = 8192
+"""A tokenizer's own limit from here on says nothing of how the model was trained: 131,072 stands there, or 10^30."""
 _KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
 _INSTRUCT = re.compile(r"(?P<head>.*Instruct: )(?P<instruction>.+?)(?P<tail>\nQuery: ?)", re.DOTALL)
 
@@ -64,7 +67,7 @@ def read_folder(folder: Path) -> FolderFacts:
         if "Pooling" in modules
         else None,
         normalize="Normalize" in modules,
-        max_length=_max_length(folder, transformer),
+        max_length=_max_length(transformer),
         query_template=instruct.query_template,
         document_template=instruct.document_template,
         default_instruction=instruct.default_instruction,
@@ -120,12 +123,24 @@ def _pooling(folder: Path) -> Pooling:
     return pooling
 
 
-def _max_length(folder: Path, transformer: Path) -> int | None:
-    for path in (transformer / "sentence_bert_config.json", folder / "sentence_bert_config.json"):
+def transformer_settings(folder: Path) -> dict[str, Any]:
+    """Return what sentence-transformers wrote beside a transformer: max_seq_length, do_lower_case; {} where nothing."""
+    for kind in _KINDS:
+        path = folder / f"sentence_{kind}_config.json"
         if path.is_file():
-            length = read_json(path).get("max_seq_length")
-            return int(length) if length else None
-    return None
+            settings: dict[str, Any] = read_json(path)
+            return settings
+    return {}
+
+
+def _max_length(transformer: Path) -> int | None:
+    """Return the longest text in tokens: sentence-transformers' word, or else the tokenizer's where it has a limit."""
+    length = transformer_settings(transformer).get("max_seq_length")
+    path = transformer / "tokenizer_config.json"
+    if not length and path.is_file():
+        length = read_json(path).get("model_max_length")
+        return int(length) if length and length < _NO_LIMIT else None
+    return int(length) if length else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from reasonembed_rag.encoder.describe import (
     looks_both_ways_itself,
     native_type,
 )
-from reasonembed_rag.encoder.folder import read_folder, transformer_folder
+from reasonembed_rag.encoder.folder import read_folder, transformer_folder, transformer_settings
 from reasonembed_rag.encoder.sources import find_model
 from reasonembed_rag.encoder.tokens import TextTokenizer
 from reasonembed_rag.errors import InputError, ModelError
@@ -197,9 +197,17 @@ def _tokenizer(folder: Path, *, append_eos: bool, vocabulary_size: int | None) -
     except Exception as error:  # tokenizers' own errors are bare Exceptions
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(f"{folder}: its tokenizer cannot be loaded ({reason}); want a tokenizer.json") from error
+    if transformer_settings(folder).get("do_lower_case"):
+        backend.normalizer = _lowercased(backend.normalizer)
     eos_id: int | None = tokenizer.eos_token_id
     text_tokenizer = TextTokenizer(backend, eos_id=eos_id, append_eos=append_eos, vocabulary_size=vocabulary_size)
     return text_tokenizer, tokenizer.pad_token_id or 0
+
+
+def _lowercased(normalizer: Any) -> Any:
+    from tokenizers import normalizers
+
+    return normalizers.Sequence([normalizers.Lowercase(), *([] if normalizer is None else [normalizer])])
 
 
 def _needs_own_mask(spec: EmbeddingSpec, config: Mapping[str, Any]) -> bool:

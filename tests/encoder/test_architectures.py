@@ -172,3 +172,66 @@ def test_every_number_format_keeps_its_distance_to_float32(tiny_model, dtype):
         encoder = Encoder.from_pretrained(folder, dtype=dtype)
         assert encoder.spec.dtype == dtype
         assert lowest(encoder.encode_documents(TEXTS), plain(folder, TEXTS, encoder.spec.pooling)) >= floors[dtype]
+
+
+def st_folder(tiny_model, **files):
+    """Build a folder of sentence-transformers and write some of its JSON files."""
+    folder = tiny_model("bert", pooling="mean")
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_folder_that_lowercases_gives_what_sentence_transformers_gives(tiny_model):
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    folder = st_folder(tiny_model, sentence_bert_config={"max_seq_length": 128, "do_lower_case": True})
+    cased = json.loads((folder / "tokenizer.json").read_text())
+    cased["normalizer"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(cased))
+    assert (
+        AutoTokenizer.from_pretrained(folder)("FOX")["input_ids"]
+        != AutoTokenizer.from_pretrained(folder)("fox")["input_ids"]
+    )
+    texts = ["The Quick FOX", "LAZY dog"]
+    lowered = Encoder.from_pretrained(folder).encode_documents(texts)
+    plain_folder = folder.with_name(folder.name + "-plain")
+    shutil.copytree(folder, plain_folder)
+    (plain_folder / "sentence_bert_config.json").write_text("{}")
+    cased_encoder = Encoder.from_pretrained(plain_folder)
+    assert np.abs(lowered - cased_encoder.encode_documents([text.lower() for text in texts])).max() < 1e-6
+    assert np.abs(lowered - cased_encoder.encode_documents(texts)).max() > 1e-3
+
+
+def test_the_longest_text_comes_from_sentence_transformers_files_then_from_the_tokenizers(tiny_model):
+    folder = st_folder(tiny_model, sentence_bert_config={"max_seq_length": None})
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+
+    def lengths():
+        spec = Encoder.from_pretrained(folder).spec
+        return {spec.max_query_length, spec.max_document_length}
+
+    for limit, wanted in ((64, 64), (131_072, 512), (10**30, 512)):
+        (folder / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": limit}))
+        assert lengths() == {wanted}
+    (folder / "sentence_bert_config.json").rename(folder / "sentence_roberta_config.json")
+    (folder / "sentence_roberta_config.json").write_text('{"max_seq_length": 99}')
+    assert lengths() == {99}
+
+
+def test_files_that_contradict_the_table_win_and_the_log_names_each(tiny_model, monkeypatch, caplog):
+    from reasonembed_rag.encoder import loading
+
+    folder = tiny_model("bert", pooling="cls")
+    monkeypatch.setattr(loading, "find_model", lambda name, revision=None, weights=True: folder)
+    spec = Encoder.from_pretrained("contriever-msmarco").spec
+    assert (spec.pooling, spec.normalize) == ("cls", True)
+    assert "its files say pooling 'cls', our table 'mean'; the files win" in caplog.text
+    assert "its files say normalisation True, our table False; the files win" in caplog.text
+    caplog.clear()
+    folder = tiny_model("mistral", pooling="last")
+    spec = Encoder.from_pretrained("e5-mistral-7b-instruct", max_query_length=50).spec
+    assert (spec.max_query_length, spec.max_document_length) == (50, 128)
+    assert "its files say document length 128, our table 4096; the files win" in caplog.text
