@@ -13,6 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings, ReasonEmbedRetriever
+from reasonembed_rag import Encoder
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_stores import FaissStore
 
@@ -44,6 +45,22 @@ class TestEmbeddings:
         embeddings = ReasonEmbedEmbeddings(model="words", query_instruction="Seek.")
         for vector in (embeddings.embed_query("q"), *embeddings.embed_documents(["d"])):
             assert math.isclose(np.linalg.norm(vector), 1.0, abs_tol=1e-6)
+
+    def test_4_several_devices_get_every_setting_and_are_taken_once(self, words, monkeypatch):
+        taken = []
+
+        def load(model, **settings):
+            taken.append((model, settings))
+            return words
+
+        monkeypatch.setattr(Encoder, "from_pretrained", staticmethod(load))
+        settings = {"truncate_dim": 16, "max_document_length": 9, "dtype": "bfloat16"}
+        embeddings = ReasonEmbedEmbeddings(model="several", device=["cuda:0", "cuda:1"], **settings)
+        embeddings.embed_documents(["one", "two"])
+        ReasonEmbedEmbeddings(model="several", device=["cuda:0", "cuda:1"], **settings).embed_query("three")
+        ((model, given),) = taken
+        assert (model, given["device"]) == ("several", ("cuda:0", "cuda:1"))
+        assert settings.items() <= given.items()
 
     async def test_5_concurrent_calls_give_what_serial_ones_give(self, words):
         embeddings = ReasonEmbedEmbeddings(model="words")
