@@ -47,7 +47,8 @@ def measure_robustness(  # noqa: PLR0913  # each is an option of the command
     kinds: Annotated[str, typer.Option(help="all, or kinds of perturbation with commas between.")] = "all",
     seeds: Annotated[str, typer.Option(help="Seeds with commas between.")] = "1999,5,27,2016,2026",
     thesaurus: Annotated[
-        list[Path] | None, typer.Option(help="A folder of WordNet or a mythes .dat file; found by itself without.")
+        list[Path] | None,
+        typer.Option(help="A folder of WordNet, a mythes .dat file, word vectors as .txt; found by itself without."),
     ] = None,
     judge: Annotated[
         str | None, typer.Option(help="Another model, which must take a query with synonyms for the same.")

@@ -104,8 +104,10 @@ def test_the_environment_names_the_place_first(wordnet, monkeypatch):
 def test_a_thesaurus_is_opened_by_what_it_is(wordnet, mythes, tmp_path):
     assert open_thesaurus(wordnet).name == "WordNet"
     assert open_thesaurus(mythes).name == "mythes"
+    (tmp_path / "glove.txt").write_text("large 1 0 0\nbig 0.9 0.1 0\n")
+    assert open_thesaurus(tmp_path / "glove.txt").synonyms("large") == ("big",)
     with pytest.raises(InputError, match="no thesaurus"):
-        open_thesaurus(tmp_path / "words.txt")
+        open_thesaurus(tmp_path / "words.json")
 
 
 def test_what_is_absent_says_how_to_install_it(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Synonyms of English words from the files of WordNet or of a mythes thesaurus."""
+"""Synonyms of English words from the files of WordNet, of a mythes thesaurus or of word vectors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.evaluation.robustness.word_vectors import read_word_vectors
 
 __all__ = ["Thesaurus", "find_thesaurus", "open_thesaurus", "read_mythes", "read_wordnet"]
 
 _PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 _HISSING = ("s", "x", "z", "ch", "sh")
 _LEAST_LETTERS = 3
+_VECTORS = (".txt", ".vec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,19 @@ def find_thesaurus() -> Thesaurus:
 
 
 def open_thesaurus(path: Path) -> Thesaurus:
-    """Read a folder of WordNet's data files or the .dat file of a mythes thesaurus; raises InputError for others."""
+    """Read a folder of WordNet's data files, a mythes thesaurus (.dat) or word vectors (.txt, .vec).
+
+    Raises InputError for others.
+    """
     if path.is_dir():
         return read_wordnet(path)
     if path.suffix == ".dat":
         return read_mythes(path)
-    raise InputError(f"{path}: is no thesaurus; want a folder with WordNet's data.noun, or a mythes .dat file")
+    if path.suffix in _VECTORS:
+        return Thesaurus("word vectors", read_word_vectors(path))
+    raise InputError(
+        f"{path}: is no thesaurus; want a folder with WordNet's data.noun, a mythes .dat file, or word vectors as .txt"
+    )
 
 
 def read_wordnet(folder: Path) -> Thesaurus:
