@@ -1,9 +1,10 @@
 """Kill an index build 20 times at random moments, let it end, and compare the index with the corpus.
 
-    python benchmarks/kill_index.py [--kills 20] [--seed 0]
+    python benchmarks/kill_index.py [--kills 20] [--seed 0] [--longest 1.5]
 
 Each build is a process of its own that indexes Python's language reference with the default model; it is killed with
-SIGKILL a random while after its first news. tests/stores/test_indexing.py does the same at random calls of functions.
+SIGKILL a random while after its first news, at most --longest seconds: let that be about as long as a build takes.
+tests/stores/test_indexing.py does the same at random calls of functions.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longest", type=float, default=1.5)
     parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -41,18 +43,18 @@ def main() -> None:
             (source / f"{name}.rst").write_text(text, encoding="utf-8")
         chance = random.Random(arguments.seed)
         for kill in range(1, arguments.kills + 1):
-            print(f"kill {kill:2}: {killed_build(source, to, chance)}", flush=True)
+            print(f"kill {kill:2}: {killed_build(source, to, chance.uniform(0.0, arguments.longest))}", flush=True)
         subprocess.run([sys.executable, __file__, "--child", source, to], check=True, stdout=subprocess.DEVNULL)
         print(compared(source, to))
 
 
-def killed_build(source: Path, to: Path, chance: random.Random) -> str:
+def killed_build(source: Path, to: Path, wait: float) -> str:
     """Start a build, kill it, and say how far the index had come."""
     command = [sys.executable, __file__, "--child", str(source), str(to)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()  # it has begun
-        time.sleep(chance.uniform(0.0, 1.5))
+        time.sleep(wait)
         process.kill()
     if not (to / "manifest.json").exists():
         return "nothing yet"
