@@ -62,15 +62,16 @@ def test_few_candidates_are_the_most_promising_ones(bag, task):
 
 
 def test_a_swap_that_does_not_read_as_it_was_written_is_never_taken(bag, task):
-    ready, (first, *_) = bag.texts, bag.words
+    ready = bag.texts
 
     def forgetful(tokens):
-        return [text.replace("topic0", "") for text in ready(tokens)]
+        texts = zip(tokens, ready(tokens), strict=True)
+        return [text if ids.sum() % 2 else text.rpartition(" ")[0] for ids, text in texts]
 
     bag.texts = forgetful
-    for text in attack(bag, task, starts=[first] * len(task.examples)).texts:
-        assert len(bag.tokens([text])[0]) == SETTINGS["tokens"]
-        assert "topic0" not in text
+    for passage in attack(bag, task).passages:
+        assert passage.similarity > passage.history[0]
+        assert len(bag.tokens([passage.text])[0]) == len(bag.tokens([passage.start])[0])
 
 
 def test_the_same_seed_gives_the_same_passages_and_another_gives_others(bag, task):
@@ -110,12 +111,22 @@ def test_a_killed_attack_goes_on_to_the_same_passages(bag, task, tmp_path, last,
 def test_a_checkpoint_of_another_attack_is_refused(bag, task, tmp_path):
     path = tmp_path / "attack.json"
     attack(bag, task, checkpoint=path)
-    for changes in ({"seed": 1}, {"tokens": 13}, {"starts": ["common1"] * 48}, {"steps": 26}, {"candidates": 7}):
+    for changes in ({"seed": 1}, {"tokens": 13}, {"starts": ["common1"] * 48}, {"candidates": 7}):
         with pytest.raises(InputError, match=r"attack.json: belongs to another attack .* name another file"):
             attack(bag, task, checkpoint=path, **changes)
     path.write_text(json.dumps({"passages": []}))
     with pytest.raises(InputError, match="not an attack's checkpoint"):
         attack(bag, task, checkpoint=path)
+
+
+def test_more_steps_go_on_from_what_is_done_and_fewer_are_refused(bag, task, tmp_path):
+    path, done = tmp_path / "attack.json", []
+    attack(bag, task, checkpoint=path, steps=10)
+    further = attack(bag, task, checkpoint=path, steps=14, on_progress=lambda step, _: done.append(step))
+    assert further == attack(bag, task, steps=14)
+    assert done == [11, 12, 13, 14, 25, 26, 27, 28, 39, 40, 41, 42]
+    with pytest.raises(InputError, match="went 14 steps already; want as many or more"):
+        attack(bag, task, checkpoint=path, steps=13)
 
 
 def test_an_embedder_without_gradients_is_refused_before_any_work(task, make_embedder, tmp_path):

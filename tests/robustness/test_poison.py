@@ -15,9 +15,11 @@ from reasonembed_rag.evaluation.robustness.poison import (
     poisoned_copy,
     poisoned_rag,
     random_texts,
+    success_rates,
 )
 from reasonembed_rag.retrieval.bm25 import BM25
 from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.search import Hits
 
 
 def by_hand(bag, queries, documents, poison, k, *, excluded=()):
@@ -39,6 +41,11 @@ def test_success_is_the_share_of_queries_with_a_passage_among_the_best(bag, task
     assert rates == {k: by_hand(bag, queries, task.documents, poison, k) for k in (1, 5, 20, 152)}
     assert rates[152] == 1.0
     assert rates[1] < rates[20]
+
+
+def test_the_cutoff_counts_places_from_one():
+    hits = [Hits(("a", "b", "x"), np.zeros(3, np.float32)), Hits(("y", "a"), np.zeros(2, np.float32)), Hits((), [])]
+    assert success_rates(hits, ["x", "y"], ks=(1, 2, 3)) == {1: 1 / 3, 2: 1 / 3, 3: 2 / 3}
 
 
 def test_excluded_documents_make_room_for_poison(bag, task):

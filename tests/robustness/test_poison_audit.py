@@ -16,7 +16,7 @@ from reasonembed_rag.evaluation.run import evaluate_embedder
 from reasonembed_rag.evaluation.task import RetrievalTask
 from reasonembed_rag.retrieval.dense import EmbedderRetriever
 
-SETTINGS = AuditSettings(passages=6, tokens=15, steps=30, candidates=10, ks=(5, 20), hub_k=3, hub_share=0.1)
+SETTINGS = AuditSettings(passages=6, tokens=15, steps=30, candidates=10, ks=(5, 20), hub_k=3, hub_z=3.5, hub_share=0.1)
 MEASURED = 120
 
 

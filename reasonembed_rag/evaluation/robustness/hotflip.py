@@ -112,9 +112,9 @@ def hotflip(  # noqa: PLR0913 - the one door to the attack: each setting is one 
     Every passage starts from a text: with `starts`, one a query, that of the query nearest to the cluster's centre (its
     gold passage, say), else from a document drawn from the corpus. Each of `steps` steps ranks the tokens for one
     random place by first-order gain, encodes the best `candidates` as texts and keeps the best one that is better than
-    what stands. With a checkpoint file the same call goes on where a killed one was, and comes to the same passages.
-    Raises InputError, before any work, for an embedder without gradients and for settings that cannot be met; a
-    checkpoint of another attack is refused.
+    what stands. With a checkpoint file the same call, or one of more steps, goes on where a killed one was, and comes
+    to the same passages. Raises InputError, before any work, for an embedder without gradients and for settings that
+    cannot be met; a checkpoint of another attack is refused.
     """
     view = token_gradients(encoder)
     _check(queries, corpus, passages=passages, tokens=tokens, steps=steps, candidates=candidates, starts=starts)
@@ -124,10 +124,10 @@ def hotflip(  # noqa: PLR0913 - the one door to the attack: each setting is one 
     texts = _first_texts(clusters.centres, vectors_QD, corpus, starts=starts, seed=seed)
     journal = PoisonJournal(
         checkpoint,
-        digest=attack_digest(encoder.spec.digest(), queries, texts, [words, passages, tokens, steps, candidates, seed]),
+        digest=attack_digest(encoder.spec.digest(), queries, texts, [words, passages, tokens, candidates, seed]),
     )
     search = _Search(view=view, seed=seed, candidates=candidates)
-    done = journal.read()
+    done = journal.read(most_steps=steps)
     for number, (text, centre_D) in enumerate(zip(texts, clusters.centres, strict=True)):
         passage = done[number] if number < len(done) else _begun(view, text, centre_D, tokens=tokens)
         while passage.steps < steps:

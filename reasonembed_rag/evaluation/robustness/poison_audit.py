@@ -55,8 +55,8 @@ class AuditSettings:
     ks: tuple[int, ...] = KS
     hub_k: int = 20
     """Results a reference query counts in the hubness scan."""
-    hub_z: float = 3.5
-    hub_share: float = 0.05
+    hub_z: float = 6.0
+    hub_share: float = 0.03
     """Documents at or above both are flagged."""
 
 

@@ -74,10 +74,10 @@ class PoisonJournal:
         self._digest = digest
         self._passages: list[Passage] = []
 
-    def read(self) -> list[Passage]:
+    def read(self, *, most_steps: int) -> list[Passage]:
         """Return the passages kept, the last of them half-way perhaps.
 
-        Raises InputError for a file that is no such journal, or one of another attack.
+        Raises InputError for a file that is no such journal, one of another attack, and one that went further.
         """
         if self._path is None or not self._path.exists():
             return []
@@ -92,6 +92,9 @@ class PoisonJournal:
                 f"{self._path}: belongs to another attack (model, queries, settings or starts differ); "
                 "name another file, or delete it to begin anew"
             )
+        if any(passage.steps > most_steps for passage in self._passages):
+            furthest = max(passage.steps for passage in self._passages)
+            raise InputError(f"{self._path}: went {furthest} steps already; want as many or more, or another file")
         return list(self._passages)
 
     def keep(self, number: int, passage: Passage, *, last: bool) -> None:
