@@ -74,7 +74,10 @@ def read_word_vectors(path: Path, *, threshold: float = 0.8, most: int = 20) -> 
     vectors_WD = np.stack(rows)
     lengths_W1 = np.linalg.norm(vectors_WD, axis=1, keepdims=True)
     return Neighbours(
-        tuple(words), vectors_WD / np.where(lengths_W1 > 0, lengths_W1, 1), threshold=threshold, most=most
+        tuple(words),
+        (vectors_WD / np.where(lengths_W1 > 0, lengths_W1, 1)).astype(np.float32),
+        threshold=threshold,
+        most=most,
     )
 
 
