@@ -253,7 +253,7 @@ def _trades(block: _Block, general: Sequence[str], reasoning: Collection[str]) -
     return tuple(
         Trade(
             model=model,
-            tax=-float(on_general[place]) if on_general is not None else None,
+            tax=float(0.0 - on_general[place]) if on_general is not None else None,
             gain=float(on_reasoning[place]) if on_reasoning is not None else None,
         )
         for place, model in enumerate(block.models)
