@@ -1,10 +1,10 @@
 """Kill an index build 20 times at random moments, let it end, and compare the index with the corpus.
 
-    python benchmarks/kill_index.py [--kills 20] [--seed 0] [--longest 1.5]
+    python benchmarks/kill_index.py [--kills 20] [--seed 0]
 
-Each build is a process of its own that indexes Python's language reference with the default model; it is killed with
-SIGKILL a random while after its first news, at most --longest seconds: let that be about as long as a build takes.
-tests/stores/test_indexing.py does the same at random calls of functions.
+Each build is a process of its own that indexes Python's language reference with the default model, 8 documents a
+commit; it is killed with SIGKILL a random while after one of its first commits. tests/stores/test_indexing.py does the
+same at random calls of functions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydoc_data.topics import topics
 import numpy as np
 
 from reasonembed_rag import Encoder
-from reasonembed_stores import FaissStore
+from reasonembed_stores import FaissStore, indexing
 from reasonembed_stores.indexing import Progress, build_index, is_unfinished
 from reasonembed_stores.readers import FileCorpus
 
@@ -30,7 +30,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=1.5)
     parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -43,18 +42,19 @@ def main() -> None:
             (source / f"{name}.rst").write_text(text, encoding="utf-8")
         chance = random.Random(arguments.seed)
         for kill in range(1, arguments.kills + 1):
-            print(f"kill {kill:2}: {killed_build(source, to, chance.uniform(0.0, arguments.longest))}", flush=True)
+            print(f"kill {kill:2}: {killed_build(source, to, chance)}", flush=True)
         subprocess.run([sys.executable, __file__, "--child", source, to], check=True, stdout=subprocess.DEVNULL)
         print(compared(source, to))
 
 
-def killed_build(source: Path, to: Path, wait: float) -> str:
+def killed_build(source: Path, to: Path, chance: random.Random) -> str:
     """Start a build, kill it, and say how far the index had come."""
     command = [sys.executable, __file__, "--child", str(source), str(to)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        process.stdout.readline()  # it has begun
-        time.sleep(wait)
+        for _ in range(chance.randint(1, 5)):
+            process.stdout.readline()
+        time.sleep(chance.uniform(0.0, 1.0))
         process.kill()
     if not (to / "manifest.json").exists():
         return "nothing yet"
@@ -63,7 +63,8 @@ def killed_build(source: Path, to: Path, wait: float) -> str:
 
 
 def child(source: Path, to: Path) -> None:
-    """Index, telling each step."""
+    """Index, telling each step; windows are small, so that the kills fall among many commits."""
+    indexing._FIRST_WINDOW = indexing._LARGEST_WINDOW = 8  # noqa: SLF001 - nobody else needs another size
 
     def tell(progress: Progress) -> None:
         print(progress.documents, flush=True)
