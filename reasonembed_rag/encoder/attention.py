@@ -19,6 +19,8 @@ __all__ = ["AttentionRule", "KeyValue", "attend", "attend_pooled"]
 
 _BLOCK = 128
 """Query rows a step of the blocked product."""
+_SCORES = 2_000_000
+"""Scores a step, over several sequences: few enough to stay in the processor's cache, and to bound the memory."""
 
 
 class KeyValue(NamedTuple):
@@ -117,7 +119,18 @@ def _attend_bucket(
         )
         return mixed_BHLd.transpose(1, 2)
     key, value = _joined(key_BLKd, value_BLKd, prefix)
-    return _blocked(query_BLHd, key, value, bucket=bucket, rule=rule)
+    at_once = max(1, _SCORES // (query_BLHd.shape[2] * min(length, _BLOCK) * key.shape[1]))
+    parts = [
+        _blocked(
+            query_BLHd[start : start + at_once],
+            key[start : start + at_once],
+            value[start : start + at_once],
+            seen_BL=None if bucket.mask_BL is None else bucket.mask_BL[start : start + at_once],
+            rule=rule,
+        )
+        for start in range(0, bucket.count, at_once)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _flash_below(query: Tensor) -> int:
@@ -134,7 +147,7 @@ def _joined(key_BLKd: Tensor, value_BLKd: Tensor, prefix: KeyValue | None) -> tu
 
 
 def _blocked(
-    query_BLHd: Tensor, key_BSKd: Tensor, value_BSKd: Tensor, *, bucket: Bucket, rule: AttentionRule
+    query_BLHd: Tensor, key_BSKd: Tensor, value_BSKd: Tensor, *, seen_BL: Tensor | None, rule: AttentionRule
 ) -> Tensor:
     """Multiply in blocks of query rows: what lies above the diagonal or beyond the window is never computed."""
     count, length, heads, width = query_BLHd.shape
@@ -152,7 +165,7 @@ def _blocked(
         scores = torch.bmm(flat, key[:, :, first:last]).view(count, shared, group, rows, last - first)
         if rule.softcap is not None:
             scores = torch.tanh(scores / rule.softcap) * rule.softcap
-        _mask_block(scores, bucket, rule, row=before + start, column=first)
+        _mask_block(scores, seen_BL, rule, row=before + start, column=first)
         weights = torch.softmax(scores, dim=-1).view(count * shared, group * rows, last - first)
         block = torch.bmm(weights, value[:, first:last]).view(count, shared, group, rows, width)
         mixed[:, start:stop] = block.permute(0, 3, 1, 2, 4)
@@ -167,7 +180,7 @@ def _sight(rule: AttentionRule, start: int, stop: int, sources: int) -> tuple[in
     return first, sources if rule.window is None else min(sources, stop - 1 + rule.window)
 
 
-def _mask_block(scores: Tensor, bucket: Bucket, rule: AttentionRule, *, row: int, column: int) -> None:
+def _mask_block(scores: Tensor, seen_BL: Tensor | None, rule: AttentionRule, *, row: int, column: int) -> None:
     """Hide, in place, what the rows from `row` on may not see of the keys from `column` on."""
     rows, seen = scores.shape[-2:]
     if rule.causal and rule.window is None:
@@ -179,8 +192,8 @@ def _mask_block(scores: Tensor, bucket: Bucket, rule: AttentionRule, *, row: int
             row, row + rows, device=scores.device
         ).unsqueeze(1)
         hidden = hidden | (ahead.abs() >= rule.window) | ((ahead > 0) & rule.causal)
-    if not rule.causal and bucket.mask_BL is not None:
-        hidden = hidden | ~bucket.mask_BL[:, None, None, None, column : column + seen]
+    if not rule.causal and seen_BL is not None:
+        hidden = hidden | ~seen_BL[:, None, None, None, column : column + seen]
     elif rule.window is None:
         return
     # The least number and not -inf: a row of padding may see nothing, and would make gradients NaN.

@@ -14,7 +14,7 @@ import torch
 from reasonembed_rag.encoder.architectures import UnsupportedError, read_blueprint
 from reasonembed_rag.encoder.forward import PaddedForward
 from reasonembed_rag.encoder.linears import make_fast
-from reasonembed_rag.encoder.memory import give_back_freed
+from reasonembed_rag.encoder.memory import bound_kernel_cache, give_back_freed
 from reasonembed_rag.encoder.packed import PackedForward
 from reasonembed_rag.encoder.pooling import finish
 from reasonembed_rag.encoder.selfcheck import (
@@ -45,7 +45,7 @@ __all__ = ["Engine", "LocalEngine", "Part"]
 
 _logger = logging.getLogger(__name__)
 
-_PACKS_BETWEEN_TRIMS = 4
+_PACKS_BETWEEN_TRIMS = 2
 _PREFIXES_KEPT = 8
 _SHORTEST_PREFIX = 4
 """A start of fewer tokens costs less to compute again than to carry."""
@@ -72,6 +72,7 @@ class LocalEngine:
     """Compute in this process, on one device."""
 
     def __init__(self, loaded: LoadedModel) -> None:
+        bound_kernel_cache()
         self._spec = loaded.spec
         self._switch = AdapterSwitch(loaded.backbone, loaded.adapters)
         self._names = tuple(loaded.adapters)

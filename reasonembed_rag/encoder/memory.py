@@ -1,15 +1,27 @@
-"""Freed memory goes back to the system, so that long calls take no more than short ones."""
+"""Freed memory goes back to the system, and kernels are not hoarded, so that long calls take no more than short ones."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["give_back_freed"]
+__all__ = ["bound_kernel_cache", "give_back_freed"]
+
+_KERNELS = "64"
+"""oneDNN's kernels kept: one is made for every size of a product, and a call of many packs has many sizes."""
+
+
+def bound_kernel_cache() -> None:
+    """Keep oneDNN's cache of compiled kernels small, for this process, unless its own variable says how large.
+
+    It counts before the first product; 1,024, its default, take some hundred megabytes.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KERNELS)
 
 
 def give_back_freed() -> None:
