@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system and few kernels are kept, so that long calls take little more than short ones."""
+"""Freed memory goes back to the system and few kernels are kept: long calls take little more than short ones."""
 
 from __future__ import annotations
 
