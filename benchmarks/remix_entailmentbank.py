@@ -2,11 +2,11 @@
 
     python benchmarks/remix_entailmentbank.py [--data ../shared/data/entailmentbank] [--out runs/remix-entailmentbank]
 
-The oracle knows the questions of the train split. "Writing a query from a document" is finding an unused question that
-has the document among its gold facts; its reasoning is the recorded one; a candidate is graded 5 where it is one of the
-question's other gold facts, else 1. Gold facts of the dev split are kept out of sources, positives and negatives. What
-is shown is that every stage hands the next one what it needs and that the rows train: the oracle's labels are people's,
-so nothing is said about rows that a chat model writes.
+The oracle knows the questions of the train split. The domain is what is a gold fact of any of them; "writing a query
+from a document" is finding an unused question that has the document among its gold facts; its reasoning is the recorded
+one; a candidate is graded 5 where it is one of the question's other gold facts, else 1. Gold facts of the dev split are
+kept out of sources, positives and negatives. What is shown is that every stage hands the next one what it needs and
+that the rows train: the oracle's labels are people's, so nothing is said about rows that a chat model writes.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Oracle:
     def __init__(self, documents: list[Document], examples: tuple[Example, ...], *, hidden: frozenset[str]) -> None:
         self.ids = {document.content: document.id for document in documents}
         self.gold = {example.query: set(example.gold_ids) - hidden for example in examples}
+        self.helpful = frozenset[str]().union(*self.gold.values())
         self.reasoning = {example.query: str(example.extra.get("reasoning", "")) for example in examples}
         self.query_of_source = self._share_out(examples)
 
@@ -50,9 +51,10 @@ class Oracle:
     def __call__(self, prompt: str) -> Answer:
         """Say what the record says."""
         if "Reply with one word, Yes or No" in prompt:
-            return Answer("Yes" if self.ids[_between(prompt, "text")] in self.query_of_source else "No")
+            return Answer("Yes" if self.ids[_between(prompt, "text")] in self.helpful else "No")
         if "You write test queries" in prompt:
-            return Answer(self.query_of_source[self.ids[_between(prompt, "document")]])
+            source = self.ids[_between(prompt, "document")]
+            return Answer(self.query_of_source.get(source, "I can't help with that: the record holds no question."))
         query = _between(prompt, "query")
         if "Think about it in writing" in prompt:
             return Answer(self.reasoning[query])

@@ -6,6 +6,7 @@ import json
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from reasonembed_rag.chat import Answer
 from reasonembed_rag.errors import ChatError, InputError, TrainingError
 from reasonembed_rag.retrieval.bm25 import BM25
 from reasonembed_training.data import Source, open_rows
+from reasonembed_training.keys import content_key
 from reasonembed_training.remixer.corpus import read_corpus
 from reasonembed_training.remixer.near_copies import NEAR, shingles, similarity
 
@@ -47,6 +49,10 @@ def test_the_trainer_reads_the_rows(make_config, run_remix, scripted, read_lines
     assert len(table) == len(written)
     assert [task.name for task in table.tasks()] == ["birds"]
     assert table.without_reasoning() == 0
+    contents, generator = _by_id(config), np.random.default_rng(0)
+    for number, row in enumerate(written):  # in a batch the source may be another row's document
+        drawn = table.draw(number, group=2, generator=generator)
+        assert content_key(contents[row["source_id"]]) in drawn.left_out_keys
 
 
 _CONTENT = st.lists(st.sampled_from("nest egg wing song lake river fish reed".split()), min_size=3, max_size=7)  # noqa: SIM905

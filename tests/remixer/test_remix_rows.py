@@ -20,6 +20,7 @@ QUERY = Query(id="pony/s", source_id="s", query="why", length="<100", education=
 def _make(grades: list[int], **config):
     documents = {f"d{number}": Document(f"d{number}", f"text {number}") for number in range(len(grades))}
     judged = Judged(id=QUERY.id, ids=tuple(documents), grades=tuple(grades))
+    documents["s"] = Document("s", "the source")
     return make_row(CARD, QUERY, judged, documents, RowConfig(**config), reasoning_query="thoughts")
 
 
@@ -29,6 +30,7 @@ def test_grades_from_the_threshold_on_are_positives_in_the_retrievers_order():
     assert (row.neg_ids, row.neg_scores, row.neg) == (("d0", "d3"), (2, 1), ("text 0", "text 3"))
     assert (row.prompt, row.task, row.train_group_size, row.batch_size) == (CARD.instruction, "pony", 64, 2)
     assert (row.id, row.source_id, row.query, row.reasoning_query) == ("pony/s", "s", "why", "thoughts")
+    assert row.excluded == ("the source",)
 
 
 @settings(deadline=None)

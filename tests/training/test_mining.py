@@ -101,6 +101,7 @@ def test_rows_are_training_rows_with_prompt_and_reasoning(tmp_path):
     (row,) = mined(tmp_path, Ranked("hard"), instruction="Find the answer.")
     read = read_row(row, where="mined:1")
     assert (read.id, read.task, read.instruction) == ("q1", "puzzles", "Find the answer.")
+    assert set(read.excluded) == {CONTENTS["source"], CONTENTS["barred"]}
     assert read.reasoning_query == "why is that?\nbecause"
     (row,) = mined(tmp_path, Ranked("hard"), reasoning="none")
     assert "reasoning_query" not in row

@@ -29,9 +29,11 @@ def test_a_published_row_is_read_whole():
 
 def test_our_own_row_keeps_id_task_and_grades():
     ours = {"id": "q1", "task": "biology", "pos_ids": ["a", "b"], "pos_scores": [5, 3], "neg_scores": [1]}
+    ours |= {"excluded": ["cells"]}
     row = read_row({**PUBLISHED, **ours, "source_id": "d9"}, where="rows:1")
     assert (row.id, row.task) == ("q1", "biology")
     assert (row.positive_grades, row.negative_grades) == ((5.0, 3.0), (1.0,))
+    assert row.excluded == ("cells",)
 
 
 @pytest.mark.parametrize("reasoning", [None, "", "  "])

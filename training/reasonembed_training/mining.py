@@ -183,6 +183,9 @@ class _Miner:
         for name, ids in (("pos", example.gold_ids), ("neg", negatives)):
             row[name] = [self._contents[one] for one in ids]
             row[f"{name}_ids"] = list(ids)
+        never = sorted(self._never(example) - set(example.gold_ids))
+        if excluded := [self._contents[one] for one in never if one in self._contents]:
+            row["excluded"] = excluded
         return row
 
 

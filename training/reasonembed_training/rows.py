@@ -13,7 +13,7 @@ from reasonembed_rag.errors import TrainingError
 __all__ = ["TrainingRow", "read_row"]
 
 _TEXTS = ("id", "task", "prompt", "query", "reasoning_query", "source_id")
-_LISTS = ("pos", "neg", "pos_ids", "neg_ids", "pos_scores", "neg_scores")
+_LISTS = ("pos", "neg", "excluded", "pos_ids", "neg_ids", "pos_scores", "neg_scores")
 _KNOWN = (*_TEXTS, *_LISTS, "train_group_size", "batch_size")
 _MEANT = {"positive": "pos", "positives": "pos", "negative": "neg", "negatives": "neg", "instruction": "prompt"}
 
@@ -63,6 +63,7 @@ def read_row(fields: Mapping[str, Any], *, where: str) -> TrainingRow:
         query=query,
         positives=positives,
         negatives=negatives,
+        excluded=_texts(fields, "excluded", where=where),
         reasoning_query=reasoning if reasoning and reasoning.strip() else None,
         instruction=_text(fields, "prompt", where=where),
         task=_text(fields, "task", where=where),

@@ -98,6 +98,8 @@ class Row:
     neg_scores: tuple[int, ...]
     source_id: str
     task: str
+    excluded: tuple[str, ...] = ()
+    """The source's content: no candidate of the query wherever it turns up in a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

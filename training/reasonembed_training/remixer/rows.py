@@ -47,5 +47,6 @@ def make_row(
         neg_scores=tuple(grade for _, grade in negatives),
         source_id=query.source_id,
         task=card.name,
+        excluded=(documents[query.source_id].content,),
     )
     return Outcome(row, drops)

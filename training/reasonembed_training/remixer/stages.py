@@ -130,7 +130,7 @@ class Stages:
             "reason": lambda: [config.reasoning, reasoning_prompt(card, "query"), again],
             "mine": lambda: [self.pool.identity(), asdict(config.mine), card.instruction],
             "judge": lambda: [self.pool.digest, asdict(config.judge), example, again],
-            "rows": lambda: [asdict(config.rows), card.name, card.instruction, card.group, card.batch],
+            "rows": lambda: ["excluded", asdict(config.rows), card.name, card.instruction, card.group, card.batch],
         }
         return [stage, parts[stage](), self._model_identity(stage), self._outputs_before(stage)]
 
