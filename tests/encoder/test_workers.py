@@ -19,7 +19,7 @@ from reasonembed_rag.encoder.workers import WorkerEngine
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
 
-WAIT_S = 40
+WAIT_S = 240  # only a hang takes longer, on however busy a machine
 SOON_S = 5
 
 _FAKE = '''
