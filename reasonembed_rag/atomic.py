@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 __all__ = ["flush_folder", "replacing"]
+
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a write can end in; any other error in a block is told by what was to be written, such as a broken source."""
 
 
 @contextmanager
@@ -29,7 +33,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         with suppress(FileNotFoundError):
             aside.unlink()
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK and error.filename is None:
             error.filename = str(path)  # a full disk is told by the write, which knows no name
         raise
     flush_folder(path.parent)

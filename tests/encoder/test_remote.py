@@ -423,11 +423,16 @@ def test_an_answer_that_is_none_is_an_error(server, remote, content, message):
 def test_no_more_requests_are_under_way_than_were_allowed_whoever_calls(server, remote):
     encoder = remote(batch_size=2, concurrency=3)
     texts = [[f"{caller} {n}" for n in range(20)] for caller in range(6)]
+    server.gate.clear()
     with ThreadPoolExecutor(6) as callers:
-        got = list(callers.map(encoder.encode_documents, texts))
+        answers = callers.map(encoder.encode_documents, texts)
+        while server.most_running < 3:  # as many as were allowed come, and wait at the gate
+            pass
+        server.gate.set()
+        got = list(answers)
     for mine, vectors in zip(texts, got, strict=True):
         assert np.allclose(vectors, expected(mine), atol=1e-6)
-    assert 2 <= server.most_running <= 3
+    assert server.most_running == 3
 
 
 async def test_many_async_callers_share_requests_and_get_their_own_vectors(server, remote):
