@@ -96,7 +96,7 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
             settings_from(RemixConfig, table, where="benchmark"),
             models={stage: ChatModel(oracle, stage_config(MODEL, stage)) for stage in MODEL_STAGES},
             make_retriever=lambda documents: Hybrid(
-                [Part(BM25(documents)), Part(EmbedderRetriever(Encoder.from_pretrained("default"), documents))]
+                [Part(BM25(documents)), Part(EmbedderRetriever(Encoder.from_pretrained("default-base"), documents))]
             ),
         )
     for stage, state in states.items():
@@ -111,7 +111,7 @@ def train_on(rows: Path, data: Path, out: Path, *, epochs: int) -> None:
 
     table = {
         "model": {
-            "name": "default",
+            "name": "default-base",
             "device": "cpu",
             "tuning": "full",
             "max_query_length": 128,

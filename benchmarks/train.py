@@ -50,7 +50,7 @@ def model_folder(name: str, work: Path) -> Path:
     if name == "minilm":
         from reasonembed_rag.encoder.sources import find_model
 
-        return find_model("default")
+        return find_model("default-base")
     return models.build_qwen3(work / "qwen3-40m")
 
 

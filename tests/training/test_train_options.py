@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from reasonembed_rag import Encoder
+from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation.run import evaluate_embedder
 from reasonembed_rag.evaluation.task import read_task_folder
 from reasonembed_training.config import LoraConfig
@@ -114,6 +115,35 @@ def test_exported_weights_lie_where_asked_between_the_base_and_the_trained(make_
         np.testing.assert_allclose(between[name], 0.75 * weight + 0.25 * trained[name], atol=1e-6)
         moved += not np.allclose(weight, trained[name], atol=1e-4)
     assert moved > 5
+
+
+def test_training_reads_shorter_texts_than_the_exported_model_and_its_measurement(make_recipe, tmp_path):
+    def run(name, **tables):
+        recipe = make_recipe(
+            optim={"max_steps": 2}, dev={"keep": "last"}, run={"output": str(tmp_path / name)}, **tables
+        )
+        return recipe, train(recipe)
+
+    recipe, outcome = run("short", batch={"max_query_length": 3, "max_document_length": 4})
+    whole, _ = run("whole")
+    assert Encoder.from_pretrained(str(outcome.model)).spec.max_document_length > 4
+    tokens = {}
+    for one in (recipe, whole):
+        lines = list(read_metrics(one.run.output / "metrics.jsonl"))
+        tokens[one.run.output.name] = sum(line["tokens"] for line in lines if line["kind"] == "train")
+    assert tokens["short"] < tokens["whole"]
+    report = evaluate_embedder(
+        Encoder.from_pretrained(str(outcome.model), dtype="float32"), read_task_folder(recipe.dev.sets[0].path)
+    )
+    (score,) = json.loads((outcome.model / "training.json").read_text())["dev_trained"]["scores"]
+    assert score["mean"] == pytest.approx(report.mean_present["nDCG@10"], abs=1e-4)
+
+
+def test_longer_texts_in_training_than_the_model_reads_are_refused(make_recipe):
+    with pytest.raises(TrainingError, match=r"batch.max_document_length is 4000; want at most .* which is \d+"):
+        train(make_recipe(batch={"max_document_length": 4000}))
+    with pytest.raises(TrainingError, match=r"batch.max_query_length is 0; want at least 1"):
+        make_recipe(batch={"max_query_length": 0})
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])

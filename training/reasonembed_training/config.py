@@ -118,6 +118,9 @@ class BatchConfig:
     """Documents a query brings: one positive, group - 1 negatives. All documents of the batch are candidates."""
     tokens: int = 16384
     """Tokens that run through the model at a time: the memory of a step, whatever its number of queries."""
+    max_query_length: int | None = None
+    max_document_length: int | None = None
+    """Tokens of a text that training sees; left out, the model's own, which measuring and the exported model keep."""
     published_devices: int | None = None
     """Where set, rows' own train_group_size and batch_size (a device) hold, for that many devices."""
     tasks: Mapping[str, TaskBatchConfig] = field(default_factory=lambda: MappingProxyType({}))
@@ -125,8 +128,9 @@ class BatchConfig:
     def __post_init__(self) -> None:
         for name in ("queries", "group", "tokens"):
             _want(getattr(self, name) >= 1, f"batch.{name} is {getattr(self, name)}; want at least 1")
-        devices = self.published_devices
-        _want(devices is None or devices >= 1, f"batch.published_devices is {devices}; want at least 1")
+        for name in ("max_query_length", "max_document_length", "published_devices"):
+            value = getattr(self, name)
+            _want(value is None or value >= 1, f"batch.{name} is {value}; want at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

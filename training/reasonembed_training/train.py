@@ -11,12 +11,13 @@ from torch import Tensor
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training import checkpoint
 from reasonembed_training.averaging import average_with_base
 from reasonembed_training.batch import BatchMaker
 from reasonembed_training.card import TrainedRun, model_card, training_record
 from reasonembed_training.checkpoint import Progress
-from reasonembed_training.config import Recipe
+from reasonembed_training.config import BatchConfig, Recipe
 from reasonembed_training.data import open_rows
 from reasonembed_training.export import export_model
 from reasonembed_training.live import read_dev_task
@@ -172,7 +173,7 @@ def _maker(recipe: Recipe, machine: Machine, table: RowTable, sampler: Sampler, 
         tasks={task.name: task for task in table.tasks()},
         sampler=sampler,
         tokenizer=model.tokenizer,
-        spec=model.spec,
+        spec=_training_spec(recipe.batch, model.spec),
         seed=recipe.run.seed,
         rank=machine.rank,
         world=machine.world,
@@ -181,6 +182,19 @@ def _maker(recipe: Recipe, machine: Machine, table: RowTable, sampler: Sampler, 
         fill_reasoning=machine.sharded,
         perturber=perturber_from(recipe.consistency, seed=recipe.run.seed),
     )
+
+
+def _training_spec(batch: BatchConfig, spec: EmbeddingSpec) -> EmbeddingSpec:
+    """Return the spec with the lengths of training, which are at most the model's own."""
+    lengths = {
+        name: asked
+        for name in ("max_query_length", "max_document_length")
+        if (asked := getattr(batch, name)) is not None
+    }
+    for name, asked in lengths.items():
+        if asked > (most := getattr(spec, name)):
+            raise TrainingError(f"batch.{name} is {asked}; want at most model.{name}, which is {most}")
+    return replace(spec, **lengths)
 
 
 def _log(recipe: Recipe, machine: Machine, progress: Progress) -> MetricsLog | None:
