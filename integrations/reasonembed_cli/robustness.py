@@ -101,7 +101,7 @@ def measure_robustness(  # noqa: PLR0913  # each is an option of the command
     attack = Attack(
         passages=poison,
         steps=poison_steps,
-        known=load_task(task, folder=data, split=poison_split).examples if poison and poison_split else None,
+        others=load_task(task, folder=data, split=poison_split).examples if poison and poison_split else None,
     )
     with ExitStack() as stack:
         cache = out / "vectors" if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))

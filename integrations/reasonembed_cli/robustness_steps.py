@@ -35,8 +35,9 @@ class Attack:
 
     passages: int
     steps: int
-    known: tuple[Example, ...] | None
-    """The queries that the attacker knows; half of the task's without."""
+    others: tuple[Example, ...] | None
+    """Queries of another split: half are the attacker's, half the hubness guard's. Without, the attacker knows half of
+    the task's own."""
 
     def __post_init__(self) -> None:
         if self.passages < 0 or self.steps < 1:
@@ -59,10 +60,12 @@ class Attack:
     def audit(self, choice: Choice, task: RetrievalTask, *, checkpoint: Path | None, progress: Tell) -> PoisonReport:
         """Attack copies of the task's corpus, searched as the choice says."""
         from reasonembed_rag.evaluation.robustness.poison import KeptVectors
-        from reasonembed_rag.evaluation.robustness.poison_audit import AuditSettings, poison_audit
+        from reasonembed_rag.evaluation.robustness.poison_audit import AuditSettings, halves, poison_audit
         from reasonembed_stores.engines import share_embedder
 
         encoder = embedder_of(choice)
+        settings = AuditSettings(passages=self.passages, steps=self.steps)
+        known, reference = halves(self.others or (), seed=settings.seed)
         with ExitStack() as stack:
 
             def build(documents: Sequence[Document]) -> Retriever:
@@ -76,8 +79,9 @@ class Attack:
                 encoder,
                 task,
                 system=build if choice.through != "core" else None,
-                settings=AuditSettings(passages=self.passages, steps=self.steps),
-                attackers=self.known,
+                settings=settings,
+                attackers=known or None,
+                reference=reference,
                 checkpoint=checkpoint,
                 on_progress=progress,
             )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.metrics import HEADLINE
-from reasonembed_rag.evaluation.robustness.poison import KeptVectors, attack_success
-from reasonembed_rag.evaluation.robustness.poison_audit import AuditSettings, poison_audit
+from reasonembed_rag.evaluation.robustness.hubness import ranks_of, scan_hubs
+from reasonembed_rag.evaluation.robustness.poison import KeptVectors, attack_success, poisoned_copy
+from reasonembed_rag.evaluation.robustness.poison_audit import AuditSettings, halves, poison_audit
 from reasonembed_rag.evaluation.robustness.poison_report import PoisonReport
 from reasonembed_rag.evaluation.run import evaluate_embedder
 from reasonembed_rag.evaluation.task import RetrievalTask
@@ -63,6 +66,35 @@ def test_the_guard_finds_the_passages_first_and_stops_them_but_not_poisoned_rag(
     assert guard.success["poisoned_rag"][5] > 0.9
     assert guard.clean_dropped < 0.05
     assert guard.clean_ndcg == pytest.approx(audited.clean_ndcg, abs=0.03)
+
+
+def test_more_queries_that_the_attacker_has_not_seen_are_the_guards_to_ask(
+    measured_task, attackers, large_task, bag_for
+):
+    settings = dataclasses.replace(SETTINGS, steps=5)
+    few = dataclasses.replace(measured_task, examples=measured_task.examples[:4])
+    known, reference = halves(attackers, seed=3)
+    assert sorted(e.id for e in (*known, *reference)) == sorted(e.id for e in attackers)
+    alone, helped = (
+        poison_audit(bag_for(large_task), few, settings=settings, attackers=known, reference=more)
+        for more in ((), reference)
+    )
+    assert (alone.guard_queries, helped.guard_queries) == (4, 4 + len(reference))
+    assert helped.attacks == alone.attacks  # only the measured queries are attacked
+    documents = poisoned_copy(large_task.documents, passages_of(bag_for(large_task), few, known, settings))
+    retriever = EmbedderRetriever(bag_for(large_task), documents)
+    queries = [example.query for example in (*few.examples, *reference)]
+    scan = scan_hubs(retriever, queries, documents, k=settings.hub_k)
+    own = [document.id for document in documents[len(large_task.documents) :]]
+    assert helped.hub_ranks == ranks_of(scan, own)
+
+
+def passages_of(bag, task, known, settings):
+    """Return HotFlip's passages from the attack's own journal."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "attack.json"
+        poison_audit(bag, task, settings=settings, attackers=known, checkpoint=path)
+        return [passage["text"] for passage in json.loads(path.read_text())["passages"]]
 
 
 def test_filters_of_the_best_documents_stop_what_was_written_alike(audited):

@@ -31,6 +31,7 @@ _POISON = PoisonReport(
     model="words",
     queries=6,
     attacker_queries=6,
+    guard_queries=6,
     documents=12,
     tokens=50,
     steps=100,
@@ -49,6 +50,9 @@ _POISON = PoisonReport(
             clean_dropped=0.02,
         ),
     ),
+    hub_k=20,
+    hub_z=6.0,
+    hub_share=0.03,
     hub_ranks=(1, None),
     similarity=((0.1, 0.8),),
 )
@@ -100,7 +104,8 @@ def test_poison_is_drawn_as_one_line_an_attack_and_told_with_the_defences(plain)
     assert len([path for path in lines.iter(f"{_SVG}path") if path.get("class").startswith("line")]) == 2
     told = [dot.find(f"{_SVG}title").text for dot in lines.iter(f"{_SVG}circle")]
     assert told[:2] == ["HotFlip, k = 5: 50.0", "HotFlip, k = 20: 90.0"]
-    for text in ("<td>90.0</td>", "<td>5.0</td>", "49.00", "-1.00", "2.0", "hubness scan: 1, not found"):
+    places = "passages among 14: 1, not found"
+    for text in ("<td>90.0</td>", "<td>5.0</td>", "49.00", "-1.00", "2.0", places):
         assert text in page
 
 

@@ -58,7 +58,9 @@ def _defences(report: PoisonReport, ks: Sequence[int]) -> str:
     rows += [_defence(report, defence, k) for defence in report.defences]
     ranks = ", ".join("not found" if rank is None else str(rank) for rank in report.hub_ranks)
     hubs = (
-        f"places of HotFlip's passages among {report.documents + len(report.hub_ranks):,} in the hubness scan: {ranks}"
+        f"hubness scan of {report.guard_queries:,} queries at k = {report.hub_k}, flagged from z = {report.hub_z:g} "
+        f"and a share of {report.hub_share:g}: places of HotFlip's passages among "
+        f"{report.documents + len(report.hub_ranks):,}: {ranks}"
     )
     return table(headings, rows, kind="slim") + bullets([hubs])
 

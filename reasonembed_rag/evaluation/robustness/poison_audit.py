@@ -31,7 +31,7 @@ from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_rag.retrieval.retriever import Retriever
 from reasonembed_rag.search import Hits
 
-__all__ = ["AttackText", "AuditSettings", "poison_audit"]
+__all__ = ["AttackText", "AuditSettings", "halves", "poison_audit"]
 
 AttackText = Callable[[str, int], str]
 """(query, number) to what an attacker would have a language model believe."""
@@ -69,6 +69,7 @@ class _Index:
     documents: Sequence[Document]
     poison_ids: tuple[str, ...]
     hits: list[Hits]
+    reference_hits: list[Hits]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,8 @@ class _Audit:
     embedder: Embedder
     documents: Sequence[Document]
     measured: Sequence[Example]
+    reference: Sequence[Example]
+    """The guard's queries beside the measured ones."""
     settings: AuditSettings
     depth: int = field(init=False, default=0)
 
@@ -89,19 +92,22 @@ class _Audit:
         documents = poisoned_copy(self.documents, poison) if poison else list(self.documents)
         retriever = self.build(documents)
         own = tuple(document.id for document in documents[len(self.documents) :])
-        return _Index(name, retriever, documents, own, self.search(retriever))
+        hits, reference_hits = (self.search(retriever, examples) for examples in (self.measured, self.reference))
+        return _Index(name, retriever, documents, own, hits, reference_hits)
 
-    def search(self, retriever: Retriever, *, without: Collection[str] = ()) -> list[Hits]:
-        excluded = [(*example.excluded_ids, *without) for example in self.measured]
-        return retriever.search([example.query for example in self.measured], k=self.depth, excluded_ids=excluded)
+    def search(self, retriever: Retriever, examples: Sequence[Example], *, without: Collection[str] = ()) -> list[Hits]:
+        if not examples:
+            return []
+        excluded = [(*example.excluded_ids, *without) for example in examples]
+        return retriever.search([example.query for example in examples], k=self.depth, excluded_ids=excluded)
 
     def scan(self, index: _Index) -> HubScan:
-        return count_hubs(index.hits, k=self.settings.hub_k, documents=len(index.documents))
+        return count_hubs([*index.hits, *index.reference_hits], k=self.settings.hub_k, documents=len(index.documents))
 
     def guarded(self, index: _Index) -> Mapping[int, list[Hits]]:
         """Return the rankings at each cutoff without the documents that a hubness scan of the index flags."""
         flagged = self.scan(index).flagged(z=self.settings.hub_z, share=self.settings.hub_share)
-        hits = self.search(index.retriever, without=flagged)
+        hits = self.search(index.retriever, self.measured, without=flagged)
         return {k: _cut(hits, k) for k in (*self.settings.ks, _TOP)}
 
     def filtered(self, index: _Index, defence: Defence) -> Mapping[int, list[Hits]]:
@@ -122,13 +128,14 @@ class _Audit:
         return float(np.mean([values[HEADLINE] for values in score_rankings(rankings, gold).values()]))
 
 
-def poison_audit(
+def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: the audit's one door
     encoder: Embedder,
     task: RetrievalTask,
     *,
     system: BuildIndex | None = None,
     settings: AuditSettings | None = None,
     attackers: Sequence[Example] | None = None,
+    reference: Sequence[Example] = (),
     attack_text: AttackText | None = None,
     checkpoint: Path | None = None,
     on_progress: Progress | None = None,
@@ -136,15 +143,16 @@ def poison_audit(
     """Attack copies of a task's corpus and say how often it worked, with and without defences.
 
     `attackers` are the queries that the attacker knows, such as a training split's; without them half of the task's,
-    drawn by seed. The task's other queries are measured and are the hubness guard's reference. HotFlip's passages are
-    written against `encoder` from gold documents; what is attacked is an exact search with the encoder, or `system`: a
-    function from documents to a retriever (each attack gets an index of its own). attack_text gives PoisonedRAG's
-    texts, by default the starts of documents drawn from the corpus. Raises InputError, before any work, for an encoder
-    without gradients and for fewer than two queries a passage.
+    drawn by seed. The task's other queries are measured; with `reference`, more such as users ask and the attacker has
+    not seen, they are what the hubness guard asks. HotFlip's passages are written against `encoder` from gold
+    documents; what is attacked is an exact search with the encoder, or `system`: a function from documents to a
+    retriever (each attack gets an index of its own). attack_text gives PoisonedRAG's texts, by default the starts of
+    documents drawn from the corpus. Raises InputError, before any work, for an encoder without gradients and for fewer
+    than two queries a passage.
     """
     chosen = settings or AuditSettings()
     view = token_gradients(encoder)
-    known, measured = (list(attackers), list(task.examples)) if attackers else _halves(task.examples, chosen)
+    known, measured = (list(attackers), list(task.examples)) if attackers else _halved(task.examples, chosen)
     kept = KeptVectors(encoder)
     instruction = task.card.instruction if task.card else None
     poison = hotflip(
@@ -162,7 +170,14 @@ def poison_audit(
         on_progress=on_progress,
     )
     build = system or as_build(kept, instruction=instruction)
-    audit = _Audit(build=build, embedder=kept, documents=task.documents, measured=measured, settings=chosen)
+    audit = _Audit(
+        build=build,
+        embedder=kept,
+        documents=task.documents,
+        measured=measured,
+        reference=reference,
+        settings=chosen,
+    )
     drawn = random_texts(task.documents, count=chosen.passages, words=chosen.tokens, seed=chosen.seed)
     attacks = {
         "hotflip": poison.texts,
@@ -177,6 +192,7 @@ def poison_audit(
         model=encoder.spec.model,
         queries=len(measured),
         attacker_queries=len(known),
+        guard_queries=len(measured) + len(reference),
         documents=len(task.documents),
         tokens=chosen.tokens,
         steps=chosen.steps,
@@ -193,6 +209,9 @@ def poison_audit(
             for index in poisoned
         ),
         defences=_defences(audit, clean, poisoned),
+        hub_k=chosen.hub_k,
+        hub_z=chosen.hub_z,
+        hub_share=chosen.hub_share,
         hub_ranks=ranks_of(audit.scan(poisoned[0]), poisoned[0].poison_ids),
         similarity=_similarity(poison),
     )
@@ -238,16 +257,21 @@ def _dropped(before: Sequence[Hits], after: Sequence[Hits]) -> float:
     return gone / total if total else 0.0
 
 
-def _halves(examples: Sequence[Example], settings: AuditSettings) -> tuple[list[Example], list[Example]]:
-    """Draw the attacker's half of the queries; the others are measured."""
+def halves(examples: Sequence[Example], *, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return two halves of examples, drawn by seed, each in its old order; the first is the smaller one."""
     half = len(examples) // 2
-    if half < settings.passages:
+    order = np.random.default_rng([seed, 2]).permutation(len(examples))
+    return [examples[row] for row in sorted(order[:half])], [examples[row] for row in sorted(order[half:])]
+
+
+def _halved(examples: Sequence[Example], settings: AuditSettings) -> tuple[list[Example], list[Example]]:
+    """Return the attacker's half of the queries, and those that are measured."""
+    if len(examples) // 2 < settings.passages:
         raise InputError(
-            f"{len(examples)} queries leave the attacker {half} for {settings.passages} passages; "
+            f"{len(examples)} queries leave the attacker {len(examples) // 2} for {settings.passages} passages; "
             "want two queries a passage at least: fewer passages, or a larger task"
         )
-    order = np.random.default_rng([settings.seed, 2]).permutation(len(examples))
-    return [examples[row] for row in sorted(order[:half])], [examples[row] for row in sorted(order[half:])]
+    return halves(examples, seed=settings.seed)
 
 
 def _gold_texts(examples: Sequence[Example], documents: Sequence[Document], *, seed: int) -> list[str]:

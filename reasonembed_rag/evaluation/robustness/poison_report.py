@@ -48,6 +48,8 @@ class PoisonReport:
     queries: int
     """Queries measured; the attack was not written for these."""
     attacker_queries: int
+    guard_queries: int
+    """What the hubness guard asks: the measured queries, and others that the attacker has not seen."""
     documents: int
     tokens: int
     steps: int
@@ -60,6 +62,10 @@ class PoisonReport:
     and as long as HotFlip's passages; poisoned_rag."""
     defences: tuple[DefenceScore, ...]
     """trust_filter, hubness_guard, near_duplicates."""
+    hub_k: int
+    hub_z: float
+    hub_share: float
+    """The hubness guard's: results a query counts, and the least z and share of a document that is flagged."""
     hub_ranks: tuple[int | None, ...]
     """Place of each HotFlip passage among all documents in the hubness scan, from 1; None: no query found it."""
     similarity: tuple[tuple[float, float], ...]
