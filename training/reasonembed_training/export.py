@@ -23,9 +23,9 @@ from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training.checkpoint import trained_weights
 from reasonembed_training.model import ADAPTER, TrainingModel
 
-__all__ = ["export_model"]
+__all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "export_model", "settle"]
 
-_ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MODULES = "sentence_transformers.models"
 
 
@@ -55,7 +55,7 @@ def export_model(
     spec = replace(model.spec, model=folder.name, revision=None, adapter=None, weights=None, dtype="float32")
     for name, text in {"spec.json": spec.to_json(), **files}.items():
         (aside / name).write_text(text, encoding="utf-8")
-    _settle(aside, folder)
+    settle(aside, folder)
 
 
 def _write_merged(model: TrainingModel, weights: dict[str, Tensor], folder: Path, *, adapted: bool) -> None:
@@ -69,7 +69,7 @@ def _write_merged(model: TrainingModel, weights: dict[str, Tensor], folder: Path
     )
     backbone = load_model(request).backbone
     if adapted:
-        for name in (_ADAPTER_CONFIG, _ADAPTER_WEIGHTS):
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             (folder / name).unlink()
     else:
         backbone.load_state_dict(weights, strict=False)
@@ -91,7 +91,7 @@ def _write_adapter(model: TrainingModel, config: Any, weights: dict[str, Tensor]
     named.revision, named.inference_mode = model.spec.revision, True
     named.save_pretrained(str(folder))
     plain = {f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": one for name, one in weights.items()}
-    save_file(plain, folder / _ADAPTER_WEIGHTS)
+    save_file(plain, folder / ADAPTER_WEIGHTS)
 
 
 def _write_tokenizer(model: TrainingModel, folder: Path) -> None:
@@ -136,7 +136,7 @@ def _write_sentence_transformers_files(spec: EmbeddingSpec, folder: Path) -> Non
         (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _settle(aside: Path, folder: Path) -> None:
+def settle(aside: Path, folder: Path) -> None:
     """Put the finished folder in place, everything in it flushed to disk."""
     for path in aside.rglob("*"):
         if path.is_file():

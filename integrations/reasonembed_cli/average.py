@@ -1,0 +1,29 @@
+"""`reasonembed average`: several trained adapters as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reasonembed_cli.outputs import check_new_folder
+
+__all__ = ["average"]
+
+
+def average(
+    adapters: Annotated[list[Path], typer.Argument(help="Folders that training exported with run.export=adapter.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder.")],
+    base_share: Annotated[float, typer.Option(help="How far the average goes back towards the base.")] = 0.0,
+) -> None:
+    """Average adapters of one base, trained with other seeds or for other lengths, into one.
+
+    reasonembed average runs/seed-1/model runs/seed-2/model --out averaged/
+    """
+    from reasonembed_training.soup import average_adapters
+
+    check_new_folder(out)
+    average_adapters(adapters, out, base_share=base_share)
+    typer.echo(out)

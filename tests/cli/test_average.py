@@ -1,0 +1,35 @@
+"""`reasonembed average` writes what the function does, and refuses a folder in use."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors.torch import load_file, save_file
+
+
+def _adapter(folder, seed):
+    folder.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": "default-base", "r": 2, "lora_alpha": 4}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "spec.json").write_text(json.dumps({"model": folder.name, "pooling": "mean"}))
+    draw = torch.Generator().manual_seed(seed)
+    tensors = {
+        "q.lora_A.weight": torch.randn(2, 5, generator=draw),
+        "q.lora_B.weight": torch.randn(3, 2, generator=draw),
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder, 2 * tensors["q.lora_B.weight"] @ tensors["q.lora_A.weight"]
+
+
+def test_two_adapters_are_averaged_part_of_the_way_to_the_base(succeeds, fails, tmp_path):
+    (first, one), (second, two) = (_adapter(tmp_path / name, seed) for seed, name in enumerate(("a", "b")))
+    assert succeeds("average", first, second, "--base-share", "0.5", "--out", tmp_path / "c").strip() == str(
+        tmp_path / "c"
+    )
+    tensors = load_file(tmp_path / "c" / "adapter_model.safetensors")
+    config = json.loads((tmp_path / "c" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (4, 4)
+    change = tensors["q.lora_B.weight"] @ tensors["q.lora_A.weight"]
+    torch.testing.assert_close(change, 0.25 * (one + two))
+    assert "exists already" in fails("average", first, second, "--out", tmp_path / "c")

