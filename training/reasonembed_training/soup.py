@@ -68,7 +68,7 @@ def _config(folder: Path) -> dict[str, Any]:
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, _SPEC):
         if not (folder / name).is_file():
             raise TrainingError(f"{folder}: no {name}; want what training exports with run.export = 'adapter'")
-    config = read_json(folder / ADAPTER_CONFIG)
+    config: dict[str, Any] = read_json(folder / ADAPTER_CONFIG)
     plain = config.get("peft_type") == "LORA" and not config.get("use_dora") and not config.get("modules_to_save")
     if not plain or config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern"):
         raise TrainingError(f"{folder}: not plain LoRA of one rank, which alone can be stacked")
