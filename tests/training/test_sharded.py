@@ -120,7 +120,7 @@ def runs(tiny_bert, tiny_data, tmp_path_factory):
             arguments = [str(world), str(tiny_bert), str(tiny_data / "rows.jsonl"), str(folder)]
             commands = [[sys.executable, "-c", _PROCESS, str(rank), *arguments] for rank in range(world)]
             codes = [process.wait(timeout=300) for process in [subprocess.Popen(command) for command in commands]]
-            # torch's gloo was seen to break the heap and abort, once in many runs: only death by a signal is tried again.
+            # torch's gloo was seen to break the heap and abort, once in many runs: death by a signal is tried again.
             if not (left and any(code < 0 for code in codes)):
                 break
         assert codes == [0] * world
