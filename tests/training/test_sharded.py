@@ -115,15 +115,10 @@ def runs(tiny_bert, tiny_data, tmp_path_factory):
     """What one process told, and what two did."""
     folders = []
     for world in (1, 2):
-        for left in (2, 1, 0):
-            folder = tmp_path_factory.mktemp(f"world{world}")
-            arguments = [str(world), str(tiny_bert), str(tiny_data / "rows.jsonl"), str(folder)]
-            commands = [[sys.executable, "-c", _PROCESS, str(rank), *arguments] for rank in range(world)]
-            codes = [process.wait(timeout=300) for process in [subprocess.Popen(command) for command in commands]]
-            # torch's gloo was seen to break the heap and abort, once in many runs: death by a signal is tried again.
-            if not (left and any(code < 0 for code in codes)):
-                break
-        assert codes == [0] * world
+        folder = tmp_path_factory.mktemp(f"world{world}")
+        arguments = [str(world), str(tiny_bert), str(tiny_data / "rows.jsonl"), str(folder)]
+        processes = [subprocess.Popen([sys.executable, "-c", _PROCESS, str(rank), *arguments]) for rank in range(world)]
+        assert [process.wait(timeout=300) for process in processes] == [0] * world
         folders.append(folder)
     return folders
 
