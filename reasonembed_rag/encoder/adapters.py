@@ -62,11 +62,10 @@ def adapter_base(folder: Path) -> str | None:
     return str(base) if base else None
 
 
-def read_lora(folder: Path, *, name: str, backbone: Module) -> Lora:
-    """Read a PEFT LoRA folder for this backbone.
+def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the configuration and the A and B matrices of a PEFT LoRA folder, by their names in the file.
 
-    Raises ModelError for a folder without adapter files, for kinds of adapters that are not plain LoRA, and for one
-    that was trained on another backbone (a module or a shape that is not there).
+    Raises ModelError for a folder without adapter files, a damaged one, and adapters that are not plain LoRA.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -74,18 +73,29 @@ def read_lora(folder: Path, *, name: str, backbone: Module) -> Lora:
     for wanted in (_CONFIG, _WEIGHTS):
         if not (folder / wanted).is_file():
             raise ModelError(f"{folder}: no {wanted}; want a PEFT LoRA folder with {_CONFIG} and {_WEIGHTS}")
-    config = read_json(folder / _CONFIG)
+    config: dict[str, Any] = read_json(folder / _CONFIG)
     _check_kind(config, folder)
     try:
         tensors = load_file(folder / _WEIGHTS)
     except SafetensorError as error:
         raise ModelError(f"{folder / _WEIGHTS}: damaged ({error}); copy or download it again") from error
+    for key in tensors:
+        if _KEY.fullmatch(key) is None:
+            raise ModelError(f"{folder}: holds {key}; want LoRA weights of linear layers alone")
+    return config, tensors
+
+
+def read_lora(folder: Path, *, name: str, backbone: Module) -> Lora:
+    """Read a PEFT LoRA folder for this backbone.
+
+    Raises ModelError where read_adapter does, and for an adapter that was trained on another backbone (a module or a
+    shape that is not there).
+    """
+    config, tensors = read_adapter(folder)
     sides: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        match = _KEY.fullmatch(key)
-        if match is None:
-            raise ModelError(f"{folder}: holds {key}; want LoRA weights of linear layers alone")
-        sides.setdefault(match["module"], {})[match["side"]] = tensor
+        if match := _KEY.fullmatch(key):
+            sides.setdefault(match["module"], {})[match["side"]] = tensor
     deltas = {
         _module_path(module, backbone, folder): _delta(module, pair, config, folder) for module, pair in sides.items()
     }

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.errors import ModelError, TrainingError
 from reasonembed_training.soup import average_adapters
 from reasonembed_training.train import train
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_averaged_is_refused_and_nothing_is_written(adapters, tmp
         average_adapters(adapters[:1], to)
     with pytest.raises(TrainingError, match=r"base_share is 1\.0; want 0 to below 1"):
         average_adapters(adapters, to, base_share=1.0)
-    with pytest.raises(TrainingError, match=r"no adapter_config\.json; want what training exports"):
+    with pytest.raises(ModelError, match=r"no adapter_config\.json; want a PEFT LoRA folder"):
         average_adapters([adapters[0], tmp_path], to)
     with pytest.raises(TrainingError, match="exists already"):
         average_adapters(adapters, adapters[0])
@@ -79,7 +79,7 @@ def test_what_cannot_be_averaged_is_refused_and_nothing_is_written(adapters, tmp
     kept = config.read_text()
     for change, said in (
         ({"base_model_name_or_path": "other"}, "base_model_name_or_path is 'other'"),
-        ({"use_rslora": True}, "not plain LoRA"),
+        ({"use_rslora": True}, "its ranks or scales differ"),
     ):
         config.write_text(json.dumps({**json.loads(kept), **change}))
         with pytest.raises(TrainingError, match=said):
@@ -90,6 +90,6 @@ def test_what_cannot_be_averaged_is_refused_and_nothing_is_written(adapters, tmp
     with pytest.raises(TrainingError, match="changed different layers"):
         average_adapters(adapters, to)
     weights.write_bytes(b"x")
-    with pytest.raises(TrainingError, match="damaged"):
+    with pytest.raises(ModelError, match="damaged"):
         average_adapters(adapters, to)
     assert not to.exists()

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from reasonembed_rag.encoder.adapters import read_adapter
 from reasonembed_rag.encoder.folder import read_json
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.export import ADAPTER_CONFIG, ADAPTER_WEIGHTS, settle
@@ -20,7 +20,7 @@ from reasonembed_training.export import ADAPTER_CONFIG, ADAPTER_WEIGHTS, settle
 __all__ = ["average_adapters"]
 
 _SPEC, _RECORD = "spec.json", "training.json"
-_SHARED = ("peft_type", "base_model_name_or_path", "revision", "use_rslora", "rank_pattern", "alpha_pattern")
+_SHARED = ("base_model_name_or_path", "revision")
 _FREE = ("model", "weights")
 
 
@@ -29,7 +29,8 @@ def average_adapters(folders: Sequence[Path], to: Path, *, base_share: float = 0
 
     The changes B A of n adapters of rank r are stacked: rank n r, exact but for the number format, which stays.
     The folder gets PEFT's two files, spec.json and, in training.json, the records of all. Raises TrainingError for
-    fewer than two adapters, for such as are not plain LoRA of one base on the same layers, and where it exists.
+    fewer than two adapters, for such as are not of one base, run in one way, on the same layers, and where the folder
+    exists; ModelError for a folder that is no plain LoRA.
     """
     if len(folders) < 2:
         raise TrainingError(f"got {len(folders)} adapters to average; want at least two")
@@ -37,13 +38,12 @@ def average_adapters(folders: Sequence[Path], to: Path, *, base_share: float = 0
         raise TrainingError(f"base_share is {base_share}; want 0 to below 1")
     if to.exists():
         raise TrainingError(f"{to} exists already; want a new folder")
-    configs = [_config(folder) for folder in folders]
+    configs, weights = zip(*map(_read, folders), strict=True)
     for folder, config in zip(folders, configs, strict=True):
         _same(folders[0], configs[0], folder, config, keys=_SHARED)
     specs = [read_json(folder / _SPEC) for folder in folders]
     for folder, spec in zip(folders, specs, strict=True):
         _same(folders[0], specs[0], folder, spec, keys=sorted(set(specs[0]) - set(_FREE)))
-    weights = [_weights(folder) for folder in folders]
     for folder, one in zip(folders, weights, strict=True):
         if one.keys() != weights[0].keys():
             name = min(one.keys() ^ weights[0].keys())
@@ -64,15 +64,13 @@ def average_adapters(folders: Sequence[Path], to: Path, *, base_share: float = 0
     settle(aside, to)
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, _SPEC):
-        if not (folder / name).is_file():
-            raise TrainingError(f"{folder}: no {name}; want what training exports with run.export = 'adapter'")
-    config: dict[str, Any] = read_json(folder / ADAPTER_CONFIG)
-    plain = config.get("peft_type") == "LORA" and not config.get("use_dora") and not config.get("modules_to_save")
-    if not plain or config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern"):
-        raise TrainingError(f"{folder}: not plain LoRA of one rank, which alone can be stacked")
-    return config
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    config, weights = read_adapter(folder)
+    if config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern"):
+        raise TrainingError(f"{folder}: its ranks or scales differ by layer; only LoRA of one rank can be stacked")
+    if not (folder / _SPEC).is_file():
+        raise TrainingError(f"{folder}: no {_SPEC}; want what training exports with run.export = 'adapter'")
+    return config, weights
 
 
 def _same(first: Path, wanted: Mapping[str, Any], folder: Path, got: Mapping[str, Any], *, keys: Sequence[str]) -> None:
@@ -81,17 +79,6 @@ def _same(first: Path, wanted: Mapping[str, Any], folder: Path, got: Mapping[str
             raise TrainingError(
                 f"{folder}: {key} is {got.get(key)!r}, in {first} {wanted.get(key)!r}; want adapters of one model"
             )
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    try:
-        weights = load_file(folder / ADAPTER_WEIGHTS)
-    except SafetensorError as error:
-        raise TrainingError(f"{folder / ADAPTER_WEIGHTS}: damaged ({error}); export it again") from error
-    strange = [name for name in weights if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
-    if strange:
-        raise TrainingError(f"{folder / ADAPTER_WEIGHTS}: holds {strange[0]}; want nothing but LoRA's A and B")
-    return weights
 
 
 def _stacked(weights: Sequence[Mapping[str, Tensor]], scales: Sequence[float]) -> dict[str, Tensor]:
