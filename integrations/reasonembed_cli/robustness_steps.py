@@ -44,6 +44,11 @@ class Attack:
             raise InputError(
                 f"poison is {self.passages} and its steps {self.steps}; want 0 or more passages and at least 1 step"
             )
+        if self.others is not None and len(self.others) // 2 < self.passages:
+            raise InputError(
+                f"the poison's split has {len(self.others)} queries for {self.passages} passages; want two a passage, "
+                "half of them the attacker's"
+            )
 
     def check(self, choice: Choice) -> None:
         """Raise InputError, before any work, where the system has no model whose gradients can be followed."""
@@ -65,7 +70,7 @@ class Attack:
 
         encoder = embedder_of(choice)
         settings = AuditSettings(passages=self.passages, steps=self.steps)
-        known, reference = halves(self.others or (), seed=settings.seed)
+        known, reference = (None, []) if self.others is None else halves(self.others, seed=settings.seed)
         with ExitStack() as stack:
 
             def build(documents: Sequence[Document]) -> Retriever:
@@ -80,7 +85,7 @@ class Attack:
                 task,
                 system=build if choice.through != "core" else None,
                 settings=settings,
-                attackers=known or None,
+                attackers=known,
                 reference=reference,
                 checkpoint=checkpoint,
                 on_progress=progress,

@@ -152,7 +152,7 @@ def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: 
     """
     chosen = settings or AuditSettings()
     view = token_gradients(encoder)
-    known, measured = (list(attackers), list(task.examples)) if attackers else _halved(task.examples, chosen)
+    known, measured = _halved(task.examples, chosen) if attackers is None else (list(attackers), list(task.examples))
     kept = KeptVectors(encoder)
     instruction = task.card.instruction if task.card else None
     poison = hotflip(
