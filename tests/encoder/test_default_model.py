@@ -66,11 +66,12 @@ def test_the_adapter_names_its_base_and_is_small():
 
 
 def test_it_saw_train_splits_only_and_never_bright():
-    recipe = (Path(__file__).parents[2] / "training/recipes/default.toml").read_text()
-    mined = re.findall(r"--data \.\./shared/data/(\w+) --split (\w+)", recipe)
-    assert {split for _, split in mined} == {"train"}
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    (mined,) = re.findall(r"^MINE = .*--split (\w+)", makefile, flags=re.MULTILINE)
+    assert mined == "train"
+    names = set(re.findall(r"^\$\(ROWS\)/(\w+)\.jsonl: MINED", makefile, flags=re.MULTILINE))
     for record in _records():
-        assert record["rows"].keys() == {name for name, _ in mined}
+        assert record["rows"].keys() == names
         assert not any("bright" in data["path"].lower() for data in record["recipe"]["data"])
         assert record["steps"] == record["planned_steps"]
 
