@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reasonembed_rag.encoder.batches import plan_packs
+from reasonembed_rag.encoder.memory import give_back_freed
 from reasonembed_rag.encoder.tokens import Tokens
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.batch import Batch
@@ -106,6 +107,8 @@ class Stepper:
         skips = np.concatenate([np.full(len(part.lengths), self._skip(part)) for part in parts])
 
         def embed(rows: NDArray[np.int64]) -> Tensor:
+            if torch.is_grad_enabled() and self.machine.device.type == "cpu":
+                give_back_freed()  # chunks differ in shape: else the heap grows with their number
             vectors: Tensor = self.module([sequences[row] for row in rows], int(skips[rows[0]]))
             return vectors
 
