@@ -107,6 +107,9 @@ def run(tuning):
 told = {tuning: run(tuning) for tuning in ("lora", "full")}
 if rank == 0:
     torch.save(told, folder / "told")
+if world > 1:
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 """
 
 

@@ -31,6 +31,8 @@ class Machine:
     """Whether bfloat16 is computed in."""
     sharded: bool = False
     """Whether weights are cut among the processes, which then must run the model the same number of times."""
+    began_group: bool = False
+    """Whether the processes' group was begun here, and not by the caller."""
 
     @property
     def device(self) -> torch.device:
@@ -57,6 +59,17 @@ class Machine:
         """Return what keeps gradients on their processes for a while."""
         return partial(self.accelerator.no_sync, module)
 
+    def close(self) -> None:
+        """Finish the trackers; leave the group with the others, where it was begun here.
+
+        A process that ends with its group open tears it down among its other threads, and may crash.
+        """
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        if self.began_group:
+            self.accelerator.wait_for_everyone()
+            torch.distributed.destroy_process_group()
+
 
 def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...] | None) -> Machine:
     """Start accelerate on the recipe's device, or on the launcher's.
@@ -74,7 +87,7 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
     on_cpu = config.device == "cpu"
     narrow = _narrow(config, cpu=on_cpu or not torch.cuda.is_available())
     chosen = _trackers(trackers)
-    launched = torch.distributed.is_available() and torch.distributed.is_initialized()
+    launched = _in_group()
     # accelerate keeps the first run's device and precision for the life of the process; each run has its own.
     AcceleratorState._reset_state(reset_partial_state=not launched)  # noqa: SLF001
     accelerator = Accelerator(
@@ -88,7 +101,11 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
         )
     if sharded and config.forward == "packed":
         raise TrainingError("model.forward is 'packed', which FSDP cannot follow; want auto or padded")
-    return Machine(accelerator, narrow, sharded)
+    return Machine(accelerator, narrow, sharded, began_group=not launched and _in_group())
+
+
+def _in_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _check_device(name: str | None) -> None:

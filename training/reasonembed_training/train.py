@@ -68,9 +68,9 @@ def train(recipe: Recipe, *, watcher: Watcher | None = None) -> Outcome:
     if not loop.finished:
         with stop_on_signals() as stop:
             progress = loop.run(stop)
-    if not loop.finished:
-        return Outcome(progress, loop.steps, None)
-    return Outcome(progress, loop.steps, _export(loop, table))
+    model = _export(loop, table) if loop.finished else None
+    machine.close()
+    return Outcome(progress, loop.steps, model)
 
 
 def _rows(recipe: Recipe, machine: Machine, watcher: Watcher) -> RowTable:
