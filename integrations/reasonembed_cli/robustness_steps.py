@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
+from reasonembed_cli.cuts import cuts_told_once
 from reasonembed_cli.eval_systems import Choice, describe, embedder_of, open_retriever
 from reasonembed_cli.progress import progress_of
 from reasonembed_rag.errors import EvaluationError, InputError
@@ -107,7 +110,10 @@ def measure(
     from reasonembed_rag.evaluation.robustness.spaces import task_geometry
 
     steps = [f"{task.name}: {step}" for step in ("encoding", "asking", "poisoning")]
-    with progress_of(*steps) as (encoding, asking, poisoning):
+    with (
+        cuts_told_once(lambda said: typer.echo(f"{task.name}: {said}", err=True)),
+        progress_of(*steps) as (encoding, asking, poisoning),
+    ):
         system = describe(choice, task)
         with open_retriever(choice, task, tell=encoding) as retriever:
             report = robustness(retriever, task, system=system, options=options, progress=asking)

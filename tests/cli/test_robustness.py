@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reasonembed_cli.app import main
 from reasonembed_rag.evaluation.robustness.report import read_robustness
 from reasonembed_rag.evaluation.robustness.thesaurus import Thesaurus
 
@@ -75,6 +76,16 @@ def test_systems_without_a_model_are_measured_and_compared(succeeds, folder, tmp
     other = tmp_path / "third" / "task.robustness.json"
     printed = succeeds(*options, "--retriever", "bm25", "--beside", other)
     assert "not compared: the reports of task have other queries" in " ".join(printed.split())
+
+
+def test_texts_that_were_cut_are_told_in_one_line_a_length(folder, tiny_model, capsys, caplog):
+    long = [row | {"query": f"{row['query']} " * 600} for row in EXAMPLES]
+    (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in long))
+    options = ("--model", str(tiny_model("bert", pooling="mean")), "--kinds", "naturalizing", "--no-geometry", *FAST)
+    assert main(["robustness", "--data", str(folder), *options]) == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "were cut" in line]
+    assert told.startswith("task: ")
+    assert "were cut" not in caplog.text
 
 
 def test_reports_of_both_commands_may_share_a_folder(succeeds, folder, tmp_path):
