@@ -62,7 +62,7 @@ def test_default_runs_as_its_base_does(encoders):
 
 def test_the_adapter_names_its_base_and_is_small():
     assert json.loads((FOLDER / "adapter_config.json").read_text())["base_model_name_or_path"] == "default-base"
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 10 * 2**20
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12 * 2**20
 
 
 def test_it_saw_train_splits_only_and_never_bright():
