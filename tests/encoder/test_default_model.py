@@ -24,28 +24,53 @@ def encoders() -> dict[str, Encoder]:
     return {name: Encoder.from_pretrained(name) for name in ("default", "default-base")}
 
 
-def test_default_is_its_base_with_the_adapter_merged(encoders):
-    """The oracle is written out: W + alpha / rank * B A in transformers, mean of the tokens, length 1."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
+def test_default_base_is_all_minilm_as_its_makers_pool_it(encoders):
+    encoder = encoders["default-base"]
+    tokenizer, model = _base()
+    expected = _pooled(tokenizer, model)
+    assert (encoder.spec.pooling, encoder.spec.query_template, encoder.dimension) == ("mean", "{text}", 384)
+    assert encoder.spec.max_document_length == 256
+    for encode in (encoder.encode_documents, encoder.encode_queries):
+        assert (encode(TEXTS) * expected).sum(1).min() >= 0.99999
+    assert encoder._engine.packed
 
-    base = find_model("default-base")
-    tokenizer, model = AutoTokenizer.from_pretrained(base), AutoModel.from_pretrained(base).eval()
+
+def test_default_is_its_base_with_the_adapter_merged(encoders):
+    """The oracle is written out: W + alpha / rank * B A in transformers."""
+    import torch
+
+    tokenizer, model = _base()
     config, lora = json.loads((FOLDER / "adapter_config.json").read_text()), _lora()
     modules = dict(model.named_modules())
     for name in {key.rpartition(".lora_")[0] for key in lora}:
         delta = lora[f"{name}.lora_B.weight"] @ lora[f"{name}.lora_A.weight"] * config["lora_alpha"] / config["r"]
         modules[name].weight.data += torch.from_numpy(delta)
-    expected = []
+    expected = _pooled(tokenizer, model)
+    encoder = encoders["default"]
+    assert (encoder.encode_documents(TEXTS) * expected).sum(1).min() >= 0.99999
+    assert (encoder.encode_queries(TEXTS) * expected).sum(1).min() >= 0.99999
+    assert (encoders["default-base"].encode_documents(TEXTS) * expected).sum(1).max() < 0.99
+
+
+def _base():
+    """Return tokeniser and model of the base, as transformers loads them."""
+    from transformers import AutoModel, AutoTokenizer
+
+    base = find_model("default-base")
+    return AutoTokenizer.from_pretrained(base), AutoModel.from_pretrained(base).eval()
+
+
+def _pooled(tokenizer, model) -> np.ndarray:
+    """Return the vectors of TEXTS, each text by itself: mean of at most 256 tokens, length 1."""
+    import torch
+
+    vectors = []
     for text in TEXTS:
         inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
         with torch.inference_mode():
             mean = model(**inputs).last_hidden_state[0].mean(0)
-        expected.append(torch.nn.functional.normalize(mean, dim=0).numpy())
-    encoder = encoders["default"]
-    assert (encoder.encode_documents(TEXTS) * np.stack(expected)).sum(1).min() >= 0.99999
-    assert (encoder.encode_queries(TEXTS) * np.stack(expected)).sum(1).min() >= 0.99999
-    assert (encoders["default-base"].encode_documents(TEXTS) * np.stack(expected)).sum(1).max() < 0.99
+        vectors.append(torch.nn.functional.normalize(mean, dim=0).numpy())
+    return np.stack(vectors)
 
 
 def _lora() -> dict[str, np.ndarray]:

