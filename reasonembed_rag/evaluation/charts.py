@@ -32,10 +32,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class BarGroup:
-    """A row of bars under one label, one bar a system."""
+    """A row of bars under one label: one place, and colour, a system, empty where it has no value."""
 
     label: str
-    bars: tuple[Bar, ...]
+    bars: tuple[Bar | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Point:
 
 def bar_chart(groups: Sequence[BarGroup], *, title: str) -> str:
     """Return horizontal bars with whiskers; the axis ends at the next tenth beyond everything drawn, 0 is on it."""
-    ends = [end for group in groups for bar in group.bars for end in (bar.low, bar.value, bar.high)]
+    ends = [end for group in groups for bar in group.bars if bar for end in (bar.low, bar.value, bar.high)]
     axis = _Axis(
         max(-1.0, math.floor(min(ends, default=0.0) * 10 + 1e-9) / 10) if min(ends, default=0.0) < 0.0 else 0.0,
         min(1.0, max(0.1, math.ceil(max(ends, default=0.0) * 10 - 1e-9) / 10)),
@@ -70,7 +70,7 @@ def bar_chart(groups: Sequence[BarGroup], *, title: str) -> str:
         middle = y + (room - _GROUP_GAP) / 2
         parts.append(_text(_LABEL_WIDTH - 10, middle, group.label, anchor="end", kind="label"))
         for place, bar in enumerate(group.bars):
-            parts += _bar(bar, y + place * _BAR_HEIGHT, place, axis)
+            parts += _bar(bar, y + place * _BAR_HEIGHT, place, axis) if bar else []
         y += room
     return "".join([*parts, "</svg>"])
 

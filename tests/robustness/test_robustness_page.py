@@ -135,10 +135,23 @@ def test_without_judgements_the_agreement_is_drawn(plain):
     assert "nDCG@10</th>" not in page
 
 
-def test_a_kind_that_one_system_lacks_leaves_its_bar_empty(plain):
+def _colours(svg):
+    return [bar.get("class").split()[-1] for bar in svg.iter(f"{_SVG}rect")]
+
+
+def test_a_kind_that_one_system_lacks_leaves_its_place_empty(plain):
     fewer = dataclasses.replace(_report("B"), kinds=plain.kinds[1:])
-    bars = list(_svgs(robustness_page([plain, fewer]))[0].iter(f"{_SVG}rect"))
-    assert [float(bar.get("width")) == 0.0 for bar in bars[:2]] == [plain.kinds[0].drops["nDCG@10"].rate == 0.0, True]
+    chart = _svgs(robustness_page([plain, fewer]))[0]
+    assert _colours(chart) == ["system0", *["system0", "system1"] * 2]
+
+
+def test_a_system_has_one_colour_on_every_task_whatever_the_order_of_the_reports(plain):
+    second = [_report("B", task="other"), _report("<A> & co", task="other"), _report("B", task="third")]
+    page = robustness_page([plain, _report("B"), *second])
+    for chart, task in zip(_svgs(page), (["system0", "system1"], ["system0", "system1"], ["system1"]), strict=False):
+        assert _colours(chart) == task * 3
+    keys = re.findall(r'<span class="key (system\d)"></span>(.+?)(?=<|; drop)', page.partition("Geometry")[0])
+    assert {(name, colour) for colour, name in keys} == {("&lt;A&gt; &amp; co", "system0"), ("B", "system1")}
 
 
 def test_what_cannot_be_shown_is_refused(plain):

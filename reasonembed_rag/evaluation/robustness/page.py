@@ -83,6 +83,8 @@ def _head(systems: Sequence[str], reports: Sequence[RobustnessReport]) -> list[s
 
 def _task_sections(own: Sequence[RobustnessReport], systems: Sequence[str], *, where: str) -> list[str]:
     judged = all(report.clean is not None for report in own)
+    report_of = {report.system.label: report for report in own}
+    own = [report_of[system] for system in systems if system in report_of]
     legend = "".join(
         f'<span class="key system{systems.index(r.system.label)}"></span>{escape(r.system.label)}' for r in own
     )
@@ -94,7 +96,9 @@ def _task_sections(own: Sequence[RobustnessReport], systems: Sequence[str], *, w
         else "no query is judged: rankings before and after are compared"
     )
     kinds = [kind for kind in KINDS if any(result.kind == kind for report in own for result in report.kinds)]
-    groups = [BarGroup(kind, tuple(_bar(report, kind, judged=judged) for report in own)) for kind in kinds]
+    groups = [
+        BarGroup(kind, tuple(_bar(report_of.get(system), kind, judged=judged) for system in systems)) for kind in kinds
+    ]
     chart = f'<div class="scroll">{bar_chart(groups, title=what)}</div>'
     sections = [section(f"{what}{where}", f"<p>{legend}; {said}</p>{chart}")]
     for report in own:
@@ -104,16 +108,16 @@ def _task_sections(own: Sequence[RobustnessReport], systems: Sequence[str], *, w
     return sections
 
 
-def _bar(report: RobustnessReport, kind: str, *, judged: bool) -> Bar:
-    """Return a bar; one of no length for a kind that this system was not asked with."""
-    found = next((result for result in report.kinds if result.kind == kind), None)
+def _bar(report: RobustnessReport | None, kind: str, *, judged: bool) -> Bar | None:
+    """Return a bar; none for a kind, or a task, that this system was not asked with."""
+    found = next((result for result in report.kinds if result.kind == kind), None) if report else None
     if found is None:
-        return Bar(0.0, 0.0, 0.0)
+        return None
     if not judged:
         return Bar(found.overlap_at_10.mean, found.overlap_at_10.interval.low, found.overlap_at_10.interval.high)
     drop = found.drops[HEADLINE]
     if drop.rate is None or drop.interval is None:
-        return Bar(0.0, 0.0, 0.0)
+        return None
     return Bar(drop.rate, drop.interval.low, drop.interval.high)
 
 
@@ -242,8 +246,10 @@ def _with_geometry(reports: Sequence[RobustnessReport]) -> list[RobustnessReport
     return [report for report in reports if report.geometry][:_MOST_SYSTEMS]
 
 
-def _plain_bar(report: RobustnessReport, what: str, name: str) -> Bar:
-    value = float(getattr(report.geometry[what], name)) if what in report.geometry else 0.0
+def _plain_bar(report: RobustnessReport, what: str, name: str) -> Bar | None:
+    if what not in report.geometry:
+        return None
+    value = float(getattr(report.geometry[what], name))
     return Bar(value, value, value)
 
 
