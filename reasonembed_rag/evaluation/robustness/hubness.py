@@ -48,12 +48,13 @@ def scan_hubs(
     queries: Sequence[str],
     documents: Sequence[Document],
     *,
-    k: int = 20,
+    k: int = 50,
     excluded_ids: Sequence[Collection[str]] | None = None,
 ) -> HubScan:
     """Ask a retriever the reference queries and count who is among their k best.
 
-    The queries should be such as users ask and an attacker has not seen. Raises InputError for no queries.
+    The queries should be such as users ask and an attacker has not seen; k more than the results you show, and a
+    hundredth of the documents or less. Raises InputError for no queries.
     """
     if not queries:
         raise InputError("got no reference queries; want such as your users ask, a hundred or more")
