@@ -17,6 +17,9 @@ def average(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder.")],
     base_share: Annotated[float, typer.Option(help="How far the average goes back towards the base.")] = 0.0,
+    rank: Annotated[
+        int | None, typer.Option(help="Cut the average to this rank: a smaller file. Left out, nothing is cut.")
+    ] = None,
 ) -> None:
     """Average adapters of one base, trained with other seeds or for other lengths, into one.
 
@@ -25,5 +28,5 @@ def average(
     from reasonembed_training.soup import average_adapters
 
     check_new_folder(out)
-    average_adapters(adapters, out, base_share=base_share)
+    average_adapters(adapters, out, base_share=base_share, rank=rank)
     typer.echo(out)

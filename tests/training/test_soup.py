@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.errors import ModelError, TrainingError
+from reasonembed_training import soup
 from reasonembed_training.soup import average_adapters
 from reasonembed_training.train import train
 
@@ -54,6 +56,28 @@ def test_the_average_changes_every_weight_by_the_mean_of_the_changes(adapters, t
     assert (record["base_share"], [one["recipe"]["run"]["seed"] for one in record["average_of"]]) == (share, [1, 2])
 
 
+@pytest.mark.parametrize("rank", [1, 3, 5])
+def test_a_smaller_rank_keeps_the_nearest_change_of_that_rank(adapters, tmp_path, rank):
+    """The oracle is NumPy's SVD of the whole change."""
+    average_adapters(adapters, tmp_path / "cut", rank=rank)
+    first, second, cut = (_changes(folder) for folder in (*adapters, tmp_path / "cut"))
+    for layer, change in cut.items():
+        left, values, right = np.linalg.svd((first[layer] + second[layer]) / 2, full_matrices=False)
+        np.testing.assert_allclose(change, left[:, :rank] * values[:rank] @ right[:rank], atol=1e-5)
+        assert values[rank] > 1e-4, "what was cut was nothing"
+    Encoder.from_pretrained(str(tmp_path / "cut")).encode_documents(TEXTS)
+    assert json.loads((tmp_path / "cut" / "adapter_config.json").read_text())["r"] == rank
+    assert json.loads((tmp_path / "cut" / "training.json").read_text())["rank"] == rank
+
+
+def test_a_rank_wider_than_a_layer_is_kept(tmp_path):
+    weights = {"l.lora_A.weight": torch.randn(4, 3), "l.lora_B.weight": torch.randn(2, 4)}
+    nearest = soup._nearest(weights, 3)
+    assert [tuple(one.shape) for one in nearest.values()] == [(2, 3), (3, 3)]
+    wanted = weights["l.lora_B.weight"] @ weights["l.lora_A.weight"]
+    torch.testing.assert_close(nearest["l.lora_B.weight"] @ nearest["l.lora_A.weight"], wanted)
+
+
 def test_the_encoder_loads_an_average(adapters, tmp_path):
     average_adapters(adapters, tmp_path / "both")
     vectors = [
@@ -67,10 +91,13 @@ def test_the_encoder_loads_an_average(adapters, tmp_path):
 
 def test_what_cannot_be_averaged_is_refused_and_nothing_is_written(adapters, tmp_path):
     to = tmp_path / "both"
-    with pytest.raises(TrainingError, match="got 1 adapters"):
+    with pytest.raises(TrainingError, match=r"got .*model to average; want at least two"):
         average_adapters(adapters[:1], to)
     with pytest.raises(TrainingError, match=r"base_share is 1\.0; want 0 to below 1"):
         average_adapters(adapters, to, base_share=1.0)
+    for rank in (0, 7):
+        with pytest.raises(TrainingError, match=rf"rank is {rank}; want 1 to 6"):
+            average_adapters(adapters, to, rank=rank)
     with pytest.raises(ModelError, match=r"no adapter_config\.json; want a PEFT LoRA folder"):
         average_adapters([adapters[0], tmp_path], to)
     with pytest.raises(TrainingError, match="exists already"):
