@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from reasonembed_cli.average import average
+from reasonembed_cli.crop import crop_documents
 from reasonembed_cli.curves import draw_run
 from reasonembed_cli.demo import demo
 from reasonembed_cli.embed import embed
@@ -44,6 +45,7 @@ app.command()(report)
 app.command("robustness")(measure_robustness)
 app.command("models")(list_models)
 app.command("mine")(mine_negatives)
+app.command("crop")(crop_documents)
 app.command("train")(train_recipe)
 app.command()(average)
 app.add_typer(remix, name="remix")
