@@ -263,6 +263,9 @@ def test_it_stops_early_when_the_dev_mean_stays_down(make_recipe, monkeypatch):
     outcome = train(recipe)
     assert (outcome.progress.step, outcome.progress.best.step) == (3, 1)
     assert train(recipe).progress.step == 3
+    between = train(make_recipe(dev={"every": 1, "patience": 2}, run={"base_share": 0.5}))
+    told = json.loads((between.model / "training.json").read_text())["dev_trained"]
+    assert (told["step"], told["scores"][0]["mean"]) == (1, 0.9), "the kept step's weights, measured where they went"
 
 
 @pytest.mark.parametrize(

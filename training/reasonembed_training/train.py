@@ -219,7 +219,7 @@ def _export(loop: Loop, table: RowTable) -> Path:
         trained = best
     if recipe.run.base_share:
         average_with_base(loop.module, recipe.run.base_share, base=lambda: _first_weights(loop))
-        trained = loop.measured() if loop.dev_tasks else None
+        trained = replace(loop.measured(), step=trained.step) if trained is not None else None
     run = TrainedRun(
         recipe=recipe,
         spec=loop.model.spec,
