@@ -80,6 +80,9 @@ def test_a_rank_wider_than_a_layer_is_kept(tmp_path):
 
 def test_the_encoder_loads_an_average(adapters, tmp_path):
     average_adapters(adapters, tmp_path / "both")
+    for folder in (*adapters, tmp_path / "both"):
+        modes = {path.stat().st_mode for path in folder.iterdir() if path.is_file()}
+        assert len(modes) == 1, "who may read the spec may read the weights"
     vectors = [
         Encoder.from_pretrained(str(folder)).encode_documents(TEXTS) for folder in (*adapters, tmp_path / "both")
     ]

@@ -137,7 +137,9 @@ def _write_sentence_transformers_files(spec: EmbeddingSpec, folder: Path) -> Non
 
 
 def settle(aside: Path, folder: Path) -> None:
-    """Put the finished folder in place, everything in it flushed to disk."""
+    """Put the finished folder in place, flushed to disk; who may read its spec may read its weights."""
+    for path in aside.rglob("*.safetensors"):
+        shutil.copymode(aside / "spec.json", path)  # safetensors makes its files private
     for path in aside.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
