@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from reasonembed_cli.cuts import cuts_told_once
 from reasonembed_rag import Encoder
 from reasonembed_rag.documents import Document
+from reasonembed_rag.evaluation.asking import RunOptions
 from reasonembed_rag.evaluation.python_reference import load_python_reference
 from reasonembed_rag.evaluation.run import evaluate_embedder
 from reasonembed_rag.evaluation.statistics import bootstrap_intervals
@@ -111,7 +112,8 @@ def _docstrings(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _row(task: RetrievalTask, kind: str, base: Encoder, model: Encoder) -> Row:
-    reports = [evaluate_embedder(encoder, task) for encoder in (base, model)]
+    options = RunOptions(k=100, batch_size=256)
+    reports = [evaluate_embedder(encoder, task, options=options) for encoder in (base, model)]
     first, second = ({query.id: query.measures[_MEASURE] for query in report.queries} for report in reports)
     values = np.array([(first[name], second[name], second[name] - first[name]) for name in first])
     (interval,) = bootstrap_intervals([values[:, 2:]])
