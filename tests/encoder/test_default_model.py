@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from dataclasses import replace
@@ -116,6 +117,14 @@ def test_the_card_carries_the_attributions_of_the_data():
         "allenai/entailment_bank",
         "Waste-Wood/e-CARE",
         "eladsegal/strategyqa",
+        *_packages(),
         *(record["data_digest"] for record in _records()),
     ):
         assert name in card
+
+
+def _packages() -> set[str]:
+    """Return the packages of which docstrings were read, each with its licence as the card writes it."""
+    source = (Path(__file__).parents[2] / "training" / "recipes" / "docstrings.py").read_text()
+    (table,) = re.findall(r"^_PACKAGES = (\{.*?\n\})", source, flags=re.MULTILINE | re.DOTALL)
+    return set(ast.literal_eval(table))
