@@ -52,7 +52,7 @@ $(ROWS)/%.jsonl: | $(STAMP)
 
 # Long texts that find their other half, since all the other rows are short.
 $(ROWS)/halves.jsonl: | $(STAMP)
-	$(BIN)/python training/recipes/docstrings.py $(ROWS)/docstrings
+	$(BIN)/python training/docstrings.py $(ROWS)/docstrings
 	$(BIN)/reasonembed crop --documents $(ROWS)/docstrings/documents.jsonl --out $@
 
 $(ROWS)/attack-halves.jsonl: | $(STAMP)

@@ -125,6 +125,6 @@ def test_the_card_carries_the_attributions_of_the_data():
 
 def _packages() -> set[str]:
     """Return the packages of which docstrings were read, each with its licence as the card writes it."""
-    source = (Path(__file__).parents[2] / "training" / "recipes" / "docstrings.py").read_text()
+    source = (Path(__file__).parents[2] / "training" / "docstrings.py").read_text()
     (table,) = re.findall(r"^_PACKAGES = (\{.*?\n\})", source, flags=re.MULTILINE | re.DOTALL)
     return set(ast.literal_eval(table))

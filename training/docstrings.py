@@ -1,6 +1,6 @@
 """The long texts of the default recipe: docstrings of packages that its environment has, of which nothing is measured.
 
-python training/recipes/docstrings.py FOLDER
+python training/docstrings.py FOLDER
 
 Writes FOLDER/documents.jsonl, and in FOLDER/sources.json the packages, their versions and licences and how many texts
 each gave. A text is what stands under a docstring's summary, without examples; `reasonembed crop` makes training rows
@@ -91,5 +91,5 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python training/recipes/docstrings.py FOLDER")
+        sys.exit("usage: python training/docstrings.py FOLDER")
     main(Path(sys.argv[1]))
