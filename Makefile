@@ -51,13 +51,9 @@ $(ROWS)/%.jsonl: | $(STAMP)
 	$(MINE) $(MINED) --data ../shared/data/$* --out $@
 
 # Long texts that find their other half, since all the other rows are short.
-LONG := docstrings formulas prose
-
-$(ROWS)/long/sources.json: | $(STAMP)
-	$(BIN)/python training/long_texts.py $(ROWS)/long
-
-$(foreach kind,$(LONG),$(ROWS)/$(kind).jsonl): $(ROWS)/%.jsonl: | $(ROWS)/long/sources.json
-	$(BIN)/reasonembed crop --documents $(ROWS)/long/$*.jsonl --out $@
+$(ROWS)/halves.jsonl: | $(STAMP)
+	$(BIN)/python training/docstrings.py $(ROWS)/docstrings
+	$(BIN)/reasonembed crop --documents $(ROWS)/docstrings/documents.jsonl --out $@
 
 $(ROWS)/attack-halves.jsonl: | $(STAMP)
 	$(BIN)/reasonembed crop --documents ../shared/data/attack/documents.jsonl --out $@
@@ -65,11 +61,10 @@ $(ROWS)/attack-halves.jsonl: | $(STAMP)
 # Half as long: what the short runs of the average change in the recipe.
 SHORT := redapter.start_step=30 batch.tasks.entailmentbank.weight=2.5 batch.tasks.strategyqa.weight=0.4 \
 	batch.tasks.ecare.weight=0.33 batch.tasks.attack.weight=0.1 batch.tasks.tldr.weight=0.12 \
-	batch.tasks.docstrings.weight=0.15 batch.tasks.formulas.weight=0.4 batch.tasks.prose.weight=0.45 \
-	batch.tasks.attack-halves.weight=0.9 dev.sets=[]
+	batch.tasks.halves.weight=0.2 batch.tasks.attack-halves.weight=0.9 dev.sets=[]
 RUNS := default default-42 default-43
 
-default-model: $(STAMP) $(foreach set,entailmentbank strategyqa ecare attack tldr $(LONG) attack-halves,$(ROWS)/$(set).jsonl)
+default-model: $(STAMP) $(foreach set,entailmentbank strategyqa ecare attack tldr halves attack-halves,$(ROWS)/$(set).jsonl)
 	$(BIN)/reasonembed train training/recipes/default.toml
 	for seed in 42 43; do $(BIN)/reasonembed train training/recipes/default.toml $(foreach one,$(SHORT),--set $(one)) \
 		--set run.seed=$$seed --set run.output=runs/default-$$seed || exit; done
