@@ -36,7 +36,7 @@ class _Request:
     """What one caller waits for, and how far it has come."""
 
     owner: Coalescer
-    """Keeps the coalescer alive while a request is on its way, and no longer."""
+    """Keeps the coalescer alive while a request is on its way; let go before the answer is given."""
     texts: list[str]
     key: Hashable
     future: Future[NDArray[np.float32]] = field(default_factory=Future)
@@ -62,6 +62,7 @@ class _Request:
         """Take the vectors of the next texts, and answer when they are complete."""
         self.vectors.append(vectors.copy())  # a view would keep the joint batch alive, and be shared
         if sum(map(len, self.vectors)) == len(self.texts):
+            del self.owner
             self.future.set_result(self.vectors[0] if len(self.vectors) == 1 else np.concatenate(self.vectors))
 
     def fail(self, error: BaseException) -> None:
@@ -225,6 +226,7 @@ def _run(batch: list[_Slice]) -> None:
         for part in batch:
             part.request.fail(error)
     else:
+        del owner  # whoever has an answer may forget the encoder at once: nothing here keeps it
         stop = 0
         for part in batch:
             start, stop = stop, stop + len(part.texts)

@@ -258,3 +258,17 @@ def test_settings_and_keys_that_cannot_work_are_refused_at_once(recorder):
         Coalescer(recorder, max_texts=0)
     with Coalescer(recorder) as coalescer, pytest.raises(TypeError, match="unhashable"):
         coalescer.submit(["a"], ["list"])
+
+
+def test_an_answer_leaves_nothing_that_keeps_the_coalescer():
+    answered, go_on = threading.Event(), threading.Event()
+    coalescer = Coalescer(lambda texts, key: np.zeros((len(texts), 2), np.float32))
+    held = weakref.ref(coalescer)
+    future = coalescer.submit(["a"], "key")
+    future.add_done_callback(lambda _: (answered.set(), go_on.wait(WAIT_S)))  # in its thread, which stays in the answer
+    assert answered.wait(WAIT_S)
+    del coalescer
+    gc.collect()
+    kept = held()
+    go_on.set()
+    assert kept is None
