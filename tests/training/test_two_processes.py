@@ -60,6 +60,7 @@ def test_two_processes_train_the_model_that_one_does(make_recipe, tmp_path, sock
         "optim": {"lr": 1e-3, "max_steps": 5},
         "loss": {"dimensions": [64, 16]},
         "consistency": {"weight": 0.5},
+        "anchor": {"weight": 0.5},
         "dev": {"keep": "last"},
     }
     recipes = {world: make_recipe(run={"output": str(tmp_path / f"run{world}")}, **changes) for world in (1, 2)}
@@ -74,7 +75,7 @@ def test_two_processes_train_the_model_that_one_does(make_recipe, tmp_path, sock
     lines = {world: read_metrics(tmp_path / f"run{world}" / "metrics.jsonl") for world in (1, 2)}
     assert len(lines[1]) == len(lines[2])
     for alone, together in zip(lines[1], lines[2], strict=True):
-        for name in ("loss", "info_nce", "divergence", "gradient_norm", "tokens", "mean"):
+        for name in ("loss", "info_nce", "divergence", "drift", "gradient_norm", "tokens", "mean"):
             if name in alone:
                 assert together[name] == pytest.approx(alone[name], rel=2e-3, abs=1e-6)
         if alone.get("intensity"):

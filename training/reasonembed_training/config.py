@@ -16,6 +16,7 @@ from reasonembed_rag.spec import Pooling
 from reasonembed_training.folders import Reasoning
 
 __all__ = [
+    "AnchorConfig",
     "BatchConfig",
     "ConsistencyConfig",
     "DataConfig",
@@ -169,6 +170,23 @@ class ConsistencyConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorConfig:
+    """[anchor]: some tasks' queries should go on ranking the batch's documents as before training.
+
+    For texts that training is not about, so that what it teaches stays where it belongs. The model that training
+    began with is held a second time.
+    """
+
+    weight: float = 0.0
+    """Of the divergence of a query's ranking of all documents but its positive from the first model's; 0 is off."""
+    tasks: tuple[str, ...] = ()
+    """The tasks whose batches are held; left out, all."""
+
+    def __post_init__(self) -> None:
+        _want(self.weight >= 0, f"anchor.weight is {self.weight}; want at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RedapterConfig:
     """[redapter]: samples weighted by reasoning intensity."""
 
@@ -291,6 +309,7 @@ class Recipe:
     loss: LossConfig = field(default_factory=LossConfig)
     redapter: RedapterConfig = field(default_factory=RedapterConfig)
     consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
+    anchor: AnchorConfig = field(default_factory=AnchorConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     dev: DevConfig = field(default_factory=DevConfig)
 

@@ -147,6 +147,7 @@ class Loop:
             info_nce=result.info_nce,
             intensity=intensity,
             divergence=result.divergence,
+            drift=result.drift,
             gradient_norm=norm,
             lr=lr,
             tokens=result.tokens,

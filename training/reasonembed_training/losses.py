@@ -1,4 +1,4 @@
-"""Losses, one number a query: InfoNCE with candidates left out, distillation from grades, consistency.
+"""Losses, one number a query: InfoNCE with candidates left out, distillation from grades, consistency, anchor.
 
 Shapes: Q queries, N documents of the whole batch, K known positives. A score is a similarity, before the temperature.
 """
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["consistency", "distillation", "info_nce", "known_positives", "left_out"]
+__all__ = ["anchor", "consistency", "distillation", "info_nce", "known_positives", "left_out"]
 
 
 def known_positives(document_keys_N: Tensor, known_keys: Sequence[Tensor]) -> Tensor:
@@ -87,6 +87,21 @@ def consistency(scores_QN: Tensor, perturbed_QN: Tensor, *, temperature: float =
     log_wanted_QN = functional.log_softmax(scores_QN.detach() / temperature, dim=1)
     log_got_QN = functional.log_softmax(perturbed_QN / temperature, dim=1)
     return functional.kl_div(log_got_QN, log_wanted_QN, reduction="none", log_target=True).sum(dim=1)
+
+
+def anchor(scores_QN: Tensor, first_QN: Tensor, positives_Q: Tensor, *, temperature: float = 0.02) -> Tensor:
+    """Return KL(softmax(first scores) || softmax(scores)) of each query over all documents but its positive, (Q,).
+
+    first_QN are the scores of the model that training began with. They teach: no gradient flows through them. Raises
+    InputError for shapes that disagree.
+    """
+    if positives_Q.shape != scores_QN.shape[:1]:
+        raise InputError(f"want a positive for each query, got {_shape(scores_QN)} and {_shape(positives_Q)}")
+    if first_QN.shape != scores_QN.shape:
+        raise InputError(f"want as many first scores as scores, got {_shape(first_QN)} and {_shape(scores_QN)}")
+    others_QN = torch.ones_like(scores_QN, dtype=torch.bool).scatter_(1, positives_Q[:, None], value=False)
+    both = [one_QN[others_QN].view(len(one_QN), -1) for one_QN in (first_QN, scores_QN)]
+    return consistency(*both, temperature=temperature)
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

@@ -29,6 +29,8 @@ class StepMetrics:
     intensity: IntensityStatistics | None
     divergence: float | None = None
     """The mean divergence of perturbed queries' rankings from the queries' own, unweighted."""
+    drift: float | None = None
+    """The mean divergence of the queries' rankings from the first model's, unweighted."""
     gradient_norm: float
     lr: float
     tokens: int

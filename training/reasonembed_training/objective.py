@@ -12,10 +12,10 @@ from torch import Tensor
 
 from reasonembed_rag.encoder.pooling import finish
 from reasonembed_training.gather import gather_rows, my_shards, sum_over_processes
-from reasonembed_training.losses import consistency, distillation, info_nce, known_positives, left_out
+from reasonembed_training.losses import anchor, consistency, distillation, info_nce, known_positives, left_out
 from reasonembed_training.redapter import reasoning_intensity, sample_weights
 
-__all__ = ["Distillation", "Labels", "Objective", "Reasoning", "Redapter", "StepLoss"]
+__all__ = ["Distillation", "First", "Labels", "Objective", "Reasoning", "Redapter", "StepLoss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,16 @@ class Reasoning:
     """(Q,) whether the row has a reasoning query."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """What the model that training began with makes of the batch, without graph."""
+
+    queries: Tensor
+    """(Q, D)"""
+    documents: Tensor
+    """(N, D)"""
+
+
 @dataclass(frozen=True, slots=True)
 class StepLoss:
     """What a step came to; losses and intensities are those of this process's queries, detached."""
@@ -75,6 +85,8 @@ class StepLoss:
     """(Q,) reasoning intensities; None where samples weigh the same."""
     divergences: Tensor | None = None
     """(Q,) how far each perturbed query's ranking lies from the query's own; None where there are none."""
+    drift: Tensor | None = None
+    """(Q,) how far each query's ranking lies from the first model's; None where the batch is not held to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,8 @@ class Objective:
 
     `dimensions` are Matryoshka's: the loss is the mean over the vectors cut to each of them; intensities are always
     those of whole vectors. With distillation the objective is sum_i w_i L_i + weight * mean_i KL_i, and likewise with
-    consistency, whose KL_i is that of the perturbed query's scores over all documents from the query's own.
+    consistency, whose KL_i is that of the perturbed query's scores over all documents from the query's own, and with
+    anchor, whose KL_i is that of the query's scores over all documents but its positive from the first model's.
     """
 
     temperature: float = 0.02
@@ -107,6 +120,8 @@ class Objective:
     distillation: Distillation | None = None
     consistency: float = 0.0
     """Weight of the divergence between a query and its perturbed form."""
+    anchor: float = 0.0
+    """Weight of the divergence from the model that training began with."""
 
     def __call__(
         self,
@@ -116,6 +131,7 @@ class Objective:
         *,
         reasoning: Reasoning | None = None,
         perturbed_QD: Tensor | None = None,
+        first: First | None = None,
     ) -> StepLoss:
         """Return the step's loss; samples are weighted by intensity where there are reasoning queries.
 
@@ -142,11 +158,15 @@ class Objective:
         if self.distillation is not None:
             divergence_Q = self._divergence(scores_QM[:, shards.mine], labels, self.distillation)
             loss = loss + self.distillation.weight * divergence_Q.sum() / count
-        if perturbed_QD is None:
-            return StepLoss(loss, losses_Q.detach(), intensity_Q)
-        apart_Q = consistency(scores_QM, perturbed_QD @ documents_MD.T, temperature=self.temperature)
-        loss = loss + self.consistency * apart_Q.sum() / count
-        return StepLoss(loss, losses_Q.detach(), intensity_Q, apart_Q.detach())
+        apart_Q, drift_Q = None, None
+        if perturbed_QD is not None:
+            apart_Q = consistency(scores_QM, perturbed_QD @ documents_MD.T, temperature=self.temperature)
+            loss = loss + self.consistency * apart_Q.sum() / count
+        if first is not None:
+            first_QM = first.queries @ gather_rows(first.documents, shards).T
+            drift_Q = anchor(scores_QM, first_QM, positives_Q, temperature=self.temperature)
+            loss = loss + self.anchor * drift_Q.sum() / count
+        return StepLoss(loss, losses_Q.detach(), intensity_Q, *(_detached(one) for one in (apart_Q, drift_Q)))
 
     def _info_nce(self, scores_QM: Tensor, candidates: _Candidates) -> Tensor:
         return info_nce(scores_QM, candidates.positives, temperature=self.temperature, left_out_QN=candidates.out)
@@ -189,3 +209,7 @@ class Objective:
         return distillation(
             scores_QN, grades_QN, temperature=self.temperature, grade_temperature=settings.grade_temperature
         )
+
+
+def _detached(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.config import (
+    AnchorConfig,
     BatchConfig,
     ConsistencyConfig,
     DataConfig,
@@ -21,7 +22,7 @@ from reasonembed_training.objective import Distillation, Objective
 from reasonembed_training.row_table import TaskRows
 from reasonembed_training.sampler import Sampler, TaskPlan
 
-__all__ = ["objective_from", "sources_from", "steps_of", "task_plans"]
+__all__ = ["held_tasks", "objective_from", "sources_from", "steps_of", "task_plans"]
 
 
 def sources_from(configs: Sequence[DataConfig]) -> list[Source]:
@@ -34,12 +35,7 @@ def task_plans(tasks: Sequence[TaskRows], config: BatchConfig) -> dict[str, Task
 
     Raises TrainingError for a task in batch.tasks that the data does not have.
     """
-    names = [task.name for task in tasks]
-    for name in config.tasks:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, names))}"
-            raise TrainingError(f"batch.tasks names {name!r}, which no row belongs to; {hint}")
+    _check_names("batch.tasks", config.tasks, tasks)
     return {task.name: _task_plan(task, config) for task in tasks}
 
 
@@ -48,8 +44,21 @@ def steps_of(sampler: Sampler, config: OptimConfig) -> int:
     return config.max_steps or config.epochs * sampler.steps_per_epoch
 
 
-def objective_from(config: LossConfig, consistency: ConsistencyConfig, *, dimension: int, normalize: bool) -> Objective:
-    """Return the objective of a recipe's [loss] and [consistency].
+def held_tasks(config: AnchorConfig, tasks: Sequence[TaskRows]) -> frozenset[str]:
+    """Return the tasks that [anchor] holds, empty for all; raises TrainingError for one that the data does not have."""
+    _check_names("anchor.tasks", config.tasks, tasks)
+    return frozenset(config.tasks)
+
+
+def objective_from(
+    config: LossConfig,
+    consistency: ConsistencyConfig,
+    anchor: AnchorConfig | None = None,
+    *,
+    dimension: int,
+    normalize: bool,
+) -> Objective:
+    """Return the objective of a recipe's [loss], [consistency] and [anchor].
 
     Raises TrainingError for Matryoshka dimensions that there are not.
     """
@@ -66,7 +75,17 @@ def objective_from(config: LossConfig, consistency: ConsistencyConfig, *, dimens
         if config.distillation
         else None,
         consistency=consistency.weight,
+        anchor=anchor.weight if anchor else 0.0,
     )
+
+
+def _check_names(key: str, named: Iterable[str], tasks: Sequence[TaskRows]) -> None:
+    names = [task.name for task in tasks]
+    for name in named:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, names))}"
+            raise TrainingError(f"{key} names {name!r}, which no row belongs to; {hint}")
 
 
 def _task_plan(task: TaskRows, config: BatchConfig) -> TaskPlan:

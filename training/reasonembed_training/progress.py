@@ -96,5 +96,7 @@ def _figures(metrics: StepMetrics) -> Iterator[str]:
         yield f"{one.clipped:.0%} clipped"
     if metrics.divergence is not None:
         yield f"perturbed {metrics.divergence:.3f}"
+    if metrics.drift is not None:
+        yield f"drift {metrics.drift:.3f}"
     yield f"gradient {metrics.gradient_norm:.2f}"
     yield f"{metrics.tokens_per_second:,.0f} tokens/s"

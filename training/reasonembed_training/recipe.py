@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasonembed_training.config import ConsistencyConfig, Recipe
+from reasonembed_training.config import AnchorConfig, ConsistencyConfig, Recipe
 from reasonembed_training.settings import change_setting, flat_settings, plain_settings, read_table, settings_from
 
 __all__ = ["changed_keys", "read_recipe", "recipe_from", "recipe_to_json"]
@@ -52,7 +52,8 @@ def recipe_to_json(recipe: Recipe) -> str:
 
 def changed_keys(before: str, after: str) -> list[str]:
     """Return the keys in which two recipes (recipe_to_json) differ, those left out that do not change the weights."""
-    added_later = flat_settings({"consistency": plain_settings(ConsistencyConfig())})  # older runs do not name it
+    older_runs_lack = {"consistency": ConsistencyConfig(), "anchor": AnchorConfig()}
+    added_later = flat_settings({name: plain_settings(one) for name, one in older_runs_lack.items()})
     old, new = (added_later | flat_settings(json.loads(recipe)) for recipe in (before, after))
     differing = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     return sorted(differing - _WITHOUT_EFFECT)

@@ -17,9 +17,10 @@ from reasonembed_training.batch import Batch
 from reasonembed_training.gather import gather_rows, greatest_over_processes, my_shards, sum_over_processes
 from reasonembed_training.gradcache import EmbedRows, cached_backward, embed_detached
 from reasonembed_training.machine import Machine
-from reasonembed_training.objective import Labels, Objective, Reasoning, Redapter, StepLoss
+from reasonembed_training.model import Forward
+from reasonembed_training.objective import First, Labels, Objective, Reasoning, Redapter, StepLoss
 
-__all__ = ["NotFiniteError", "StepResult", "Stepper"]
+__all__ = ["Anchor", "NotFiniteError", "StepResult", "Stepper"]
 
 
 class NotFiniteError(TrainingError):
@@ -40,6 +41,21 @@ class StepResult:
     """Tokens of queries and documents."""
     divergence: float | None = None
     """The mean divergence of perturbed queries' rankings, unweighted; None where there are none."""
+    drift: float | None = None
+    """The mean divergence from the first model's rankings, unweighted; None where the batch is not held to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """Which tasks are held to the model that training began with."""
+
+    first: Forward
+    tasks: frozenset[str]
+    """Empty is all."""
+
+    def holds(self, task: str) -> bool:
+        """Return whether a task's batches are held."""
+        return not self.tasks or task in self.tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +72,7 @@ class Stepper:
     """Tokens that run through the model at a time."""
     pool_prompt: bool
     """Whether the template's tokens are pooled too."""
+    anchor: Anchor | None = None
 
     def __call__(self, batch: Batch, *, weighted: bool) -> StepResult:
         """Add the batch's gradient to the parameters; with `weighted` samples are weighted by reasoning intensity.
@@ -66,6 +83,7 @@ class Stepper:
         both = queries + len(batch.documents.lengths)
         labels = _moved(batch.labels, self.machine.device)
         reasoning = self._reasoning(batch) if weighted and self.redapter is not None else None
+        first = self._first(batch)
 
         def objective(vectors_ND: Tensor) -> StepLoss:
             loss = self.objective(
@@ -74,6 +92,7 @@ class Stepper:
                 labels,
                 reasoning=reasoning,
                 perturbed_QD=None if batch.perturbed is None else vectors_ND[both:],
+                first=first,
             )
             total = sum_over_processes(loss.loss)
             if not torch.isfinite(total):
@@ -83,7 +102,10 @@ class Stepper:
 
         parts = (batch.queries, batch.documents, *([] if batch.perturbed is None else [batch.perturbed]))
         loss = cached_backward(
-            self._embed(parts), self._plan(parts), objective, accumulate=self.machine.accumulate(self.module)
+            self._embed(parts, self.module),
+            self._plan(parts),
+            objective,
+            accumulate=self.machine.accumulate(self.module),
         )
         return self._result(loss, batch)
 
@@ -96,12 +118,21 @@ class Stepper:
         if not len(batch.reasoning.lengths):
             vectors_QD = torch.zeros((len(present_Q), self.dimension), device=self.machine.device)
             return Reasoning(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
-        found = embed_detached(self._embed(parts), self._plan(parts))
+        found = embed_detached(self._embed(parts, self.module), self._plan(parts))
         vectors_QD = found.new_zeros((len(present_Q), self.dimension))
         vectors_QD[present_Q if len(found) < len(present_Q) else slice(None)] = found
         return Reasoning(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
 
-    def _embed(self, parts: tuple[Tokens, ...]) -> EmbedRows:
+    def _first(self, batch: Batch) -> First | None:
+        """Embed queries and documents as the first model does, where the batch is held to it."""
+        if self.anchor is None or not self.anchor.holds(batch.task):
+            return None
+        parts = (batch.queries, batch.documents)
+        found = embed_detached(self._embed(parts, self.anchor.first), self._plan(parts))
+        queries = len(batch.queries.lengths)
+        return First(queries=found[:queries], documents=found[queries:])
+
+    def _embed(self, parts: tuple[Tokens, ...], forward: Forward | nn.Module) -> EmbedRows:
         """Return what embeds rows of the parts laid end to end, such as all queries and then all documents."""
         sequences = [one for part in parts for one in part.rows(np.arange(len(part.lengths)))]
         skips = np.concatenate([np.full(len(part.lengths), self._skip(part)) for part in parts])
@@ -109,7 +140,7 @@ class Stepper:
         def embed(rows: NDArray[np.int64]) -> Tensor:
             if torch.is_grad_enabled() and self.machine.device.type == "cpu":
                 give_back_freed()  # chunks differ in shape: else the heap grows with their number
-            vectors: Tensor = self.module([sequences[row] for row in rows], int(skips[rows[0]]))
+            vectors: Tensor = forward([sequences[row] for row in rows], skip=int(skips[rows[0]]))
             return vectors
 
         return embed
@@ -150,10 +181,11 @@ class Stepper:
         intensity = loss.intensity
         if intensity is not None:
             intensity = gather_rows(intensity, my_shards(len(intensity), device=intensity.device)).cpu()
-        divergence = None
-        if loss.divergences is not None:
-            divergence = float(sum_over_processes(loss.divergences.sum().double())) / queries
-        return StepResult(objective, info_nce / queries, intensity, round(tokens), divergence)
+        means = [
+            None if one is None else float(sum_over_processes(one.sum().double())) / queries
+            for one in (loss.divergences, loss.drift)
+        ]
+        return StepResult(objective, info_nce / queries, intensity, round(tokens), *means)
 
 
 def _moved(labels: Labels, device: torch.device) -> Labels:

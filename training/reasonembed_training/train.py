@@ -27,12 +27,12 @@ from reasonembed_training.metrics import MetricsLog
 from reasonembed_training.model import TrainingModel, build_model
 from reasonembed_training.objective import Redapter
 from reasonembed_training.perturbed import perturber_from
-from reasonembed_training.plan import objective_from, sources_from, steps_of, task_plans
+from reasonembed_training.plan import held_tasks, objective_from, sources_from, steps_of, task_plans
 from reasonembed_training.progress import Silent, Watcher
 from reasonembed_training.recipe import changed_keys, recipe_to_json
-from reasonembed_training.row_table import RowTable
+from reasonembed_training.row_table import RowTable, TaskRows
 from reasonembed_training.sampler import Sampler
-from reasonembed_training.step import Stepper
+from reasonembed_training.step import Anchor, Stepper
 from reasonembed_training.stopping import stop_on_signals
 
 __all__ = ["Outcome", "train"]
@@ -128,7 +128,7 @@ def _loop(recipe: Recipe, machine: Machine, table: RowTable, progress: Progress,
         model=model,
         module=module,
         optimizer=wrapped,
-        stepper=_stepper(recipe, machine, model, module),
+        stepper=_stepper(recipe, machine, model, module, anchor=_anchor(recipe, machine, tasks)),
         maker=_maker(recipe, machine, table, sampler, model),
         dev_tasks=dev_tasks,
         steps=steps,
@@ -151,20 +151,35 @@ def _optimizer(recipe: Recipe, model: TrainingModel) -> torch.optim.Optimizer:
     )
 
 
-def _stepper(recipe: Recipe, machine: Machine, model: TrainingModel, module: torch.nn.Module) -> Stepper:
+def _stepper(
+    recipe: Recipe, machine: Machine, model: TrainingModel, module: torch.nn.Module, *, anchor: Anchor | None
+) -> Stepper:
     config, spec = recipe.redapter, model.spec
     redapter = None
     if config.enabled:
         redapter = Redapter(kappa=config.kappa, floor=config.floor, epsilon=config.epsilon, normalise=config.normalise)
     return Stepper(
         module=module,
-        objective=objective_from(recipe.loss, recipe.consistency, dimension=spec.dimension, normalize=spec.normalize),
+        objective=objective_from(
+            recipe.loss, recipe.consistency, recipe.anchor, dimension=spec.dimension, normalize=spec.normalize
+        ),
         redapter=redapter,
         machine=machine,
         dimension=spec.dimension,
         budget=recipe.batch.tokens,
         pool_prompt=spec.pool_prompt,
+        anchor=anchor,
     )
+
+
+def _anchor(recipe: Recipe, machine: Machine, tasks: Sequence[TaskRows]) -> Anchor | None:
+    """Load the model that training begins with a second time, where some tasks are held to it."""
+    held = held_tasks(recipe.anchor, tasks)
+    if not recipe.anchor.weight:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        first = build_model(recipe.model, recipe.lora, device=machine.device, narrow=machine.narrow)
+    return Anchor(first=first.module.requires_grad_(requires_grad=False).frozen(), tasks=held)
 
 
 def _maker(recipe: Recipe, machine: Machine, table: RowTable, sampler: Sampler, model: TrainingModel) -> BatchMaker:
