@@ -53,8 +53,8 @@ def held_tasks(config: AnchorConfig, tasks: Sequence[TaskRows]) -> frozenset[str
 def objective_from(
     config: LossConfig,
     consistency: ConsistencyConfig,
-    anchor: AnchorConfig | None = None,
     *,
+    anchor: AnchorConfig,
     dimension: int,
     normalize: bool,
 ) -> Objective:
@@ -75,7 +75,7 @@ def objective_from(
         if config.distillation
         else None,
         consistency=consistency.weight,
-        anchor=anchor.weight if anchor else 0.0,
+        anchor=anchor.weight,
     )
 
 

@@ -161,7 +161,11 @@ def _stepper(
     return Stepper(
         module=module,
         objective=objective_from(
-            recipe.loss, recipe.consistency, recipe.anchor, dimension=spec.dimension, normalize=spec.normalize
+            recipe.loss,
+            recipe.consistency,
+            anchor=recipe.anchor,
+            dimension=spec.dimension,
+            normalize=spec.normalize,
         ),
         redapter=redapter,
         machine=machine,
