@@ -1,9 +1,11 @@
 """What the default model lost of its base, beside what it gained: general sets, drift of ordinary cosines, dev sets.
 
-python benchmarks/generality.py [--base default-base] [--model default] [--data ../shared/data] [--json out.json]
+python benchmarks/generality.py [--base default-base] [--model default] [--data ../shared/data] [--more FOLDER ...]
+    [--json out.json]
 
 The general sets come from what every environment of this project holds: python_reference (its test split) and the
-docstrings of Python's and numpy's functions, where the summary line asks for the rest. With --data also the dev sets
+docstrings of Python's and numpy's functions, where the summary line asks for the rest; with --more also sets in
+BRIGHT's format, such as those of benchmarks/dictionaries.py. With --data also the dev sets
 of the model's training, and BRIGHT's theoremqa_questions, which is for measuring only. Gain and specialization tax
 stand side by side: the mean difference on the dev sets, and that on the general sets with its sign turned. Long texts
 that should find long texts, the docstrings of one module of sympy each other, are in neither mean: the default was
@@ -121,10 +123,12 @@ def _row(task: RetrievalTask, kind: str, base: Encoder, model: Encoder) -> Row:
     return Row(task.name, kind, len(values), first_mean, second_mean, difference, interval.low, interval.high)
 
 
-def _tasks(data: Path | None) -> Iterator[tuple[RetrievalTask, str]]:
+def _tasks(data: Path | None, more: Sequence[Path]) -> Iterator[tuple[RetrievalTask, str]]:
     yield load_python_reference("test"), "general"
     yield docstring_task(), "general"
     yield module_task(), "long"
+    for folder in more:
+        yield read_task_folder(folder), "general"
     if data is None:
         return
     yield read_task_folder(data / "bright_theoremqa_questions"), "general"
@@ -169,12 +173,13 @@ def main() -> None:
     parser.add_argument("--base", default="default-base")
     parser.add_argument("--model", default="default")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--more", type=Path, nargs="*", default=[])
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     base, model = Encoder.from_pretrained(asked.base), Encoder.from_pretrained(asked.model)
     rows: list[Row] = []
     print(f"{_MEASURE} of {asked.base} and {asked.model}; difference paired, 95 % bootstrap interval")
-    for task, kind in _tasks(asked.data):
+    for task, kind in _tasks(asked.data, asked.more):
         with cuts_told_once(lambda said, task=task: print(f"{task.name}: {said}", file=sys.stderr)):
             row = _row(task, kind, base, model)
         rows.append(row)
