@@ -79,7 +79,7 @@ def devil_set(dictionary: str, databases: Mapping[str, str]) -> tuple[_Rows, _Ro
     for word, part, text in _MOCKED.findall(dictionary):
         query, gold = " ".join(text.split()), places.get((_PARTS[part], word.lower()), [])
         if gold and len(query.split()) >= _LEAST_WORDS:
-            examples.append({"id": f"{word}, {part}.", "query": query, "gold_ids": gold})
+            examples.append({"id": f"{len(examples)} {word}, {part}.", "query": query, "gold_ids": gold})
     sought = {place for example in examples for place in example["gold_ids"]}  # type: ignore[attr-defined]
     kept = sought | set(_evenly(list(meanings), _DOCUMENTS))
     return [{"id": place, "content": meanings[place]} for place in meanings if place in kept], examples

@@ -176,10 +176,11 @@ def main() -> None:
     parser.add_argument("--more", type=Path, nargs="*", default=[])
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    tasks = list(_tasks(asked.data, asked.more))
     base, model = Encoder.from_pretrained(asked.base), Encoder.from_pretrained(asked.model)
     rows: list[Row] = []
     print(f"{_MEASURE} of {asked.base} and {asked.model}; difference paired, 95 % bootstrap interval")
-    for task, kind in _tasks(asked.data, asked.more):
+    for task, kind in tasks:
         with cuts_told_once(lambda said, task=task: print(f"{task.name}: {said}", file=sys.stderr)):
             row = _row(task, kind, base, model)
         rows.append(row)

@@ -42,6 +42,8 @@ conduct, to be independent is to be abnormal.
 
 ABATIS, n.  Rubbish in front of a fort, to prevent the rubbish outside
 from molesting the rubbish inside.
+
+ABASEMENT, n.  What stands twice in the dictionary has its own id each time, as it should have.
 """
 NOUNS = """  1 A licence | told at the top
 00271263 04 n 02 degradation 0 abasement 0 001 @ 00270275 n 0000 | changing to a lower state; "a state of abasement"
@@ -90,7 +92,8 @@ def test_an_entry_seeks_those_it_refers_to_without_naming_them(dictionaries, pla
 
 def test_mockery_seeks_what_the_word_means(dictionaries, places, monkeypatch, capsys):
     task = told(dictionaries, places, monkeypatch)["devil"]
-    (asked,) = task.examples
+    asked, again = task.examples
+    assert (asked.id, again.id) == ("0 ABASEMENT, n.", "1 ABASEMENT, n.")
     assert asked.query == "A decent and customary mental attitude in the presence of wealth of power."
     assert asked.gold_ids == ("noun:00271263", "noun:14440623")
     assert [document.content for document in task.documents] == [
@@ -98,7 +101,7 @@ def test_mockery_seeks_what_the_word_means(dictionaries, places, monkeypatch, ca
         "abasement: a low or downcast state",
         "red wire: a wire that is red",
     ]
-    assert capsys.readouterr().out == "jargon: 3 documents, 2 queries\ndevil: 3 documents, 1 queries\n"
+    assert capsys.readouterr().out == "jargon: 3 documents, 2 queries\ndevil: 3 documents, 2 queries\n"
 
 
 def test_a_dictionary_that_is_not_here_names_its_package(dictionaries, places, monkeypatch):
