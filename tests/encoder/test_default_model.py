@@ -96,8 +96,10 @@ def test_it_saw_train_splits_only_and_never_bright():
     (mined,) = re.findall(r"^MINE = .*--split (\w+)", makefile, flags=re.MULTILINE)
     assert mined == "train"
     names = set(re.findall(r"^\$\(ROWS\)/([\w-]+)\.jsonl: ", makefile, flags=re.MULTILINE))
-    for record in _records():
-        assert record["rows"].keys() == names
+    records = _records()
+    assert set().union(*(record["rows"] for record in records)) == names
+    for record in records:
+        assert record["rows"].keys() == {Path(data["path"]).stem for data in record["recipe"]["data"]}
         assert not any("bright" in data["path"].lower() for data in record["recipe"]["data"])
         assert record["steps"] == record["planned_steps"]
 
@@ -117,6 +119,8 @@ def test_the_card_carries_the_attributions_of_the_data():
         "allenai/entailment_bank",
         "Waste-Wood/e-CARE",
         "eladsegal/strategyqa",
+        "Metamath set.mm (CC0-1.0)",
+        "WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved.",
         *_packages(),
         *(record["data_digest"] for record in _records()),
     ):
