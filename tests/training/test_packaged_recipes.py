@@ -60,7 +60,7 @@ WORDNET = {
 def scripts():
     """The scripts beside the recipes, imported as they import each other when run."""
     sys.path.insert(0, str(ROOT / "training"))
-    names = ("debian_package", "theorems", "wordnet")
+    names = ("packaged_sets", "theorems", "wordnet")
     yield {name: importlib.import_module(name) for name in names}
     sys.path.remove(str(ROOT / "training"))
     for name in names:
@@ -176,7 +176,7 @@ def package_of(files):
 
 def runs(script, package, folder, monkeypatch, *, digest=None):
     """Run a script that is answered with a package."""
-    opened = sys.modules["debian_package"].urllib.request
+    opened = sys.modules["packaged_sets"].urllib.request
     monkeypatch.setattr(opened, "urlopen", lambda address, timeout: io.BytesIO(package))
     monkeypatch.setattr(script, "_SHA256", digest or hashlib.sha256(package).hexdigest())
     monkeypatch.setattr(sys, "argv", [script.__name__, str(folder)])
@@ -211,3 +211,18 @@ def test_a_package_that_changed_is_refused(theorems, tmp_path, monkeypatch):
 def test_a_package_without_the_file_is_refused(theorems, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=r"metamath-databases_.* holds no \./usr/share/metamath/databases/set\.mm"):
         runs(theorems, package_of({"./usr/share/metamath/else": "x"}), tmp_path, monkeypatch)
+
+
+def test_a_file_that_is_not_here_and_a_network_that_is_not_are_told(wordnet, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["wordnet.py", str(tmp_path), "--database", str(tmp_path / "none")])
+    with pytest.raises(SystemExit, match=r"--database: .*none/data\.noun cannot be read"):
+        wordnet.main()
+
+    def refused(address, timeout):
+        raise ConnectionRefusedError("no network")
+
+    monkeypatch.setattr(sys.modules["packaged_sets"].urllib.request, "urlopen", refused)
+    monkeypatch.setattr(sys, "argv", ["wordnet.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"wordnet-base_.* cannot be fetched \(no network\): .* --database"):
+        wordnet.main()
+    assert not list(tmp_path.iterdir())
