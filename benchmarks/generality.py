@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from reasonembed_cli.cuts import cuts_told_once
 from reasonembed_rag import Encoder
 from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation.asking import RunOptions
 from reasonembed_rag.evaluation.python_reference import load_python_reference
 from reasonembed_rag.evaluation.run import evaluate_embedder
@@ -176,7 +177,10 @@ def main() -> None:
     parser.add_argument("--more", type=Path, nargs="*", default=[])
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    tasks = list(_tasks(asked.data, asked.more))
+    try:
+        tasks = list(_tasks(asked.data, asked.more))
+    except InputError as error:
+        parser.error(str(error))
     base, model = Encoder.from_pretrained(asked.base), Encoder.from_pretrained(asked.model)
     rows: list[Row] = []
     print(f"{_MEASURE} of {asked.base} and {asked.model}; difference paired, 95 % bootstrap interval")
