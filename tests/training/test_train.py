@@ -232,6 +232,8 @@ def test_an_exported_adapter_gives_the_vectors_of_the_merged_model(make_recipe, 
         np.testing.assert_allclose(theirs, vectors[kind], atol=1e-5)
     np.testing.assert_allclose(vectors["adapter"], vectors["merged"], atol=1e-5)
     assert not (outcome.model / "model.safetensors").exists()
+    config = json.loads((outcome.model / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["dense", "query", "value"]
 
 
 def test_full_tuning_trains_every_weight_and_exports_it(make_recipe, tiny_bert):

@@ -89,6 +89,8 @@ def _write_adapter(model: TrainingModel, config: Any, weights: dict[str, Tensor]
     by_name = base in (DEFAULT_MODEL, BASE_MODEL) or ("/" in base and not Path(base).expanduser().is_dir())
     named.base_model_name_or_path = base if by_name else str(local.resolve())
     named.revision, named.inference_mode = model.spec.revision, True
+    if isinstance(named.target_modules, set):
+        named.target_modules = sorted(named.target_modules)  # the same file from every process
     named.save_pretrained(str(folder))
     plain = {f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": one for name, one in weights.items()}
     save_file(plain, folder / ADAPTER_WEIGHTS)
