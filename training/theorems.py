@@ -5,8 +5,8 @@ python training/theorems.py FOLDER [--database set.mm]
 The descriptions of Metamath's set.mm (CC0, https://us.metamath.org), from the real and complex numbers on, as Debian
 packages them. Writes FOLDER/documents.jsonl and examples of two splits in BRIGHT's format, and in FOLDER/sources.json
 where they come from. A theorem's gold documents are the theorems that its proof names and that few other proofs name:
-what everything rests on is no answer. Every tenth hundred of theorems is the dev split, whose queries are never trained
-on.
+what everything rests on is no answer. Every tenth hundred of theorems is the dev split: training does not ask their
+questions, but may find their texts among the documents, as the proofs of others rest on them.
 """
 
 from __future__ import annotations
