@@ -202,18 +202,18 @@ def test_an_adapter_that_names_itself_as_its_base_is_an_error(backbone, tmp_path
     path = write_adapter(backbone, tmp_path / "lora")
     config = json.loads((tmp_path / "lora" / "adapter_config.json").read_text())
     (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": path}))
-    with pytest.raises(ModelError, match="base is the adapter itself"):
+    with pytest.raises(ModelError, match=r"/lora\b.*\bbase\b"):
         Encoder.from_pretrained(path)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peft_type": "IA3"}, "peft_type is 'IA3'; want 'LORA'"),
-        ({"use_dora": True}, "use_dora is set, which is not supported; merge the adapter"),
-        ({"modules_to_save": ["embed_tokens"]}, "modules_to_save is set"),
-        ({"layer_replication": [[0, 2], [0, 2]]}, "layer_replication is set"),
-        ({"alora_invocation_tokens": [5, 6]}, "alora_invocation_tokens is set"),
+        ({"peft_type": "IA3"}, r"\bpeft_type\b.*'IA3'.*'LORA'"),
+        ({"use_dora": True}, r"\buse_dora\b.*\bpeft\b"),
+        ({"modules_to_save": ["embed_tokens"]}, r"\bmodules_to_save\b"),
+        ({"layer_replication": [[0, 2], [0, 2]]}, r"\blayer_replication\b"),
+        ({"alora_invocation_tokens": [5, 6]}, r"\balora_invocation_tokens\b"),
     ],
 )
 def test_an_adapter_of_another_kind_is_refused(backbone, tmp_path, change, message):
@@ -228,7 +228,7 @@ def test_an_adapter_of_another_kind_is_refused(backbone, tmp_path, change, messa
 def test_an_adapter_of_another_backbone_is_refused_named_or_merged(tiny_model, backbone, paths):
     for other in (tiny_model("qwen3", hidden_size=32), tiny_model("bert"), tiny_model("qwen3", num_hidden_layers=1)):
         for adapter in (paths["law"], {"law": paths["law"]}):
-            with pytest.raises(ModelError, match="trained on another backbone"):
+            with pytest.raises(ModelError, match=r"/law\b.*\.up_proj\b.*\bbackbone\b"):
                 Encoder.from_pretrained(str(other), adapter=adapter)
 
 
@@ -237,12 +237,12 @@ def test_an_adapters_files_are_checked(backbone, tmp_path):
     weights = tmp_path / "lora" / "adapter_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match=r"adapter_model\.safetensors: damaged .*copy or download it again"):
+    with pytest.raises(ModelError, match=r"\badapter_model\.safetensors\b.*\bheader\b"):
         Encoder.from_pretrained(str(backbone), adapter=path)
     weights.unlink()
-    with pytest.raises(ModelError, match=r"no adapter_model\.safetensors; want a PEFT LoRA folder"):
+    with pytest.raises(ModelError, match=r"/lora: .*\badapter_config\.json\b.*\badapter_model\.safetensors\b"):
         Encoder.from_pretrained(str(backbone), adapter=path)
-    with pytest.raises(ModelError, match="no such model folder"):
+    with pytest.raises(ModelError, match=r"\bnowhere\b.*config\.json"):
         Encoder.from_pretrained(str(backbone), adapter=str(tmp_path / "nowhere"))
 
 
@@ -256,7 +256,7 @@ def test_an_adapter_with_weights_that_are_not_finite_gives_an_error_and_leaves_t
     )
     encoder = Encoder.from_pretrained(str(backbone), adapter={"bad": bad, **paths})
     expected = encoder.encode_queries(QUERIES, adapter="law")
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match="finite"):
         encoder.encode_queries(QUERIES, adapter="bad")
     assert np.array_equal(encoder.encode_queries(QUERIES, adapter="law"), expected)
 
@@ -279,7 +279,7 @@ def test_an_adapters_own_spec_gives_its_template_and_may_not_change_the_forward(
     expected = by_peft(backbone, adapters, [f"Law: {text}" for text in QUERIES])["law"]
     assert farthest(encoder.encode_queries(QUERIES, adapter="law"), expected) < 1e-5
     (tmp_path / "law" / "spec.json").write_text(dataclasses.replace(own, pooling="mean").to_json())
-    with pytest.raises(ModelError, match=r"adapter law: its spec\.json says pooling 'mean', the model's 'last'.*alone"):
+    with pytest.raises(ModelError, match=r"\blaw\b.*\bspec\.json\b.*\bpooling\b.*'mean'.*'last'"):
         Encoder.from_pretrained(str(backbone), adapter=adapters)
     assert Encoder.from_pretrained(str(backbone), adapter=adapters["law"]).spec.pooling == "mean"
 
@@ -287,16 +287,16 @@ def test_an_adapters_own_spec_gives_its_template_and_may_not_change_the_forward(
 def test_a_name_that_was_not_loaded_is_refused_before_any_work(backbone, paths):
     encoder = Encoder.from_pretrained(str(backbone), adapter=paths)
     for name in ("physics", "", 5):
-        with pytest.raises(InputError, match=r"unknown adapter .*want one of biology, law, code"):
+        with pytest.raises(InputError, match=rf"\badapter\b.*{name!r}.*\bbiology, law, code\b"):
             encoder.encode_documents(TEXTS, adapter=name)
-    with pytest.raises(InputError, match="want one of none: give from_pretrained a mapping"):
+    with pytest.raises(InputError, match=r"\badapter\b.*'biology'.*\bfrom_pretrained\b"):
         Encoder.from_pretrained(str(backbone)).encode_queries(QUERIES, adapter="biology")
 
 
 def test_named_adapters_on_a_backbone_without_the_fast_path_are_refused_with_the_cure(tiny_model, tmp_path):
     folder = tiny_model("distilbert", dim=64, n_layers=1, n_heads=4, hidden_dim=64)
     path = write_adapter(folder, tmp_path / "lora", targets=("q_lin", "v_lin"))
-    with pytest.raises(ModelError, match=r"adapters by name need the packed forward .*load one adapter"):
+    with pytest.raises(ModelError, match=r"\badapters?\b.*\bDistilBertModel\b"):
         Encoder.from_pretrained(str(folder), adapter={"a": path})
     expected = by_peft(folder, {"a": path}, TEXTS, pooling="mean")["a"]
     assert farthest(Encoder.from_pretrained(str(folder), adapter=path).encode_documents(TEXTS), expected) < 1e-5

@@ -6,6 +6,7 @@ The oracle is transformers' own class, one text at a time, called here and nowhe
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_any_other_architecture_runs_through_transformers_rightly_and_says_why(t
     folder = tiny_model(kind, **OTHERS[kind])
     encoder = Encoder.from_pretrained(folder)
     assert not encoder._engine.packed
-    assert f"{folder} runs through transformers' own forward: " in caplog.text
+    assert re.search(rf"{re.escape(str(folder))}\b.*\btransformers\b", caplog.text)
     check_every_way(encoder, plain(folder, TEXTS, encoder.spec.pooling))
     assert (encoder.spec.pooling, encoder.dimension) == ("last" if kind in {"gpt2", "phi3", "granite"} else "mean", 64)
 
@@ -132,7 +133,7 @@ def test_a_wrong_mask_fails_the_self_check_of_every_architecture(tiny_model, mon
     monkeypatch.setattr(engine, "read_blueprint", wrong)
     encoder = Encoder.from_pretrained(folder)
     assert not encoder._engine.packed
-    assert "to transformers' forward, want 0.9999" in caplog.text
+    assert "0.9999" in caplog.text
     assert lowest(encoder.encode_documents(TEXTS), expected) >= 0.99999  # right all the same
 
 
@@ -228,10 +229,10 @@ def test_files_that_contradict_the_table_win_and_the_log_names_each(tiny_model, 
     monkeypatch.setattr(loading, "find_model", lambda name, revision=None, weights=True: folder)
     spec = Encoder.from_pretrained("contriever-msmarco").spec
     assert (spec.pooling, spec.normalize) == ("cls", True)
-    assert "its files say pooling 'cls', our table 'mean'; the files win" in caplog.text
-    assert "its files say normalisation True, our table False; the files win" in caplog.text
+    assert re.search(r"\bpooling\b.*'cls'.*'mean'", caplog.text)
+    assert re.search(r"\bnormali\w+\b.*\bTrue\b.*\bFalse\b", caplog.text)
     caplog.clear()
     folder = tiny_model("mistral", pooling="last")
     spec = Encoder.from_pretrained("e5-mistral-7b-instruct", max_query_length=50).spec
     assert (spec.max_query_length, spec.max_document_length) == (50, 128)
-    assert "its files say document length 128, our table 4096; the files win" in caplog.text
+    assert re.search(r"\bdocument\b.*\b128\b.*\b4096\b", caplog.text)

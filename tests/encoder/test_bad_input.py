@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -29,17 +30,17 @@ def bert(tiny_model):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (None, "texts is NoneType; want a sequence of strings"),
-        (5, "texts is int"),
-        ({"a", "b"}, "texts is set; want a sequence of strings, in the order"),
-        ({"a": 1}, "texts is dict"),
-        (b"bytes", "a single bytes"),
-        ("text", "wrap it in a list"),
-        (["a", None], r"texts\[1\] is NoneType; want str"),
-        (["a", 5.0], r"texts\[1\] is float; want str"),
-        ([["a"]], r"texts\[0\] is list; want str"),
-        (["a", b"b"], r"texts\[1\] is bytes; want str"),
-        (["fine", "x\udfffy"], r"texts\[1\] holds a lone surrogate at character 1.*errors='replace'"),
+        (None, r"\btexts\b.*\bNoneType\b"),
+        (5, r"\btexts\b.*\bint\b"),
+        ({"a", "b"}, r"\btexts\b.*\bset\b"),
+        ({"a": 1}, r"\btexts\b.*\bdict\b"),
+        (b"bytes", r"\btexts\b.*\bbytes\b.*\blist\b"),
+        ("text", r"\btexts\b.*\bstr\b.*\blist\b"),
+        (["a", None], r"texts\[1\].*\bNoneType\b.*\bstr\b"),
+        (["a", 5.0], r"texts\[1\].*\bfloat\b.*\bstr\b"),
+        ([["a"]], r"texts\[0\].*\blist\b.*\bstr\b"),
+        (["a", b"b"], r"texts\[1\].*\bbytes\b.*\bstr\b"),
+        (["fine", "x\udfffy"], r"texts\[1\].*surrogate.*\b1\b.*errors='replace'"),
     ],
 )
 async def test_what_are_no_texts_is_refused_on_every_way_in(qwen, texts, message):
@@ -55,7 +56,7 @@ async def test_what_are_no_texts_is_refused_on_every_way_in(qwen, texts, message
 def test_a_bad_text_among_many_is_named_before_any_is_encoded(tiny_model, monkeypatch):
     encoder = Encoder.from_pretrained(str(tiny_model("bert")))
     monkeypatch.setattr(encoder._engine, "run", lambda *_, **__: pytest.fail("was run"))
-    with pytest.raises(InputError, match=r"texts\[9999\] is NoneType"):
+    with pytest.raises(InputError, match=r"texts\[9999\].*\bNoneType\b"):
         encoder.encode_documents(["a"] * 9999 + [None])
 
 
@@ -71,11 +72,11 @@ def test_other_sequences_of_texts_are_as_good_as_lists(bert, texts):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": 5}, "task is int; want str"),
-        ({"task": []}, "task is list; want str"),
-        ({"instruction": 5}, "instruction is int; want str"),
-        ({"instruction": " "}, "instruction is empty; want at least one character"),
-        ({"instruction": "find \ud800"}, "instruction holds a lone surrogate at character 5"),
+        ({"task": 5}, r"\btask\b.*\bint\b.*\bstr\b"),
+        ({"task": []}, r"\btask\b.*\blist\b.*\bstr\b"),
+        ({"instruction": 5}, r"\binstruction\b.*\bint\b.*\bstr\b"),
+        ({"instruction": " "}, r"\binstruction\b.*\bempty\b"),
+        ({"instruction": "find \ud800"}, r"\binstruction\b.*surrogate.*\b5\b"),
     ],
 )
 def test_instructions_are_checked(qwen, settings, message):
@@ -86,29 +87,29 @@ def test_instructions_are_checked(qwen, settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name_or_path": None}, "the model is None; want a folder, a hub id"),
-        ({"name_or_path": ""}, "the model is ''; want a folder, a hub id"),
-        ({"adapter": ["lora"]}, r"adapter is \['lora'\]; want a folder or a hub id, or a mapping"),
-        ({"adapter": ""}, "adapter is ''"),
-        ({"adapter": {"": "lora"}}, "the name of an adapter is ''"),
-        ({"adapter": {"law": None}}, "adapter law is None; want a folder or a hub id"),
-        ({"revision": 3}, "revision is 3; want a branch"),
-        ({"device": 5}, r"devices is 5; want a list of at least one device name"),
-        ({"device": torch.device("cpu")}, r"devices is device\(type='cpu'\)"),
-        ({"device": []}, r"devices is \[\]"),
-        ({"device": [None]}, r"devices is \[None\]"),
-        ({"device": ""}, "device is ''; want a name"),
-        ({"device": "warp:0"}, "device 'warp:0' cannot be used .*want None, 'cpu', 'cuda'"),
-        ({"device": "meta"}, "device 'meta' cannot be used"),
-        ({"dtype": torch.bfloat16}, "dtype is torch.bfloat16; want auto, float32"),
-        ({"dtype": "int3"}, "dtype is 'int3'; want auto, float32, bfloat16, float16, int8"),
-        ({"max_query_length": "5"}, "max_query_length is '5'; want a whole number"),
-        ({"max_document_length": 5.5}, "max_document_length is 5.5; want a whole number"),
-        ({"max_document_length": 0}, "max_document_length is 0"),
-        ({"truncate_dim": True}, "truncate_dim is True; want a whole number"),
-        ({"token_budget": "many"}, "token_budget is 'many'; want a whole number"),
-        ({"token_budget": 0}, "token_budget is 0"),
-        ({"cache": "folder"}, r"cache is 'folder'; want VectorCache\(folder"),
+        ({"name_or_path": None}, r"\bmodel\b.*\bNone\b.*'default'"),
+        ({"name_or_path": ""}, r"\bmodel\b.*''.*'default'"),
+        ({"adapter": ["lora"]}, r"\badapter\b.*\['lora'\]"),
+        ({"adapter": ""}, r"\badapter\b.*''"),
+        ({"adapter": {"": "lora"}}, r"\bname\b.*\badapter\b.*''"),
+        ({"adapter": {"law": None}}, r"\badapter\b.*\blaw\b.*\bNone\b"),
+        ({"revision": 3}, r"\brevision\b.*\b3\b"),
+        ({"device": 5}, r"\bdevices?\b.*\b5\b.*'cuda:0'"),
+        ({"device": torch.device("cpu")}, r"\bdevices?\b.*\bdevice\(type='cpu'\)"),
+        ({"device": []}, r"\bdevices?\b.*\[\]"),
+        ({"device": [None]}, r"\bdevices?\b.*\[None\]"),
+        ({"device": ""}, r"\bdevice\b.*''.*'cuda:0'"),
+        ({"device": "warp:0"}, r"\bdevice\b.*'warp:0'.*'cuda:N'"),
+        ({"device": "meta"}, r"\bdevice\b.*'meta'"),
+        ({"dtype": torch.bfloat16}, r"\bdtype\b.*\btorch\.bfloat16\b.*\bfloat32\b"),
+        ({"dtype": "int3"}, r"\bdtype\b.*'int3'.*\bint8\b"),
+        ({"max_query_length": "5"}, r"\bmax_query_length\b.*'5'"),
+        ({"max_document_length": 5.5}, r"\bmax_document_length\b.*\b5\.5\b"),
+        ({"max_document_length": 0}, r"\bmax_document_length\b.*\b0\b"),
+        ({"truncate_dim": True}, r"\btruncate_dim\b.*\bTrue\b"),
+        ({"token_budget": "many"}, r"\btoken_budget\b.*'many'"),
+        ({"token_budget": 0}, r"\btoken_budget\b.*\b0\b"),
+        ({"cache": "folder"}, r"\bcache\b.*'folder'.*\bVectorCache\("),
     ],
 )
 def test_settings_of_wrong_types_are_refused(tiny_model, settings, message):
@@ -129,7 +130,7 @@ def test_a_path_object_is_as_good_as_its_text(tiny_model, tmp_path):
     folder = tiny_model("bert")
     encoder = Encoder.from_pretrained(folder)
     assert encoder.spec == Encoder.from_pretrained(str(folder)).spec
-    with pytest.raises(ModelError, match="no such model folder"):
+    with pytest.raises(ModelError, match=r"\bnowhere\b.*config\.json"):
         Encoder.from_pretrained(folder, adapter=tmp_path / "nowhere")
 
 
@@ -140,7 +141,7 @@ def test_a_text_of_a_million_characters_has_the_vector_of_its_start(qwen, bert, 
     for encoder in (qwen, bert):
         short = np.abs(encoder.encode_documents([text]) - encoder.encode_documents([text[:20_000]])).max()
         assert short < 1e-5
-    assert "1 of 1 texts were cut to 512 tokens" in caplog.text
+    assert re.search(r"\b1\b.*\b1\b.*\b512\b", caplog.text)
     query = encoder.encode_queries(["why? " + text])
     assert np.isfinite(query).all()
 
@@ -166,7 +167,7 @@ def test_odd_characters_give_finite_vectors_of_length_one(qwen, bert):
 
 
 def test_an_empty_query_is_refused_and_an_empty_document_is_not(bert):
-    with pytest.raises(InputError, match=r"texts\[0\] is empty; want at least one character"):
+    with pytest.raises(InputError, match=r"texts\[0\].*\bempty\b"):
         bert.encode_queries(["\t"])
     assert bert.encode_documents([""]).shape == (1, 64)
 
@@ -186,16 +187,16 @@ async def test_weights_that_are_not_finite_are_an_error_on_every_way_and_never_c
     with VectorCache(tmp_path, max_bytes=1 << 20) as cache:
         encoder = Encoder.from_pretrained(str(folder), cache=cache)
         for _ in range(2):
-            with pytest.raises(BackendError, match="not finite in float32; the weights are damaged or overflow"):
+            with pytest.raises(BackendError, match=r"finite.*\bfloat32\b"):
                 encoder.encode_documents(["a"])
-        with pytest.raises(BackendError, match="not finite"):
+        with pytest.raises(BackendError, match="finite"):
             encoder.encode_queries(["a"])
-        with pytest.raises(BackendError, match="not finite"):
+        with pytest.raises(BackendError, match="finite"):
             await encoder.aencode_documents(["a"])
 
 
 def test_a_tokenizer_larger_than_the_embedding_is_refused_before_any_text(tiny_model):
-    with pytest.raises(ModelError, match=r"highest id is \d+, the embedding has 100 rows.*another checkpoint"):
+    with pytest.raises(ModelError, match=r"\btokenizer\b.*\b100\b.*\bcheckpoint\b"):
         Encoder.from_pretrained(str(tiny_model("bert", vocab_size=100)))
 
 
@@ -203,8 +204,8 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused_before_any_text(tiny_m
     ("change", "error", "message"),
     [
         ({"dimension": 128}, None, ""),
-        ({"max_query_length": 4096}, InputError, "max_query_length is 4096; want 1 to 512"),
-        ({"append_eos": True}, ModelError, "the tokenizer names no EOS token"),
+        ({"max_query_length": 4096}, InputError, r"\bmax_query_length\b.*\b4096\b.*\b512\b"),
+        ({"append_eos": True}, ModelError, r"\bappend_eos\b.*\bEOS\b"),
     ],
 )
 def test_a_written_spec_that_the_weights_cannot_serve_is_refused(tiny_model, change, error, message):
@@ -212,7 +213,7 @@ def test_a_written_spec_that_the_weights_cannot_serve_is_refused(tiny_model, cha
     spec = Encoder.from_pretrained(folder).spec
     (folder / "spec.json").write_text(dataclasses.replace(spec, **change).to_json())
     if error is None:
-        with pytest.raises(InputError, match="dimension is 128; want 1 to 64"):
+        with pytest.raises(InputError, match=r"\bdimension\b.*\b128\b.*\b64\b"):
             Encoder.from_pretrained(folder)
     else:
         with pytest.raises(error, match=message):
@@ -223,24 +224,24 @@ def test_damaged_files_are_named(tiny_model):
     folder = tiny_model("bert")
     whole = (folder / "config.json").read_text()
     (folder / "config.json").write_text(whole[:-9])
-    with pytest.raises(ModelError, match=r"config\.json: cannot be read as JSON .*incomplete or damaged"):
+    with pytest.raises(ModelError, match=r"config\.json.*\bJSON\b.*\bline\b"):
         Encoder.from_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(json.loads(whole) | {"model_type": "no-such-type"}))
     with pytest.raises(ModelError, match=r"no-such-type|hidden_size"):
         Encoder.from_pretrained(folder)
     (folder / "config.json").write_text(whole)
     (folder / "spec.json").write_text("{")
-    with pytest.raises(InputError, match=r"spec\.json.*not an embedding spec"):
+    with pytest.raises(InputError, match=r"spec\.json.*\bline 1\b"):
         Encoder.from_pretrained(folder)
     (folder / "spec.json").unlink()
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:1000])
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match=r"\bheader\b.*\bsafetensors\b"):
         Encoder.from_pretrained(folder)
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "tokenizer.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"tokenizer cannot be loaded .*want a tokenizer\.json"):
+    with pytest.raises(ModelError, match=r"\btokenizer\.json"):
         Encoder.from_pretrained(folder)
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(ModelError, match="tokenizer"):
+    with pytest.raises(ModelError, match=r"\btokenizer\.json"):
         Encoder.from_pretrained(folder)

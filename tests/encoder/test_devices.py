@@ -66,9 +66,9 @@ async def test_async_calls_and_streams_go_through_the_devices_too(one, two):
 
 
 def test_bad_texts_are_refused_and_the_devices_stay_usable(one, two):
-    with pytest.raises(InputError, match=r"texts\[1\] is NoneType"):
+    with pytest.raises(InputError, match=r"texts\[1\].*\bNoneType\b"):
         two.encode_documents(["a", None])
-    with pytest.raises(InputError, match="unknown adapter"):
+    with pytest.raises(InputError, match=r"\badapter\b.*'physics'.*\blaw\b"):
         two.encode_documents(["a"], adapter="physics")
     assert equal(two.encode_documents(TEXTS[:3]), one.encode_documents(TEXTS[:3]))
 
@@ -78,7 +78,7 @@ def test_a_worker_killed_while_the_encoder_stands_is_an_error_and_nothing_hangs(
         encoder = Encoder.from_pretrained(paths[0], device=["cpu"], cache=cache)
         kept = encoder.encode_documents(TEXTS[:5])
         os.kill(encoder._engine._workers[0].process.pid, signal.SIGKILL)
-        with pytest.raises(BackendError, match=r"worker on cpu .*was killed by SIGKILL.*load it again"):
+        with pytest.raises(BackendError, match=r"\bcpu\b.*\bSIGKILL\b"):
             encoder.encode_documents(TEXTS)
         assert np.array_equal(encoder.encode_documents(TEXTS[:5]), kept)  # what was computed before is not lost
         encoder.close()
@@ -88,6 +88,6 @@ def test_a_device_that_is_not_there_is_told_by_name_and_no_process_stays(paths):
     import multiprocessing
 
     before = set(multiprocessing.active_children())
-    with pytest.raises(InputError, match=r"device 'warp:0' cannot be used .*in the worker on warp:0"):
+    with pytest.raises(InputError, match=r"\bdevice\b.*'warp:0'.*\bworker\b.*\bwarp:0\b"):
         Encoder.from_pretrained(paths[0], device=["warp:0"])
     assert set(multiprocessing.active_children()) == before

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import random
+import re
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_an_adapter_of_another_backbone_is_refused(tiny_model, tmp_path):
     peft.get_peft_model(AutoModel.from_pretrained(tiny_model("llama", hidden_size=32)), config).save_pretrained(
         tmp_path
     )
-    with pytest.raises(ModelError, match="trained on another backbone"):
+    with pytest.raises(ModelError, match=r"\bq_proj\b.*\(64, 32\).*\(64, 64\)"):
         Encoder.from_pretrained(str(tiny_model("llama")), adapter=str(tmp_path))
 
 
@@ -182,10 +183,10 @@ def test_an_empty_document_is_encoded_even_without_special_tokens(tiny_model):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ("one query", "wrap it in a list"),
-        ([None], r"texts\[0\] is NoneType"),
-        (["fine", "  \n"], r"texts\[1\] is empty"),
-        (["fine", "\ud800"], "lone surrogate"),
+        ("one query", r"\btexts\b.*\bstr\b.*\blist\b"),
+        ([None], r"texts\[0\].*\bNoneType\b"),
+        (["fine", "  \n"], r"texts\[1\].*\bempty\b"),
+        (["fine", "\ud800"], r"texts\[1\].*surrogate.*\b0\b"),
     ],
 )
 def test_a_query_that_is_no_text_is_named(tiny_model, texts, message):
@@ -195,31 +196,32 @@ def test_a_query_that_is_no_text_is_named(tiny_model, texts, message):
 
 def test_tasks_and_instructions_are_checked(tiny_model):
     bert, qwen = (Encoder.from_pretrained(str(tiny_model(kind))) for kind in ("bert", "qwen3"))
-    with pytest.raises(UnknownTaskError, match="want one of biology"):
+    with pytest.raises(UnknownTaskError, match=r"'alchemy'.*\bbiology\b"):
         bert.encode_queries(["a"], task="alchemy")
-    with pytest.raises(InputError, match="takes no instruction"):
+    with pytest.raises(InputError, match=rf"{re.escape(bert.spec.model)}.*\binstruction\b"):
         bert.encode_queries(["a"], instruction="Find it")
-    with pytest.raises(InputError, match="both task and instruction"):
+    with pytest.raises(InputError, match=r"\btask\b.*\binstruction\b"):
         qwen.encode_queries(["a"], task="biology", instruction="Find it")
 
 
 def test_settings_the_model_cannot_serve_are_refused(tiny_model):
     folder = str(tiny_model("bert"))
     for settings in ({"truncate_dim": 65}, {"max_query_length": 513}, {"dtype": "int3"}, {"device": "warp:0"}):
-        with pytest.raises(InputError, match=f"{next(iter(settings)).split('_')[0]}.*want"):
+        [(name, value)] = settings.items()
+        with pytest.raises(InputError, match=rf"\b{name}\b.*\b{value}\b"):
             Encoder.from_pretrained(folder, **settings)
-    with pytest.raises(InputError, match="larger max_length"):
+    with pytest.raises(InputError, match=r"\bmax_length\b.*\b3\b"):
         Encoder.from_pretrained(str(tiny_model("qwen3")), max_query_length=3).encode_queries(["why?"])
 
 
 def test_a_folder_that_is_no_model_is_refused(tiny_model, tmp_path):
-    with pytest.raises(ModelError, match="no such model folder"):
+    with pytest.raises(ModelError, match=r"\bnowhere\b.*config\.json"):
         Encoder.from_pretrained(str(tmp_path / "nowhere"))
-    with pytest.raises(ModelError, match=r"no config\.json"):
+    with pytest.raises(ModelError, match=rf"{tmp_path.name}\b.*\bconfig\.json"):
         Encoder.from_pretrained(str(tmp_path))
     folder = tiny_model("bert")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"holds no weights.*pytorch_model\.bin is not read"):
+    with pytest.raises(ModelError, match=r"\bmodel\.safetensors\b.*\bpytorch_model\.bin\b"):
         Encoder.from_pretrained(str(folder))
 
 
@@ -230,16 +232,16 @@ def test_weights_that_are_missing_or_not_finite_raise(tiny_model):
     weights = load_file(folder / "model.safetensors")
     name = "layers.1.mlp.up_proj.weight"
     save_file(weights | {name: weights[name] * float("nan")}, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(BackendError, match="not finite"):
+    with pytest.raises(BackendError, match="finite"):
         Encoder.from_pretrained(str(folder)).encode_documents(["a"])
     del weights[name]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"weights are missing, such as .*up_proj"):
+    with pytest.raises(ModelError, match=rf"\b1\b.*\b{re.escape(name)}"):
         Encoder.from_pretrained(str(folder))
 
 
 def test_a_tokenizer_of_another_checkpoint_is_refused(tiny_model):
-    with pytest.raises(ModelError, match="belongs to another checkpoint"):
+    with pytest.raises(ModelError, match=r"\btokenizer\b.*\b100\b.*\bcheckpoint\b"):
         Encoder.from_pretrained(str(tiny_model("qwen3", vocab_size=100)))
 
 
@@ -247,7 +249,8 @@ def test_long_texts_are_counted_in_one_warning(tiny_model, caplog):
     encoder = Encoder.from_pretrained(str(tiny_model("bert")), max_document_length=8)
     with caplog.at_level(logging.WARNING):
         encoder.encode_documents(["a", "lazy dog " * 20, "quick fox " * 30])
-    assert [record.getMessage() for record in caplog.records] == ["2 of 3 texts were cut to 8 tokens"]
+    [message] = caplog.messages
+    assert re.findall(r"\d+", message) == ["2", "3", "8"]
 
 
 def test_packs_hold_every_row_once_within_the_budget_longest_first():

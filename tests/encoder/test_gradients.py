@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_gains_look_at_the_text_and_not_at_the_template(tiny_model, template):
     places = [view.gains(TEXT, place=place, direction=direction(64)) for place in range(count)]
     assert len({gains.tobytes() for gains in places}) == count
     for place in (-1, count):
-        with pytest.raises(InputError, match=f"place is {place}; want one of the text's {count} tokens"):
+        with pytest.raises(InputError, match=rf"\bplace\b.*{place}\b.*\b{count}\b"):
             view.gains(TEXT, place=place, direction=direction(64))
 
 
@@ -117,11 +118,11 @@ def test_a_shortened_vector_has_gradients_of_its_own(tiny_model):
 
 def test_an_encoder_without_gradients_says_so(tiny_model):
     folder = str(tiny_model("bert", pooling="mean"))
-    with pytest.raises(InputError, match=r"int8 weights give no gradients; want dtype='float32'"):
+    with pytest.raises(InputError, match=r"\bint8\b.*dtype='float32'"):
         Encoder.from_pretrained(folder, dtype="int8").token_gradients()
     with (
         Encoder.from_pretrained(folder, device=["cpu"]) as encoder,
-        pytest.raises(InputError, match="several devices gives no gradients; want one device"),
+        pytest.raises(InputError, match=r"gradients.*device='cpu'"),
     ):
         encoder.token_gradients()
 
@@ -130,5 +131,5 @@ def test_files_that_changed_since_are_not_taken_for_the_model(tiny_model, tmp_pa
     folder = shutil.copytree(tiny_model("bert", pooling="mean"), tmp_path / "model")
     encoder = Encoder.from_pretrained(str(folder))
     shutil.copy(tiny_model("bert", seed=9) / "model.safetensors", folder / "model.safetensors")
-    with pytest.raises(ModelError, match="its files are no longer those the encoder was made of"):
+    with pytest.raises(ModelError, match=rf"{re.escape(str(folder))}.*\bfiles\b"):
         encoder.token_gradients()

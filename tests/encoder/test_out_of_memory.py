@@ -49,7 +49,7 @@ def test_a_call_goes_on_in_smaller_packs_and_computes_nothing_twice(folder, erro
     got = getattr(encoder, f"encode_{role}")(TEXTS)
     assert np.abs(got - expected).max() < 1e-5
     assert len(memory.done) == len(set(memory.done)) == len(TEXTS)
-    assert memory.failures == len([1 for text in caplog.messages if "out of memory at" in text]) < 8
+    assert memory.failures == len([1 for text in caplog.messages if "memory" in text]) < 8
     failures = memory.failures
     encoder.encode_documents([text + "!" for text in TEXTS])
     assert memory.failures == failures  # the safe size is remembered, over calls
@@ -58,8 +58,6 @@ def test_a_call_goes_on_in_smaller_packs_and_computes_nothing_twice(folder, erro
 def test_one_text_that_does_not_fit_alone_is_an_error_with_the_cure_and_the_next_call_works(folder):
     encoder = Encoder.from_pretrained(folder)
     Small(encoder, 30, MemoryError())
-    with pytest.raises(
-        BackendError, match=r"one text of \d+ tokens does not fit in memory; want a smaller max_document"
-    ):
+    with pytest.raises(BackendError, match=r"\b\d+ tokens\b.*\bmemory\b.*\bmax_document_length\b"):
         encoder.encode_documents(["the fox", "lazy dog " * 40])
     assert encoder.encode_documents(["the fox"]).shape == (1, 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -313,7 +314,7 @@ def test_a_packed_forward_that_disagrees_is_not_used(tiny_model, caplog, monkeyp
     )
     encoder = Encoder.from_pretrained(folder)
     assert not encoder._engine.packed
-    assert "want 0.9999" in caplog.text
+    assert "0.9999" in caplog.text
 
 
 def test_queries_with_a_shared_instruction_equal_queries_alone(tiny_model):
@@ -348,7 +349,7 @@ def test_running_out_of_memory_splits_the_pack_and_computes_nothing_twice(tiny_m
     assert all(
         np.abs(part.vectors[n] - expected[int(row)]).max() < 1e-5 for part in parts for n, row in enumerate(part.rows)
     )
-    assert caplog.text.count("out of memory") < 6
+    assert 0 < sum("memory" in message for message in caplog.messages) < 6
     again = len(caplog.records)
     list(local.run(tokens, [np.arange(40)], adapter=None))
     assert len(caplog.records) == again  # the safe budget is remembered
@@ -431,5 +432,5 @@ def test_a_known_checkpoint_fills_what_the_files_leave_open_and_the_files_win(ti
     assert not caplog.records
     folder = described
     assert load_model(Request(model="diver-retriever-4b")).spec.pooling == "mean"
-    assert "the files win" in caplog.text
+    assert re.search(r"\bdiver-retriever-4b\b.*\bpooling\b.*'mean'.*'last'", caplog.text)
     assert describe.known_checkpoint("no such model") is None

@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -232,9 +233,9 @@ def test_vectors_are_left_as_long_as_they_are_where_the_spec_says_so(remote):
 
 def test_a_model_of_another_dimension_is_refused_unless_the_spec_cuts_it(remote, pauses):
     short = dataclasses.replace(SPEC, dimension=3)
-    with pytest.raises(BackendError, match=r"vectors of 4 numbers, want 3: .*RemoteSettings\(server_dimension=4\)"):
+    with pytest.raises(BackendError, match=r"\b4\b.*\b3\b.*\bserver_dimension=4\b"):
         remote(spec=short).encode_documents(["a"])
-    with pytest.raises(BackendError, match="vectors of 4 numbers, want 5"):
+    with pytest.raises(BackendError, match=r"\b4\b.*\b5\b.*\bserver_dimension=4\b"):
         remote(spec=dataclasses.replace(SPEC, dimension=5)).encode_documents(["a"])
     cut = np.asarray([vector("a")[:3]])
     got = remote(spec=short, server_dimension=4).encode_documents(["a"])
@@ -252,7 +253,7 @@ def test_with_a_tokenizer_the_server_is_sent_the_ids_that_transformers_makes(ser
     encoder = remote(spec=spec, tokenizer=folder, batch_size=2)
     with caplog.at_level(logging.WARNING):
         encoder.encode_documents(texts)
-    assert "1 of 3 texts were cut to 12 tokens" in caplog.text
+    assert re.search(r"\b1\b.*\b3\b.*\b12\b", caplog.text)
     wanted = plain(texts, truncation=True, max_length=12)["input_ids"]
     assert sorted(asked(server)) == sorted(wanted)
     assert len(wanted[0]) == 12
@@ -316,7 +317,7 @@ def test_text_is_cut_for_a_server_that_takes_no_ids(server, remote, tiny_model, 
     assert texts[0].startswith(sent[0])
     tokens = load_tokenizer(folder, append_eos=False)([sent[0]], before="", after="", max_length=99)
     assert len(tokens.ids) == SPEC.max_document_length
-    assert "1 of 2 texts were cut" in caplog.text
+    assert re.search(rf"\b1\b.*\b2\b.*\b{SPEC.max_document_length}\b", caplog.text)
 
 
 def test_what_passes_is_tried_again_and_retry_after_is_heeded(server, remote, pauses):
@@ -342,23 +343,23 @@ def test_pauses_have_a_limit_and_a_server_that_asks_for_more_is_an_error(server,
     remote(retries=3, longest_pause_s=0.6).encode_documents(["a"])
     assert pauses[2] <= 0.6
     server.faults = [(429, "quota", {"retry-after": "3600"})]
-    with pytest.raises(BackendError, match=r"pause of 3600 s \(status 429: quota\).*longest_pause_s"):
+    with pytest.raises(BackendError, match=r"\b3600\b.*\b429\b.*quota.*\blongest_pause_s\b"):
         remote().encode_documents(["a"])
 
 
 def test_a_server_that_stays_away_is_an_error_that_says_so(server, remote, pauses):
     server.faults = [(500, '{"error": {"message": "out of order"}}', {})] * 9
-    with pytest.raises(BackendError, match="failed 3 times, at last with status 500: out of order"):
+    with pytest.raises(BackendError, match=r"\b3\b.*\b500\b.*out of order"):
         remote(retries=2).encode_documents(["a"])
     assert len(server.bodies) == 3
     with RemoteEncoder("http://127.0.0.1:9/v1", "m", SPEC, settings=RemoteSettings(retries=1)) as nobody:  # noqa: SIM117
-        with pytest.raises(BackendError, match="failed 2 times, at last with ConnectError"):
+        with pytest.raises(BackendError, match=r"\b2\b.*ConnectError"):
             nobody.encode_documents(["a"])
 
 
 def test_a_server_that_does_not_answer_in_time_is_tried_again(server, remote, pauses):
     server.gate.clear()
-    with pytest.raises(BackendError, match=r"failed 2 times, at last with no answer within 0\.1 s \(ReadTimeout\)"):
+    with pytest.raises(BackendError, match=r"\b2\b.*\b0\.1\b.*ReadTimeout"):
         remote(timeout_s=0.1, retries=1).encode_documents(["a"])
     assert len(server.bodies) == 2
 
@@ -376,7 +377,7 @@ def test_a_server_that_does_not_answer_in_time_is_tried_again(server, remote, pa
 )
 def test_a_refusal_is_an_error_in_the_servers_words_at_once(server, remote, pauses, status, said):
     server.faults = [(status, said, {})]
-    with pytest.raises(BackendError, match=rf"refuses the request \(status {status}: SAID\)"):
+    with pytest.raises(BackendError, match=rf"\b{status}\b.*SAID"):
         remote().encode_documents(["a"])
     assert len(server.bodies) == 1
 
@@ -399,19 +400,22 @@ def test_a_refusal_ends_the_pauses_of_the_other_requests(server, remote):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("<html>", "want JSON"),
-        ("[1]", "no list of embeddings"),
-        ('{"object": "list"}', "no list of embeddings"),
-        ('{"data": []}', "0 vectors, numbered .*, to 1 texts"),
-        ('{"data": [{"index": 1, "embedding": [1, 2, 3, 4]}]}', r"numbered \[1\], to 1 texts"),
-        ('{"data": [{"index": 0, "embedding": [1, 2, 3, 4]}, {"index": 0, "embedding": [1, 2, 3, 4]}]}', "2 vectors"),
-        ('{"data": [{"embedding": [1, 2, 3, 4]}]}', "no list of embeddings .*index"),
-        ('{"data": [{"index": 0, "embedding": "????"}]}', "no list of embeddings"),
-        ('{"data": [{"index": 0, "embedding": "AAAAAAA="}]}', "no list of embeddings"),
-        ('{"data": [{"index": 0, "embedding": [[1, 2, 3, 4]]}]}', "no list of embeddings"),
-        ('{"data": [{"index": 0, "embedding": [1, 2, 3, "x"]}]}', "no list of embeddings"),
-        ('{"data": [{"index": 0, "embedding": null}]}', "no list of embeddings"),
-        ('{"data": [{"index": 0, "embedding": [1, 2, 3, NaN]}]}', "not finite"),
+        ("<html>", "<html>.*JSON"),
+        ("[1]", "TypeError"),
+        ('{"object": "list"}', "KeyError.*data"),
+        ('{"data": []}', r"\b0\b.*\[\].*\b1\b"),
+        ('{"data": [{"index": 1, "embedding": [1, 2, 3, 4]}]}', r"\b1\b.*\[1\].*\b1\b"),
+        (
+            '{"data": [{"index": 0, "embedding": [1, 2, 3, 4]}, {"index": 0, "embedding": [1, 2, 3, 4]}]}',
+            r"\b2\b.*\[0\].*\b1\b",
+        ),
+        ('{"data": [{"embedding": [1, 2, 3, 4]}]}', "KeyError.*index"),
+        ('{"data": [{"index": 0, "embedding": "????"}]}', "base64"),
+        ('{"data": [{"index": 0, "embedding": "AAAAAAA="}]}', "ValueError.*buffer"),
+        ('{"data": [{"index": 0, "embedding": [[1, 2, 3, 4]]}]}', r"shape \(1, 4\)"),
+        ('{"data": [{"index": 0, "embedding": [1, 2, 3, "x"]}]}', "ValueError.*'x'"),
+        ('{"data": [{"index": 0, "embedding": null}]}', r"shape \(\)"),
+        ('{"data": [{"index": 0, "embedding": [1, 2, 3, NaN]}]}', "finite"),
     ],
 )
 def test_an_answer_that_is_none_is_an_error(server, remote, content, message):
@@ -530,28 +534,28 @@ def test_the_key_is_sent_and_shown_nowhere(server, remote, monkeypatch, pauses):
 
 @pytest.mark.parametrize("key", ["", "sk-geheim\n", "sk geheim", "sk-geheimé"])
 def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(remote, key):
-    with pytest.raises(InputError, match="want the bare key") as caught:
+    with pytest.raises(InputError, match=r"\bapi_key\b.*ASCII") as caught:
         remote(api_key=key)
     assert "geheim" not in str(caught.value)
 
 
 def test_a_key_must_come_from_one_place_that_has_it(remote, monkeypatch):
     monkeypatch.delenv("ABSENT_KEY", raising=False)
-    with pytest.raises(InputError, match="'ABSENT_KEY', which the environment lacks"):
+    with pytest.raises(InputError, match=r"\bapi_key_env\b.*'ABSENT_KEY'"):
         remote(api_key_env="ABSENT_KEY")
-    with pytest.raises(InputError, match="both api_key and api_key_env"):
+    with pytest.raises(InputError, match=r"\bapi_key\b.*\bapi_key_env\b"):
         remote(api_key="a", api_key_env="ABSENT_KEY")
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("localhost:8000/v1", "want http://"),
-        ("ftp://host/v1", "want http://"),
-        ("http://", "want http://"),
-        ("http://host:port/v1", "want http://"),
-        ("http://me:geheim@host/v1", "the key as api_key"),
-        ("http://host/v1?key=geheim", "the key as api_key"),
+        ("localhost:8000/v1", "'localhost:8000/v1'.*http://"),
+        ("ftp://host/v1", "'ftp://host/v1'.*http://"),
+        ("http://", "'http://'.*http://"),
+        ("http://host:port/v1", "'http://host:port/v1'.*http://"),
+        ("http://me:geheim@host/v1", r"\bbase_url\b.*\bapi_key\b"),
+        ("http://host/v1?key=geheim", r"\bbase_url\b.*\bapi_key\b"),
     ],
 )
 def test_an_address_that_is_none_is_refused_without_showing_what_is_secret(url, message):
@@ -563,16 +567,16 @@ def test_an_address_that_is_none_is_refused_without_showing_what_is_secret(url, 
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({"batch_size": 0}, "batch_size is 0; want at least 1"),
-        ({"concurrency": 0}, "concurrency is 0"),
-        ({"retries": -1}, "retries is -1"),
-        ({"timeout_s": 0}, "timeout_s is 0"),
-        ({"longest_pause_s": -1}, "longest_pause_s is -1"),
-        ({"encoding": "hex"}, "encoding is 'hex'; want one of 'base64', 'float'"),
-        ({"send": "bytes"}, "send is 'bytes'"),
-        ({"send": "tokens"}, "without a tokenizer"),
-        ({"server_dimension": 3}, "server_dimension is 3; want at least the spec's 4"),
-        ({"spec": dataclasses.replace(SPEC, append_eos=True)}, "the spec appends EOS, which text cannot carry"),
+        ({"batch_size": 0}, r"\bbatch_size\b.*\b0\b.*\b1\b"),
+        ({"concurrency": 0}, r"\bconcurrency\b.*\b0\b"),
+        ({"retries": -1}, r"\bretries\b.*-1\b"),
+        ({"timeout_s": 0}, r"\btimeout_s\b.*\b0\b"),
+        ({"longest_pause_s": -1}, r"\blongest_pause_s\b.*-1\b"),
+        ({"encoding": "hex"}, r"\bencoding\b.*'hex'.*'base64', 'float'"),
+        ({"send": "bytes"}, r"\bsend\b.*'bytes'"),
+        ({"send": "tokens"}, r"\bsend\b.*'tokens'.*\btokenizer="),
+        ({"server_dimension": 3}, r"\bserver_dimension\b.*\b3\b.*\b4\b"),
+        ({"spec": dataclasses.replace(SPEC, append_eos=True)}, r"\bEOS\b.*\bappend_eos=False\b"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(remote, chosen, message):
@@ -582,17 +586,17 @@ def test_settings_that_cannot_work_are_refused_at_once(remote, chosen, message):
 
 def test_texts_are_checked_before_anything_is_sent(server, remote):
     encoder = remote()
-    with pytest.raises(InputError, match=r"texts\[1\] is empty"):
+    with pytest.raises(InputError, match=r"texts\[1\].*\bempty\b"):
         encoder.encode_queries(["a", " "])
-    with pytest.raises(InputError, match=r"texts\[0\] is NoneType"):
+    with pytest.raises(InputError, match=r"texts\[0\].*\bNoneType\b"):
         asyncio.run(encoder.aencode_documents([None]))
-    with pytest.raises(InputError, match="empty, which servers refuse"):
+    with pytest.raises(InputError, match=r"\bempty\b.*\btokenizer="):
         encoder.encode_documents(["a", ""])
-    with pytest.raises(InputError, match="both task and instruction"):
+    with pytest.raises(InputError, match=r"\btask\b.*\binstruction\b"):
         encoder.encode_queries(["a"], task="pony", instruction="Find.")
     with pytest.raises(UnknownTaskError):
         encoder.encode_queries(["a"], task="alchemy")
-    with pytest.raises(InputError, match="takes no instruction"):
+    with pytest.raises(InputError, match=rf"\b{SPEC.model}\b.*\binstruction\b"):
         remote(spec=dataclasses.replace(SPEC, query_template="{text}")).encode_queries(["a"], instruction="Find.")
     assert not server.bodies
 

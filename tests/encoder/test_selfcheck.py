@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -74,9 +75,8 @@ def test_a_packed_forward_that_breaks_is_not_used_and_the_log_says_how(tiny_mode
     monkeypatch.setattr(PackedForward, "__call__", broken)
     encoder = Encoder.from_pretrained(folder)
     assert not encoder._engine.packed
-    assert caplog.messages == [
-        f"{folder} runs through transformers' own forward: RuntimeError: this kernel wants heads of 8, 16 or 32"
-    ]
+    [message] = caplog.messages  # the error's first line ends it
+    assert re.search(rf"{re.escape(folder)}\b.*RuntimeError: this kernel wants heads of 8, 16 or 32$", message)
     assert np.abs(encoder.encode_documents(TEXTS) - expected).max() < 1e-5
 
 
@@ -146,7 +146,7 @@ def test_a_model_that_transformers_cannot_run_either_is_an_error_at_load(tiny_mo
         raise KeyError("pixel_values")
 
     monkeypatch.setattr(PaddedForward, "__call__", broken)
-    with pytest.raises(ModelError, match=r"cannot run a text through DistilBertModel \(KeyError: 'pixel_values'\)"):
+    with pytest.raises(ModelError, match=r"\bDistilBertModel\b.*KeyError: 'pixel_values'"):
         Encoder.from_pretrained(str(tiny_model("distilbert", dim=64, n_layers=1, n_heads=4, hidden_dim=64)))
 
 
@@ -154,7 +154,7 @@ def test_dtype_auto_says_what_it_picked(tiny_model, monkeypatch, caplog):
     folder = str(tiny_model("bert"))
     with caplog.at_level(logging.INFO, logger="reasonembed_rag"):
         assert Encoder.from_pretrained(folder).spec.dtype == "float32"
-    assert "dtype='auto' picked float32 on cpu" in caplog.text
+    assert re.search(r"\bdtype\b.*\bauto\b.*\bfloat32\b.*\bcpu\b", caplog.text)
     from reasonembed_rag.encoder import loading
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)

@@ -248,13 +248,13 @@ async def test_a_joint_result_is_nobody_elses(recorder):
 def test_a_run_that_loses_a_row_is_an_error():
     with (
         Coalescer(lambda texts, key: vectors_of(texts, key)[:-1]) as coalescer,
-        pytest.raises(BackendError, match="want one a text"),
+        pytest.raises(BackendError, match=r"\b2\b.*\b1\b"),
     ):
         coalescer.submit(["a", "b"], "k").result(WAIT_S)
 
 
 def test_settings_and_keys_that_cannot_work_are_refused_at_once(recorder):
-    with pytest.raises(InputError, match="max_texts 0"):
+    with pytest.raises(InputError, match=r"max_texts\b.*\b0\b"):
         Coalescer(recorder, max_texts=0)
     with Coalescer(recorder) as coalescer, pytest.raises(TypeError, match="unhashable"):
         coalescer.submit(["a"], ["list"])

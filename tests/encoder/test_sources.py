@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import httpx
@@ -73,16 +74,16 @@ def test_an_adapter_comes_by_hub_id_too(hub, tiny_model, tmp_path):
 
 
 def test_a_model_that_is_not_at_hand_offline_is_an_error_with_the_cure(hub):
-    with pytest.raises(ModelError, match=r"owner/absent: not in the local cache and the hub cannot be reached.*once"):
+    with pytest.raises(ModelError, match=r"\bowner/absent\b.*\bcache\b"):
         Encoder.from_pretrained("owner/absent")
 
 
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (httpx.ReadTimeout("timed out"), r"cannot be had from the hub \(timed out\)"),
-        (HFValidationError("bad id"), r"cannot be had from the hub \(bad id\); check the id"),
-        (OSError("disk full"), "disk full"),
+        (httpx.ReadTimeout("timed out"), r"\bowner/tiny\b.*timed out"),
+        (HFValidationError("bad id"), r"\bowner/tiny\b.*bad id"),
+        (OSError("disk full"), r"\bowner/tiny\b.*disk full"),
     ],
 )
 def test_a_download_that_fails_is_an_error_of_ours(monkeypatch, error, message):
@@ -111,7 +112,7 @@ def test_a_download_asks_for_small_files_and_safetensors_alone(monkeypatch, tmp_
 @pytest.mark.parametrize("name", ["no-slash", "three/part/name", "./folder", "~/folder", "/nowhere/at/all"])
 def test_a_name_that_is_no_hub_id_is_never_asked_of_the_hub(monkeypatch, name):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
-    with pytest.raises(ModelError, match=r"no such model folder; want a folder with config\.json, a hub id"):
+    with pytest.raises(ModelError, match=rf"{re.escape(name)}.*\bconfig\.json\b.*\bowner/name\b"):
         find_model(name)
 
 
@@ -126,9 +127,7 @@ def test_code_of_a_checkpoint_is_never_run(tiny_model, known):
     if known:
         assert Encoder.from_pretrained(folder).encode_documents(TEXTS).shape == (2, 64)
     else:
-        with pytest.raises(
-            ModelError, match="transformers knows no model_type 'own'; the checkpoint's own code is never"
-        ):
+        with pytest.raises(ModelError, match=r"\bmodel_type\b.*'own'"):
             Encoder.from_pretrained(folder)
 
 
@@ -136,7 +135,7 @@ def test_weights_of_other_shapes_than_the_config_says_are_an_error(tiny_model):
     folder = tiny_model("bert")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
-    with pytest.raises(ModelError, match=r"weights have other shapes than config\.json says"):
+    with pytest.raises(ModelError, match=r"\bshapes?\b.*\bconfig\.json\b"):
         Encoder.from_pretrained(folder)
 
 
@@ -162,5 +161,5 @@ def test_default_base_says_how_to_get_it_where_it_is_not_installed(monkeypatch):
 
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
     for name in ("default", "default-base"):
-        with pytest.raises(MissingDependencyError, match=r"pip install 'reasonembed-rag\[default\]'"):
+        with pytest.raises(MissingDependencyError, match=r"reasonembed-rag\[default\]"):
             Encoder.from_pretrained(name)

@@ -58,7 +58,7 @@ def test_without_a_fingerprint_the_name_tells_spaces_apart():
 
 def test_json_brings_the_spec_back():
     assert EmbeddingSpec.from_json(SPEC.to_json()) == SPEC
-    with pytest.raises(InputError, match="not an embedding spec"):
+    with pytest.raises(InputError, match=r"'colour'.*JSON"):
         EmbeddingSpec.from_json('{"model": "x", "colour": "blue"}')
 
 
@@ -69,15 +69,15 @@ def test_affixes_put_the_instruction_where_the_template_says():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "message"),
     [
-        {"pooling": "max"},
-        {"query_template": "no slot"},
-        {"document_template": "{instruction}{text}"},
-        {"default_instruction": None},
-        {"dimension": 0},
+        ({"pooling": "max"}, r"\bpooling\b.*'max'"),
+        ({"query_template": "no slot"}, r"\bquery_template\b.*'no slot'"),
+        ({"document_template": "{instruction}{text}"}, r"\bdocument_template\b.*'\{instruction\}\{text\}'"),
+        ({"default_instruction": None}, r"\bdefault_instruction\b"),
+        ({"dimension": 0}, r"\bdimension\b.*\b0\b"),
     ],
 )
-def test_a_spec_that_cannot_be_is_refused(wrong):
-    with pytest.raises(InputError, match=r"want|instruction"):
+def test_a_spec_that_cannot_be_is_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
         dataclasses.replace(SPEC, **wrong)

@@ -131,7 +131,7 @@ def test_an_error_of_the_encoder_comes_in_its_place_and_tells_where():
             raise InputError("texts[2] is bad")
 
     stream, parts = encode_stream(Embedder(before), [*TEXTS[:12], "bad", *TEXTS[13:]], window=5), []
-    with pytest.raises(InputError, match=r"texts\[2\] is bad \(counted from text 10 of the whole\)"):
+    with pytest.raises(InputError, match=r"texts\[2\] is bad.*\b10\b"):
         parts.extend(stream)
     assert np.array_equal(np.concatenate(parts), expected(TEXTS[:10]))
 
@@ -160,7 +160,7 @@ def test_a_stream_that_is_left_early_waits_for_its_encoder():
 
 
 @pytest.mark.parametrize(
-    ("texts", "window", "message"), [("one text", 5, "wrap it in a list"), (TEXTS, 0, "window is 0")]
+    ("texts", "window", "message"), [("one text", 5, r"\btexts\b.*\bstr\b.*\blist\b"), (TEXTS, 0, r"\bwindow\b.*\b0\b")]
 )
 def test_what_cannot_be_streamed_is_refused_at_once(tmp_path, texts, window, message):
     for call in (encode_stream, lambda *a, **k: encode_to_file(a[0], a[1], tmp_path / "x.npy", **k)):
@@ -173,7 +173,7 @@ def test_what_cannot_be_streamed_is_refused_at_once(tmp_path, texts, window, mes
 def test_an_encoder_of_another_dimension_is_refused():
     embedder = Embedder()
     embedder.dimension = 4
-    with pytest.raises(BackendError, match=r"\(5, 3\); want \(5, 4\)"):
+    with pytest.raises(BackendError, match=r"\(5, 3\).*\(5, 4\)"):
         list(encode_stream(embedder, TEXTS, window=5))
 
 
@@ -205,9 +205,9 @@ def test_a_file_that_fails_leaves_the_old_one(tmp_path):
 
 def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match=rf"\b{tmp_path.name}\b.*\.npy\b"):
         encode_to_file(Embedder(), TEXTS, tmp_path)
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(InputError, match=r"/file\b"):
         encode_to_shards(Embedder(), TEXTS, tmp_path / "file")
 
 
@@ -256,8 +256,12 @@ def test_a_complete_folder_is_checked_and_nothing_is_encoded(tmp_path):
     again = Embedder()
     assert encode_to_shards(again, TEXTS, tmp_path / "shards", window=5) == 25
     assert again.calls == []
-    for texts in (TEXTS[:20], [*TEXTS, "one more"], [*TEXTS[:24], "other"]):
-        with pytest.raises(StoreError, match=r"delete"):
+    for texts, message in (
+        (TEXTS[:20], r"\b5\b.*\b4\b"),
+        ([*TEXTS, "one more"], r"/shards: "),
+        ([*TEXTS[:24], "other"], r"\b00000004\.arrow\b.*\b20\b.*\b25\b"),
+    ):
+        with pytest.raises(StoreError, match=message):
             encode_to_shards(again, texts, tmp_path / "shards", window=5)
     assert np.array_equal(read(tmp_path / "shards"), expected(TEXTS))
 
@@ -265,15 +269,15 @@ def test_a_complete_folder_is_checked_and_nothing_is_encoded(tmp_path):
 @pytest.mark.parametrize("texts", [["other", *TEXTS[1:]], TEXTS[1:], ["".join(TEXTS[:2]), "", *TEXTS[2:]]])
 def test_other_texts_are_an_error_that_names_the_shard(tmp_path, texts):
     begun(tmp_path)
-    with pytest.raises(StoreError, match=r"00000000.arrow: holds other texts than those from 0 to 5.*same window"):
+    with pytest.raises(StoreError, match=r"\b00000000\.arrow\b.*\b0\b.*\b5\b.*\bwindow\b"):
         encode_to_shards(Embedder(), texts, tmp_path / "shards", window=5)
 
 
 def test_another_window_or_fewer_texts_are_an_error(tmp_path):
     begun(tmp_path)
-    with pytest.raises(StoreError, match="same window"):
+    with pytest.raises(StoreError, match=r"\b00000000\.arrow\b.*\b0\b.*\b6\b.*\bwindow\b"):
         encode_to_shards(Embedder(), TEXTS, tmp_path / "shards", window=6)
-    with pytest.raises(StoreError, match="holds 2 shards, the texts make 1"):
+    with pytest.raises(StoreError, match=r"\b2\b.*\b1\b"):
         encode_to_shards(Embedder(), TEXTS[:5], tmp_path / "shards", window=5)
 
 
@@ -284,7 +288,7 @@ def test_another_model_is_an_error_before_any_text_is_read(tmp_path):
         raise AssertionError("was read")
         yield
 
-    with pytest.raises(SpecMismatchError, match=r'"dtype": "float32".*the model at hand is .*"dtype": "bfloat16"'):
+    with pytest.raises(SpecMismatchError, match=r'"dtype": "float32".*"dtype": "bfloat16"'):
         encode_to_shards(Embedder(dtype="bfloat16"), texts(), tmp_path / "shards", window=5)
 
 
@@ -294,11 +298,11 @@ def test_a_damaged_or_foreign_shard_is_an_error_with_its_cure(tmp_path):
     shard = tmp_path / ".shards.partial" / "00000001.arrow"
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-20])
-    with pytest.raises(StoreError, match=r"00000001.arrow: cannot be read .*delete it"):
+    with pytest.raises(StoreError, match=r"\b00000001\.arrow\b.*Not an Arrow file"):
         encode_to_shards(Embedder(), TEXTS, tmp_path / "shards", window=5)
     with pyarrow.ipc.new_file(str(shard), pyarrow.schema([])) as writer:
         writer.write_batch(pyarrow.record_batch([], schema=pyarrow.schema([])))
-    with pytest.raises(StoreError, match="was not written by encode_to_shards"):
+    with pytest.raises(StoreError, match=r"\b00000001\.arrow\b.*\bencode_to_shards\b"):
         encode_to_shards(Embedder(), TEXTS, tmp_path / "shards", window=5)
     shard.unlink()
     encode_to_shards(Embedder(), TEXTS, tmp_path / "shards", window=5)
@@ -307,7 +311,7 @@ def test_a_damaged_or_foreign_shard_is_an_error_with_its_cure(tmp_path):
 
 def test_a_missing_pyarrow_is_told_with_its_cure(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'reasonembed-rag\[parquet\]'"):
+    with pytest.raises(MissingDependencyError, match=r"\bpyarrow\b.*reasonembed-rag\[parquet\]"):
         encode_to_shards(Embedder(), TEXTS, tmp_path / "shards")
     assert names(tmp_path) == []
 
@@ -352,7 +356,7 @@ def test_the_spec_of_every_shard_is_checked(tmp_path):
     other = tmp_path / "other"
     encode_to_shards(Embedder(dtype="bfloat16"), TEXTS, other, window=5)
     (other / "00000001.arrow").replace(tmp_path / ".shards.partial" / "00000001.arrow")
-    with pytest.raises(SpecMismatchError, match=r"00000001.arrow: was written with"):
+    with pytest.raises(SpecMismatchError, match=r'\b00000001\.arrow\b.*"dtype": "bfloat16"'):
         encode_to_shards(Embedder(), TEXTS, tmp_path / "shards", window=5)
 
 

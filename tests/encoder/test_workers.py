@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import select
 import signal
 import subprocess
@@ -191,7 +192,7 @@ def test_a_bad_pack_is_an_error_with_its_traceback_and_the_next_call_works(real)
     workers, _, _ = real
     tokens = tokens_of([4, 4, 4])
     beyond = Tokens(tokens.ids + 10_000, tokens.offsets, cut=0)
-    with pytest.raises(BackendError, match=r"(?s)worker on cpu failed: IndexError.*Traceback"):
+    with pytest.raises(BackendError, match=r"(?s)\bcpu\b.*IndexError.*Traceback"):
         gather(workers, beyond, singles(beyond))
     assert np.isfinite(gather(workers, tokens, singles(tokens))).all()
 
@@ -241,16 +242,14 @@ def test_packs_and_vectors_larger_than_any_pipe_do_not_lock(fake):
 def test_an_error_ends_the_call_and_the_next_is_clean(fake):
     engine, tokens = fake(), tokens_of([5] * 30)
     for _ in range(3):
-        with pytest.raises(
-            BackendError, match=r"(?s)worker on cpu:b failed: ZeroDivisionError: in the middle\n.*Traceback"
-        ):
+        with pytest.raises(BackendError, match=r"(?s)\bcpu:b\b.*ZeroDivisionError: in the middle\n.*Traceback"):
             gather(engine, tokens, singles(tokens), adapter="fail@cpu:b")
         other = tokens_of([4] * 50, seed=2)
         assert np.array_equal(gather(engine, other, singles(other))[:, :2], expected(other))
 
 
 def test_an_error_of_ours_keeps_its_kind(fake):
-    with pytest.raises(InputError, match=r"no such adapter \(in the worker on cpu:a\)"):
+    with pytest.raises(InputError, match=r"no such adapter.*\bcpu:a\b"):
         gather(fake("cpu:a"), tokens_of([1]), singles(tokens_of([1])), adapter="refuse")
 
 
@@ -271,10 +270,10 @@ def test_a_worker_killed_in_the_middle_is_an_error_within_seconds_and_closes_the
     future, devices = blocked(engine, tokens, tmp_path)
     assert devices == {b"cpu:a\n", b"cpu:b\n"}
     os.kill(pids["cpu:b"], signal.SIGKILL)
-    with pytest.raises(BackendError, match=r"worker on cpu:b \(process \d+\) was killed by SIGKILL.*load it again"):
+    with pytest.raises(BackendError, match=rf"\bcpu:b\b.*\b{pids['cpu:b']}\b.*\bSIGKILL\b"):
         future.result(SOON_S)
     assert all(has_ended(pid) for pid in pids.values())
-    with pytest.raises(BackendError, match="was killed by SIGKILL"):
+    with pytest.raises(BackendError, match=r"\bcpu:b\b.*\bSIGKILL\b"):
         gather(engine, tokens, singles(tokens))
 
 
@@ -282,12 +281,12 @@ def test_a_worker_killed_between_calls_is_an_error_of_the_next(fake):
     engine, tokens = fake(), tokens_of([5] * 30)
     gather(engine, tokens, singles(tokens))
     os.kill(engine._workers[0].process.pid, signal.SIGKILL)
-    with pytest.raises(BackendError, match=r"worker on cpu:a .* was killed by SIGKILL"):
+    with pytest.raises(BackendError, match=r"\bcpu:a\b.*\bSIGKILL\b"):
         gather(engine, tokens, singles(tokens))
 
 
 def test_a_worker_that_ends_itself_is_an_error(fake):
-    with pytest.raises(BackendError, match=r"worker on cpu:a .* ended with code 3"):
+    with pytest.raises(BackendError, match=r"\bcpu:a\b.*\b3\b"):
         gather(fake("cpu:a"), tokens_of([1]), singles(tokens_of([1])), adapter="leave")
 
 
@@ -302,9 +301,9 @@ def test_workers_leave_ctrl_c_to_the_parent(fake):
 @pytest.mark.parametrize(
     ("devices", "error", "message"),
     [
-        (("cpu", "cpu:absent"), ModelError, r"cpu:absent: no such model \(in the worker on cpu:absent\)"),
-        (("cpu", "cpu:killed"), BackendError, "worker on cpu:killed .* was killed by SIGKILL"),
-        (("cpu", "cpu:other"), InputError, "cpu and cpu:other give different vectors.*name a dtype"),
+        (("cpu", "cpu:absent"), ModelError, r"cpu:absent: no such model.*\bcpu:absent\b"),
+        (("cpu", "cpu:killed"), BackendError, r"\bcpu:killed\b.*\bSIGKILL\b"),
+        (("cpu", "cpu:other"), InputError, r"\bcpu\b.*\bcpu:other\b.*\bdtype\b"),
     ],
 )
 def test_what_goes_wrong_while_loading_is_an_error_and_no_worker_stays(fake, devices, error, message):
@@ -313,7 +312,7 @@ def test_what_goes_wrong_while_loading_is_an_error_and_no_worker_stays(fake, dev
     with pytest.raises(error, match=message):
         within(engine.start)
     assert set(multiprocessing.active_children()) == before
-    with pytest.raises(BackendError, match=r"did not start|was killed"):
+    with pytest.raises(BackendError, match=rf"\b{devices[1]}\b"):
         within(engine.start)
 
 
@@ -334,7 +333,7 @@ def test_a_later_call_ends_an_earlier_one(fake):
     within(lambda: next(early))
     late = tokens_of([4] * 40, seed=1)
     assert np.array_equal(gather(engine, late, singles(late))[:, :2], expected(late))
-    with pytest.raises(BackendError, match="later call"):
+    with pytest.raises(BackendError, match=r"\bcall\b"):
         within(lambda: list(early))
     assert np.array_equal(gather(engine, late, singles(late))[:, :2], expected(late))
 
@@ -347,7 +346,7 @@ def test_workers_end_with_their_engine(fake, how):
     if how == "close":
         engine.close()
         engine.close()
-        with pytest.raises(BackendError, match="closed; load it again"):
+        with pytest.raises(BackendError, match="closed"):
             gather(engine, tokens_of([1]), singles(tokens_of([1])))
     else:
         engine._workers.clear()  # what collecting the engine does
@@ -383,5 +382,5 @@ def test_no_worker_outlives_a_parent_that_is_killed(fake, tmp_path, how):
 
 @pytest.mark.parametrize("devices", ["cpu", [], [None]])
 def test_devices_must_be_a_list_of_names(devices):
-    with pytest.raises(InputError, match="want a list of at least one device name"):
+    with pytest.raises(InputError, match=rf"\bdevices?\b.*{re.escape(repr(devices))}.*'cuda:0'"):
         WorkerEngine(None, devices=devices)
