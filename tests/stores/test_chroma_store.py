@@ -102,7 +102,7 @@ def test_upsert_replaces_metadata_where_chroma_would_merge_it(name):
 def test_a_collection_of_another_space_is_refused(tmp_path, name):
     client = chromadb.PersistentClient(tmp_path)
     client.create_collection(name, embedding_function=None, configuration={"hnsw": {"space": "l2"}})
-    with pytest.raises(StoreError, match=r"'l2'.*want 'cosine'"):
+    with pytest.raises(StoreError, match=r"'l2'.*'cosine'"):
         ChromaStore.open(client, collection=name)
 
 
@@ -111,16 +111,16 @@ def test_opening_names_what_is_missing(tmp_path, name):
         ChromaStore.open(tmp_path)
     assert list(tmp_path.iterdir()) == []
     ChromaStore.create(tmp_path / "c", collection=name)
-    with pytest.raises(StoreError, match=f"no collection 'reasonembed'; there is {name}"):
+    with pytest.raises(StoreError, match=rf"'reasonembed'.*\b{name}\b"):
         ChromaStore.open(tmp_path / "c")
-    with pytest.raises(StoreError, match="exists already"):
+    with pytest.raises(StoreError, match=name):
         ChromaStore.create(tmp_path / "c", collection=name)
 
 
 def test_a_collection_that_exists_is_not_made_again(name):
     store = ChromaStore.create(collection=name, dimension=2)
     store.upsert([Document("a", "one")], np.ones((1, 2)))
-    with pytest.raises(StoreError, match="exists already; open it, or choose another name"):
+    with pytest.raises(StoreError, match=name):
         ChromaStore.create(collection=name, dimension=2)
     assert repr(store) == f"<ChromaStore {name!r}: 1 documents, dimension 2>"
 
@@ -141,7 +141,7 @@ def test_a_server_that_is_gone_is_told(name, monkeypatch):
         lambda: store.delete(["a"]),
         lambda: len(store),
     ):
-        with pytest.raises(StoreError, match=r"server cannot be reached \(.*refused\); is it running\?"):
+        with pytest.raises(StoreError, match="Connection refused"):
             ask()
 
 

@@ -170,7 +170,7 @@ def test_a_flipped_bit_anywhere_is_refused(saved, name):
         damaged = bytearray(whole)
         damaged[place] ^= 1
         (saved / name).write_bytes(damaged)
-        with pytest.raises(StoreError, match=f"{name} fails its checksum; restore"):
+        with pytest.raises(StoreError, match=rf"\b{name}\b.*\bchecksum\b"):
             FaissStore.open(saved)
     (saved / name).write_bytes(whole)
     assert len(FaissStore.open(saved)) == 300
@@ -184,7 +184,7 @@ def test_damage_after_a_kill_is_found_too(saved, tmp_path):
     vectors = tmp_path / "killed" / "vectors-000000.f32"
     whole = vectors.read_bytes()
     vectors.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(StoreError, match="fail their checksum"):
+    with pytest.raises(StoreError, match=r"\bvectors-000000\.f32\b.*\b300\b.*\b301\b.*\bchecksum\b"):
         FaissStore.open(tmp_path / "killed")
     vectors.write_bytes(whole)
     assert len(FaissStore.open(tmp_path / "killed")) == 301
@@ -193,7 +193,7 @@ def test_damage_after_a_kill_is_found_too(saved, tmp_path):
         catalog.read_bytes().replace(b"text of d7\0", b"tExt of d7\0").replace(b"long text of d7", b"lOng text of d7")
     )
     catalog.write_bytes(text.replace(b"of d7{", b"of dX{"))
-    with pytest.raises(StoreError, match="'d7' fails its checksum"):
+    with pytest.raises(StoreError, match=r"'d7'.*\bchecksum\b"):
         FaissStore.open(tmp_path / "killed")
 
 
@@ -204,37 +204,37 @@ def test_a_copy_without_the_write_ahead_log_is_refused(saved, tmp_path):
     with FaissStore.open(saved) as store:
         store.upsert(documents("new"), VECTORS[:1])
     shutil.copytree(saved, tmp_path / "copy", ignore=shutil.ignore_patterns("*-wal", "*-shm"))
-    with pytest.raises(StoreError, match=r"catalog\.sqlite-wal left behind"):
+    with pytest.raises(StoreError, match=r"\b1\b.*\b2\b.*\bcatalog\.sqlite-wal\b"):
         FaissStore.open(tmp_path / "copy")
 
 
 def test_a_foreign_or_later_folder_is_refused(tmp_path, saved):
-    with pytest.raises(StoreError, match="does not exist"):
+    with pytest.raises(StoreError, match=r"/absent\b.*\bmanifest\.json\b"):
         FaissStore.open(tmp_path / "absent")
     (tmp_path / "other").mkdir()
-    with pytest.raises(StoreError, match="is no store"):
+    with pytest.raises(StoreError, match=r"/other\b.*\bmanifest\.json\b"):
         FaissStore.open(tmp_path / "other")
     (tmp_path / "other" / "manifest.json").write_text('{"name": "a web app"}')
-    with pytest.raises(StoreError, match="not the manifest of a reasonembed store"):
+    with pytest.raises(StoreError, match=r"/other/manifest\.json\b"):
         FaissStore.open(tmp_path / "other")
     fields = json.loads((saved / "manifest.json").read_text()) | {"version": 99}
     (saved / "manifest.json").write_text(json.dumps(fields))
-    with pytest.raises(StoreError, match="version 99; this release reads 1: upgrade"):
+    with pytest.raises(StoreError, match=r"\bmanifest\.json\b.*\b99\b.*\b1\b"):
         FaissStore.open(saved)
 
 
 def test_a_file_is_no_store(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(StoreError, match=r"notes.txt is no store; want a folder"):
+    with pytest.raises(StoreError, match=r"\bnotes\.txt\b.*\bmanifest\.json\b"):
         FaissStore.open(tmp_path / "notes.txt")
 
 
 def test_create_touches_nothing_that_is_there(tmp_path, saved):
-    with pytest.raises(StoreError, match="exists already; open it"):
+    with pytest.raises(StoreError, match=r"/store\b"):
         FaissStore.create(saved)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match="exists already; choose another"):
+    with pytest.raises(StoreError, match=r"/mine\b"):
         FaissStore.create(tmp_path / "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "store"]
 
@@ -262,7 +262,10 @@ def test_a_full_disk_changes_nothing(tmp_path, share, wide):
         size = 100 * (4 * dimension if wide else len(content))
         before = contents(store)
         new = documents(*(f"n{n}" for n in range(100)), content=content)
-        with file_size_limit(int(share * size) + 20_000), pytest.raises(StoreError, match="nothing was changed"):
+        with (
+            file_size_limit(int(share * size) + 20_000),
+            pytest.raises(StoreError, match=r"/store/(catalog\.sqlite|vectors-000000\.f32)\b"),
+        ):
             store.upsert(new, np.ones((100, dimension)))
         assert contents(store) == before
         with FaissStore.open(tmp_path / "store") as reader:
@@ -294,7 +297,7 @@ def test_a_reader_sees_each_commit_of_a_writer_in_another_process(tmp_path):
                 assert writer.stdout.readline() == f"{n}\n"
                 assert [hit.document.id for hit in reader.search(VECTORS[n : n + 1], k=1)[0]] == [f"d{n}"]
                 assert len(reader) == n + 1
-                with pytest.raises(StoreError, match="written by another"):
+                with pytest.raises(StoreError, match=r"/store\b.*\bprocess\b"):
                     reader.delete(["d0"])
                 writer.stdin.write("\n")
                 writer.stdin.flush()

@@ -59,7 +59,7 @@ def test_what_was_added_is_there_after_opening_again(tmp_path, words):
 
 def test_another_models_spec_is_refused_by_name(tmp_path, words, make_embedder):
     FaissStore.create(tmp_path / "index", spec=words.spec).close()
-    with pytest.raises(SpecMismatchError, match=r"'words'.*'others'.*index the documents anew"):
+    with pytest.raises(SpecMismatchError, match=r"'words'.*'others'"):
         FaissStore.open(tmp_path / "index", spec=make_embedder(model="others").spec)
 
 
@@ -95,7 +95,7 @@ def test_bad_input_changes_nothing(store):
 @pytest.mark.parametrize("kind", [FaissStore, ChromaStore])
 @pytest.mark.parametrize("dimension", [0, -1, "8", 1.5, True, 5])
 def test_a_dimension_that_is_no_count_or_not_the_specs_is_refused(tmp_path, words, kind, dimension):
-    with pytest.raises(InputError, match=r"^dimension is "):
+    with pytest.raises(InputError, match=rf"\bdimension\b.*{dimension!r}"):
         kind.create(tmp_path / "store", dimension=dimension, spec=words.spec)
     assert not (tmp_path / "store").exists()
 
@@ -104,7 +104,7 @@ def test_two_writers_at_once_are_refused(tmp_path):
     with FaissStore.create(tmp_path / "index", dimension=2) as one, FaissStore.open(tmp_path / "index") as two:
         one.upsert([Document("a", "one")], np.ones((1, 2)))
         assert two.get(["a"])
-        with pytest.raises(StoreError, match="written by another"):
+        with pytest.raises(StoreError, match=r"/index\b.*\bprocess\b"):
             two.upsert([Document("b", "two")], np.ones((1, 2)))
         one.save()
         two.upsert([Document("b", "two")], np.ones((1, 2)))
@@ -118,9 +118,9 @@ def test_metadata_comes_back_as_it_was_in_small_and_large_batches(tmp_path, size
     with FaissStore.create(tmp_path / "index") as store:
         store.upsert(documents, np.ones((size, 2)))
         assert list(store) == documents
-        with pytest.raises(InputError, match="'bad' is not JSON"):
+        with pytest.raises(InputError, match=r"'bad'.*\bJSON\b"):
             store.upsert([*documents, Document("bad", "x", {"k": {2: 3}})], np.ones((size + 1, 2)))
-        with pytest.raises(InputError, match="'d0' occurs twice"):
+        with pytest.raises(InputError, match=r"'d0'.*\bunique\b"):
             store.upsert([*documents, Document("d0", "x")], np.ones((size + 1, 2)))
         store.upsert(documents[::-1], np.ones((size, 2)))
         assert len(store) == size
@@ -131,13 +131,13 @@ def test_columns_are_added_as_documents_are():
     store = FaissStore.create()
     store.upsert_texts(["one", "two"], np.eye(2), ids=["a", "b"], metadatas=[{"n": 1}, {}])
     assert list(store) == [Document("a", "one", {"n": 1}), Document("b", "two")]
-    with pytest.raises(InputError, match="2 ids, 1 texts and 2 metadatas"):
+    with pytest.raises(InputError, match=r"\b2\b.*\b1\b.*\b2\b"):
         store.upsert_texts(["one"], np.eye(2), ids=["a", "b"], metadatas=[{}, {}])
 
 
 @pytest.mark.parametrize("k", [0, -1, True, 1.5, "3", None])
 def test_k_that_is_no_count_is_refused(store, k):
-    with pytest.raises(InputError, match="want a whole number of at least 1"):
+    with pytest.raises(InputError, match=rf"\bk\b.*{k!r}"):
         store.search(np.ones((1, 4)), k=k)
 
 
@@ -161,7 +161,7 @@ def test_a_closed_store_says_so(tmp_path):
     store = FaissStore.create(tmp_path / "index", dimension=2)
     store.close()
     store.close()
-    with pytest.raises(StoreError, match="was closed; open the store again"):
+    with pytest.raises(StoreError, match="closed"):
         store.get(["a"])
 
 

@@ -104,7 +104,7 @@ def test_any_store_is_brought_up_to_date(embedder):
 
 @pytest.mark.parametrize(
     ("documents", "message"),
-    [(corpus(), "holds no document"), (corpus(("a", "1"), ("b", "2"), ("a", "3")), "'a' occurs twice")],
+    [(corpus(), r"\bcorpus\b"), (corpus(("a", "1"), ("b", "2"), ("a", "3")), r"'a'.*\bunique\b")],
 )
 def test_bad_input_is_told_before_anything_is_embedded_or_written(tmp_path, embedder, embedded, documents, message):
     with pytest.raises(InputError, match=message):
@@ -120,7 +120,7 @@ def test_bad_input_is_told_before_anything_is_embedded_or_written(tmp_path, embe
 def test_how_a_store_is_kept_is_chosen_once(tmp_path, embedder):
     build_index(corpus(("a", "1")), tmp_path / "index", embedder, codes="float16", index="flat")
     assert list((tmp_path / "index").glob("vectors-*.f16"))
-    with pytest.raises(InputError, match="leave codes and index out"):
+    with pytest.raises(InputError, match=r"/index\b.*\bcodes\b.*\bindex\b"):
         build_index(corpus(("a", "1")), tmp_path / "index", embedder, codes="float32")
 
 
@@ -155,7 +155,7 @@ def test_a_run_that_fails_later_is_marked_until_another_one_ends(tmp_path, embed
 def test_a_folder_of_something_else_or_of_another_model_is_left_alone(tmp_path, embedder, make_embedder):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "n.txt").write_text("mine")
-    with pytest.raises(StoreError, match="exists already"):
+    with pytest.raises(StoreError, match=r"/notes\b"):
         build_index(corpus(("a", "1")), tmp_path / "notes", embedder)
     build_index(corpus(("a", "1")), tmp_path / "index", embedder)
     with pytest.raises(SpecMismatchError):

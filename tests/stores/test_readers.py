@@ -55,10 +55,10 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_passes_over_other_files(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.txt", b"one\ntw\xff", r"x\.txt:2: not UTF-8"),
-        ("x.jsonl", b'{"id": "a", "content": "x"}\n{oops\n', r"x\.jsonl:2: not JSON"),
-        ("x.parquet", b"PAR1 no", "not Parquet"),
-        ("x.pdf", b"%PDF", "cannot be read; want"),
+        ("x.txt", b"one\ntw\xff", r"\bx\.txt:2\b.*\bUTF-8\b"),
+        ("x.jsonl", b'{"id": "a", "content": "x"}\n{oops\n', r"\bx\.jsonl:2\b.*\bJSON\b"),
+        ("x.parquet", b"PAR1 no", r"\bx\.parquet\b.*\bParquet\b"),
+        ("x.pdf", b"%PDF", r"\bx\.pdf\b.*\.parquet\b"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, content, message):
@@ -71,15 +71,15 @@ def test_a_parquet_row_without_an_id_is_named(tmp_path):
     pq.write_table(
         pa.Table.from_pylist([{"id": "a", "content": "x"}, {"id": None, "content": "y"}]), tmp_path / "r.parquet"
     )
-    with pytest.raises(InputError, match="row 2: id is None"):
+    with pytest.raises(InputError, match=r"\br\.parquet\b.*\b2\b.*\bid\b.*\bNone\b"):
         list(FileCorpus(tmp_path / "r.parquet"))
     pq.write_table(pa.Table.from_pylist([{"_id": "a", "text": "x"}]), tmp_path / "r.parquet")
-    with pytest.raises(InputError, match="row 1: id is None"):
+    with pytest.raises(InputError, match=r"\br\.parquet\b.*\b1\b.*\bid\b.*\bNone\b"):
         list(FileCorpus(tmp_path / "r.parquet"))
 
 
 def test_a_missing_path_is_named(tmp_path):
-    with pytest.raises(InputError, match="no such file or folder"):
+    with pytest.raises(InputError, match=r"/absent\b"):
         list(FileCorpus(tmp_path / "absent"))
 
 
@@ -99,12 +99,12 @@ def test_a_splitter_cuts_every_text_and_row(tmp_path):
 def test_langchain_splitters_are_made_by_name():
     name, settings = "langchain_text_splitters:RecursiveCharacterTextSplitter", {"chunk_size": 12, "chunk_overlap": 0}
     assert load_splitter(name, settings).split_text("one two three four") == ["one two", "three four"]
-    with pytest.raises(InputError, match=r"cannot be made .*zeal.*; want module:Class and its settings"):
+    with pytest.raises(InputError, match=rf"{name}.*\bzeal\b"):
         load_splitter(name, {"zeal": 1})
 
 
 def test_a_splitter_of_a_package_that_is_not_installed_names_it():
-    with pytest.raises(InputError, match=r"No module named 'no_such_splitters'.*pip install no-such-splitters"):
+    with pytest.raises(InputError, match=r"'no_such_splitters'.*\bpip install no-such-splitters\b"):
         load_splitter("no_such_splitters.text:Splitter", {})
 
 
@@ -113,7 +113,7 @@ def test_llama_index_splitters_are_made_by_name():
     text = "One sentence is here. Another sentence is there. A third one ends it."
     assert len(splitter.split_text(text)) > 1
     for name in ("absent.module:Splitter", "json:JSONEncoder", "json:absent"):
-        with pytest.raises(InputError, match="splitter"):
+        with pytest.raises(InputError, match=rf"\bsplitter\b.*{name!r}"):
             load_splitter(name, {})
 
 

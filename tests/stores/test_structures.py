@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_a_damaged_structure_is_refused(tmp_path, vectors):
     (path,) = (tmp_path / "index").glob("index-*")
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(StoreError, match=r"index-000000-500\.faiss fails its checksum"):
+    with pytest.raises(StoreError, match=r"\bindex-000000-500\.faiss\b.*\bchecksum\b"):
         FaissStore.open(tmp_path / "index")
 
 
@@ -122,7 +123,7 @@ def test_a_store_in_memory_builds_one_when_told_to(vectors, caplog):
     assert store.index == "exact over 500 vectors"
     with caplog.at_level(logging.INFO):
         store.build_index()
-    assert "building hnsw over 500 vectors" in caplog.text
+    assert re.search(r"\bhnsw\b.*\b500\b", caplog.text)
     assert store.index.startswith("hnsw over 500 vectors")
     assert names(store.search(vectors[:3], k=1)) == [("d00000",), ("d00001",), ("d00002",)]
 
@@ -132,9 +133,9 @@ def test_size_chooses_the_kind():
         "flat", "flat", "hnsw", "hnsw", "ivf",
     ]  # fmt: skip
     assert kind_for("flat", 10**9) == "flat"
-    for wrong in ({"index": "lsh"}, {"codes": "int8"}):
-        with pytest.raises(InputError, match="want one of"):
-            FaissStore.create(dimension=2, **wrong)
+    for name, wrong in (("index", "lsh"), ("codes", "int8")):
+        with pytest.raises(InputError, match=rf"\b{name}\b.*{wrong!r}"):
+            FaissStore.create(dimension=2, **{name: wrong})
 
 
 @pytest.mark.parametrize("duplicates", [1, 50])
