@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -257,7 +258,7 @@ def test_readers_do_not_wait_for_a_writer(cache, monkeypatch):
     with closing(sqlite3.connect(cache._path, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with VectorCache(cache._path.parent, max_bytes=64 * MIB) as reader:
-            with pytest.raises(StoreError, match="another process has kept it locked"):
+            with pytest.raises(StoreError, match=r"\bvectors\.sqlite\b.*\blocked\b"):
                 reader.put(keys_of("b"), vectors_of(1))
             assert np.array_equal(reader.get(keys_of("a"), dimension=8).vectors, vectors_of(1))
 
@@ -286,7 +287,7 @@ def test_a_damaged_file_is_an_error_that_names_it_and_is_left_alone(tmp_path, da
         cache.put(keys_of(*map(str, range(100))), vectors_of(100))
     path = tmp_path / "vectors.sqlite"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StoreError, match=r"vectors.sqlite: damaged.*delete it"):
+    with pytest.raises(StoreError, match=r"\bvectors\.sqlite\b.*(is not a database|malformed)"):
         VectorCache(tmp_path, max_bytes=MIB).get(keys_of("1"), dimension=8)
     assert path.exists()
 
@@ -299,7 +300,7 @@ def test_a_damaged_vector_is_absent_until_it_is_put_again(tmp_path, caplog):
     path.write_bytes(path.read_bytes().replace(raw, raw[:-1] + bytes([raw[-1] ^ 1])))
     with VectorCache(tmp_path, max_bytes=MIB) as cache, caplog.at_level(logging.WARNING):
         assert cache.get(keys_of("a", "b"), dimension=8).rows.tolist() == [0]
-        assert "damaged" in caplog.text
+        assert re.search(r"\bvectors\.sqlite\b.*\bvector\b", caplog.text)
         cache.put(keys_of("b"), vectors_of(2)[1:])
         assert cache.get(keys_of("a", "b"), dimension=8).vectors.tobytes() == vectors_of(2).tobytes()
 
@@ -310,25 +311,25 @@ def test_another_programs_database_is_refused_and_left_as_it_was(tmp_path):
         other.execute("CREATE TABLE letters (letter TEXT)")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="another program's"):
+    with pytest.raises(StoreError, match=r"\bvectors\.sqlite\b.*\bdatabase\b"):
         VectorCache(tmp_path, max_bytes=MIB).put(keys_of("a"), vectors_of(1))
     assert path.read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_one_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="writable folder"):
+    with pytest.raises(StoreError, match=r"/file/vectors\.sqlite\b"):
         VectorCache(tmp_path / "file", max_bytes=MIB).get(keys_of("a"), dimension=8)
 
 
 def test_what_cannot_be_kept_is_refused(cache, tmp_path):
-    with pytest.raises(InputError, match="one row a key"):
+    with pytest.raises(InputError, match=r"\b2\b.*\(1, 8\)"):
         cache.put(keys_of("a", "b"), vectors_of(1))
     with pytest.raises(InputError, match="NaN"):
         cache.put(keys_of("a"), np.full((1, 8), np.nan, dtype=np.float32))
-    with pytest.raises(InputError, match="raise max_bytes"):
+    with pytest.raises(InputError, match=r"\bmax_bytes\b.*\b1048576\b"):
         VectorCache(tmp_path, max_bytes=MIB).put(keys_of("a"), np.zeros((1, 40_000), dtype=np.float32))
-    with pytest.raises(InputError, match="at least 1048576"):
+    with pytest.raises(InputError, match=r"\bmax_bytes\b.*\b1048575\b.*\b1048576\b"):
         VectorCache(tmp_path, max_bytes=MIB - 1)
 
 
@@ -367,11 +368,11 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_and_no_vectors(cache, ca
     monkeypatch.setattr(cache, "put", full)
     got = cached(["a", "b"], cache, keys_of("a", "b"), lambda texts: vectors_of(len(texts)), dimension=8)
     assert np.array_equal(got, vectors_of(2))
-    assert "2 vectors were computed but not cached: disk full" in caplog.text
+    assert re.search(r"\b2\b.*disk full", caplog.text)
 
 
 def test_an_encoder_that_returns_another_shape_is_refused(cache):
-    with pytest.raises(InputError, match=r"gave \(1, 4\); want \(2, 8\)"):
+    with pytest.raises(InputError, match=r"\bencode_missing\b.*\(1, 4\).*\(2, 8\)"):
         cached(["a", "b"], cache, keys_of("a", "b"), lambda texts: np.zeros((1, 4), dtype=np.float32), dimension=8)
-    with pytest.raises(InputError, match="one key a text"):
+    with pytest.raises(InputError, match=r"\b2\b.*\b1\b"):
         cached(["a", "b"], cache, keys_of("a"), lambda texts: vectors_of(len(texts)), dimension=8)

@@ -190,5 +190,5 @@ def test_a_blank_text_has_no_passages():
 
 
 def test_a_limit_below_one_word_is_refused():
-    with pytest.raises(InputError, match="max_words is 0; want at least 1"):
+    with pytest.raises(InputError, match=r"\bmax_words\b.*\b0\b.*\b1\b"):
         split_passages("text", max_words=0)

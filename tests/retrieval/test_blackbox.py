@@ -1,5 +1,7 @@
 """Functions become retrievers; what they return is taken in their order."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,10 +47,20 @@ def test_ids_pairs_and_hits_are_taken_in_the_function_s_order(answer, expected):
 
 
 @pytest.mark.parametrize(
-    "answer", [["a", ("b", 1.0)], [("a", 1.0), "b"], [("a",)], [(1, 2.0)], None, "ab", [3], [("a", None)]]
+    ("answer", "culprit"),
+    [
+        (["a", ("b", 1.0)], "a"),
+        ([("a", 1.0), "b"], "b"),
+        ([("a",)], ("a",)),
+        ([(1, 2.0)], (1, 2.0)),
+        (None, None),
+        ("ab", "ab"),
+        ([3], 3),
+        ([("a", None)], ("a", None)),
+    ],
 )
-def test_anything_else_is_refused(answer):
-    with pytest.raises(InputError, match="want ids, or pairs of id and score"):
+def test_anything_else_is_refused(answer, culprit):
+    with pytest.raises(InputError, match=re.escape(repr(culprit))):
         CallableRetriever(lambda query, k: answer).search(["q"], k=5)
 
 
@@ -67,7 +79,7 @@ def test_a_score_that_is_no_number_is_passed_on_for_the_harness_to_find():
 
 
 def test_ids_and_scores_of_unlike_number_are_refused():
-    with pytest.raises(InputError, match="got 2 ids and 1 scores"):
+    with pytest.raises(InputError, match=r"\b2\b.*\b1\b"):
         hits_in_order(["a", "b"], [1.0])
 
 

@@ -107,12 +107,12 @@ def test_bm25_is_a_retriever():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"documents": []}, "no documents"),
-        ({"documents": [Document("a", "x"), Document("a", "y")]}, "'a' occurs twice"),
-        ({"variant": "bm42"}, "want one of bag-of-words, query-side"),
-        ({"k1": -1.0}, "want k1 of at least 0"),
-        ({"b": 1.5}, "b from 0 to 1"),
-        ({"k1": math.nan}, "want k1 of at least 0"),
+        ({"documents": []}, r"\bdocuments\b"),
+        ({"documents": [Document("a", "x"), Document("a", "y")]}, r"'a'.*\bunique\b"),
+        ({"variant": "bm42"}, r"\bvariant\b.*'bm42'.*\bbag-of-words, query-side\b"),
+        ({"k1": -1.0}, r"\bk1\b.*-1\.0\b"),
+        ({"b": 1.5}, r"\bb\b.*\b1\.5\b"),
+        ({"k1": math.nan}, r"\bk1\b.*\bnan\b"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -120,7 +120,7 @@ def test_bad_arguments_are_named(arguments, message):
         BM25(**{"documents": _documents(["tide"]), **arguments})
 
 
-@pytest.mark.parametrize(("k", "excluded", "message"), [(0, None, "want at least 1"), (1, [[], []], "one a query")])
+@pytest.mark.parametrize(("k", "excluded", "message"), [(0, None, r"\bk\b.*\b0\b"), (1, [[], []], r"\b1\b.*\b2\b")])
 def test_bad_searches_are_named(k, excluded, message):
     with pytest.raises(InputError, match=message):
         BM25(_documents(["tide"])).search(["tide"], k=k, excluded_ids=excluded)

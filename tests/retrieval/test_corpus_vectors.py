@@ -108,13 +108,13 @@ def test_the_digest_knows_contents_and_where_they_end_and_not_ids():
 def test_a_spoilt_shard_is_named(letter_embedder, tmp_path, spoil):
     encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path, shard_size=4)
     spoil(next(tmp_path.rglob("000001.npy")))
-    with pytest.raises(StoreError, match=r"000001\.npy.*delete it and run again"):
+    with pytest.raises(StoreError, match=r"\b000001\.npy\b"):
         encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path, shard_size=4)
 
 
 def test_a_folder_that_cannot_be_written_and_an_empty_shard_are_refused(letter_embedder, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot keep vectors there"):
+    with pytest.raises(InputError, match=r"/file/.*Not a directory"):
         encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path / "file")
-    with pytest.raises(InputError, match="shard_size is 0"):
+    with pytest.raises(InputError, match=r"\bshard_size\b.*\b0\b"):
         encode_corpus(letter_embedder(), _DOCUMENTS, shard_size=0)

@@ -43,11 +43,11 @@ def test_vectors_of_unit_length_are_kept_bit_for_bit_and_zeros_pass():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ([[1.0], [1.0, 2.0]], "no rectangle of numbers"),
-        ([[1.0, 2.0]], r"shape \(1, 2\) for 2 texts"),
-        ([1.0, 2.0], r"shape \(2,\) for 2 texts"),
-        ([["a"], ["b"]], "no rectangle of numbers"),
-        ([[np.nan], [1.0]], "NaN or infinity"),
+        ([[1.0], [1.0, 2.0]], "inhomogeneous"),
+        ([[1.0, 2.0]], r"\(1, 2\).*\(2, D\)"),
+        ([1.0, 2.0], r"\(2,\).*\(2, D\)"),
+        ([["a"], ["b"]], "'a'"),
+        ([[np.nan], [1.0]], "NaN"),
     ],
 )
 def test_what_is_no_vector_a_text_is_refused(answer, message):

@@ -66,12 +66,12 @@ _ONES = np.ones((2, 3), np.float32)
 @pytest.mark.parametrize(
     ("shards", "ids", "message"),
     [
-        ([_ONES], ["a"], "got 2 document vectors and 1 ids"),
-        ([_ONES, np.ones((1, 4), np.float32)], ["a", "b", "c"], "of one D"),
-        ([np.ones(2, np.float32)], ["a", "b"], "want \\(N, D\\)"),
-        ([_ONES], ["a", "a"], "'a' occurs twice"),
-        ([_ONES * np.nan], ["a", "b"], "document vectors hold NaN"),
-        ([_ONES * np.inf], ["a", "b"], "document vectors hold NaN or infinity"),
+        ([_ONES], ["a"], r"\b2\b.*\b1\b"),
+        ([_ONES, np.ones((1, 4), np.float32)], ["a", "b", "c"], r"\(2, 3\).*\(1, 4\)"),
+        ([np.ones(2, np.float32)], ["a", "b"], r"\(2,\).*\(N, D\)"),
+        ([_ONES], ["a", "a"], r"'a'.*\bunique\b"),
+        ([_ONES * np.nan], ["a", "b"], r"\bdocument\b.*\bNaN\b"),
+        ([_ONES * np.inf], ["a", "b"], r"\bdocument\b.*\binf"),
     ],
 )
 def test_bad_documents_are_named(shards, ids, message):
@@ -82,11 +82,11 @@ def test_bad_documents_are_named(shards, ids, message):
 @pytest.mark.parametrize(
     ("queries", "options", "message"),
     [
-        (np.ones((1, 4), np.float32), {"k": 1}, "shape \\(Q, 3\\), got \\(1, 4\\)"),
-        (np.ones(3, np.float32), {"k": 1}, "got \\(3,\\)"),
-        (_ONES, {"k": 0}, "want at least 1"),
-        (_ONES, {"k": 1, "excluded_ids": [[]]}, "2 queries and 1 exclusion lists"),
-        (_ONES * np.nan, {"k": 1}, "query vectors hold NaN"),
+        (np.ones((1, 4), np.float32), {"k": 1}, r"\(1, 4\)"),
+        (np.ones(3, np.float32), {"k": 1}, r"\(3,\)"),
+        (_ONES, {"k": 0}, r"\bk\b.*\b0\b"),
+        (_ONES, {"k": 1, "excluded_ids": [[]]}, r"\b2\b.*\b1\b"),
+        (_ONES * np.nan, {"k": 1}, r"\bquery\b.*\bNaN\b"),
     ],
 )
 def test_bad_searches_are_named(queries, options, message):
