@@ -1,5 +1,7 @@
 """Retrievers are asked fairly, and what they get wrong is named."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -60,13 +62,13 @@ def _hits(ids, scores):
 
 
 _FAULTS = {
-    "raises": (ValueError("no such index"), "raised ValueError: no such index"),
-    "repeats": (_hits("aba", [3, 2, 1]), "1 hits that repeat a document"),
-    "excluded": (_hits("af", [3, 2]), "documents excluded for this query"),
-    "unknown": (_hits("az", [3, 2]), "ids that are not in the corpus"),
-    "nan": (_hits("ab", [3, np.nan]), "scores that are not finite numbers"),
-    "too many": (_hits("abcd", [4, 3, 2, 1]), "4 hits where 3 were asked for"),
-    "uneven": (_hits("ab", [3]), "2 ids with 1 scores"),
+    "raises": (ValueError("no such index"), "ValueError: no such index"),
+    "repeats": (_hits("aba", [3, 2, 1]), r"\b1\b.*\bdocument"),
+    "excluded": (_hits("af", [3, 2]), "excluded"),
+    "unknown": (_hits("az", [3, 2]), "corpus"),
+    "nan": (_hits("ab", [3, np.nan]), "finite"),
+    "too many": (_hits("abcd", [4, 3, 2, 1]), r"\b4\b.*\b3\b"),
+    "uneven": (_hits("ab", [3]), r"\b2\b.*\b1\b"),
 }
 
 
@@ -75,7 +77,7 @@ _FAULTS = {
 def test_a_fault_stops_the_run_at_its_query(fault, batch_size):
     odd, message = _FAULTS[fault]
     options = RunOptions(k=3, batch_size=batch_size)
-    with pytest.raises(EvaluationError, match=f"query '1': .*{message}.*keep going"):
+    with pytest.raises(EvaluationError, match=rf"'1'.*{message}"):
         run_retriever(_Scripted("question 1", odd), _TASK, options=options)
 
 
@@ -86,7 +88,7 @@ def test_keeping_going_reports_the_fault_and_asks_the_others(fault, batch_size):
     options = RunOptions(k=3, batch_size=batch_size, keep_going=True)
     run = run_retriever(_Scripted("question 1", odd), _TASK, options=options)
     assert [result.id for result in run.results] == [example.id for example in _TASK.examples]
-    assert message in run.results[1].problem
+    assert re.search(message, run.results[1].problem)
     assert run.results[1].hits.ids == ()
     assert all(r.problem is None and r.hits.ids == ("a", "b") for r in run.results if r.id != "1")
 
@@ -96,7 +98,7 @@ def test_a_count_of_answers_other_than_that_of_queries_is_a_fault():
         def search(self, queries, *, k, excluded_ids=None):
             return super().search(queries, k=k, excluded_ids=excluded_ids)[:-1]
 
-    with pytest.raises(EvaluationError, match="asked 1 queries, got 0 lists of hits"):
+    with pytest.raises(EvaluationError, match=r"'0'.*EvaluationError.*\b1\b.*\b0\b"):
         run_retriever(Short(), _TASK)
 
 
@@ -111,5 +113,6 @@ def test_without_a_corpus_no_id_is_unknown():
 
 @pytest.mark.parametrize("bad", [{"k": 0}, {"batch_size": 0}])
 def test_options_out_of_range_are_refused(bad):
-    with pytest.raises(InputError, match="want at least"):
+    [name] = bad
+    with pytest.raises(InputError, match=rf"\b{name}\b.*\b0\b"):
         RunOptions(**bad)

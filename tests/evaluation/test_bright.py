@@ -127,7 +127,7 @@ def test_a_limit_keeps_the_first_queries_and_all_documents(hub):
 
 def test_a_download_of_another_size_at_the_pinned_revision_is_damaged(hub, monkeypatch):
     monkeypatch.setitem(bright._SIZES, "biology", TaskSize(2, 4))
-    with pytest.raises(InputError, match=r"^biology: 3 documents where BRIGHT's biology has 4.*damaged"):
+    with pytest.raises(InputError, match=r"^biology\b.*\b3\b.*\b4\b"):
         load_task("biology")
 
 
@@ -153,7 +153,7 @@ def test_a_hub_out_of_reach_is_one_clear_error(monkeypatch):
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(InputError, match=r"cannot load examples/biology.*\(ConnectionError: no route\).*local copy"):
+    with pytest.raises(InputError, match=r"\bexamples/biology\b.*ConnectionError: no route(?!\s)"):
         load_task("biology")
 
     class Hub:
@@ -161,7 +161,7 @@ def test_a_hub_out_of_reach_is_one_clear_error(monkeypatch):
             raise OSError("no route")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    with pytest.raises(InputError, match="cannot resolve revision 'main'"):
+    with pytest.raises(InputError, match=r"'main'.*no route"):
         load_task("biology", revision="main")
 
 
@@ -183,12 +183,12 @@ def test_every_task_has_a_card_a_size_and_knows_whether_it_is_long():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({}, InputError, "want the name of a task"),
+        ({}, InputError, r"\bname\b.*\bbiology\b"),
         ({"name": "botany"}, UnknownTaskError, "botany"),
-        ({"name": "biology", "queries": "gpt5"}, InputError, "queries is 'gpt5'; want one of original"),
-        ({"name": "aops", "long": True}, InputError, "aops has no long documents"),
-        ({"name": "biology", "split": "dev"}, InputError, "have none"),
-        ({"name": "biology", "limit": 0}, InputError, "limit is 0"),
+        ({"name": "biology", "queries": "gpt5"}, InputError, r"\bqueries\b.*'gpt5'.*\boriginal\b"),
+        ({"name": "aops", "long": True}, InputError, r"\baops\b.*\blong\b"),
+        ({"name": "biology", "split": "dev"}, InputError, r"\bsplit\b.*'dev'"),
+        ({"name": "biology", "limit": 0}, InputError, r"\blimit\b.*\b0\b"),
     ],
 )
 def test_what_does_not_exist_is_refused(hub, arguments, error, message):
@@ -198,15 +198,15 @@ def test_what_does_not_exist_is_refused(hub, arguments, error, message):
 
 def test_what_a_folder_does_not_hold_is_refused(copy_of_hub, tmp_path_factory):
     for arguments, message in [
-        ({"revision": "main"}, "a revision is for the hub's data only"),
-        ({}, "want the name of one"),
-        ({"name": "biology", "split": "dev"}, "and no split"),
-        ({"name": "economics"}, "economics: no such file"),
+        ({"revision": "main"}, r"\brevision\b.*'main'"),
+        ({}, r"\bBRIGHT\b.*\bname\b"),
+        ({"name": "biology", "split": "dev"}, r"\bBRIGHT\b.*\bsplit\b"),
+        ({"name": "economics"}, r"\beconomics\b.*\.jsonl\b"),
     ]:
         with pytest.raises(InputError, match=message):
             load_task(**{"folder": copy_of_hub, **arguments})
     plain = tmp_path_factory.mktemp("plain")
-    with pytest.raises(InputError, match="leave queries and long out"):
+    with pytest.raises(InputError, match=r"\bqueries\b.*\blong\b"):
         load_task(folder=plain, long=True)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=r"/absent\b"):
         load_task(folder=plain / "absent")

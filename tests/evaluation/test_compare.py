@@ -92,14 +92,14 @@ _OTHER = RetrievalTask("many", None, (), tuple(dataclasses.replace(e, gold_ids=(
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ([], [_report(_FEW, [1])], "no report on one side"),
-        ([_report(_FEW, [1])], [_report(_MANY, [1] * 4)], "only one side has a report of few, many"),
-        ([_report(_MANY, [1] * 4)], [_report(_OTHER, [1] * 4)], "other queries, gold ids or exclusions"),
-        ([_report(_FEW, [1])] * 2, [_report(_FEW, [1])], "two reports of one task"),
+        ([], [_report(_FEW, [1])], r"\breport\b"),
+        ([_report(_FEW, [1])], [_report(_MANY, [1] * 4)], r"\bfew, many\b"),
+        ([_report(_MANY, [1] * 4)], [_report(_OTHER, [1] * 4)], r"\bmany\b.*\bgold\b"),
+        ([_report(_FEW, [1])] * 2, [_report(_FEW, [1])], r"\btask\b"),
         (
             [_report(_FEW, [1]), _report(_MANY, [1] * 4, system="B")],
             [_report(_FEW, [1]), _report(_MANY, [1] * 4)],
-            "reports of A, B; want one system a side",
+            r"\bA, B\b",
         ),
     ],
 )
@@ -109,5 +109,5 @@ def test_what_cannot_be_compared_is_refused(first, second, message):
 
 
 def test_an_unknown_measure_is_refused_with_the_known_ones():
-    with pytest.raises(EvaluationError, match="measure is 'ndcg'; want one of nDCG@1"):
+    with pytest.raises(EvaluationError, match=r"\bmeasure\b.*'ndcg'.*\bnDCG@1\b"):
         compare([_report(_FEW, [1])], [_report(_FEW, [1])], measure="ndcg")

@@ -72,7 +72,7 @@ def test_another_counter_gives_another_unit():
 
 def test_a_chain_that_fails_on_a_query_stops_or_counts_nothing():
     chain = _Chain({"first": RuntimeError("no model"), "second": "d"})
-    with pytest.raises(EvaluationError, match="query '1': the retriever raised RuntimeError: no model"):
+    with pytest.raises(EvaluationError, match=r"'1'.*RuntimeError: no model"):
         evaluate_context(chain, _TASK, system=_SYSTEM)
     report = evaluate_context(chain, _TASK, system=_SYSTEM, keep_going=True)
     assert (report.recall, report.ndcg, _by_query(report)["1"].documents) == (0.5, 0.5, 0)
@@ -80,5 +80,5 @@ def test_a_chain_that_fails_on_a_query_stops_or_counts_nothing():
 
 
 def test_a_budget_of_nothing_is_refused():
-    with pytest.raises(InputError, match="budget is 0"):
+    with pytest.raises(InputError, match=r"\bbudget\b.*\b0\b"):
         evaluate_context(_Chain({}), _TASK, system=_SYSTEM, budget=0)

@@ -152,10 +152,10 @@ def test_the_leaderboard_name_has_an_organisation(model, name, shown):
 
 
 def test_a_name_without_an_organisation_and_a_missing_mteb_are_refused(monkeypatch):
-    with pytest.raises(InputError, match="want 'organisation/model'"):
+    with pytest.raises(InputError, match=r"\bname\b.*'mine'.*'organisation/model'"):
         ReasonEmbedMteb(_Letters(), name="mine")
     monkeypatch.setitem(__import__("sys").modules, "mteb.models", None)
-    with pytest.raises(MissingDependencyError, match="mteb"):
+    with pytest.raises(MissingDependencyError, match=r"reasonembed-rag\[mteb\]"):
         _ = ReasonEmbedMteb(_Letters()).mteb_model_meta
 
 

@@ -97,11 +97,11 @@ def test_the_page_is_self_contained_and_escapes_what_it_shows():
 
 
 def test_what_cannot_be_shown_is_refused():
-    with pytest.raises(EvaluationError, match="got no report"):
+    with pytest.raises(EvaluationError, match=r"\breport\b"):
         report_page([])
-    with pytest.raises(EvaluationError, match="measure is 'accuracy'"):
+    with pytest.raises(EvaluationError, match=r"\bmeasure\b.*'accuracy'"):
         report_page(_FIRST, measure="accuracy")
-    with pytest.raises(EvaluationError, match="only one side has a report of biology"):
+    with pytest.raises(EvaluationError, match=r"\bbiology\b"):
         report_page(_FIRST, _SECOND[:1])
 
 

@@ -115,17 +115,17 @@ def test_questions_share_few_words_with_their_passages():
 def test_a_quote_that_no_passage_holds_is_an_error_that_names_the_example(quote):
     example = EXAMPLES[0]
     changed = replace(example, extra={**example.extra, "evidence": [*example.extra["evidence"], quote]})
-    with pytest.raises(EvaluationError, match=f"example '{example.id}'.*"):
+    with pytest.raises(EvaluationError, match=rf"'{example.id}'.*{re.escape(repr(quote))}"):
         resolve_gold([changed], python_reference_documents())
 
 
 def test_an_example_without_evidence_is_an_error_that_names_it():
-    with pytest.raises(EvaluationError, match=f"example '{EXAMPLES[0].id}': \"evidence\" is None"):
+    with pytest.raises(EvaluationError, match=rf"'{EXAMPLES[0].id}'.*\bevidence\b.*\bNone\b"):
         resolve_gold([replace(EXAMPLES[0], extra={})], python_reference_documents())
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(InputError, match="split is 'train'; python_reference has 'dev' and 'test'"):
+    with pytest.raises(InputError, match=r"\bsplit\b.*'train'.*'dev'.*'test'"):
         load_python_reference("train")
 
 

@@ -109,11 +109,11 @@ class _Untouched:
 
 def test_a_task_without_gold_and_a_run_of_another_task_cannot_be_scored():
     unjudged = dataclasses.replace(_TASK, examples=(Example("q", "why", ()),))
-    with pytest.raises(EvaluationError, match="no gold id"):
+    with pytest.raises(EvaluationError, match=r"'toy'.*\bgold\b.*\b1\b"):
         score_run(_run({"q": ["t"]}), unjudged, system=_BM25)
-    with pytest.raises(EvaluationError, match="no gold id"):
+    with pytest.raises(EvaluationError, match=r"'toy'.*\bgold\b.*\b1\b"):
         evaluate(_Untouched(), unjudged, system=_BM25)
-    with pytest.raises(EvaluationError, match="none of the 4 queries"):
+    with pytest.raises(EvaluationError, match=r"\b4\b.*'toy'"):
         score_run(_run({"other": ["t"]}), _TASK, system=_BM25)
 
 
@@ -191,7 +191,7 @@ def test_a_report_survives_its_file(tmp_path):
 def test_a_report_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
     report = evaluate(BM25(_TASK.documents), _TASK, system=_BM25)
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(InputError, match=r"cannot write there \(No space left\)"):
+    with pytest.raises(InputError, match=r"/report\.json\b.*No space left"):
         write_report(report, tmp_path / "report.json")
     assert list(tmp_path.iterdir()) == []
 
@@ -202,7 +202,7 @@ def test_a_file_that_is_no_report_is_refused_by_name(tmp_path, text):
     path.write_text(text)
     with pytest.raises(EvaluationError, match=r"report\.json"):
         read_report(path)
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match=r"/absent\.json\b"):
         read_report(tmp_path / "absent.json")
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pytest
@@ -78,18 +79,18 @@ def test_ranks_in_a_file_are_not_believed_and_blank_lines_pass(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("run.txt", b"q Q0 a 1 0.5\n", r"run\.txt:1: got 'q Q0 a 1 0.5'; want 'query Q0 document rank score tag'"),
-        ("run.txt", b"q Q0 a 1 0.5 t\nq Q0 a 2 0.4 t\n", r"run\.txt:2: document 'a' is ranked twice"),
-        ("run.txt", b"q Q0 a 1 nan t\n", r"run\.txt:1: score is 'nan'"),
-        ("run.txt", b"q Q0 a 1 high t\n", r"run\.txt:1: score is 'high'"),
-        ("run.txt", b"q Q0 a 1 1e99 t\n", r"run\.txt:1: score is '1e99'"),
-        ("run.txt", b"", "holds no ranked document"),
-        ("run.txt", b"\xff\xfe\n", "cannot read it"),
-        ("run.gz", b"not packed", "cannot read it"),
-        ("run.gz", gzip.compress(b"q Q0 a 1 1 t\n")[:-9], "cannot read it"),
-        ("s.json", b"{", r"s\.json:1: not JSON"),
-        ("s.json", b'{"q": [1]}', "not a score file"),
-        ("s.json", b'{"q": {"a": null}}', "query 'q': score is None"),
+        ("run.txt", b"q Q0 a 1 0.5\n", r"\brun\.txt:1\b.*'q Q0 a 1 0\.5'"),
+        ("run.txt", b"q Q0 a 1 0.5 t\nq Q0 a 2 0.4 t\n", r"\brun\.txt:2\b.*'a'.*'q'"),
+        ("run.txt", b"q Q0 a 1 nan t\n", r"\brun\.txt:1\b.*\bscore\b.*'nan'"),
+        ("run.txt", b"q Q0 a 1 high t\n", r"\brun\.txt:1\b.*\bscore\b.*'high'"),
+        ("run.txt", b"q Q0 a 1 1e99 t\n", r"\brun\.txt:1\b.*\bscore\b.*'1e99'"),
+        ("run.txt", b"", r"\brun\.txt\b.*\bdocument\b"),
+        ("run.txt", b"\xff\xfe\n", r"\brun\.txt\b.*\b0xff\b"),
+        ("run.gz", b"not packed", r"\brun\.gz\b.*b'no'"),
+        ("run.gz", gzip.compress(b"q Q0 a 1 1 t\n")[:-9], r"\brun\.gz\b.*end-of-stream"),
+        ("s.json", b"{", r"\bs\.json:1\b.*\bJSON\b"),
+        ("s.json", b'{"q": [1]}', r"\bs\.json\b.*\{query: \{document: score\}\}"),
+        ("s.json", b'{"q": {"a": null}}', r"\bs\.json\b.*'q'.*\bscore\b.*\bNone\b"),
     ],
 )
 def test_a_malformed_file_is_named(tmp_path, name, content, message):
@@ -99,21 +100,21 @@ def test_a_malformed_file_is_named(tmp_path, name, content, message):
 
 
 def test_a_missing_file_and_a_bad_k_are_named(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"/absent\.txt\b"):
         read_run(tmp_path / "absent.txt")
     (tmp_path / "run.txt").write_text("q Q0 a 1 1 t\n")
-    with pytest.raises(InputError, match="k is 0"):
+    with pytest.raises(InputError, match=r"\bk\b.*\b0\b"):
         read_run(tmp_path / "run.txt", k=0)
 
 
 @pytest.mark.parametrize("tag", ["", "two words", "line\nbreak"])
 def test_a_tag_that_would_break_the_line_is_refused(tmp_path, tag):
-    with pytest.raises(EvaluationError, match="tag is"):
+    with pytest.raises(EvaluationError, match=rf"\btag\b.*{re.escape(repr(tag))}"):
         write_run(_run({"q": {"a": 1}}), tmp_path / "run.txt", tag=tag)
 
 
 @pytest.mark.parametrize("identity", ["a\nb", " a", ""])
 def test_an_id_that_would_break_the_line_is_refused_and_nothing_is_written(tmp_path, identity):
-    with pytest.raises(EvaluationError, match="cannot stand in a run file"):
+    with pytest.raises(EvaluationError, match=re.escape(repr(identity))):
         write_run(_run({"q": {identity: 1}}), tmp_path / "run.txt", tag="t")
     assert list(tmp_path.iterdir()) == []

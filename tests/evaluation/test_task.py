@@ -45,7 +45,7 @@ def test_parquet_shards_are_one_table_and_a_lost_one_is_missed(tmp_path):
     documents = read_table_documents(find_table(tmp_path / "documents"))
     assert [document.id for document in documents] == ["a/1 (x).txt", "b", "c"]
     (tmp_path / "documents-00000-of-00002.parquet").unlink()
-    with pytest.raises(InputError, match="has 1 of 2 Parquet shards"):
+    with pytest.raises(InputError, match=r"/documents\b.*\b1\b.*\b2\b.*\bshards\b"):
         find_table(tmp_path / "documents")
 
 
@@ -71,28 +71,28 @@ def test_table_documents_are_a_sequence_read_when_asked_for():
 
 
 def test_a_repeated_id_in_a_table_is_named():
-    with pytest.raises(InputError, match="'b' occurs twice"):
+    with pytest.raises(InputError, match=r"'b'.*\bunique\b"):
         TableDocuments(["a", "b", "b"], lambda start, stop: [""] * (stop - start))
 
 
 def test_missing_files_are_named_with_what_is_there(tmp_path):
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=r"/absent\b.*\bdocuments\.jsonl\b"):
         read_task_folder(tmp_path / "absent")
     _write(tmp_path / "examples.dev.jsonl", _EXAMPLES)
-    with pytest.raises(InputError, match=r"examples\.test\.jsonl: no such file; the folder has examples\.dev\.jsonl"):
+    with pytest.raises(InputError, match=r"\bexamples\.test\.jsonl\b.*\bexamples\.dev\.jsonl\b"):
         read_task_folder(tmp_path, split="test")
-    with pytest.raises(InputError, match=r"documents\.jsonl: no such file"):
+    with pytest.raises(InputError, match=r"/documents\.jsonl\b"):
         read_task_folder(tmp_path, split="dev")
 
 
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        ({"id": ""}, r'examples\.jsonl:2: "id" is \'\''),
-        ({"query": " "}, "\"query\" of 'r' is ' '"),
-        ({"gold_ids": "c"}, "\"gold_ids\" is 'c'; want a list of strings"),
-        ({"excluded_ids": [1]}, '"excluded_ids" is'),
-        ({"id": "q"}, "example id 'q' occurs twice"),
+        ({"id": ""}, r"\bexamples\.jsonl:2\b.*\bid\b.*''"),
+        ({"query": " "}, r"\bquery\b.*'r'.*' '"),
+        ({"gold_ids": "c"}, r"\bgold_ids\b.*'c'"),
+        ({"excluded_ids": [1]}, r"\bexcluded_ids\b.*\[1\]"),
+        ({"id": "q"}, r"'q'.*\bunique\b"),
     ],
 )
 def test_a_malformed_example_is_named(tmp_path, example, message):
@@ -105,11 +105,11 @@ def test_a_malformed_example_is_named(tmp_path, example, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("documents.jsonl", b"", "holds no document"),
-        ("documents.jsonl.gz", b"not packed", "cannot unpack"),
-        ("documents.jsonl.gz", gzip.compress(b'{"id": "a"}\n'), r"jsonl\.gz:1: got \['id'\]"),
-        ("documents.jsonl.gz", gzip.compress(b'{"id": "a", "content": "b"}\n' * 2), "'a' occurs twice"),
-        ("documents.parquet", b"PAR1 broken", "cannot read it as Parquet"),
+        ("documents.jsonl", b"", r"/documents\.jsonl\b"),
+        ("documents.jsonl.gz", b"not packed", r"\bdocuments\.jsonl\.gz\b.*b'no'"),
+        ("documents.jsonl.gz", gzip.compress(b'{"id": "a"}\n'), r"\bdocuments\.jsonl\.gz:1\b.*\['id'\]"),
+        ("documents.jsonl.gz", gzip.compress(b'{"id": "a", "content": "b"}\n' * 2), r"'a'.*\bunique\b"),
+        ("documents.parquet", b"PAR1 broken", r"\bdocuments\.parquet\b.*\bParquet\b"),
     ],
 )
 def test_documents_that_cannot_be_read_are_named(tmp_path, name, content, message):
@@ -121,7 +121,7 @@ def test_documents_that_cannot_be_read_are_named(tmp_path, name, content, messag
 
 def test_a_table_without_contents_is_named(tmp_path):
     _write(tmp_path / "documents.parquet", [{"id": "a", "text": "b"}])
-    with pytest.raises(InputError, match=r"cannot read it as Parquet|has no column content"):
+    with pytest.raises(InputError, match=r"\bdocuments\.parquet\b.*\bcontent\b"):
         read_table_documents(find_table(tmp_path / "documents"))
 
 
