@@ -42,7 +42,7 @@ __all__ = ["Encoder"]
 _logger = logging.getLogger(__name__)
 
 _CPU_BUDGET = 2048
-"""Tokens a pack: enough to fill the cores, few enough for their caches (measured; see docs/LOG.md)."""
+"""Tokens per pack on CPUs: enough to keep the cores busy, few enough to fit their caches."""
 _GPU_BUDGET = 32768
 _WINDOW = 8192
 """Texts planned at once: long enough to sort well, short enough that their tokens take little memory."""
