@@ -66,9 +66,3 @@ def test_the_table_of_extras_names_each_extra_once():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     table = README.partition("## Extras")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE) == list(extras)
-
-
-def test_every_link_leads_to_a_file():
-    links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
