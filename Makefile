@@ -52,7 +52,7 @@ $(ROWS)/%.jsonl: | $(STAMP)
 
 # Long texts that find their other half, since all the other rows are short.
 $(ROWS)/halves.jsonl: | $(STAMP)
-	$(BIN)/python training/docstrings.py $(ROWS)/docstrings
+	$(BIN)/python training/dataset_scripts/docstrings.py $(ROWS)/docstrings
 	$(BIN)/reasonembed crop --documents $(ROWS)/docstrings/documents.jsonl --out $@
 
 $(ROWS)/attack-halves.jsonl: | $(STAMP)
@@ -62,7 +62,7 @@ $(ROWS)/attack-halves.jsonl: | $(STAMP)
 $(ROWS)/theorems.jsonl: MINED = --negatives 15
 $(ROWS)/wordnet.jsonl: MINED = --negatives 7
 $(ROWS)/theorems.jsonl $(ROWS)/wordnet.jsonl: $(ROWS)/%.jsonl: | $(STAMP)
-	$(BIN)/python training/$*.py $(ROWS)/$*
+	$(BIN)/python training/dataset_scripts/$*.py $(ROWS)/$*
 	$(MINE) --skip 2 $(MINED) --data $(ROWS)/$* --out $@
 
 SETS := entailmentbank ecare strategyqa attack tldr halves attack-halves

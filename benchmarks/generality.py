@@ -31,10 +31,10 @@ from reasonembed_cli.cuts import cuts_told_once
 from reasonembed_rag import Encoder
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.asking import RunOptions
+from reasonembed_rag.evaluation.evaluate import evaluate_embedder
 from reasonembed_rag.evaluation.python_reference import load_python_reference
-from reasonembed_rag.evaluation.run import evaluate_embedder
-from reasonembed_rag.evaluation.statistics import bootstrap_intervals
+from reasonembed_rag.evaluation.run import RunOptions
+from reasonembed_rag.evaluation.significance import bootstrap_intervals
 from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_task_folder
 
 _MEASURE = "nDCG@10"

@@ -18,15 +18,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.documents import Document
 from reasonembed_rag.evaluation.task import Example, read_task_folder
-from reasonembed_training.remixer.chat_model import ChatModel, stage_config
-from reasonembed_training.remixer.config import MODEL_STAGES, ModelConfig, RemixConfig
-from reasonembed_training.remixer.pipeline import remix
-from reasonembed_training.settings import settings_from
+from reasonembed_rag.files.records import settings_from
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.config import ChatModelConfig
+from reasonembed_rag.llm.model import ChatModel
+from reasonembed_training.remixer.config import MODEL_STAGES, RemixConfig, stage_config
+from reasonembed_training.remixer.run import remix
 
-MODEL = ModelConfig(name="oracle of the train split")
+MODEL = ChatModelConfig(name="oracle of the train split")
 
 
 class Oracle:
@@ -71,9 +72,9 @@ def _between(prompt: str, tag: str) -> str:
 def make_rows(data: Path, out: Path, *, depth: int) -> None:
     """Run all stages of ReMixer into out/remix."""
     from reasonembed_rag import Encoder
+    from reasonembed_rag.pipeline.fusion import Hybrid, Part
     from reasonembed_rag.retrieval.bm25 import BM25
     from reasonembed_rag.retrieval.dense import EmbedderRetriever
-    from reasonembed_rag.retrieval.hybrid import Hybrid, Part
 
     train, dev = (read_task_folder(data, split=split) for split in ("train", "dev"))
     hidden = frozenset(one for example in dev.examples for one in example.gold_ids)
@@ -107,7 +108,7 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
 def train_on(rows: Path, data: Path, out: Path, *, epochs: int) -> None:
     """Train the default model on the rows, and print the dev measure before and after."""
     from reasonembed_training.recipe import recipe_from
-    from reasonembed_training.train import train
+    from reasonembed_training.trainer import train
 
     table = {
         "model": {

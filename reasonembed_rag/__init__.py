@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reasonembed_rag.documents import Document
-    from reasonembed_rag.embedder import Embedder
     from reasonembed_rag.encoder import Encoder
     from reasonembed_rag.errors import ReasonEmbedError
-    from reasonembed_rag.search import Hits, exact_search
+    from reasonembed_rag.hits import Hits
+    from reasonembed_rag.protocols import Embedder
+    from reasonembed_rag.search import exact_search
     from reasonembed_rag.spec import EmbeddingSpec
     from reasonembed_rag.tasks import TaskCard, get_task
 
@@ -30,10 +31,10 @@ __all__ = [
 
 _HOME = {
     "Document": "documents",
-    "Embedder": "embedder",
+    "Embedder": "protocols",
     "EmbeddingSpec": "spec",
     "Encoder": "encoder",
-    "Hits": "search",
+    "Hits": "hits",
     "ReasonEmbedError": "errors",
     "TaskCard": "tasks",
     "exact_search": "search",

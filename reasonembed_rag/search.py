@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.hits import Hits
 
-__all__ = ["Hits", "contenders", "exact_scores", "exact_search"]
+__all__ = ["contenders", "exact_scores", "exact_search"]
 
 _BLOCK_SCORES = 16_000_000
 """Scores held at once: 64 MB of float32."""
 
 _ROUNDING = 1e-5
 """Bounds the error of a float32 product of unit vectors: BLAS sums in an order that depends on where a row stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """The documents found for one query, best first: ids and float32 scores of equal length."""
-
-    ids: tuple[str, ...]
-    scores: NDArray[np.float32]
 
 
 def exact_search(

@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from reasonembed_rag.errors import UnknownTaskError
+from reasonembed_rag.errors import InputError, UnknownTaskError
+from reasonembed_rag.files.text import check_words
 
-__all__ = ["BRIGHT_TASKS", "DEFAULT_INSTRUCTION", "TASKS", "TaskCard", "get_task"]
+if TYPE_CHECKING:
+    from reasonembed_rag.spec import EmbeddingSpec
+
+__all__ = ["BRIGHT_TASKS", "DEFAULT_INSTRUCTION", "TASKS", "TaskCard", "get_task", "query_affixes"]
 
 DEFAULT_INSTRUCTION = "Given a question, retrieve relevant passages that help answer the question."
 
@@ -81,3 +86,19 @@ def get_task(name: str) -> TaskCard:
         raise UnknownTaskError(
             f"unknown task {name!r}; want one of {known}, or pass your own words as instruction=..."
         ) from None
+
+
+def query_affixes(spec: EmbeddingSpec, *, task: str | None, instruction: str | None) -> tuple[str, str]:
+    """Return what stands before and after a query, the task's instruction or the one given filled in.
+
+    A model that takes no instruction ignores the task and refuses an instruction. Raises InputError for both at once
+    and for what is no text, UnknownTaskError for an unknown task.
+    """
+    if task is not None and instruction is not None:
+        raise InputError("got both task and instruction; want one of them")
+    for name, words in (("task", task), ("instruction", instruction)):
+        if words is not None:
+            check_words(words, name=name)
+    if instruction is not None and not spec.takes_instruction:
+        raise InputError(f"{spec.model} takes no instruction: its query template is bare; leave it out")
+    return spec.query_affixes(get_task(task).instruction if task is not None else instruction)

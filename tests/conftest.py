@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["letter_embedder", "bag_embedder"]
+
 TinyModel = Callable[..., Path]
 
 _TEXT = [

@@ -11,7 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 from reasonembed_rag import Document as Plain
-from reasonembed_rag.evaluation.robustness.defences import Defence, keep_through
+from reasonembed_rag.pipeline.filters import Defence, keep_through
 
 __all__ = ["DefendedRetriever"]
 
@@ -27,7 +27,7 @@ class DefendedRetriever(BaseRetriever):
     base: BaseRetriever
     """Any retriever."""
     defences: tuple[Defence, ...]
-    """TrustFilter, HubnessGuard, NearDuplicateFilter of reasonembed_rag.evaluation.robustness.defences, or your own."""
+    """TrustFilter, HubnessGuard, NearDuplicateFilter of reasonembed_rag.pipeline.filters, or your own."""
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **changes: Any

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.chat import Chat
-    from reasonembed_training.remixer.chat_model import ChatModel
-    from reasonembed_training.remixer.config import ModelConfig, ModelStage, RemixConfig, Stage
+    from reasonembed_rag.llm.chat import Chat
+    from reasonembed_rag.llm.config import ChatModelConfig
+    from reasonembed_rag.llm.model import ChatModel
+    from reasonembed_training.remixer.config import ModelStage, RemixConfig, Stage
 
 __all__ = ["open_chat_model", "open_models"]
 
@@ -30,13 +31,14 @@ def open_models(config: RemixConfig, *, until: Stage) -> dict[str, ChatModel]:
 
 def open_chat_model(name: str, *, base_url: str | None) -> Chat:
     """Return a chat model by its name alone, asked as the provider's defaults have it."""
-    from reasonembed_training.remixer.config import ModelConfig
+    from reasonembed_rag.llm.config import ChatModelConfig
 
-    return _chat(ModelConfig(name=name, base_url=base_url))
+    return _chat(ChatModelConfig(name=name, base_url=base_url))
 
 
 def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
-    from reasonembed_training.remixer.chat_model import ChatModel, stage_config
+    from reasonembed_rag.llm.model import ChatModel
+    from reasonembed_training.remixer.config import stage_config
 
     named = config.model_of(stage)
     if named is None:
@@ -48,9 +50,9 @@ def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
     return ChatModel(_chat(settings), settings)
 
 
-def _chat(settings: ModelConfig) -> Chat:
+def _chat(settings: ChatModelConfig) -> Chat:
     if settings.base_url is not None:
-        from reasonembed_cli.openai_chat import OpenAIChat
+        from reasonembed_rag.llm.openai import OpenAIChat
 
         key = os.environ.get(settings.api_key_env)
         if key is None and settings.base_url.startswith(_NEEDS_KEY):

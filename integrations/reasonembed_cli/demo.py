@@ -20,13 +20,13 @@ from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
 from reasonembed_cli.progress import progress_of
 from reasonembed_cli.search import format_hits
-from reasonembed_rag.encoder.sources import BASE_MODEL, DEFAULT_MODEL
+from reasonembed_rag.backbone.hub import BASE_MODEL, DEFAULT_MODEL
 from reasonembed_rag.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from reasonembed_rag.evaluation.report import Report
-    from reasonembed_rag.retrieval.retriever import Retriever
-    from reasonembed_rag.search import Hits
+    from reasonembed_rag.hits import Hits
+    from reasonembed_rag.protocols import Retriever
     from reasonembed_stores import Engine, FaissStore
 
 __all__ = ["demo"]
@@ -106,7 +106,7 @@ class _Index:
         """Return the k nearest passages of each query."""
         import numpy as np
 
-        from reasonembed_rag.search import Hits
+        from reasonembed_rag.hits import Hits
 
         found = self.store.search(self.engine.encode_queries(queries), k=k, excluded_ids=excluded_ids)
         return [
@@ -151,10 +151,10 @@ def _measure(index: _Index, model: str) -> None:
     from rich.console import Console
 
     from reasonembed_rag import Encoder
-    from reasonembed_rag.evaluation.asking import RunOptions
+    from reasonembed_rag.evaluation.evaluate import evaluate
     from reasonembed_rag.evaluation.python_reference import load_python_reference
     from reasonembed_rag.evaluation.report import System
-    from reasonembed_rag.evaluation.run import evaluate
+    from reasonembed_rag.evaluation.run import RunOptions
     from reasonembed_rag.retrieval.bm25 import BM25
     from reasonembed_rag.retrieval.dense import EmbedderRetriever
 

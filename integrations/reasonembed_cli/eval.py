@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reasonembed_cli.cuts import cuts_told_once
-from reasonembed_cli.eval_systems import Choice, Kind, Store, Through, describe, open_retriever
 from reasonembed_cli.eval_tables import notes, scores_table, tasks_table
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.progress import progress_of
+from reasonembed_cli.systems import Choice, Kind, Store, Through, describe, open_retriever
 from reasonembed_rag.errors import InputError, ReasonEmbedError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.evaluation.asking import Run, RunOptions
     from reasonembed_rag.evaluation.report import Report, System
+    from reasonembed_rag.evaluation.run import Run, RunOptions
     from reasonembed_rag.evaluation.task import RetrievalTask
 
 __all__ = ["evaluate_folder", "scores_table"]
@@ -85,7 +85,7 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
     """
     from rich.console import Console
 
-    from reasonembed_rag.evaluation.asking import RunOptions
+    from reasonembed_rag.evaluation.run import RunOptions
 
     outputs = _Outputs.of(out)
     wanted = list(_names(data, bright, tasks))
@@ -220,9 +220,9 @@ class _Outputs:
 
     def write(self, report: Report, run: Run, task: RetrievalTask) -> None:
         """Write a task's report, run file and MTEB result."""
-        from reasonembed_rag.evaluation.mteb_result import write_mteb_result
+        from reasonembed_rag.evaluation.mteb import write_mteb_result
         from reasonembed_rag.evaluation.report import write_report
-        from reasonembed_rag.evaluation.runfiles import write_run
+        from reasonembed_rag.evaluation.trec import write_run
 
         if self.file is not None:
             write_report(report, self.file)
@@ -239,7 +239,7 @@ class _Outputs:
 
 def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: _Outputs) -> Report:
     """Ask the system and score what it finds."""
-    from reasonembed_rag.evaluation.asking import run_retriever
+    from reasonembed_rag.evaluation.run import run_retriever
 
     task.check_judged()
     system = describe(choice, task)
@@ -256,7 +256,7 @@ def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: 
 def _score(path: Path, task: RetrievalTask, options: RunOptions, outputs: _Outputs) -> Report:
     """Score a run file."""
     from reasonembed_rag.evaluation.report import System
-    from reasonembed_rag.evaluation.runfiles import read_run
+    from reasonembed_rag.evaluation.trec import read_run
 
     if path.is_dir():
         files = sorted(file for file in path.glob(f"{task.name}.*") if ".mteb." not in file.name)

@@ -14,7 +14,7 @@ from reasonembed_cli.progress import progress_of
 if TYPE_CHECKING:
     from reasonembed_cli.progress import Tell
     from reasonembed_rag.evaluation.task import RetrievalTask
-    from reasonembed_rag.retrieval.retriever import Retriever
+    from reasonembed_rag.protocols import Retriever
 
 __all__ = ["mine_negatives"]
 
@@ -55,7 +55,7 @@ def mine_negatives(  # noqa: PLR0913 - each is an option of the command
     reasonembed mine --data ecare --split train --out ecare.jsonl; the same command goes on where a killed one was.
     """
     from reasonembed_rag.evaluation.task import read_task_folder
-    from reasonembed_training.mining import MiningSettings, mine
+    from reasonembed_training.data.mining import MiningSettings, mine
 
     check_output_file(out)
     settings = MiningSettings(

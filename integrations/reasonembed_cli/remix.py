@@ -73,7 +73,7 @@ def card(
     if out is None:
         typer.echo(text, nl=False)
         return
-    from reasonembed_rag.atomic import replacing
+    from reasonembed_rag.files.atomic import replacing
 
     check_output_file(out)
     with replacing(out) as file:
@@ -147,7 +147,7 @@ def run(  # noqa: PLR0913 - a command's options are its arguments
 
     reasonembed remix run corpus.jsonl --card card.toml --out run --model openai:gpt-4o-mini
     """
-    from reasonembed_training.remixer.pipeline import remix as make_rows
+    from reasonembed_training.remixer.run import remix as make_rows
 
     settings = settings_of(
         corpus=corpus,
@@ -177,7 +177,7 @@ def report(
 
     reasonembed remix report run
     """
-    from reasonembed_rag.evaluation.writing import write_text
+    from reasonembed_rag.files.atomic import write_text
     from reasonembed_training.remixer.quality import measure_quality
     from reasonembed_training.remixer.quality_page import quality_page
 
@@ -201,7 +201,7 @@ def sft(
 
     reasonembed remix sft run --out judge-sft.jsonl --balanced
     """
-    from reasonembed_training.remixer.loading import read_settings
+    from reasonembed_training.remixer.config import read_settings
     from reasonembed_training.remixer.sft import export_sft
 
     check_output_file(out)
@@ -224,12 +224,12 @@ def agreement(
     from rich.console import Console
 
     from reasonembed_training.remixer.agreement import agreement_to_json, measure_agreement, read_grades
-    from reasonembed_training.remixer.loading import read_settings
+    from reasonembed_training.remixer.config import read_settings
 
     positive_from = read_settings(first).rows.positive_from
     measured = measure_agreement(read_grades(first), read_grades(second), positive_from=positive_from)
     if out is not None:
-        from reasonembed_rag.evaluation.writing import write_text
+        from reasonembed_rag.files.atomic import write_text
 
         check_output_file(out)
         write_text(agreement_to_json(measured), out)

@@ -66,7 +66,7 @@ def settings_of(
     changes: Sequence[str] | None,
 ) -> RemixConfig:
     """Return the settings of a command line; what it names comes before the file, changes come before both."""
-    from reasonembed_training.remixer.loading import read_config
+    from reasonembed_training.remixer.config import read_config
 
     given: dict[str, Any] = {"corpus": corpus, "card": card, "out": str(out) if out is not None else None}
     given = {key: value for key, value in given.items() if value is not None}

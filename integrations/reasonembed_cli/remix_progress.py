@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from reasonembed_rag.llm.runner import Tally
     from reasonembed_training.remixer.config import Stage
-    from reasonembed_training.remixer.crew import Tally
     from reasonembed_training.remixer.folder import StageState
 
 __all__ = ["RemixBar", "remix_bar", "told_tally"]

@@ -9,8 +9,8 @@ from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
     from reasonembed_rag.documents import Document
-    from reasonembed_rag.retrieval.corpus_vectors import EncodingProgress
-    from reasonembed_rag.retrieval.retriever import Retriever
+    from reasonembed_rag.encoder.corpus import EncodingProgress
+    from reasonembed_rag.protocols import Retriever
     from reasonembed_training.remixer.config import RemixConfig
     from reasonembed_training.remixer.mining import MakeRetriever
 
@@ -31,8 +31,8 @@ def retriever_maker(config: RemixConfig, *, progress: EncodingProgress | None = 
         raise InputError(f"mine.retriever is {name!r}; want bm25, an embedding model or hybrid:MODEL")
 
     def make(documents: Sequence[Document]) -> Retriever:
+        from reasonembed_rag.pipeline.fusion import Hybrid, Part
         from reasonembed_rag.retrieval.bm25 import BM25
-        from reasonembed_rag.retrieval.hybrid import Hybrid, Part
 
         if name == _BM25:
             return BM25(documents)

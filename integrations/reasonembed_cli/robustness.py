@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reasonembed_cli.eval_systems import Choice, Kind, Store, Through
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.robustness_steps import Attack, measure, tell
+from reasonembed_cli.systems import Choice, Kind, Store, Through
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reasonembed_rag.evaluation.robustness.perturbation import Kind as Perturbed
-    from reasonembed_rag.evaluation.robustness.perturbation import Rewording
+    from reasonembed_rag.perturb.perturbation import Kind as Perturbed
+    from reasonembed_rag.perturb.perturbation import Rewording
 
 __all__ = ["measure_robustness"]
 
@@ -81,10 +81,10 @@ def measure_robustness(  # noqa: PLR0913  # each is an option of the command
     """
     from rich.console import Console
 
-    from reasonembed_rag.evaluation.asking import RunOptions
     from reasonembed_rag.evaluation.bright import load_task
-    from reasonembed_rag.evaluation.robustness.measuring import RobustnessOptions
-    from reasonembed_rag.evaluation.robustness.report import read_robustness
+    from reasonembed_rag.evaluation.run import RunOptions
+    from reasonembed_rag.robustness.drop import RobustnessOptions
+    from reasonembed_rag.robustness.report import read_robustness
 
     if out is not None:
         check_output_file(out / "report.json")
@@ -124,7 +124,7 @@ def measure_robustness(  # noqa: PLR0913  # each is an option of the command
 
 def _kinds(names: str) -> tuple[Perturbed, ...]:
     """Return the kinds of a list with commas; an unknown one is refused where the options are made."""
-    from reasonembed_rag.evaluation.robustness.perturbation import KINDS
+    from reasonembed_rag.perturb.perturbation import KINDS
 
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in {*KINDS, "all"}]
@@ -151,9 +151,9 @@ def _rewording(
 ) -> Rewording:
     """Open what other words come from."""
     from reasonembed_cli.chat_models import open_chat_model
-    from reasonembed_rag.evaluation.robustness.paraphrasing import chat_paraphraser
-    from reasonembed_rag.evaluation.robustness.perturbation import Rewording
-    from reasonembed_rag.evaluation.robustness.thesaurus import open_thesaurus
+    from reasonembed_rag.perturb.paraphrasing import chat_paraphraser
+    from reasonembed_rag.perturb.perturbation import Rewording
+    from reasonembed_rag.perturb.thesaurus import open_thesaurus
     from reasonembed_stores.engines import ModelChoice, get_engine
 
     if base_url is not None and paraphrase is None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from reasonembed_cli.cuts import cuts_told_once
-from reasonembed_cli.eval_systems import Choice, describe, embedder_of, open_retriever
 from reasonembed_cli.progress import progress_of
+from reasonembed_cli.systems import Choice, describe, embedder_of, open_retriever
 from reasonembed_rag.errors import EvaluationError, InputError
 
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
     from reasonembed_cli.progress import Tell
     from reasonembed_rag.documents import Document
-    from reasonembed_rag.evaluation.robustness.measuring import RobustnessOptions
-    from reasonembed_rag.evaluation.robustness.poison_report import PoisonReport
-    from reasonembed_rag.evaluation.robustness.report import RobustnessReport
     from reasonembed_rag.evaluation.task import Example, RetrievalTask
-    from reasonembed_rag.retrieval.retriever import Retriever
+    from reasonembed_rag.protocols import Retriever
+    from reasonembed_rag.robustness.drop import RobustnessOptions
+    from reasonembed_rag.robustness.report import PoisonReport, RobustnessReport
 
 __all__ = ["Attack", "measure", "tell"]
 
@@ -61,14 +60,14 @@ class Attack:
             raise InputError(
                 "poison is written against a model by its gradients; leave --poison out, or measure a model"
             )
-        from reasonembed_rag.evaluation.robustness.hotflip import token_gradients
+        from reasonembed_rag.robustness.hotflip import token_gradients
 
         token_gradients(embedder_of(choice))
 
     def audit(self, choice: Choice, task: RetrievalTask, *, checkpoint: Path | None, progress: Tell) -> PoisonReport:
         """Attack copies of the task's corpus, searched as the choice says."""
-        from reasonembed_rag.evaluation.robustness.poison import KeptVectors
-        from reasonembed_rag.evaluation.robustness.poison_audit import AuditSettings, halves, poison_audit
+        from reasonembed_rag.robustness.audit import AuditSettings, halves, poison_audit
+        from reasonembed_rag.robustness.poison import KeptVectors
         from reasonembed_stores.engines import share_embedder
 
         encoder = embedder_of(choice)
@@ -105,9 +104,9 @@ def measure(
     out: Path | None,
 ) -> RobustnessReport:
     """Measure a system on a task, step by step; the report is written after each."""
-    from reasonembed_rag.evaluation.robustness.measuring import robustness
-    from reasonembed_rag.evaluation.robustness.report import write_variants
-    from reasonembed_rag.evaluation.robustness.spaces import task_geometry
+    from reasonembed_rag.robustness.drop import robustness
+    from reasonembed_rag.robustness.geometry import task_geometry
+    from reasonembed_rag.robustness.report import write_variants
 
     steps = [f"{task.name}: {step}" for step in ("encoding", "asking", "poisoning")]
     with (
@@ -135,9 +134,9 @@ def measure(
 def tell(reports: Sequence[RobustnessReport], out: Path | None, console: Console) -> None:
     """Print the first report, compare it with the others, and write the page of all."""
     from reasonembed_cli import robustness_tables as tables
-    from reasonembed_rag.evaluation.robustness.contrasts import compare_models
-    from reasonembed_rag.evaluation.robustness.page import robustness_page
-    from reasonembed_rag.evaluation.writing import write_text
+    from reasonembed_rag.files.atomic import write_text
+    from reasonembed_rag.pages.robustness import robustness_page
+    from reasonembed_rag.robustness.contrast import compare_models
 
     for report in reports:
         console.print(tables.kinds_table(report))
@@ -164,7 +163,7 @@ def tell(reports: Sequence[RobustnessReport], out: Path | None, console: Console
 
 
 def _write(report: RobustnessReport, out: Path | None) -> None:
-    from reasonembed_rag.evaluation.robustness.report import write_robustness
+    from reasonembed_rag.robustness.report import write_robustness
 
     if out is not None:
         write_robustness(report, _path(report, out, ".robustness.json"))

@@ -29,7 +29,7 @@ def train_recipe(
     """
     from reasonembed_training.progress import bar
     from reasonembed_training.recipe import read_recipe
-    from reasonembed_training.train import train
+    from reasonembed_training.trainer import train
 
     read = read_recipe(recipe, changes=changes or [])
     with bar(show=not quiet) as watcher:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.embedder import Embedder
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.spec import EmbeddingSpec
 
 if TYPE_CHECKING:
-    from reasonembed_rag.cache import VectorCache
+    from reasonembed_rag.encoder.cache import VectorCache
 
 __all__ = ["CACHE_BYTES", "Engine", "ModelChoice", "Server", "get_engine", "server_of", "share_embedder"]
 
@@ -113,7 +113,7 @@ class ModelChoice:
 @functools.cache
 def _cache(folder: str, max_bytes: int) -> VectorCache:
     """Return the process's one cache of a folder."""
-    from reasonembed_rag.cache import VectorCache
+    from reasonembed_rag.encoder.cache import VectorCache
 
     return VectorCache(folder, max_bytes=max_bytes)
 

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reasonembed_rag.atomic import replacing
 from reasonembed_rag.errors import StoreError
+from reasonembed_rag.files.atomic import replacing
 
 __all__ = ["Manifest", "SealedFile", "StoreFolder", "check_free", "new_folder"]
 

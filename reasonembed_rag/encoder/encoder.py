@@ -8,21 +8,21 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from reasonembed_rag.cache import cached, vector_keys
-from reasonembed_rag.encoder.batches import distinct, plan_packs
-from reasonembed_rag.encoder.engine import LocalEngine
+from reasonembed_rag.backbone.loading import LoadedModel, Request, load_model
+from reasonembed_rag.backbone.settings import as_text, check_count
+from reasonembed_rag.encoder.batching import distinct, plan_packs
+from reasonembed_rag.encoder.cache import VectorCache, cached, vector_keys
+from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.gradients import load_gradients
-from reasonembed_rag.encoder.instruction import query_affixes
-from reasonembed_rag.encoder.loading import LoadedModel, Request, load_model
+from reasonembed_rag.encoder.local import LocalEngine
 from reasonembed_rag.encoder.progress import progress_bar
-from reasonembed_rag.encoder.request import as_text, check_cache, check_count
-from reasonembed_rag.encoder.service import Coalescer
-from reasonembed_rag.encoder.tokens import check_texts
 from reasonembed_rag.errors import BackendError, InputError
+from reasonembed_rag.files.text import check_texts
+from reasonembed_rag.tasks import query_affixes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.cache import VectorCache
-    from reasonembed_rag.encoder.engine import Engine, Part
+    from reasonembed_rag.backbone.tokenizer import Tokens
     from reasonembed_rag.encoder.gradients import TokenGradients
-    from reasonembed_rag.encoder.tokens import Tokens
-    from reasonembed_rag.encoder.worker import Described
+    from reasonembed_rag.encoder.local import Engine, Part
+    from reasonembed_rag.encoder.worker_process import Described
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["Encoder"]
@@ -124,7 +123,7 @@ class Encoder:
             truncate_dim=truncate_dim,
         )
         check_count("token_budget", token_budget)
-        check_cache(cache)
+        _check_cache(cache)
         if isinstance(device, str) or device is None:
             loaded = load_model(request)
             budget = token_budget or _default_budget(loaded.backbone.device.type)
@@ -342,3 +341,8 @@ class Encoder:
 
 def _default_budget(device: str) -> int:
     return _GPU_BUDGET if device.startswith("cuda") else _CPU_BUDGET
+
+
+def _check_cache(cache: Any) -> None:
+    if cache is not None and not isinstance(cache, VectorCache):
+        raise InputError(f"cache is {cache!r}; want VectorCache(folder, max_bytes=...)")

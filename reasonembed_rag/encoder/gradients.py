@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from reasonembed_rag.encoder.describe import Request
-from reasonembed_rag.encoder.forward import PaddedForward
-from reasonembed_rag.encoder.loading import load_model
-from reasonembed_rag.encoder.pooling import finish
-from reasonembed_rag.encoder.tokens import check_texts
+from reasonembed_rag.backbone.loading import load_model
+from reasonembed_rag.backbone.padded import PaddedForward
+from reasonembed_rag.backbone.pooling import finish
+from reasonembed_rag.backbone.resolve_spec import Request
 from reasonembed_rag.errors import InputError, ModelError
+from reasonembed_rag.files.text import check_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from reasonembed_rag.encoder.loading import LoadedModel
-    from reasonembed_rag.encoder.tokens import Tokens
+    from reasonembed_rag.backbone.loading import LoadedModel
+    from reasonembed_rag.backbone.tokenizer import Tokens
     from reasonembed_rag.spec import EmbeddingSpec
 
     Run = Callable[[Tokens], NDArray[np.float32]]

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reasonembed_rag.atomic import flush_folder, replacing
-from reasonembed_rag.encoder.stream import WINDOW, Window, encode_window, overlapped, windows
+from reasonembed_rag.encoder.corpus import WINDOW, Window, encode_window, overlapped, windows
 from reasonembed_rag.errors import InputError, MissingDependencyError, SpecMismatchError, StoreError
+from reasonembed_rag.files.atomic import flush_folder, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.embedder import Embedder
+    from reasonembed_rag.protocols import Embedder
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["encode_to_shards"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from reasonembed_rag.encoder.worker import Failure, Pack, Ready, Vectors, build_local, work
+from reasonembed_rag.encoder.worker_process import Failure, Pack, Ready, Vectors, build_local, work
 from reasonembed_rag.errors import BackendError, InputError, ModelError, ReasonEmbedError
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.encoder.engine import Part
-    from reasonembed_rag.encoder.loading import Request
-    from reasonembed_rag.encoder.tokens import Tokens
-    from reasonembed_rag.encoder.worker import Build, Described
+    from reasonembed_rag.backbone.loading import Request
+    from reasonembed_rag.backbone.tokenizer import Tokens
+    from reasonembed_rag.encoder.local import Part
+    from reasonembed_rag.encoder.worker_process import Build, Described
 
 __all__ = ["WorkerEngine"]
 
@@ -97,7 +97,7 @@ class WorkerEngine:
 
         Raises the error of a worker, BackendError where one dies or the engine is closed. A later run ends this one.
         """
-        from reasonembed_rag.encoder.engine import Part
+        from reasonembed_rag.encoder.local import Part
 
         self.start()
         self._call += 1

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation import hub
-from reasonembed_rag.evaluation.defects import find_defects
-from reasonembed_rag.evaluation.tables import find_table, read_table_documents
-from reasonembed_rag.evaluation.task import Example, RetrievalTask, example_of, read_examples, read_task_folder
+from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.evaluation.task import (
+    Example,
+    RetrievalTask,
+    example_of,
+    find_defects,
+    read_examples,
+    read_task_folder,
+)
+from reasonembed_rag.files.tables import TableDocuments, find_table, read_table_documents
 from reasonembed_rag.tasks import BRIGHT_TASKS, get_task
 
-__all__ = ["LONG_TASKS", "QUERY_SOURCES", "REVISION", "TaskSize", "load_task", "task_size"]
+__all__ = [
+    "DATASET",
+    "LONG_TASKS",
+    "QUERY_SOURCES",
+    "REVISION",
+    "TaskSize",
+    "load_documents",
+    "load_rows",
+    "load_task",
+    "resolve",
+    "task_size",
+]
 
 REVISION = "3066d29c9651a576c8aba4832d249807b181ecae"
 """The cleaned data; the other revision in circulation, a75a0eb of July 2024, gives other figures."""
@@ -105,14 +123,14 @@ def load_task(
 def _from_hub(name: str, *, queries: str, long: bool, revision: str | None) -> RetrievalTask:
     """Load a task from the hub; its counts must be the card's where the revision is the pinned one."""
     task_name = _bright_name(name, long=long)
-    resolved = hub.resolve(revision or REVISION)
+    resolved = resolve(revision or REVISION)
     config = "examples" if queries == "original" else queries
-    rows = hub.load_rows(config, task_name, resolved)
+    rows = load_rows(config, task_name, resolved)
     gold = "gold_ids_long" if long else "gold_ids"
     examples = tuple(
         example_of(row, where=f"{config}/{task_name}, row {n}", gold=gold) for n, row in enumerate(rows, 1)
     )
-    documents = hub.load_documents("long_documents" if long else "documents", task_name, resolved)
+    documents = load_documents("long_documents" if long else "documents", task_name, resolved)
     task = RetrievalTask(task_name, None, documents, examples, queries, long, resolved)
     if resolved != REVISION:
         moved = f"revision {resolved} is not the pinned {REVISION}: figures may differ from published ones"
@@ -189,3 +207,58 @@ def _size_warnings(task: RetrievalTask) -> tuple[str, ...]:
         for what, got, want in counts
         if got != want
     )
+
+
+DATASET = "xlangai/BRIGHT"
+
+
+def resolve(revision: str) -> str:
+    """Return the commit that a branch, tag or short hash stands for; a whole hash is one already.
+
+    Raises InputError where the hub does not know it or cannot be reached.
+    """
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        commit = HfApi().dataset_info(DATASET, revision=revision).sha
+    except (HfHubHTTPError, OSError) as error:
+        raise InputError(
+            f"cannot resolve revision {revision!r} of {DATASET} ({_brief(error)}); name a commit"
+        ) from error
+    if commit is None:
+        raise InputError(f"the hub names no commit for revision {revision!r} of {DATASET}; name a commit")
+    return commit
+
+
+def load_rows(config: str, task: str, revision: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a task's examples; raises InputError where they cannot be loaded."""
+    yield from _load(config, task, revision)
+
+
+def load_documents(config: str, task: str, revision: str) -> TableDocuments:
+    """Return the documents of a task, contents left on disk; raises InputError where they cannot be loaded."""
+    table = _load(config, task, revision)
+    return TableDocuments(table["id"], lambda start, stop: table[start:stop]["content"])
+
+
+def _load(config: str, task: str, revision: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        package, extra = "datasets", "eval"
+        raise MissingDependencyError(package, extra) from error
+    try:
+        return datasets.load_dataset(DATASET, config, split=task, revision=revision)
+    except Exception as error:
+        raise InputError(
+            f"cannot load {config}/{task} of {DATASET} at {revision} ({_brief(error)}); check the network and the "
+            "revision, or pass a local copy as the folder"
+        ) from error
+
+
+def _brief(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.errors import EvaluationError
 from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES
 from reasonembed_rag.evaluation.report import Report
-from reasonembed_rag.evaluation.statistics import Interval, bootstrap_intervals, randomization_p_value
+from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, randomization_p_value
 
 __all__ = ["Comparison", "Difference", "QueryPair", "compare"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.environment import Environment
+from reasonembed_rag.evaluation.significance import Interval
 from reasonembed_rag.evaluation.slices import Slice
-from reasonembed_rag.evaluation.statistics import Interval
-from reasonembed_rag.evaluation.writing import write_text
-from reasonembed_rag.retrieval.retriever import Usage
+from reasonembed_rag.files.atomic import write_text
+from reasonembed_rag.protocols import Usage
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"]

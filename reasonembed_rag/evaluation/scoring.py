@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 import numpy as np
 
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation.asking import Run
 from reasonembed_rag.evaluation.environment import describe_environment
 from reasonembed_rag.evaluation.metrics import CUTOFFS, HEADLINE, MEASURES, mean_over, ranking, score_rankings
-from reasonembed_rag.evaluation.query_types import query_type
 from reasonembed_rag.evaluation.report import Latency, QueryScore, Report, System, TaskFacts
-from reasonembed_rag.evaluation.slices import slices_of
-from reasonembed_rag.evaluation.statistics import Interval, bootstrap_intervals
+from reasonembed_rag.evaluation.run import Run
+from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals
+from reasonembed_rag.evaluation.slices import query_type, slices_of
 from reasonembed_rag.evaluation.task import RetrievalTask
 
 __all__ = ["judgement_digest", "rankings_of", "score_run", "task_facts"]

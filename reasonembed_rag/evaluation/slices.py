@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,9 @@ import numpy as np
 
 from reasonembed_rag.errors import MissingDependencyError
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.retrieval.analysis import EnglishAnalyzer
+from reasonembed_rag.retrieval.analyzer import EnglishAnalyzer
 
-__all__ = ["Slice", "slices_of"]
+__all__ = ["Slice", "query_type", "slices_of"]
 
 _GOLD_BANDS = ((1, 1), (2, 3), (4, 7), (8, None))
 
@@ -98,3 +99,30 @@ def _overlaps(task: RetrievalTask, examples: Sequence[Example]) -> dict[str, flo
         gold = frozenset[str]().union(*(terms.get(identity, frozenset()) for identity in example.gold_ids))
         overlaps[example.id] = len(asked & gold) / len(asked) if asked else 0.0
     return overlaps
+
+
+_FIELDS = ("query_type", "reasoning_type")
+_SENTENCE = re.compile(r"[^.!?\n]*\?")
+_WHICH = {"whose": "who", "whom": "who"}
+_QUESTION_WORD = re.compile(r"\b(what|which|why|how|when|where|who|whom|whose)\b", re.IGNORECASE)
+_YES_NO = re.compile(
+    r"\W*(?:is|are|was|were|do|does|did|can|could|will|would|should|has|have|had|may|might|must)\b", re.IGNORECASE
+)
+
+
+def query_type(example: Example) -> str:
+    """Return the type that an example names ("query_type" or "reasoning_type"), else that of its first question.
+
+    The form of the question is its question word, "yes or no", "question" without either, or "no question".
+    """
+    for name in _FIELDS:
+        named = example.extra.get(name)
+        if isinstance(named, str) and named:
+            return named
+    found = _SENTENCE.search(example.query)
+    if found is None:
+        return "no question"
+    word = _QUESTION_WORD.search(found.group())
+    if _YES_NO.match(found.group()):
+        return "yes or no"
+    return _WHICH.get(word.group().lower(), word.group().lower()) if word else "question"

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.retrieval.analysis import EnglishAnalyzer
+from reasonembed_rag.hits import Hits
+from reasonembed_rag.protocols import Usage
+from reasonembed_rag.retrieval.analyzer import EnglishAnalyzer
 from reasonembed_rag.retrieval.ranks import descending_ranks
-from reasonembed_rag.retrieval.retriever import Usage
-from reasonembed_rag.search import Hits
 
 __all__ = ["BM25", "Variant"]
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.hits import Hits
 from reasonembed_rag.retrieval.ranks import descending_ranks
-from reasonembed_rag.search import Hits, contenders, exact_scores
+from reasonembed_rag.search import contenders, exact_scores
 
 __all__ = ["ExactIndex"]
 

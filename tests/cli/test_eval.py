@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from reasonembed_rag import Encoder
+from reasonembed_rag.evaluation.evaluate import evaluate_embedder
 from reasonembed_rag.evaluation.report import read_report
-from reasonembed_rag.evaluation.run import evaluate_embedder
 from reasonembed_rag.evaluation.task import read_task_folder
 
 DOCUMENTS = [

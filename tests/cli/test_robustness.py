@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reasonembed_cli.app import main
-from reasonembed_rag.evaluation.robustness.report import read_robustness
-from reasonembed_rag.evaluation.robustness.thesaurus import Thesaurus
+from reasonembed_rag.perturb.thesaurus import Thesaurus
+from reasonembed_rag.robustness.report import read_robustness
 
 DOCUMENTS = [
     {"id": f"d{n}", "content": f"{a} {b} over the lazy dog"}
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def thesaurus(monkeypatch):
     found = Thesaurus("test", {"dog": ("hound",), "jump": ("leap", "spring")})
-    monkeypatch.setattr("reasonembed_rag.evaluation.robustness.measuring.find_thesaurus", lambda: found)
+    monkeypatch.setattr("reasonembed_rag.robustness.drop.find_thesaurus", lambda: found)
 
 
 @pytest.mark.parametrize("through", ["core", "langchain", "llama-index"])

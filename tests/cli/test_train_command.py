@@ -78,7 +78,7 @@ def test_mine_with_bm25_needs_no_model(succeeds, tmp_path, folder):
 
 
 def test_a_run_that_was_asked_to_stop_ends_as_if_by_sigterm(monkeypatch, capsys, recipe):
-    from reasonembed_training import train as room
+    from reasonembed_training import trainer as room
     from reasonembed_training.checkpoint import Progress
 
     progress = Progress(step=3, recipe="", data="")

@@ -13,7 +13,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.cache import VectorCache
+from reasonembed_rag.encoder.cache import VectorCache
 from reasonembed_rag.errors import BackendError, InputError
 
 TEXTS = [f"text {row} " + "lazy dog " * (row % 5) for row in range(24)]

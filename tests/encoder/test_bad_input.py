@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.cache import VectorCache
+from reasonembed_rag.encoder.cache import VectorCache
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 
 MILLION = 1_000_000

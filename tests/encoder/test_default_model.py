@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.encoder.sources import find_model
+from reasonembed_rag.backbone.hub import find_model
 
 FOLDER = find_model("default")
 TEXTS = ["Why does my list keep growing between calls?", "Default parameter values are evaluated once. " * 50, "x"]
@@ -129,6 +129,6 @@ def test_the_card_carries_the_attributions_of_the_data():
 
 def _packages() -> set[str]:
     """Return the packages of which docstrings were read, each with its licence as the card writes it."""
-    source = (Path(__file__).parents[2] / "training" / "docstrings.py").read_text()
+    source = (Path(__file__).parents[2] / "training" / "dataset_scripts" / "docstrings.py").read_text()
     (table,) = re.findall(r"^_PACKAGES = (\{.*?\n\})", source, flags=re.MULTILINE | re.DOTALL)
     return set(ast.literal_eval(table))

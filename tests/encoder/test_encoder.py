@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.encoder.batches import distinct, plan_packs
+from reasonembed_rag.encoder.batching import distinct, plan_packs
 from reasonembed_rag.errors import BackendError, InputError, ModelError, UnknownTaskError
 from reasonembed_rag.tasks import DEFAULT_INSTRUCTION
 

@@ -22,11 +22,11 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.embedder import Embedder
+from reasonembed_rag.backbone.loading import load_tokenizer
 from reasonembed_rag.encoder import endpoint
-from reasonembed_rag.encoder.loading import load_tokenizer
 from reasonembed_rag.encoder.remote import RemoteEncoder, RemoteSettings
 from reasonembed_rag.errors import BackendError, InputError, UnknownTaskError
+from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.spec import EmbeddingSpec
 
 pytestmark = [pytest.mark.loopback, pytest.mark.usefixtures("socket_enabled")]

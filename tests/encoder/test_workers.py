@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from reasonembed_rag.encoder.batches import plan_packs
-from reasonembed_rag.encoder.tokens import Tokens
+from reasonembed_rag.backbone.tokenizer import Tokens
+from reasonembed_rag.encoder.batching import plan_packs
 from reasonembed_rag.encoder.workers import WorkerEngine
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
@@ -28,7 +28,7 @@ _FAKE = '''
 import dataclasses, os, sys, threading, time
 from collections import namedtuple
 import numpy as np
-from reasonembed_rag.encoder.worker import Described, Served
+from reasonembed_rag.encoder.worker_process import Described, Served
 from reasonembed_rag.errors import InputError, ModelError
 
 Part = namedtuple("Part", "rows vectors")
@@ -153,8 +153,8 @@ def has_ended(pid):
 @pytest.fixture(scope="module")
 def real(tiny_model):
     """A tiny model in two workers and in this process."""
-    from reasonembed_rag.encoder.engine import LocalEngine
-    from reasonembed_rag.encoder.loading import Request, load_model
+    from reasonembed_rag.backbone.loading import Request, load_model
+    from reasonembed_rag.encoder.local import LocalEngine
 
     request = Request(model=str(tiny_model("qwen3")), device="cpu")
     loaded = load_model(request)
@@ -200,8 +200,8 @@ def test_a_bad_pack_is_an_error_with_its_traceback_and_the_next_call_works(real)
 def test_workers_split_the_cores(tiny_model, monkeypatch):
     import torch
 
-    from reasonembed_rag.encoder.loading import Request
-    from reasonembed_rag.encoder.worker import build_local
+    from reasonembed_rag.backbone.loading import Request
+    from reasonembed_rag.encoder.worker_process import build_local
 
     chosen = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)

@@ -7,9 +7,9 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.asking import RunOptions, run_retriever
+from reasonembed_rag.evaluation.run import RunOptions, run_retriever
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.search import Hits
+from reasonembed_rag.hits import Hits
 
 _TASK = RetrievalTask(
     "toy",

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation.asking import QueryResult, Run
 from reasonembed_rag.evaluation.compare import QueryPair, compare
 from reasonembed_rag.evaluation.report import System
+from reasonembed_rag.evaluation.run import QueryResult, Run
 from reasonembed_rag.evaluation.scoring import score_run
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.search import Hits
+from reasonembed_rag.hits import Hits
 
 
 def _task(name, queries):

@@ -11,8 +11,8 @@ import pytrec_eval
 
 from reasonembed_rag.evaluation.bright import load_task
 from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.runfiles import read_run
 from reasonembed_rag.evaluation.scoring import score_run
+from reasonembed_rag.evaluation.trec import read_run
 
 _DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -71,7 +71,8 @@ def test_an_official_score_file_scores_as_pytrec_eval_does_to_five_decimals(tmp_
 
 def test_importing_the_evaluation_pulls_no_model_and_no_framework():
     code = (
-        "import sys, reasonembed_rag.evaluation.run, reasonembed_rag.evaluation.bright, reasonembed_rag.retrieval.bm25;"
+        "import sys, reasonembed_rag.evaluation.evaluate, reasonembed_rag.evaluation.bright;"
+        "import reasonembed_rag.retrieval.bm25;"
         "print(sorted({'torch', 'transformers', 'datasets', 'pyarrow', 'pytrec_eval', 'Stemmer', 'langchain_core',"
         "'llama_index', 'faiss', 'chromadb'} & set(sys.modules)))"
     )

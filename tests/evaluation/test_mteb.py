@@ -8,11 +8,15 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError
-from reasonembed_rag.evaluation.mteb_model import ReasonEmbedMteb
-from reasonembed_rag.evaluation.mteb_names import mteb_task_name, task_of_mteb
-from reasonembed_rag.evaluation.mteb_result import mteb_result, write_mteb_result
+from reasonembed_rag.evaluation.evaluate import evaluate
+from reasonembed_rag.evaluation.mteb import (
+    ReasonEmbedMteb,
+    mteb_result,
+    mteb_task_name,
+    task_of_mteb,
+    write_mteb_result,
+)
 from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import evaluate
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_rag.retrieval.bm25 import BM25
 from reasonembed_rag.spec import EmbeddingSpec
@@ -191,7 +195,7 @@ def _load_by_hand(task):
 
 
 def evaluate_by_hand():
-    from reasonembed_rag.evaluation.run import evaluate_embedder
+    from reasonembed_rag.evaluation.evaluate import evaluate_embedder
 
     report = evaluate_embedder(_Letters(), RetrievalTask("biology", None, _DOCUMENTS, _EXAMPLES))
     return report.mean_all["nDCG@10"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reasonembed_rag.evaluation.query_types import query_type
+from reasonembed_rag.evaluation.slices import query_type
 from reasonembed_rag.evaluation.task import Example
 
 

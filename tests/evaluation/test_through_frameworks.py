@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
 
-from reasonembed_cli.eval_systems import Choice, describe, open_retriever
-from reasonembed_rag.evaluation.asking import RunOptions, run_retriever
+from reasonembed_cli.systems import Choice, describe, open_retriever
 from reasonembed_rag.evaluation.bright import load_task
-from reasonembed_rag.evaluation.runfiles import write_run
+from reasonembed_rag.evaluation.run import RunOptions, run_retriever
 from reasonembed_rag.evaluation.scoring import score_run
+from reasonembed_rag.evaluation.trec import write_run
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.engines import share_embedder
 

@@ -35,7 +35,7 @@ def test_the_top_level_names_of_the_wheel_are_exactly_ours(wheel: Path):
 def test_every_package_of_the_tree_is_shipped():
     homes = (ROOT / "integrations", ROOT / "training")
     found = {folder.name for home in homes for folder in home.glob("*/") if any(folder.rglob("*.py"))}
-    assert found | {"reasonembed_rag"} == OUR_NAMES
+    assert found - {"dataset_scripts"} | {"reasonembed_rag"} == OUR_NAMES  # scripts are run from a clone
 
 
 def test_the_wheel_carries_the_default_model_the_type_marker_and_the_licence(wheel: Path):

@@ -15,13 +15,14 @@ from types import ModuleType
 
 import pytest
 
-from reasonembed_rag.chat import Answer
+from reasonembed_rag.files.records import settings_from
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.config import ChatModelConfig
+from reasonembed_rag.llm.model import ChatModel
 from reasonembed_rag.retrieval.bm25 import BM25
 from reasonembed_training.remixer.cards import RemixCard, card_to_toml
-from reasonembed_training.remixer.chat_model import ChatModel, stage_config
-from reasonembed_training.remixer.config import MODEL_STAGES, ModelConfig, RemixConfig
-from reasonembed_training.remixer.pipeline import remix
-from reasonembed_training.settings import settings_from
+from reasonembed_training.remixer.config import MODEL_STAGES, RemixConfig, stage_config
+from reasonembed_training.remixer.run import remix
 
 SERVER = Path(__file__).with_name("chat_server.py")
 
@@ -147,7 +148,7 @@ def models_of():
     def make(complete, config: RemixConfig | None = None) -> dict[str, ChatModel]:
         def settings(stage):
             named = config.model_of(stage) if config is not None else None
-            return stage_config(named or ModelConfig(name="scripted"), stage)
+            return stage_config(named or ChatModelConfig(name="scripted"), stage)
 
         return {stage: ChatModel(complete, settings(stage)) for stage in MODEL_STAGES}
 

@@ -7,8 +7,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.llm.chat import Answer
 
 pytest.importorskip("langchain_core")
 pytest.importorskip("llama_index.core")

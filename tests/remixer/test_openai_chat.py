@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from reasonembed_cli.openai_chat import OpenAIChat
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.errors import ChatError, InputError
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.openai import OpenAIChat
 
 pytestmark = [pytest.mark.loopback, pytest.mark.usefixtures("socket_enabled")]
 

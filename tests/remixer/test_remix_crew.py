@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.errors import ChatError, TrainingError
-from reasonembed_training.remixer.caller import Ask, Caller
-from reasonembed_training.remixer.chat_model import ChatModel
-from reasonembed_training.remixer.config import CallConfig, ModelConfig
-from reasonembed_training.remixer.crew import Tally, run_jobs
-from reasonembed_training.remixer.journal import Journal
+from reasonembed_rag.llm.cache import Journal
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.client import Ask, Caller
+from reasonembed_rag.llm.config import CallConfig, ChatModelConfig
+from reasonembed_rag.llm.model import ChatModel
+from reasonembed_rag.llm.runner import Tally, run_jobs
 
 
 class Model:
@@ -54,7 +54,7 @@ def journal(tmp_path):
 @pytest.fixture
 def make_caller(journal):
     def make(model, *, model_settings=None, **config) -> Caller:
-        chat = ChatModel(model, ModelConfig(name="m", parameters={}, **(model_settings or {})))
+        chat = ChatModel(model, ChatModelConfig(name="m", parameters={}, **(model_settings or {})))
         calls = CallConfig(**{"first_wait": 0.0, "concurrency": 4, **config})
         return Caller(chat, stage="judge", journal=journal, config=calls, stop=threading.Event())
 
@@ -83,7 +83,7 @@ _WAVES = st.lists(st.lists(st.lists(st.text("abc", min_size=1, max_size=3), max_
 def test_jobs_come_to_what_they_would_one_by_one_in_their_order(tmp_path_factory, jobs, concurrency: int):
     model = Model()
     with Journal.open(tmp_path_factory.mktemp("journal") / "journal.sqlite", corpus="c") as opened:
-        chat = ChatModel(model, ModelConfig(name="m"))
+        chat = ChatModel(model, ChatModelConfig(name="m"))
         config = CallConfig(concurrency=concurrency)
         caller = Caller(chat, stage="judge", journal=opened, config=config, stop=threading.Event())
         results, tally = _run(caller, (_job(*waves) for waves in jobs))

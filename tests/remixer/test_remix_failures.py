@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from reasonembed_rag.errors import ChatError, InputError
-from reasonembed_training.remixer.failures import failure_of, seconds_of
+from reasonembed_rag.llm.retry import failure_of, seconds_of
 
 
 class HTTPStatusError(Exception):

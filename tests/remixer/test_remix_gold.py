@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_training.remixer.corpus import make_pool, open_pool, read_corpus
+from reasonembed_training.remixer.duplicates import NEAR, NearCopies, shingles, similarity
 from reasonembed_training.remixer.gold import Gold, looks_like_bright, read_gold
-from reasonembed_training.remixer.near_copies import NEAR, NearCopies, shingles, similarity
 
 LONG = "the heron stands in the shallow water and waits without moving until a small fish swims near its long legs"
 

@@ -13,8 +13,8 @@ import pytest
 import typer
 
 from reasonembed_cli.remix import remix
+from reasonembed_rag.files.records import settings_from
 from reasonembed_training.remixer.config import RemixConfig
-from reasonembed_training.settings import settings_from
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "remixer.md"
 
@@ -55,7 +55,7 @@ def test_the_guides_changes_are_settings():
             if name == "data":  # the trainer's
                 break
             assert name in holder.__annotations__, change
-            kind = {"model": "ModelConfig", "mine": "MineConfig", "judge": "JudgeConfig", "sources": "SourceConfig"}
+            kind = {"model": "ChatModelConfig", "mine": "MineConfig", "judge": "JudgeConfig", "sources": "SourceConfig"}
             kind["calls"] = "CallConfig"
             holder = getattr(importlib.import_module("reasonembed_training.remixer.config"), kind.get(name, ""), None)
 

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.remixer.chat_model import answer_key
-from reasonembed_training.remixer.config import ModelConfig
-from reasonembed_training.remixer.journal import Entry, Journal
-from reasonembed_training.remixer.records import Spent
+from reasonembed_rag.llm.cache import Entry, Journal
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.config import ChatModelConfig, Spent
+from reasonembed_rag.llm.model import answer_key
 
 KEY = b"0123456789abcdef"
 
@@ -78,7 +77,7 @@ _KEYS = st.tuples(
 @given(_KEYS, _KEYS)
 def test_keys_are_equal_only_where_stage_model_parameters_prompt_and_attempt_are(first, second):
     def key(stage, model, parameters, prompt, attempt):
-        config = ModelConfig(name=f"m{model}", parameters=parameters)
+        config = ChatModelConfig(name=f"m{model}", parameters=parameters)
         return answer_key(config, stage, prompt, attempt=attempt)
 
     assert (key(*first) == key(*second)) == (first == second)
@@ -144,8 +143,8 @@ def test_many_threads_lose_no_answer(path: Path):
 _WRITER = """
 import sys
 from pathlib import Path
-from reasonembed_rag.chat import Answer
-from reasonembed_training.remixer.journal import Entry, Journal
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.cache import Entry, Journal
 limit = int(sys.argv[2])
 if limit:
     import resource

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.documents import Document
-from reasonembed_training.remixer.caller import Reply
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.client import Reply
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
 from reasonembed_training.remixer.judging import judging_job

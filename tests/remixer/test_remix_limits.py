@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_training.remixer.config import CallConfig, ModelConfig
-from reasonembed_training.remixer.limits import Pace, TokenBucket, back_off
+from reasonembed_rag.llm.config import CallConfig, ChatModelConfig
+from reasonembed_rag.llm.limits import Pace, TokenBucket, back_off
 
 
 class Clock:
@@ -59,7 +59,7 @@ def test_a_bucket_that_is_always_asked_gives_its_whole_rate(rate: float, calls: 
 
 
 def _pace(clock: Clock, **limits: int) -> Pace:
-    return Pace(ModelConfig(name="m", **limits), rest=clock.rest, clock=clock)
+    return Pace(ChatModelConfig(name="m", **limits), rest=clock.rest, clock=clock)
 
 
 def test_without_limits_nothing_waits():
@@ -109,7 +109,7 @@ def test_a_pause_holds_everyone_and_the_longest_counts():
 
 
 def test_a_wait_is_given_up_when_the_rest_is_cut_short():
-    pace = Pace(ModelConfig(name="m"), rest=lambda _: True, clock=Clock())
+    pace = Pace(ChatModelConfig(name="m"), rest=lambda _: True, clock=Clock())
     pace.pause(1.0)
     assert not pace.wait(1)
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.errors import ChatError, InputError, TrainingError
+from reasonembed_rag.llm.chat import Answer
 from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_training.data import Source, open_rows
-from reasonembed_training.keys import content_key
+from reasonembed_training.data.rows import content_key
+from reasonembed_training.data.sources import Source, open_rows
 from reasonembed_training.remixer.corpus import read_corpus
-from reasonembed_training.remixer.near_copies import NEAR, shingles, similarity
+from reasonembed_training.remixer.duplicates import NEAR, shingles, similarity
 
 
 def _by_id(config) -> dict[str, str]:
@@ -302,7 +302,7 @@ def test_a_document_over_the_judges_context_is_dropped_and_counted(make_config, 
 
 
 def test_a_stage_without_a_model_is_told_before_anything_is_read(make_config, scripted, models_of):
-    from reasonembed_training.remixer.pipeline import remix
+    from reasonembed_training.remixer.run import remix
 
     config = make_config(corpus="absent.jsonl")
     models = models_of(scripted)

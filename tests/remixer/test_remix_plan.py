@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.remixer.config import ModelConfig
+from reasonembed_rag.llm.config import ChatModelConfig
 from reasonembed_training.remixer.plan import make_plan
 
 
@@ -74,7 +74,7 @@ def test_cost_is_the_prices_times_the_tokens_and_unknown_without_prices(make_con
 
 def test_prices_below_nothing_are_refused():
     with pytest.raises(TrainingError, match=r"prices are -1\.0 and 1\.0; want at least 0"):
-        ModelConfig(name="m", input_price=-1.0, output_price=1.0)
+        ChatModelConfig(name="m", input_price=-1.0, output_price=1.0)
 
 
 def test_rate_limits_tell_the_least_time(make_config):

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.remixer.caller import Reply
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.client import Reply
 from reasonembed_training.remixer.cards import EDUCATION, LENGTHS
 from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool
-from reasonembed_training.remixer.draws import draw, place
+from reasonembed_training.remixer.sampling import draw, place
 from reasonembed_training.remixer.sources import clean, eligible_sources, sample_sources
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.protocols import Retriever
 from reasonembed_rag.retrieval import bm25
-from reasonembed_rag.retrieval.analysis import EnglishAnalyzer
+from reasonembed_rag.retrieval.analyzer import EnglishAnalyzer
 from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_rag.retrieval.retriever import Retriever
 
 _WORDS = st.sampled_from(
     ["list", "lists", "calls", "grow", "value", "évalué", "3.14", "the", "moon's", "Tides", "水", "x_y"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from reasonembed_rag.evaluation.evaluate import evaluate
 from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import evaluate
 from reasonembed_rag.evaluation.task import read_task_folder
 from reasonembed_rag.retrieval.bm25 import BM25
 

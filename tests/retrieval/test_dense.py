@@ -3,8 +3,8 @@
 import pytest
 
 from reasonembed_rag.documents import Document
+from reasonembed_rag.protocols import Retriever
 from reasonembed_rag.retrieval.dense import EmbedderRetriever
-from reasonembed_rag.retrieval.retriever import Retriever
 from reasonembed_rag.search import exact_search
 
 _DOCUMENTS = [Document("zzz", "abba"), Document("qqq", "cab"), Document("jjj", "dad")]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.retrieval import embedding_functions
-from reasonembed_rag.retrieval.embedding_functions import EmbeddingFunctions
-from reasonembed_rag.retrieval.retriever import Retriever
+from reasonembed_rag.protocols import Retriever
+from reasonembed_rag.retrieval import dense as embedding_functions
+from reasonembed_rag.retrieval.dense import EmbeddingFunctions
 from reasonembed_rag.search import exact_search
 
 

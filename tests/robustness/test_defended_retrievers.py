@@ -21,7 +21,7 @@ from langchain_reasonembed import DefendedRetriever, ReasonEmbedEmbeddings, Reas
 from langchain_reasonembed.evaluation import as_retriever
 from reasonembed_rag import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.robustness.defences import HubnessGuard, NearDuplicateFilter, keep_through
+from reasonembed_rag.pipeline.filters import HubnessGuard, NearDuplicateFilter, keep_through
 from reasonembed_rag.retrieval.dense import EmbedderRetriever
 from reasonembed_stores import FaissStore
 

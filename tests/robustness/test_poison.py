@@ -9,7 +9,10 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.robustness.poison import (
+from reasonembed_rag.hits import Hits
+from reasonembed_rag.retrieval.bm25 import BM25
+from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.robustness.poison import (
     KeptVectors,
     attack_success,
     poisoned_copy,
@@ -17,9 +20,6 @@ from reasonembed_rag.evaluation.robustness.poison import (
     random_texts,
     success_rates,
 )
-from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
-from reasonembed_rag.search import Hits
 
 
 def by_hand(bag, queries, documents, poison, k, *, excluded=()):

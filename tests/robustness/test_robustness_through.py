@@ -7,13 +7,13 @@ import pytest
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
 
-from reasonembed_cli.eval_systems import Choice, describe, open_retriever
+from reasonembed_cli.systems import Choice, describe, open_retriever
 from reasonembed_rag.documents import Document
-from reasonembed_rag.evaluation.asking import RunOptions
-from reasonembed_rag.evaluation.robustness.measuring import RobustnessOptions, robustness
-from reasonembed_rag.evaluation.robustness.perturbation import Rewording
-from reasonembed_rag.evaluation.robustness.thesaurus import Thesaurus
+from reasonembed_rag.evaluation.run import RunOptions
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.perturb.perturbation import Rewording
+from reasonembed_rag.perturb.thesaurus import Thesaurus
+from reasonembed_rag.robustness.drop import RobustnessOptions, robustness
 
 _DOCUMENTS = tuple(
     Document(f"d{n}", f"{a} {b} on the earth")

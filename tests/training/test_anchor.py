@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from reasonembed_rag.encoder.tokens import Tokens
+from reasonembed_rag.backbone.tokenizer import Tokens
 from reasonembed_rag.errors import InputError, TrainingError
-from reasonembed_training.batch import Batch
 from reasonembed_training.config import AnchorConfig
+from reasonembed_training.data.batch import Batch
+from reasonembed_training.devices import Machine
+from reasonembed_training.log import read_metrics
 from reasonembed_training.losses import anchor
-from reasonembed_training.machine import Machine
-from reasonembed_training.metrics import read_metrics
 from reasonembed_training.objective import Labels, Objective
 from reasonembed_training.recipe import changed_keys, recipe_to_json
 from reasonembed_training.step import Anchor, Stepper
-from reasonembed_training.train import train
+from reasonembed_training.trainer import train
 
 TEMPERATURE, WEIGHT = 0.1, 1.5
 QUERIES = [[1, 2, 3], [1, 2, 5, 6], [1, 2, 8]]

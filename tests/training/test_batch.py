@@ -7,11 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from reasonembed_rag.encoder.loading import Request, load_model
-from reasonembed_training.batch import BatchMaker, prefetched
-from reasonembed_training.data import Source, open_rows
-from reasonembed_training.keys import content_key
-from reasonembed_training.sampler import Sampler, TaskPlan
+from reasonembed_rag.backbone.loading import Request, load_model
+from reasonembed_training.data.batch import BatchMaker, prefetched
+from reasonembed_training.data.rows import content_key
+from reasonembed_training.data.sampler import Sampler, TaskPlan
+from reasonembed_training.data.sources import Source, open_rows
 
 
 @pytest.fixture(scope="module")

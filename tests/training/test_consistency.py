@@ -13,19 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from reasonembed_rag.encoder.tokens import Tokens
+from reasonembed_rag.backbone.tokenizer import Tokens
 from reasonembed_rag.errors import InputError, TrainingError
-from reasonembed_rag.evaluation.robustness.perturbation import perturb
-from reasonembed_training.batch import Batch
+from reasonembed_rag.perturb.perturbation import perturb
 from reasonembed_training.config import ConsistencyConfig
+from reasonembed_training.data.batch import Batch, perturber_from
+from reasonembed_training.devices import Machine
+from reasonembed_training.log import read_metrics
 from reasonembed_training.losses import consistency
-from reasonembed_training.machine import Machine
-from reasonembed_training.metrics import read_metrics
 from reasonembed_training.objective import Labels, Objective, Redapter
-from reasonembed_training.perturbed import perturber_from
 from reasonembed_training.recipe import changed_keys, read_recipe, recipe_to_json
 from reasonembed_training.step import Stepper
-from reasonembed_training.train import train
+from reasonembed_training.trainer import train
 
 TEMPERATURE = 0.1
 

@@ -14,7 +14,7 @@ MEASURED = {"numpy", "scipy", "sklearn", "networkx", "sympy"}
 
 @pytest.fixture(scope="module")
 def docstrings():
-    spec = importlib.util.spec_from_file_location("docstrings", ROOT / "training" / "docstrings.py")
+    spec = importlib.util.spec_from_file_location("docstrings", ROOT / "training" / "dataset_scripts" / "docstrings.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

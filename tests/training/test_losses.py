@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import InputError
-from reasonembed_training.keys import content_key
+from reasonembed_training.data.rows import content_key
 from reasonembed_training.losses import distillation, info_nce, known_positives, left_out
 
 

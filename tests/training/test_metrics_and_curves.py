@@ -6,7 +6,7 @@ import pytest
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.curves import draw_curves
-from reasonembed_training.metrics import DevMetrics, MetricsLog, StepMetrics, read_metrics
+from reasonembed_training.log import DevMetrics, MetricsLog, StepMetrics, read_metrics
 from reasonembed_training.progress import bar
 from reasonembed_training.redapter import IntensityStatistics
 

@@ -10,9 +10,9 @@ import pytest
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.search import Hits
-from reasonembed_training.mining import MiningSettings, mine
-from reasonembed_training.rows import read_row
+from reasonembed_rag.hits import Hits
+from reasonembed_training.data.mining import MiningSettings, mine
+from reasonembed_training.data.rows import read_row
 
 
 class Ranked:

@@ -59,10 +59,10 @@ WORDNET = {
 @pytest.fixture(scope="module")
 def scripts():
     """The scripts beside the recipes, imported as they import each other when run."""
-    sys.path.insert(0, str(ROOT / "training"))
+    sys.path.insert(0, str(ROOT / "training" / "dataset_scripts"))
     names = ("packaged_sets", "theorems", "wordnet")
     yield {name: importlib.import_module(name) for name in names}
-    sys.path.remove(str(ROOT / "training"))
+    sys.path.remove(str(ROOT / "training" / "dataset_scripts"))
     for name in names:
         del sys.modules[name]
 

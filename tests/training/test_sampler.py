@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.sampler import Sampler, TaskPlan
+from reasonembed_training.data.sampler import Sampler, TaskPlan
 
 PLANS = {
     "biology": TaskPlan(rows=23, queries=4, group=8),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonembed_training.schedule import rate_at
+from reasonembed_training.loop import rate_at
 
 
 def test_the_rate_rises_in_a_line_then_falls_in_a_line_to_one_step_above_nothing():

@@ -17,15 +17,15 @@ import torch
 from reasonembed_rag.documents import Document
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_training import checkpoint
-from reasonembed_training.batch import BatchMaker
+from reasonembed_training.data.batch import BatchMaker
 from reasonembed_training.config import LoraConfig, ModelConfig
-from reasonembed_training.data import Source, open_rows
+from reasonembed_training.data.sources import Source, open_rows
 from reasonembed_training.export import export_model
-from reasonembed_training.live import measure
-from reasonembed_training.machine import Machine
+from reasonembed_training.dev_eval import measure
+from reasonembed_training.devices import Machine
 from reasonembed_training.model import build_model
 from reasonembed_training.objective import Objective, Redapter
-from reasonembed_training.sampler import Sampler, TaskPlan
+from reasonembed_training.data.sampler import Sampler, TaskPlan
 from reasonembed_training.step import Stepper
 
 rank, world = int(sys.argv[1]), int(sys.argv[2])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from reasonembed_rag.encoder.tokens import Tokens
-from reasonembed_training.batch import Batch
-from reasonembed_training.machine import Machine
+from reasonembed_rag.backbone.tokenizer import Tokens
+from reasonembed_training.data.batch import Batch
+from reasonembed_training.devices import Machine
 from reasonembed_training.objective import Labels, Objective, Reasoning, Redapter
 from reasonembed_training.step import NotFiniteError, Stepper
 

@@ -11,11 +11,11 @@ from safetensors.numpy import load_file
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.evaluation.run import evaluate_embedder
+from reasonembed_rag.evaluation.evaluate import evaluate_embedder
 from reasonembed_rag.evaluation.task import read_task_folder
 from reasonembed_training.config import LoraConfig
-from reasonembed_training.metrics import read_metrics
-from reasonembed_training.train import train
+from reasonembed_training.log import read_metrics
+from reasonembed_training.trainer import train
 
 TEXTS = ["quick brown fox", "cells divide over default parameter values", "lazy dog"]
 PROMPTS = {

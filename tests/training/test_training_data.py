@@ -12,9 +12,9 @@ import pytest
 from pyarrow import parquet
 
 from reasonembed_rag.errors import InputError, TrainingError
-from reasonembed_training import data
-from reasonembed_training.data import Source, open_rows
-from reasonembed_training.keys import content_key
+from reasonembed_training.data import sources as data
+from reasonembed_training.data.rows import content_key
+from reasonembed_training.data.sources import Source, open_rows
 
 
 def write_lines(path, rows):

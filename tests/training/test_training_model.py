@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from reasonembed_rag.encoder.forward import PaddedForward
-from reasonembed_rag.encoder.packed import PackedForward
+from reasonembed_rag.backbone.packed import PackedForward
+from reasonembed_rag.backbone.padded import PaddedForward
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training import model as room
 from reasonembed_training.config import LoraConfig, ModelConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.rows import read_row
+from reasonembed_training.data.rows import read_row
 
 PUBLISHED = {
     "prompt": "Given a Biology post, retrieve relevant passages that help answer the post.",

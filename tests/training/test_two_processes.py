@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from reasonembed_rag import Encoder
-from reasonembed_training.metrics import read_metrics
+from reasonembed_training.log import read_metrics
 from reasonembed_training.recipe import recipe_to_json
-from reasonembed_training.train import train
+from reasonembed_training.trainer import train
 
 _PROCESS = """
 import json, sys
@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from reasonembed_training.recipe import recipe_from
-from reasonembed_training.train import train
+from reasonembed_training.trainer import train
 train(recipe_from(json.loads(Path(sys.argv[1]).read_text()), where="tiny"))
 """
 

@@ -14,9 +14,9 @@ from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from reasonembed_rag.atomic import flush_folder, replacing
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.dev_scores import Measurement
+from reasonembed_rag.files.atomic import flush_folder, replacing
+from reasonembed_training.dev_eval import Measurement
 
 __all__ = [
     "Progress",

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from reasonembed_rag.atomic import replacing
 from reasonembed_rag.errors import MissingDependencyError, TrainingError
-from reasonembed_training.metrics import read_metrics
+from reasonembed_rag.files.atomic import replacing
+from reasonembed_training.log import read_metrics
 
 __all__ = ["draw_curves"]
 

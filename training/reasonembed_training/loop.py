@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import json
+import math
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from reasonembed_rag.atomic import replacing
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_rag.files.atomic import replacing
 from reasonembed_training import checkpoint
-from reasonembed_training.batch import Batch, BatchMaker, prefetched
 from reasonembed_training.checkpoint import Progress
 from reasonembed_training.config import Recipe
-from reasonembed_training.dev_scores import Measurement
+from reasonembed_training.data.batch import Batch, BatchMaker, prefetched
+from reasonembed_training.dev_eval import Measurement, measure
+from reasonembed_training.devices import Machine
 from reasonembed_training.gather import sum_over_processes
-from reasonembed_training.live import measure
-from reasonembed_training.machine import Machine
-from reasonembed_training.metrics import DevMetrics, MetricsLog, StepMetrics
+from reasonembed_training.log import DevMetrics, MetricsLog, StepMetrics
 from reasonembed_training.model import TrainingModel
 from reasonembed_training.progress import Watcher
 from reasonembed_training.redapter import intensity_statistics
-from reasonembed_training.schedule import rate_at
 from reasonembed_training.step import NotFiniteError, Stepper, StepResult
-from reasonembed_training.stopping import StopRequest
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "StopRequest", "rate_at", "stop_on_signals"]
 
 _WINDOW = 20
 """Steps over which speed is averaged."""
@@ -205,3 +206,51 @@ class Loop:
     def _anyone(self, stop: StopRequest) -> bool:
         """Return whether any process was asked to stop, the same on all."""
         return bool(sum_over_processes(torch.tensor(float(stop.made), device=self.machine.device)) > 0)
+
+
+def rate_at(step: int, *, steps: int, warmup: float, schedule: Literal["linear", "cosine", "constant"]) -> float:
+    """Return the share of the peak rate for a step counted from 0, of `steps` in all.
+
+    The rate rises in a line over the first `warmup` share of the steps, then falls to 0 in a line or half a cosine
+    wave, or stays.
+    """
+    rising = math.ceil(warmup * steps)
+    if step < rising:
+        return (step + 1) / rising
+    if schedule == "constant":
+        return 1.0
+    done = (step - rising) / max(1, steps - rising)
+    return 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+class StopRequest:
+    """Whether somebody asked to stop."""
+
+    def __init__(self) -> None:
+        self.made = False
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Yield what tells whether SIGTERM or SIGINT came; the second one acts as it would without us.
+
+    Outside the main thread signals cannot be caught, and nothing is ever requested.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
+        request.made = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in signals:
+        signal.signal(number, ask)
+    try:
+        yield request
+    finally:
+        for number in signals:
+            signal.signal(number, before[number])

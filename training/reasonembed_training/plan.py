@@ -17,10 +17,10 @@ from reasonembed_training.config import (
     OptimConfig,
     TaskBatchConfig,
 )
-from reasonembed_training.data import Source
+from reasonembed_training.data.sampler import Sampler, TaskPlan
+from reasonembed_training.data.sources import Source
+from reasonembed_training.data.table import TaskRows
 from reasonembed_training.objective import Distillation, Objective
-from reasonembed_training.row_table import TaskRows
-from reasonembed_training.sampler import Sampler, TaskPlan
 
 __all__ = ["held_tasks", "objective_from", "sources_from", "steps_of", "task_plans"]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
-from reasonembed_training.metrics import DevMetrics, StepMetrics
+from reasonembed_training.log import DevMetrics, StepMetrics
 
 __all__ = ["Silent", "Watcher", "bar"]
 

@@ -5,27 +5,33 @@ Defaults are the paper's (ReasonEmbed, arXiv 2510.08252) wherever it has one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files.records import change_setting, plain_settings, read_table, settings_from
+from reasonembed_rag.llm.config import CallConfig, ChatModelConfig
 
 __all__ = [
     "MODEL_STAGES",
     "STAGES",
     "STAGE_PARAMETERS",
-    "CallConfig",
     "JudgeConfig",
     "MineConfig",
-    "ModelConfig",
     "ModelStage",
     "RemixConfig",
     "RowConfig",
     "SourceConfig",
     "Stage",
+    "read_config",
+    "read_settings",
+    "stage_config",
+    "write_settings",
 ]
 
 Stage = Literal["clean", "sources", "generate", "reason", "mine", "judge", "rows"]
@@ -45,57 +51,6 @@ STAGE_PARAMETERS: Mapping[ModelStage, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """What a model is asked with where its settings say nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
-    """[model] for all stages, [models.STAGE] for one: a chat model and what it may be asked."""
-
-    name: str
-    base_url: str | None = None
-    """An OpenAI-compatible server; left out, the name is one for LangChain's init_chat_model."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """The environment variable of the server's key."""
-    parameters: Mapping[str, Any] | None = None
-    """What requests carry (temperature, max_tokens, ...); left out, the stage's own."""
-    context: int = 32_768
-    """Tokens that prompt and answer may have together."""
-    timeout: float = 300.0
-    """Seconds to wait for an answer."""
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    input_price: float | None = None
-    """Of a million tokens, in any currency; with output_price, costs are told."""
-    output_price: float | None = None
-
-    def __post_init__(self) -> None:
-        _want(bool(self.name.strip()), "model.name is empty; want the name of a chat model")
-        _want(self.context >= 1, f"model.context is {self.context}; want at least 1")
-        _want(self.timeout > 0, f"model.timeout is {self.timeout}; want seconds above 0")
-        for name in ("requests_per_minute", "tokens_per_minute"):
-            limit = getattr(self, name)
-            _want(limit is None or limit >= 1, f"model.{name} is {limit}; want at least 1")
-        _want(
-            (self.input_price is None) == (self.output_price is None),
-            "model: has one of input_price and output_price; want both or none",
-        )
-        _want(
-            min(self.input_price or 0.0, self.output_price or 0.0) >= 0,
-            f"model: prices are {self.input_price} and {self.output_price}; want at least 0",
-        )
-
-    @property
-    def longest_answer(self) -> int:
-        """Tokens that an answer may have, as far as the parameters tell."""
-        parameters = self.parameters or {}
-        limits = [parameters.get(name) for name in ("max_tokens", "max_completion_tokens", "num_predict")]
-        return next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
-
-    def cost(self, *, input_tokens: int, output_tokens: int) -> float | None:
-        """Return what tokens cost, None where no prices are given."""
-        if self.input_price is None or self.output_price is None:
-            return None
-        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,36 +119,6 @@ class RowConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallConfig:
-    """[calls]: how models are asked."""
-
-    concurrency: int = 16
-    """Calls under way at once."""
-    attempts: int = 6
-    """Times a call is made before a passing failure (429, 5xx, timeout, lost connection) counts."""
-    first_wait: float = 1.0
-    """Seconds before the second attempt, at most; doubled for every further one."""
-    longest_wait: float = 60.0
-    """Of any wait, one that the server asks for with Retry-After included."""
-    asked_again: int = 1
-    """Times that an answer nothing can be made of is asked for again."""
-    retry_failed: bool = False
-    """Whether calls that failed for good in an earlier run are made once more."""
-    fuse: float = 0.5
-    """Share of failures among the last hundred calls (at least twenty) at which the run stops."""
-
-    def __post_init__(self) -> None:
-        for name in ("concurrency", "attempts"):
-            _want(getattr(self, name) >= 1, f"calls.{name} is {getattr(self, name)}; want at least 1")
-        _want(
-            0 <= self.first_wait <= self.longest_wait,
-            f"calls: first_wait is {self.first_wait} and longest_wait {self.longest_wait}; want 0 <= first <= longest",
-        )
-        _want(self.asked_again >= 0, f"calls.asked_again is {self.asked_again}; want at least 0")
-        _want(0 < self.fuse <= 1, f"calls.fuse is {self.fuse}; want a share above 0, at most 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RemixConfig:
     """All settings of a run."""
 
@@ -203,8 +128,8 @@ class RemixConfig:
     """The name of a shipped task card, or the path of a .toml file."""
     out: Path
     """The run's folder."""
-    model: ModelConfig | None = None
-    models: Mapping[str, ModelConfig] = field(default_factory=lambda: MappingProxyType({}))
+    model: ChatModelConfig | None = None
+    models: Mapping[str, ChatModelConfig] = field(default_factory=lambda: MappingProxyType({}))
     """Another model for a stage: clean, generate, reason, judge."""
     exclude_gold: tuple[Path, ...] = ()
     """Task folders whose gold documents are kept out."""
@@ -238,9 +163,58 @@ class RemixConfig:
         """Return whether a stage asks a model at all."""
         return {"clean": self.sources.clean != "off", "reason": self.reasoning}.get(stage, True)
 
-    def model_of(self, stage: ModelStage) -> ModelConfig | None:
+    def model_of(self, stage: ModelStage) -> ChatModelConfig | None:
         """Return the model settings of a stage."""
         return self.models.get(stage, self.model)
+
+
+_FILE = "settings.json"
+
+
+def read_config(path: Path | None, *, given: Mapping[str, Any], changes: Sequence[str] = ()) -> RemixConfig:
+    """Make settings of a TOML file, of what is given beside it, which comes first, and of `key.path=value` changes.
+
+    Raises TrainingError for a file that is not TOML and for keys that are missing, unknown or of the wrong type.
+    """
+    table = read_table(path, kind="settings", example="remix.toml") if path is not None else {}
+    for key, value in given.items():
+        table[key] = {**table.get(key, {}), **value} if isinstance(value, Mapping) else value
+    for change in changes:
+        change_setting(table, change)
+    return settings_from(RemixConfig, table, where=str(path) if path is not None else "settings")
+
+
+def write_settings(config: RemixConfig) -> None:
+    """Keep a run's settings in its folder, paths made absolute."""
+    local = Path(config.corpus).absolute()
+    card = str(Path(config.card).absolute()) if config.card.endswith(".toml") else config.card
+    kept = replace(
+        config,
+        corpus=str(local) if local.exists() else config.corpus,
+        card=card,
+        exclude_gold=tuple(folder.absolute() for folder in config.exclude_gold),
+    )
+    with replacing(config.out / _FILE) as file:
+        file.write(json.dumps(plain_settings(kept), indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def read_settings(folder: Path) -> RemixConfig:
+    """Read a run's settings from its folder; raises TrainingError where there are none."""
+    path = folder / _FILE
+    if not path.is_file():
+        raise TrainingError(f"{folder}: no run's folder, it lacks {_FILE}; want what `reasonembed remix run` wrote to")
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path}: not JSON ({error}); run into the folder again to write it anew") from error
+    return settings_from(RemixConfig, {**table, "out": str(folder)}, where=str(path))
+
+
+def stage_config(config: ChatModelConfig, stage: ModelStage) -> ChatModelConfig:
+    """Return a model's settings with the stage's own parameters where they name none."""
+    if config.parameters is not None:
+        return config
+    return replace(config, parameters=STAGE_PARAMETERS[stage])
 
 
 def _want(condition: bool, message: str) -> None:

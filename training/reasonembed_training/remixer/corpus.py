@@ -10,9 +10,9 @@ from pathlib import Path
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, TrainingError
-from reasonembed_rag.evaluation.tables import SUFFIXES, find_table, read_table_documents
+from reasonembed_rag.files.tables import SUFFIXES, find_table, read_table_documents
 from reasonembed_training.remixer.config import RemixConfig
-from reasonembed_training.remixer.copies import fingerprint
+from reasonembed_training.remixer.duplicates import fingerprint
 from reasonembed_training.remixer.gold import (
     Gold,
     GoldFilter,

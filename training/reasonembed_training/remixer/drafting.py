@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reasonembed_rag.chat import Answer, Chat
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import ChatError
+from reasonembed_rag.files.records import settings_from
+from reasonembed_rag.llm.chat import Answer, Chat
 from reasonembed_training.remixer.cards import RemixCard
-from reasonembed_training.remixer.draws import place
 from reasonembed_training.remixer.parsing import parse_fields
 from reasonembed_training.remixer.prompts import card_prompt
-from reasonembed_training.settings import settings_from
+from reasonembed_training.remixer.sampling import place
 
 __all__ = ["blank_card", "draft_card", "sample_documents"]
 

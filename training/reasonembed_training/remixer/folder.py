@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reasonembed_rag.atomic import replacing
 from reasonembed_rag.documents import read_jsonl
 from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.llm.config import Spent
 from reasonembed_training.remixer.config import STAGES, Stage
-from reasonembed_training.remixer.records import Outcome, Spent
+from reasonembed_training.remixer.records import Outcome
 
 __all__ = ["FILE_OF_STAGE", "RunFolder", "StageState", "digest_of"]
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation.bright import task_size
-from reasonembed_rag.evaluation.tables import SUFFIXES, find_table, read_table_documents
 from reasonembed_rag.evaluation.task import Example, read_examples
+from reasonembed_rag.files.tables import SUFFIXES, find_table, read_table_documents
 from reasonembed_rag.tasks import BRIGHT_TASKS
-from reasonembed_training.remixer.copies import fingerprint
-from reasonembed_training.remixer.near_copies import NearCopies
+from reasonembed_training.remixer.duplicates import NearCopies, fingerprint
 
 __all__ = ["Gold", "GoldFilter", "gold_of_examples", "looks_like_bright", "read_gold"]
 

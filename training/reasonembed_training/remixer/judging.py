@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reasonembed_rag.documents import Document
-from reasonembed_training.remixer.caller import OVER_CONTEXT, Ask, Reply
+from reasonembed_rag.llm.client import OVER_CONTEXT, Ask, Reply
+from reasonembed_rag.llm.runner import Job
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
-from reasonembed_training.remixer.crew import Job
 from reasonembed_training.remixer.parsing import parse_scores
 from reasonembed_training.remixer.prompts import judging_prompt
 from reasonembed_training.remixer.records import Candidates, Judged, Outcome, Query

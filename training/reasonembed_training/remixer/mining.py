@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.retrieval.retriever import Retriever
-from reasonembed_rag.search import Hits
-from reasonembed_training.remixer.copies import fingerprint
+from reasonembed_rag.hits import Hits
+from reasonembed_rag.protocols import Retriever
+from reasonembed_training.remixer.duplicates import fingerprint
 from reasonembed_training.remixer.records import Candidates, Outcome, Query
 
 __all__ = ["MakeRetriever", "mine"]

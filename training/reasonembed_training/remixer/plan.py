@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from reasonembed_rag.documents import Document
+from reasonembed_rag.llm.cache import Journal
+from reasonembed_rag.llm.config import ChatModelConfig, Spent
+from reasonembed_rag.llm.model import estimated_tokens
 from reasonembed_training.remixer.cards import RemixCard, load_card
-from reasonembed_training.remixer.chat_model import estimated_tokens, stage_config
-from reasonembed_training.remixer.config import MODEL_STAGES, ModelConfig, ModelStage, RemixConfig, Stage
+from reasonembed_training.remixer.config import MODEL_STAGES, ModelStage, RemixConfig, Stage, stage_config
 from reasonembed_training.remixer.corpus import Pool, open_pool
 from reasonembed_training.remixer.folder import RunFolder, StageState
-from reasonembed_training.remixer.journal import Journal
 from reasonembed_training.remixer.prompts import judging_prompt, membership_prompt, query_prompt, reasoning_prompt
-from reasonembed_training.remixer.records import Spent
 from reasonembed_training.remixer.sources import eligible_sources
 
 __all__ = ["Plan", "StagePlan", "make_plan"]
@@ -146,7 +146,7 @@ def _shapes(
 
 
 def _stage_plan(
-    stage: ModelStage, model: ModelConfig | None, calls: int, *, shape: _Shape, spent: Spent | None, pool: Pool
+    stage: ModelStage, model: ChatModelConfig | None, calls: int, *, shape: _Shape, spent: Spent | None, pool: Pool
 ) -> StagePlan:
     answered = spent.calls if spent is not None else 0
     if spent is not None and answered:
@@ -167,17 +167,17 @@ def _stage_plan(
     )
 
 
-def _model(config: RemixConfig, stage: ModelStage) -> ModelConfig | None:
+def _model(config: RemixConfig, stage: ModelStage) -> ChatModelConfig | None:
     named = config.model_of(stage)
     return stage_config(named, stage) if named is not None else None
 
 
-def _over_context(model: ModelConfig, pool: Pool) -> int:
+def _over_context(model: ChatModelConfig, pool: Pool) -> int:
     room = model.context - model.longest_answer
     return sum(estimated_tokens(document.content) > room for document in pool.documents)
 
 
-def _minutes(model: ModelConfig, calls: int, tokens: int) -> float | None:
+def _minutes(model: ChatModelConfig, calls: int, tokens: int) -> float | None:
     limits = [(calls, model.requests_per_minute), (tokens, model.tokens_per_minute)]
     return max((amount / limit for amount, limit in limits if limit is not None), default=None)
 

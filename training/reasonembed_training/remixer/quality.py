@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reasonembed_rag.retrieval.analysis import STOP_WORDS
-from reasonembed_training.remixer.config import JudgeConfig, RemixConfig, Stage
+from reasonembed_rag.retrieval.analyzer import STOP_WORDS
+from reasonembed_training.remixer.config import JudgeConfig, RemixConfig, Stage, read_settings
 from reasonembed_training.remixer.corpus import read_corpus
-from reasonembed_training.remixer.draws import place
 from reasonembed_training.remixer.folder import RunFolder, StageState
 from reasonembed_training.remixer.judging import judging_waves, stops
-from reasonembed_training.remixer.loading import read_settings
 from reasonembed_training.remixer.records import Candidates, Judged, Query, Row
+from reasonembed_training.remixer.sampling import place
 
 __all__ = ["Overlap", "Quality", "Sample", "Screening", "measure_quality", "screening", "word_overlap"]
 

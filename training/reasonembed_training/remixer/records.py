@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Candidates", "Judged", "Outcome", "Query", "Reasoned", "Row", "Source", "Spent", "Verdict", "aligned"]
+__all__ = ["Candidates", "Judged", "Outcome", "Query", "Reasoned", "Row", "Source", "Verdict", "aligned"]
 
 T = TypeVar("T")
 
@@ -100,16 +100,6 @@ class Row:
     task: str
     excluded: tuple[str, ...] = ()
     """The source's content: no candidate of the query wherever it turns up in a batch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """Answered calls, their tokens and, where prices are known, their cost."""
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float | None = None
 
 
 class _Named(Protocol):

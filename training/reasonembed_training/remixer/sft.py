@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasonembed_rag.atomic import replacing
 from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.llm.cache import Journal
+from reasonembed_rag.llm.config import ChatModelConfig
+from reasonembed_rag.llm.model import answer_key
 from reasonembed_training.remixer.cards import load_card
-from reasonembed_training.remixer.chat_model import answer_key, stage_config
-from reasonembed_training.remixer.config import ModelConfig, RemixConfig
+from reasonembed_training.remixer.config import RemixConfig, stage_config
 from reasonembed_training.remixer.corpus import open_pool
-from reasonembed_training.remixer.draws import place
 from reasonembed_training.remixer.folder import RunFolder
-from reasonembed_training.remixer.journal import Journal
 from reasonembed_training.remixer.parsing import parse_scores
 from reasonembed_training.remixer.prompts import judging_prompt
 from reasonembed_training.remixer.records import Judged, Query, aligned
+from reasonembed_training.remixer.sampling import place
 
 __all__ = ["Trajectory", "export_sft", "trajectories"]
 
@@ -77,7 +78,7 @@ def trajectories(config: RemixConfig) -> Iterator[Trajectory]:
                     yield Trajectory(id=query.id, document_id=identity, prompt=prompt, answer=answer, grade=grade)
 
 
-def _answer(journal: Journal, model: ModelConfig, prompt: str, grade: int, *, attempts: int) -> str | None:
+def _answer(journal: Journal, model: ChatModelConfig, prompt: str, grade: int, *, attempts: int) -> str | None:
     """Return the first whole answer that holds the grade."""
     for attempt in range(attempts):
         entry = journal.get(answer_key(model, "judge", prompt, attempt=attempt))

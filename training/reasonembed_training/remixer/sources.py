@@ -7,15 +7,15 @@ from itertools import islice
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.remixer.caller import Ask
+from reasonembed_rag.llm.client import Ask
+from reasonembed_rag.llm.runner import Job
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool
-from reasonembed_training.remixer.crew import Job
-from reasonembed_training.remixer.draws import draw, place
 from reasonembed_training.remixer.parsing import is_yes
 from reasonembed_training.remixer.prompts import membership_prompt
 from reasonembed_training.remixer.records import Outcome, Source, Verdict
+from reasonembed_training.remixer.sampling import draw, place
 
 __all__ = ["clean", "eligible_sources", "sample_sources"]
 

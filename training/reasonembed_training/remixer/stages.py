@@ -6,17 +6,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from reasonembed_rag.documents import Document
-from reasonembed_training.remixer.caller import Caller
+from reasonembed_rag.llm.cache import Journal
+from reasonembed_rag.llm.client import Caller
+from reasonembed_rag.llm.model import ChatModel
+from reasonembed_rag.llm.runner import Job, Tally, run_jobs
 from reasonembed_training.remixer.cards import RemixCard
-from reasonembed_training.remixer.chat_model import ChatModel
 from reasonembed_training.remixer.config import ModelStage, RemixConfig, Stage
 from reasonembed_training.remixer.corpus import Pool
-from reasonembed_training.remixer.crew import Job, Tally, run_jobs
-from reasonembed_training.remixer.folder import RunFolder
-from reasonembed_training.remixer.journal import Journal
+from reasonembed_training.remixer.folder import RunFolder, StageState
 from reasonembed_training.remixer.judging import judging_job
 from reasonembed_training.remixer.mining import MakeRetriever, mine
 from reasonembed_training.remixer.prompts import judging_prompt, membership_prompt, query_prompt, reasoning_prompt
@@ -33,10 +33,9 @@ from reasonembed_training.remixer.records import (
 )
 from reasonembed_training.remixer.rows import make_row
 from reasonembed_training.remixer.sources import clean, sample_sources
-from reasonembed_training.remixer.watcher import Watcher
 from reasonembed_training.remixer.writing import distinct_queries, query_job, reasoning_job
 
-__all__ = ["Progress", "Stages"]
+__all__ = ["Progress", "Silent", "Stages", "Watcher"]
 
 T = TypeVar("T")
 
@@ -215,3 +214,29 @@ class Stages:
             stop=threading.Event(),
         )
         return run_jobs(jobs, caller, tally=progress.tally, tell=progress.tell)
+
+
+class Watcher(Protocol):
+    """Hears how a run goes."""
+
+    def begin(self, stage: Stage, *, total: int | None) -> None:
+        """Hear that a stage begins, and how many things it will go through where that is known."""
+
+    def advance(self, done: int, tally: Tally) -> None:
+        """Hear how many things are done and what has been asked; once for every reply too."""
+
+    def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
+        """Hear that a stage is finished, or was found finished."""
+
+
+class Silent:
+    """Hear nothing."""
+
+    def begin(self, stage: Stage, *, total: int | None) -> None:
+        """Do nothing."""
+
+    def advance(self, done: int, tally: Tally) -> None:
+        """Do nothing."""
+
+    def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
+        """Do nothing."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from reasonembed_rag.chat import Answer
 from reasonembed_rag.documents import Document
-from reasonembed_training.remixer.caller import Ask
+from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.client import Ask
+from reasonembed_rag.llm.runner import Job
 from reasonembed_training.remixer.cards import RemixCard
-from reasonembed_training.remixer.copies import fingerprint
-from reasonembed_training.remixer.crew import Job
+from reasonembed_training.remixer.duplicates import fingerprint
 from reasonembed_training.remixer.parsing import ParsedText, parse_query, parse_text
 from reasonembed_training.remixer.prompts import query_prompt, reasoning_prompt
 from reasonembed_training.remixer.records import Outcome, Query, Reasoned, Source

@@ -23,12 +23,12 @@ from pydantic import PrivateAttr
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.context import Context
-from reasonembed_rag.evaluation.naming import DocumentNames, FoundText
-from reasonembed_rag.retrieval.blackbox import keep
-from reasonembed_rag.retrieval.embedding_functions import EmbeddingFunctions
-from reasonembed_rag.retrieval.retriever import Retriever, Usage
-from reasonembed_rag.search import Hits
+from reasonembed_rag.evaluation.matching import DocumentNames, FoundText
+from reasonembed_rag.evaluation.rag import Context
+from reasonembed_rag.hits import Hits
+from reasonembed_rag.protocols import Retriever, Usage
+from reasonembed_rag.retrieval.callable import keep
+from reasonembed_rag.retrieval.dense import EmbeddingFunctions
 
 __all__ = ["LlamaIndexPipeline", "as_retriever"]
 

@@ -1,0 +1,292 @@
+"""What `reasonembed eval` measures: a model, BM25, both, or a component of yours, through core or a framework."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from reasonembed_rag.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from reasonembed_cli.progress import Tell
+    from reasonembed_rag.documents import Document
+    from reasonembed_rag.evaluation.report import System
+    from reasonembed_rag.evaluation.task import RetrievalTask
+    from reasonembed_rag.hits import Hits
+    from reasonembed_rag.protocols import Embedder, Retriever, Usage
+    from reasonembed_stores.engines import ModelChoice
+
+__all__ = ["Choice", "Kind", "Store", "Through", "describe", "embedder_of", "open_retriever"]
+
+Kind = Literal["model", "bm25", "bm25-query-side", "hybrid"]
+Through = Literal["core", "langchain", "llama-index"]
+Store = Literal["faiss", "chroma"]
+
+_PACKAGE = {"langchain": "langchain-core", "llama-index": "llama-index-core"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which system is measured, and how it is asked."""
+
+    model: str = "default"
+    adapter: str | None = None
+    device: str | None = None
+    dtype: str = "auto"
+    max_query_length: int | None = None
+    max_document_length: int | None = None
+    kind: Kind = "model"
+    weight: float = 0.5
+    """The model's share in a hybrid; BM25 has the rest."""
+    through: Through = "core"
+    use_async: bool = False
+    """Whether the framework's async methods are asked."""
+    store: Store = "faiss"
+    component: str | None = None
+    """module:object of a LangChain or LlamaIndex component or a function of (query, k)."""
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("retriever", self.kind, get_args(Kind)),
+            ("through", self.through, get_args(Through)),
+            ("store", self.store, get_args(Store)),
+        ):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
+        if self.kind.startswith("bm25") and self.through != "core":
+            raise InputError(f"BM25 is asked through core only; leave --through {self.through} out")
+        if self.use_async and self.through == "core" and self.component is None:
+            raise InputError("the core has no async search; name a framework beside --async: --through langchain")
+        if not 0.0 < self.weight < 1.0:
+            raise InputError(f"weight is {self.weight}; want a number between 0 and 1")
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the model is loaded."""
+        return self.component is None and self.kind in {"model", "hybrid"}
+
+
+def describe(choice: Choice, task: RetrievalTask) -> System:
+    """Return what is measured on a task; loads the model where there is one."""
+    from reasonembed_rag.evaluation.report import System
+
+    if choice.component is not None:
+        return System(name=choice.component, through=_through_of(_load_component(choice.component)))
+    bm25 = "BM25 query-side" if choice.kind == "bm25-query-side" else "BM25"
+    if not choice.needs_model:
+        return System(name=bm25, settings={"k1": 0.9, "b": 0.4})
+    spec = embedder_of(choice).spec
+    settings: dict[str, str | int | float | bool | None] = {"instruction": _instruction(choice, task)}
+    if choice.through != "core":
+        settings["store"] = choice.store
+    if choice.kind == "hybrid":
+        settings |= {"weight": choice.weight, "fusion": "scores"}
+    name = " + ".join(filter(None, (choice.model, choice.adapter, bm25 if choice.kind == "hybrid" else None)))
+    return System(name=name, through=choice.through, spec=spec, settings=settings)
+
+
+@contextmanager
+def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = None) -> Iterator[Retriever]:
+    """Give the retriever of a task's documents, indexed; `tell` hears how far the encoding is.
+
+    Raises InputError for a task without documents and a component that cannot be had.
+    """
+    if not task.documents:
+        raise InputError(f"task {task.name!r} has no documents to search; it can score run files: --run FILE")
+    if choice.component is not None:
+        yield _component_retriever(_load_component(choice.component), task.documents, use_async=choice.use_async)
+        return
+    from reasonembed_rag.pipeline.fusion import Hybrid, Part
+    from reasonembed_rag.retrieval.bm25 import BM25
+
+    if choice.kind == "bm25-query-side":
+        yield BM25(task.documents, variant="query-side")
+    elif choice.kind == "bm25":
+        yield BM25(task.documents)
+    else:
+        with _open_model(choice, task, tell) as dense:
+            if choice.kind == "model":
+                yield dense
+            else:
+                yield Hybrid([Part(dense, choice.weight), Part(BM25(task.documents), 1.0 - choice.weight)])
+
+
+def embedder_of(choice: Choice) -> Embedder:
+    """Return the model, loaded once in the process whichever way it is asked."""
+    from reasonembed_stores.engines import get_engine
+
+    return get_engine(_model_choice(choice)).embedder
+
+
+def _model_choice(choice: Choice) -> ModelChoice:
+    from reasonembed_stores.engines import ModelChoice
+
+    return ModelChoice(
+        model=choice.model,
+        adapter=choice.adapter,
+        device=choice.device,
+        dtype=choice.dtype,
+        max_query_length=choice.max_query_length,
+        max_document_length=choice.max_document_length,
+    )
+
+
+def _shared_name(choice: Choice) -> str:
+    """Return the name by which the frameworks' classes find the loaded model, whatever its settings."""
+    from reasonembed_stores.engines import ModelChoice, share_embedder
+
+    if _model_choice(choice) == ModelChoice(model=choice.model):
+        return choice.model
+    name = f"{choice.model} as it is evaluated"
+    share_embedder(name, embedder_of(choice))
+    return name
+
+
+def _instruction(choice: Choice, task: RetrievalTask) -> str | None:
+    """Return the words of the task's card where the task has one and the model takes any."""
+    return task.card.instruction if task.card and embedder_of(choice).spec.takes_instruction else None
+
+
+@contextmanager
+def _open_model(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Iterator[Retriever]:
+    if choice.through == "core":
+        from reasonembed_rag.retrieval.dense import EmbedderRetriever
+
+        dense = EmbedderRetriever(
+            embedder_of(choice),
+            task.documents,
+            instruction=_instruction(choice, task),
+            cache=choice.cache,
+            progress=tell,
+        )
+        dense.encode()
+        yield dense
+        return
+    from reasonembed_rag.protocols import Usage
+
+    with tempfile.TemporaryDirectory(prefix="reasonembed-eval-") as folder:
+        start = time.perf_counter()
+        index = Path(folder) / "index"
+        _fill(index, choice, task.documents, tell)
+        usage = Usage(
+            encoding_seconds=time.perf_counter() - start,
+            index_bytes=sum(path.stat().st_size for path in index.rglob("*") if path.is_file()),
+        )
+        yield _WithUsage(_framework_retriever(choice, task, index), usage)
+
+
+def _fill(index: Path, choice: Choice, documents: Sequence[Document], tell: Tell | None) -> None:
+    """Encode the documents with the framework's embedding class and put them into a store."""
+    from reasonembed_rag.encoder.corpus import encode_corpus, encode_corpus_to_disk
+    from reasonembed_stores import ChromaStore, FaissStore
+
+    face = _face(choice)
+    if choice.cache is None:
+        shards = encode_corpus(face, documents, progress=tell)
+    else:
+        shards = encode_corpus_to_disk(face, documents, folder=choice.cache, progress=tell)
+    store: FaissStore | ChromaStore
+    if choice.store == "faiss":
+        store = FaissStore.create(index, spec=face.spec)
+    else:
+        # The graph is searched whole: a measurement of the model must not measure Chroma's recall.
+        store = ChromaStore.create(index, spec=face.spec, ef_search=max(100, len(documents)), max_neighbors=64)
+    start = 0
+    for shard in shards:
+        store.upsert(documents[start : start + len(shard)], shard)
+        start += len(shard)
+    store.close()
+
+
+def _face(choice: Choice) -> Embedder:
+    """Return the framework's embedding class, which gives the core's arrays too."""
+    try:
+        if choice.through == "langchain":
+            from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
+
+            return ReasonEmbedEmbeddings(model=_shared_name(choice))
+        from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
+
+        return ReasonEmbedEmbedding(model_name=_shared_name(choice))
+    except ImportError as error:
+        raise MissingDependencyError(_PACKAGE[choice.through], choice.through) from error
+
+
+def _framework_retriever(choice: Choice, task: RetrievalTask, index: Path) -> Retriever:
+    instruction = _instruction(choice, task)
+    if choice.through == "langchain":
+        from langchain_reasonembed import evaluation as langchain_evaluation
+        from langchain_reasonembed.retrievers import ReasonEmbedRetriever as LangChainRetriever
+
+        retriever = LangChainRetriever(index=str(index), model=_shared_name(choice), instruction=instruction)
+        return langchain_evaluation.as_retriever(retriever, task.documents, use_async=choice.use_async)
+    from llama_index.retrievers.reasonembed import ReasonEmbedRetriever as LlamaIndexRetriever
+    from llama_index.retrievers.reasonembed import evaluation as llama_index_evaluation
+
+    node_retriever = LlamaIndexRetriever(str(index), model=_shared_name(choice), instruction=instruction)
+    return llama_index_evaluation.as_retriever(node_retriever, task.documents, use_async=choice.use_async)
+
+
+def _load_component(path: str) -> Any:
+    """Import module:object; raises InputError where it cannot be had."""
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise InputError(f"component is {path!r}; want module:object, for instance my_app.search:retriever")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"component {path!r} cannot be imported ({error}); is its folder on PYTHONPATH?") from error
+
+
+def _through_of(component: object) -> str:
+    """Tell which framework an object is of, by the modules of its classes: nothing is imported for it."""
+    roots = {base.__module__.partition(".")[0] for base in type(component).__mro__}
+    return "langchain" if "langchain_core" in roots else "llama-index" if "llama_index" in roots else "core"
+
+
+def _component_retriever(component: Any, documents: Sequence[Document], *, use_async: bool) -> Retriever:
+    from reasonembed_rag.protocols import Retriever
+
+    through = _through_of(component)
+    if through == "langchain":
+        from langchain_reasonembed import evaluation as langchain_evaluation
+
+        return langchain_evaluation.as_retriever(component, documents, use_async=use_async)
+    if through == "llama-index":
+        from llama_index.retrievers.reasonembed import evaluation as llama_index_evaluation
+
+        return llama_index_evaluation.as_retriever(component, documents, use_async=use_async)
+    if isinstance(component, Retriever):
+        return component
+    if callable(component):
+        from reasonembed_rag.retrieval.callable import CallableRetriever
+
+        return CallableRetriever(component)
+    raise InputError(f"component is a {type(component).__name__}; want a retriever or a function of (query, k)")
+
+
+class _WithUsage:
+    """A retriever beside what its index cost."""
+
+    def __init__(self, retriever: Retriever, usage: Usage) -> None:
+        self._retriever = retriever
+        self._usage = usage
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        return self._retriever.search(queries, k=k, excluded_ids=excluded_ids)
+
+    def usage(self) -> Usage:
+        return self._usage

@@ -1,0 +1,1 @@
+"""A transformer as tokens to states, shared by the encoder, training and memory."""

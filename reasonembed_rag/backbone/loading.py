@@ -1,0 +1,214 @@
+"""A model's name to what the engine needs: tokenizer, backbone and spec."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from reasonembed_rag.backbone.hub import find_model
+from reasonembed_rag.backbone.lora import Lora, adapter_base, merge_lora, read_lora
+from reasonembed_rag.backbone.model_files import read_folder, transformer_folder, transformer_settings
+from reasonembed_rag.backbone.resolve_spec import (
+    Request,
+    check_adapter_spec,
+    describe,
+    is_decoder,
+    looks_both_ways_itself,
+    native_type,
+)
+from reasonembed_rag.backbone.tokenizer import TextTokenizer
+from reasonembed_rag.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from reasonembed_rag.spec import EmbeddingSpec
+
+__all__ = ["LoadedModel", "Request", "load_model", "load_tokenizer"]
+
+_logger = logging.getLogger(__name__)
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.float32}
+"""Number format of the weights as loaded; int8 is made of float32 when the engine is built."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in memory."""
+
+    spec: EmbeddingSpec
+    tokenizer: TextTokenizer
+    backbone: PreTrainedModel
+    pad_id: int
+    folder: Path
+    needs_own_mask: bool = False
+    """Whether transformers would run this backbone causally though it is to look in both directions."""
+    adapters: Mapping[str, Lora] = field(default_factory=dict)
+    adapter_specs: Mapping[str, EmbeddingSpec] = field(default_factory=dict)
+
+
+def load_model(request: Request) -> LoadedModel:
+    """Read a model folder or hub id into memory.
+
+    Raises ModelError for a folder that is not a model or lacks weights, InputError for settings it cannot serve.
+    """
+    folder, merged = _folders(request)
+    facts = read_folder(folder)
+    device = _device(request.device)
+    dtype = _dtype(request.dtype, device)
+    named = {name: find_model(path) for name, path in request.adapters.items()}
+    spec = describe(request, facts, folders=[folder, *merged], dtype=dtype)
+    backbone = _backbone(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
+    for path in merged:
+        merge_lora(backbone, read_lora(path, name=path.name, backbone=backbone))
+    tokenizer, pad_id = _tokenizer(
+        facts.transformer_folder, append_eos=spec.append_eos, vocabulary_size=_vocabulary_size(backbone)
+    )
+    return LoadedModel(
+        spec=spec,
+        tokenizer=tokenizer,
+        backbone=backbone,
+        pad_id=pad_id,
+        folder=folder,
+        needs_own_mask=_needs_own_mask(spec, facts.config),
+        adapters={name: read_lora(path, name=name, backbone=backbone) for name, path in named.items()},
+        adapter_specs={
+            name: dataclasses.replace(
+                check_adapter_spec(
+                    name, describe(request, facts, folders=[folder, *merged, path], dtype=dtype), base=spec
+                ),
+                adapter=request.adapters[name],
+            )
+            for name, path in named.items()
+        },
+    )
+
+
+def _folders(request: Request) -> tuple[Path, list[Path]]:
+    """Return the folder of the backbone and those of the adapters to merge, the model itself being one perhaps."""
+    folder, adapters = _with_base(request.model, revision=request.revision)
+    return folder, [*adapters, find_model(request.adapter)] if request.adapter is not None else adapters
+
+
+def _with_base(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> tuple[Path, list[Path]]:
+    """Return the folder of a model's backbone and, where the model is an adapter, its own, the lowest first."""
+    folder = find_model(name_or_path, revision=revision, weights=weights)
+    adapters: list[Path] = []
+    while (base := adapter_base(folder)) is not None and not (folder / "config.json").is_file():
+        if folder in adapters:
+            raise ModelError(f"{folder}: the adapter's base is the adapter itself; name the model it was trained on")
+        adapters.insert(0, folder)
+        folder = find_model(base, weights=weights)
+    return folder, adapters
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+        raise InputError(f"device {name!r} cannot be used ({reason}); want None, 'cpu', 'cuda' or 'cuda:N'") from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> str:
+    if name == "auto":
+        chosen = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        _logger.info("dtype='auto' picked %s on %s", chosen, device)
+        return chosen
+    if name not in _DTYPES:
+        raise InputError(f"dtype is {name!r}; want auto, {', '.join(_DTYPES)}")
+    if name == "int8" and device.type != "cpu":
+        raise InputError(f"dtype is 'int8' on {device}; want it on a CPU, or bfloat16 here")
+    return name
+
+
+def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging as transformers_logging
+
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # a local file loads in no time; a download has a bar of its own
+    kind, renamed = native_type(config)
+    try:
+        settings = {"config": AutoConfig.for_model(**{**config, "model_type": kind})} if renamed else {}
+        backbone, report = AutoModel.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **settings,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        if "ignore_mismatched_sizes" in reason:  # transformers' cure is none: new random weights
+            reason = "its weights have other shapes than config.json says"
+        elif "custom code" in reason or "trust_remote_code" in reason:
+            reason = f"transformers knows no model_type {kind!r}; the checkpoint's own code is never run"
+        raise ModelError(f"{folder}: cannot be loaded ({reason}); want a transformers model in safetensors") from error
+    finally:
+        if bar:
+            transformers_logging.enable_progress_bar()
+    if backbone.config.is_encoder_decoder:
+        raise ModelError(f"{folder}: is an encoder with a decoder ({kind}); want an encoder or a decoder alone")
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise ModelError(
+            f"{folder}: {len(missing)} weights are missing, such as {missing[0]}; the download is incomplete"
+        )
+    ready: PreTrainedModel = backbone.eval().to(device)
+    ready.requires_grad_(requires_grad=False)
+    return ready
+
+
+def load_tokenizer(name_or_path: str, *, append_eos: bool) -> TextTokenizer:
+    """Return the tokenizer of a model alone, without its weights; raises ModelError where there is none."""
+    folder = transformer_folder(_with_base(name_or_path, weights=False)[0])
+    return _tokenizer(folder, append_eos=append_eos, vocabulary_size=None)[0]
+
+
+def _vocabulary_size(backbone: PreTrainedModel) -> int:
+    weight = backbone.get_input_embeddings().weight
+    if not isinstance(weight, torch.Tensor):
+        raise ModelError(f"{type(backbone).__name__} has no embedding matrix; want a text model")
+    return len(weight)
+
+
+def _tokenizer(folder: Path, *, append_eos: bool, vocabulary_size: int | None) -> tuple[TextTokenizer, int]:
+    """Return the tokenizer and the id that pads."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        backend = tokenizer.backend_tokenizer
+    except Exception as error:  # tokenizers' own errors are bare Exceptions
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{folder}: its tokenizer cannot be loaded ({reason}); want a tokenizer.json") from error
+    if transformer_settings(folder).get("do_lower_case"):
+        backend.normalizer = _lowercased(backend.normalizer)
+    eos_id: int | None = tokenizer.eos_token_id
+    text_tokenizer = TextTokenizer(backend, eos_id=eos_id, append_eos=append_eos, vocabulary_size=vocabulary_size)
+    return text_tokenizer, tokenizer.pad_token_id or 0
+
+
+def _lowercased(normalizer: Any) -> Any:
+    from tokenizers import normalizers
+
+    return normalizers.Sequence([normalizers.Lowercase(), *([] if normalizer is None else [normalizer])])
+
+
+def _needs_own_mask(spec: EmbeddingSpec, config: Mapping[str, Any]) -> bool:
+    return spec.attention == "bidirectional" and is_decoder(config) and not looks_both_ways_itself(config)

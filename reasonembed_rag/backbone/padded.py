@@ -1,0 +1,60 @@
+"""The reference forward: padded tokens through a transformers model to pooled vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from reasonembed_rag.backbone.pooling import pool_padded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from reasonembed_rag.spec import Pooling
+
+__all__ = ["PaddedForward"]
+
+
+class PaddedForward:
+    """Run a transformers backbone on right-padded rows; right for every architecture, fast for none.
+
+    Right padding leaves the positions of real tokens as they are, and a causal mask keeps padding out of their sight.
+    own_mask gives a decoder a mask of all real tokens, so that it looks in both directions. Works under autograd as
+    well as under inference mode.
+    """
+
+    def __init__(self, backbone: PreTrainedModel, *, pooling: Pooling, pad_id: int, own_mask: bool = False) -> None:
+        self._backbone = backbone
+        self._pooling: Pooling = pooling
+        self._pad_id = pad_id
+        self._own_mask = own_mask
+
+    def __call__(self, sequences: Sequence[NDArray[np.int32]], *, skip: int = 0) -> Tensor:
+        """Return pooled float32 states (n, D) of n token sequences; mean pooling leaves out the first `skip` tokens."""
+        lengths = np.asarray([len(sequence) for sequence in sequences])
+        ids = np.full((len(sequences), lengths.max()), self._pad_id, dtype=np.int64)
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = sequence
+        device = self._backbone.device
+        ids_BL = torch.from_numpy(ids).to(device)
+        lengths_B = torch.from_numpy(lengths).to(device)
+        real_BL = torch.arange(ids_BL.shape[1], device=device) < lengths_B[:, None]
+        mask = self._both_ways(real_BL) if self._own_mask else real_BL.long()
+        hidden_BLD = self._backbone(input_ids=ids_BL, attention_mask=mask, **self._extra()).last_hidden_state
+        skip_B = torch.full_like(lengths_B, skip) if skip else None
+        return pool_padded(hidden_BLD, lengths_B, pooling=self._pooling, skip_B=skip_B)
+
+    def _both_ways(self, real_BL: Tensor) -> Tensor:
+        """Return what is added to the scores, (B, 1, L, L): nothing for real tokens, the least number for padding."""
+        dtype = self._backbone.dtype
+        hidden_B1LL = ~real_BL[:, None, None].expand(-1, 1, real_BL.shape[1], -1)
+        return torch.zeros_like(hidden_B1LL, dtype=dtype).masked_fill_(hidden_B1LL, torch.finfo(dtype).min)
+
+    def _extra(self) -> dict[str, bool]:
+        return {"use_cache": False} if getattr(self._backbone.config, "use_cache", False) else {}

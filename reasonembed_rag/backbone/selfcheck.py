@@ -1,0 +1,117 @@
+"""Right before fast: the packed forward must agree with transformers on a few texts, or it is not used."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from reasonembed_rag.backbone.packed import PackedForward
+    from reasonembed_rag.backbone.padded import PaddedForward
+    from reasonembed_rag.backbone.tokenizer import TextTokenizer
+    from reasonembed_rag.spec import EmbeddingSpec
+
+__all__ = ["FLOORS", "disagreement", "is_verified", "remember_verified", "self_check_sequences"]
+
+FLOORS = {"float32": 0.9999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.95}
+"""The least cosine to transformers' own forward in the same number format (int8: to float32)."""
+_WORTH_A_SECOND_LOOK = 0.95
+_MORE_ERROR = 1.5
+"""Where two short formats differ: how much of transformers' own distance to float32 the packed forward may have."""
+
+_SENTENCE = (
+    "Default parameter values are evaluated once, when the function definition is executed; a list keeps growing. "
+)
+_VERIFIED_BY = ("torch", "transformers", "tokenizers")
+
+
+def self_check_sequences(tokenizer: TextTokenizer, spec: EmbeddingSpec) -> list[NDArray[np.int32]]:
+    """Return texts of several lengths, the longest past the blocks and the shorter windows of attention, as ids."""
+    texts = ["why?", "Two words", _SENTENCE, _SENTENCE * 3, "日本語 and code:\n\tdef f(x=[]): ...", _SENTENCE * 14]
+    limit = min(spec.max_document_length, 320)
+    tokens = tokenizer(texts, before="", after="", max_length=limit)
+    return [tokens.ids[start:stop] for start, stop in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)]
+
+
+def disagreement(
+    packed: PackedForward,
+    padded: PaddedForward,
+    sequences: Sequence[NDArray[np.int32]],
+    *,
+    floor: float,
+    exact: Callable[[], PaddedForward] | None = None,
+) -> str | None:
+    """Return how the packed forward disagrees with the padded one, one text at a time; None where it agrees.
+
+    In a short number format two right forwards of a deep model may differ by more than the floor. `exact` builds the
+    padded forward in float32; with it the packed one also agrees where it lies about as near to that as the padded.
+    """
+    with torch.inference_mode():
+        expected = _one_by_one(padded, sequences)
+        try:
+            got = _packed_ways(packed, sequences)
+        except Exception as error:  # noqa: BLE001 - whatever does not run is not used; transformers' forward does
+            return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        lowest = _lowest_cosine(got, expected)
+        if lowest >= floor:  # NaN is not
+            return None
+        if exact is not None and lowest >= _WORTH_A_SECOND_LOOK:
+            reference = _one_by_one(exact(), sequences)
+            if 1 - _lowest_cosine(got, reference) <= _MORE_ERROR * (1 - _lowest_cosine([expected], reference)):
+                return None
+    return f"cosine {lowest:.6f} to transformers' forward, want {floor}"
+
+
+def _one_by_one(padded: PaddedForward, sequences: Sequence[NDArray[np.int32]]) -> Tensor:
+    return torch.cat([padded([sequence]) for sequence in sequences])
+
+
+def _packed_ways(packed: PackedForward, sequences: Sequence[NDArray[np.int32]]) -> list[Tensor]:
+    """Return what the packed forward gives in one pack, and behind a start computed once where it shares starts."""
+    order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
+    whole = packed([sequences[row] for row in order])
+    together = torch.empty_like(whole)
+    together[order] = whole
+    shared = min(3, len(sequences[-1]) - 1)
+    if shared < 1 or not (packed.shares_prefixes and packed.pools_last):
+        return [together]
+    behind = packed([sequences[-1][shared:]], prefix=packed.prefix(sequences[-1][:shared]))
+    return [together, torch.cat([together[:-1], behind])]
+
+
+def _lowest_cosine(got: Sequence[Tensor], expected: Tensor) -> float:
+    """Return the least cosine of all; NaN where one is."""
+    return torch.stack([torch.cosine_similarity(vectors, expected).min() for vectors in got]).min().item()
+
+
+def is_verified(spec: EmbeddingSpec, *, device: str) -> bool:
+    """Return whether this model agreed before, on this kind of device and with these library versions."""
+    return _mark(spec, device).is_file()
+
+
+def remember_verified(spec: EmbeddingSpec, *, device: str) -> None:
+    """Note that this model agreed; a cache that cannot be written is done without."""
+    with contextlib.suppress(OSError):
+        mark = _mark(spec, device)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def _mark(spec: EmbeddingSpec, device: str) -> Path:
+    root = os.environ.get("REASONEMBED_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    versions = ",".join(f"{name}={metadata.version(name)}" for name in _VERIFIED_BY)
+    own = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    parts = f"{spec.digest()}\n{device}\n{torch.backends.cpu.get_cpu_capability()}\n{versions}\n{own}"
+    return Path(root) / "reasonembed-rag" / "verified" / hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()

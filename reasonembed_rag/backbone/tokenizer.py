@@ -1,0 +1,172 @@
+"""Tokenising: texts to token ids, template and special tokens in place, cut to length without losing their tail."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reasonembed_rag.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+__all__ = ["TextTokenizer", "Tokens"]
+
+_CHUNK = 1024
+"""Texts whose ids are Python lists at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The token ids of n texts, end to end: text i is ids[offsets[i]:offsets[i + 1]]."""
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    cut: int
+    """How many texts were longer than the limit."""
+    skip: int = 0
+    """How many leading tokens of every text are template (mean pooling may leave them out)."""
+    shared: int = 0
+    """How many leading tokens all texts have in common with their template; each has at least one more."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens a text, (n,)."""
+        return np.diff(self.offsets)
+
+    def rows(self, rows: NDArray[np.int64]) -> list[NDArray[np.int32]]:
+        """Return the ids of some texts, as views."""
+        return [self.ids[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+
+
+class TextTokenizer:
+    """Turn texts into token ids as the checkpoint's own tokenizer does, one place for templates, EOS and cutting."""
+
+    def __init__(
+        self, backend: Tokenizer, *, eos_id: int | None, append_eos: bool, vocabulary_size: int | None
+    ) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        highest = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
+        if vocabulary_size is not None and highest >= vocabulary_size:
+            raise ModelError(
+                f"the tokenizer's highest id is {highest}, the embedding has {vocabulary_size} rows: "
+                "the tokenizer belongs to another checkpoint; put the files of one checkpoint together"
+            )
+        self._head, self._tail = _special_ids(backend)
+        if append_eos:
+            if eos_id is None:
+                raise ModelError("append_eos is set but the tokenizer names no EOS token; want one, or append_eos off")
+            if self._tail[-1:] != [eos_id]:
+                self._tail = [*self._tail, eos_id]
+        self._filler = [] if self._head or self._tail else [eos_id if eos_id is not None else 0]
+
+    def __call__(self, texts: Sequence[str], *, before: str, after: str, max_length: int) -> Tokens:
+        """Return the ids of before + text + after for each text, at most max_length tokens each.
+
+        A long text loses its end; special tokens and the template around the text are never lost. Raises InputError
+        where the template alone leaves no room for a token of text.
+        """
+        head_ids, after_ids = self._ids(before), self._ids(after)
+        tail = [*after_ids, *self._tail]
+        room = max_length - len(self._head) - len(tail)
+        if room <= len(head_ids):
+            taken = len(self._head) + len(head_ids) + len(tail)
+            raise InputError(
+                f"max_length is {max_length}, and template and special tokens alone take {taken}; "
+                "want a larger max_length or a shorter instruction"
+            )
+        arrays: list[NDArray[np.int32]] = []
+        cut = 0
+        for start in range(0, len(texts), _CHUNK):
+            wrapped = [f"{before}{text}{after}" for text in texts[start : start + _CHUNK]]
+            for encoding in self._backend.encode_batch_fast(wrapped, add_special_tokens=False):
+                ids = encoding.ids
+                body_room = room + len(after_ids)
+                if len(ids) > body_room:
+                    cut += 1
+                    ids = ids[:room] + after_ids
+                arrays.append(np.asarray([*self._head, *ids, *self._tail] or self._filler, dtype=np.int32))
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        flat = np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)
+        prompt = [*self._head, *head_ids] if before else []
+        return Tokens(flat, offsets, cut, skip=len(prompt), shared=_common_start(prompt, arrays))
+
+    def shortened(self, text: str, *, before: str, after: str, max_length: int) -> str:
+        """Return as much of a text's start as makes at most max_length tokens when a server tokenises it itself.
+
+        A text that fits comes back whole. What is cut ends where a token of the whole text ends, but may make other
+        tokens than the whole text begins with: hence the tries.
+        """
+        room = max_length - len(self._head) - len(self._tail)
+        tokens = self._backend.encode(f"{before}{text}", add_special_tokens=False)
+        count, kept = len(tokens.ids), text
+        while kept and (excess := len(self._ids(f"{before}{kept}{after}")) - room) > 0:
+            count -= min(count, excess)
+            kept = text[: max(0, tokens.offsets[count - 1][1] - len(before))] if count else ""
+        return kept
+
+    def own_places(self, tokens: Tokens, *, before: str, after: str) -> list[slice]:
+        """Return where among each text's tokens its own stand, those of the template and special ones left out.
+
+        A token in which the template's end and the text's start have merged counts as the text's.
+        """
+        prompt = [*self._head, *self._ids(before)]
+        behind = len(self._ids(after)) + len(self._tail)
+        arrays = [tokens.ids[start:stop] for start, stop in itertools.pairwise(tokens.offsets)]
+        return [slice(_common_start(prompt, [array]), max(0, len(array) - behind)) for array in arrays]
+
+    def decoded(self, ids: Sequence[NDArray[np.int32]]) -> list[str]:
+        """Return what sequences of ids say; cut through a letter, a sequence says a replacement character there."""
+        texts: list[str] = self._backend.decode_batch([array.tolist() for array in ids], skip_special_tokens=False)
+        return texts
+
+    def writable(self) -> NDArray[np.bool_]:
+        """Return (V,) which ids a text can be made of: those that come back when what they say is tokenised.
+
+        Each is tried alone and behind a letter; special tokens and pieces of a letter are never writable.
+        """
+        size = max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        allowed = np.zeros(size, dtype=np.bool_)
+        for context in ([], self._ids("a")):
+            texts = self._backend.decode_batch([[*context, token] for token in range(size)], skip_special_tokens=False)
+            found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+            allowed |= [encoding.ids == [*context, token] for token, encoding in enumerate(found)]
+        special = [number for number, token in self._backend.get_added_tokens_decoder().items() if token.special]
+        allowed[special] = False
+        return allowed
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids if text else []
+        return ids
+
+
+def _common_start(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int:
+    """Return how far all sequences begin with the prompt; a merge at the prompt's end shortens it, rightly."""
+    common = np.asarray(prompt, dtype=np.int32)
+    for array in arrays:
+        common = common[: len(array) - 1]
+        differing = np.flatnonzero(array[: len(common)] != common)
+        if len(differing):
+            common = common[: differing[0]]
+    return len(common)
+
+
+def _special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
+    """Return the special tokens that the tokenizer puts before and after every text."""
+    bare: list[int] = backend.encode("a", add_special_tokens=False).ids
+    full: list[int] = backend.encode("a", add_special_tokens=True).ids
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return full[:start], full[start + len(bare) :]
+    raise ModelError(
+        "the tokenizer changes a text's own ids when it adds special tokens; such tokenizers are not supported"
+    )

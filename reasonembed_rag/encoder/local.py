@@ -1,0 +1,231 @@
+"""The seam between planning and computing: packs of token sequences in, vectors out."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import torch
+
+from reasonembed_rag.backbone.allocator import bound_kernel_cache, give_back_freed
+from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
+from reasonembed_rag.backbone.linears import make_fast
+from reasonembed_rag.backbone.lora_switch import AdapterSwitch
+from reasonembed_rag.backbone.packed import PackedForward
+from reasonembed_rag.backbone.padded import PaddedForward
+from reasonembed_rag.backbone.pooling import finish
+from reasonembed_rag.backbone.selfcheck import (
+    FLOORS,
+    disagreement,
+    is_verified,
+    remember_verified,
+    self_check_sequences,
+)
+from reasonembed_rag.errors import BackendError, InputError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from reasonembed_rag.backbone.attention import KeyValue
+    from reasonembed_rag.backbone.loading import LoadedModel
+    from reasonembed_rag.backbone.tokenizer import Tokens
+
+    _Forward = Callable[[Sequence[NDArray[np.int32]], int, int, str | None], Tensor]
+    """(sequences, skip, shared, adapter) to pooled states (n, D)."""
+
+__all__ = ["Engine", "LocalEngine", "Part"]
+
+_logger = logging.getLogger(__name__)
+
+_PACKS_BETWEEN_TRIMS = 2
+_PREFIXES_KEPT = 8
+_SHORTEST_PREFIX = 4
+"""A start of fewer tokens costs less to compute again than to carry."""
+
+
+class Part(NamedTuple):
+    """The vectors (len(rows), D) of some rows of a call."""
+
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Compute the vectors of a call, pack by pack, in any order."""
+
+    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[Part]:
+        """Yield the vectors of the rows as they are done; an error ends the call and leaves the engine usable."""
+
+    def close(self) -> None:
+        """Give back what the engine holds; a closed engine cannot run."""
+
+
+class LocalEngine:
+    """Compute in this process, on one device."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        bound_kernel_cache()
+        self._spec = loaded.spec
+        self._switch = AdapterSwitch(loaded.backbone, loaded.adapters)
+        self._names = tuple(loaded.adapters)
+        packed, reason = _packed(loaded, self._switch)
+        self.packed = packed is not None
+        """Whether the fast path runs; the padded one does where the backbone is not known or not verified."""
+        self._forward: _Forward | None
+        if packed is not None:
+            self._forward = _PackedWithPrefixes(packed)
+        elif self._names:
+            raise ModelError(
+                f"{loaded.spec.model}: adapters by name need the packed forward ({reason}); load one adapter"
+            )
+        else:
+            _logger.warning("%s runs through transformers' own forward: %s", loaded.spec.model, reason)
+            padded = _running(loaded)
+            self._forward = lambda sequences, skip, shared, adapter: padded(sequences, skip=skip)  # noqa: ARG005
+        self._safe_tokens: int | None = None
+        """The largest pack that is known to fit after one did not."""
+
+    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[Part]:
+        """Yield the vectors of the packs in order; a pack that does not fit in memory is split and gone on with."""
+        if adapter is not None and adapter not in self._names:
+            raise InputError(
+                f"unknown adapter {adapter!r}; want one of {', '.join(self._names) or 'none: none is loaded'}"
+            )
+        self._switch.active = adapter
+        waiting = [pack for pack in reversed(packs) if len(pack)]
+        computed = 0
+        while waiting:
+            rows = waiting.pop()
+            if self._too_large(rows, tokens) and len(rows) > 1:
+                waiting += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+                continue
+            try:
+                vectors = self._vectors(rows, tokens, adapter)
+            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+                self._shrink(rows, tokens, error)
+                waiting.append(rows)
+                continue
+            computed += 1
+            if computed % _PACKS_BETWEEN_TRIMS == 0:
+                give_back_freed()
+            yield Part(rows, vectors)
+
+    def close(self) -> None:
+        """Drop the model."""
+        self._forward = None
+
+    def _vectors(self, rows: NDArray[np.int64], tokens: Tokens, adapter: str | None) -> NDArray[np.float32]:
+        if self._forward is None:
+            raise BackendError(f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained")
+        spec = self._spec
+        skip = 0 if spec.pool_prompt else tokens.skip
+        with torch.inference_mode():
+            pooled = self._forward(tokens.rows(rows), skip, tokens.shared, adapter)
+            vectors = finish(pooled, dimension=spec.dimension, normalize=spec.normalize)
+        result: NDArray[np.float32] = vectors.cpu().numpy()
+        return result
+
+    def _too_large(self, rows: NDArray[np.int64], tokens: Tokens) -> bool:
+        return self._safe_tokens is not None and int(tokens.lengths[rows].sum()) > self._safe_tokens
+
+    def _shrink(self, rows: NDArray[np.int64], tokens: Tokens, error: Exception) -> None:
+        """Remember a smaller budget after running out of memory; any other error goes on its way."""
+        if not _is_out_of_memory(error):
+            raise error
+        size = int(tokens.lengths[rows].sum())
+        if len(rows) == 1:
+            raise BackendError(
+                f"one text of {size} tokens does not fit in memory; "
+                "want a smaller max_document_length, a smaller dtype or a larger device"
+            ) from error
+        self._safe_tokens = size // 2
+        _logger.warning("out of memory at %d tokens a pack; going on with at most %d", size, self._safe_tokens)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _PackedWithPrefixes:
+    """The packed forward; what a call's texts share at their start is computed once and kept for later calls."""
+
+    def __init__(self, packed: PackedForward) -> None:
+        self._packed = packed
+        self._kept: OrderedDict[tuple[bytes, str | None], list[KeyValue]] = OrderedDict()
+
+    def __call__(self, sequences: Sequence[NDArray[np.int32]], skip: int, shared: int, adapter: str | None) -> Tensor:
+        packed = self._packed
+        if shared < _SHORTEST_PREFIX or not (packed.shares_prefixes and packed.pools_last):
+            return packed(sequences, skip=skip)
+        prefix = self._prefix(sequences[0][:shared], adapter)
+        return packed([sequence[shared:] for sequence in sequences], prefix=prefix)
+
+    def _prefix(self, ids: NDArray[np.int32], adapter: str | None) -> list[KeyValue]:
+        key = (ids.tobytes(), adapter)
+        if key not in self._kept:
+            self._kept[key] = self._packed.prefix(ids)
+            while len(self._kept) > _PREFIXES_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+def padded_forward(loaded: LoadedModel) -> PaddedForward:
+    """Return the reference forward of a loaded model."""
+    return PaddedForward(
+        loaded.backbone, pooling=loaded.spec.pooling, pad_id=loaded.pad_id, own_mask=loaded.needs_own_mask
+    )
+
+
+def _running(loaded: LoadedModel) -> PaddedForward:
+    """Return the reference forward once a text has run through it; raises ModelError where none does."""
+    padded = padded_forward(loaded)
+    try:
+        with torch.inference_mode():
+            padded(self_check_sequences(loaded.tokenizer, loaded.spec)[:1])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise ModelError(
+            f"{loaded.spec.model}: transformers cannot run a text through {type(loaded.backbone).__name__} ({reason}); "
+            "want a text encoder or decoder"
+        ) from error
+    return padded
+
+
+def _exact_forward(loaded: LoadedModel) -> PaddedForward:
+    """Return the reference forward over a copy of the weights in float32."""
+    return padded_forward(dataclasses.replace(loaded, backbone=copy.deepcopy(loaded.backbone).float()))
+
+
+def _packed(loaded: LoadedModel, switch: AdapterSwitch) -> tuple[PackedForward | None, str]:
+    """Return the packed forward if it fits the backbone and agrees with transformers, else why not."""
+    spec, int8 = loaded.spec, loaded.spec.dtype == "int8"
+    causal = spec.attention == "causal"
+    make = functools.partial(switch.make, int8=int8) if loaded.adapters else functools.partial(make_fast, int8=int8)
+    try:
+        packed = PackedForward(read_blueprint(loaded.backbone, causal=causal, make=make), pooling=spec.pooling)
+    except UnsupportedError as error:
+        return None, str(error)
+    device = loaded.backbone.device.type
+    if is_verified(spec, device=device):
+        return packed, ""
+    sequences = self_check_sequences(loaded.tokenizer, spec)
+    exact = functools.partial(_exact_forward, loaded) if spec.dtype in {"bfloat16", "float16"} else None
+    reason = disagreement(packed, padded_forward(loaded), sequences, floor=FLOORS[spec.dtype], exact=exact)
+    if reason is not None:
+        return None, reason
+    remember_verified(spec, device=device)
+    return packed, ""
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()
+    return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))

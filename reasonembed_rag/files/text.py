@@ -1,0 +1,49 @@
+"""Check that arguments are text that can be encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from reasonembed_rag.errors import InputError
+
+__all__ = ["check_texts", "check_words"]
+
+
+def check_texts(texts: Any, *, kind: str, allow_empty: bool) -> list[str]:
+    """Return the texts as a list; raise InputError, naming the position, for anything that cannot be encoded."""
+    if isinstance(texts, str | bytes):
+        raise InputError(f"{kind} is a single {type(texts).__name__}; want a sequence of strings: wrap it in a list")
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | AbstractSet):
+        raise InputError(f"{kind} is {type(texts).__name__}; want a sequence of strings, in the order of their vectors")
+    checked = list(texts)
+    for position, text in enumerate(checked):
+        wrong = _wrong(text, allow_empty=allow_empty)
+        if wrong is not None:
+            raise InputError(f"{kind}[{position}] {wrong}")
+    return checked
+
+
+def check_words(words: Any, *, name: str) -> None:
+    """Raise InputError unless an argument is text with at least one character."""
+    wrong = _wrong(words, allow_empty=False)
+    if wrong is not None:
+        raise InputError(f"{name} {wrong}")
+
+
+def _wrong(text: Any, *, allow_empty: bool) -> str | None:
+    """Return why something is no text to encode, and what is wanted; None where it is one."""
+    if not isinstance(text, str):
+        return f"is {type(text).__name__}; want str"
+    if not allow_empty and not text.strip():
+        return "is empty; want at least one character"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return (
+                f"holds a lone surrogate at character {error.start}; it is not text: "
+                "decode the source as UTF-8 with errors='replace'"
+            )
+    return None

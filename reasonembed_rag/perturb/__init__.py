@@ -1,0 +1,1 @@
+"""Query perturbations, for training and for evaluation."""

@@ -1,0 +1,173 @@
+"""Defences that look at what was found for one query and keep what seems honest.
+
+A defence is a pure function of documents in the order of their ranking; wrappers of both frameworks put one behind any
+retriever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.pipeline.clusters import k_means
+
+__all__ = ["Defence", "Embed", "HubnessGuard", "NearDuplicateFilter", "TrustFilter", "keep_through"]
+
+Embed = Callable[[list[str]], Sequence[Sequence[float]] | NDArray[np.floating[Any]]]
+"""Documents' texts to vectors: Encoder.encode_documents, a framework's embed_documents."""
+
+_WORDS = re.compile(r"\w+")
+
+
+@runtime_checkable
+class Defence(Protocol):
+    """Decide which of the documents found for a query may go on."""
+
+    def keep(self, documents: Sequence[Document]) -> list[int]:
+        """Return the places of the documents to keep, ascending; documents come best first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustFilter:
+    """Drop what was written to go together, as TrustRAG's first stage does (arXiv 2501.00879).
+
+    The documents fall in two groups by their vectors; a group whose mean pairwise cosine is above `similarity` goes,
+    and so does any document of which one left shares more than `overlap` of its n-grams (Dice, counts).
+    """
+
+    embed: Embed
+    similarity: float = 0.88
+    overlap: float = 0.25
+    n: int = 2
+    """Words an n-gram."""
+
+    def __post_init__(self) -> None:
+        _shares(similarity=self.similarity, overlap=self.overlap)
+        if self.n < 1:
+            raise InputError(f"n is {self.n}; want at least 1")
+
+    def keep(self, documents: Sequence[Document]) -> list[int]:
+        """Return the places of the documents to keep, ascending."""
+        if len(documents) < 2:
+            return list(range(len(documents)))
+        left = self._outside_tight_groups(_unit_vectors(self.embed, documents))
+        shared_MM = shared_n_grams([documents[place].content for place in left], n=self.n)
+        np.fill_diagonal(shared_MM, 0.0)
+        alone = shared_MM.max(axis=1, initial=0.0) <= self.overlap
+        return [place for place, own in zip(left, alone, strict=True) if own]
+
+    def _outside_tight_groups(self, unit_ND: NDArray[np.float64]) -> list[int]:
+        labels_N = k_means(unit_ND, 2).labels
+        tight = [group for group in range(2) if mean_cosine(unit_ND[labels_N == group]) > self.similarity]
+        return [int(place) for place in np.flatnonzero(~np.isin(labels_N, tight))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearDuplicateFilter:
+    """Keep the best-ranked of documents that are near copies of one another."""
+
+    embed: Embed
+    similarity: float = 0.95
+    """The cosine above which two documents are near copies."""
+
+    def __post_init__(self) -> None:
+        _shares(similarity=self.similarity)
+
+    def keep(self, documents: Sequence[Document]) -> list[int]:
+        """Return the places of the documents to keep, ascending."""
+        if not documents:
+            return []
+        unit_ND = _unit_vectors(self.embed, documents)
+        alike_NN = unit_ND @ unit_ND.T > self.similarity
+        kept: list[int] = []
+        for place in range(len(documents)):
+            if not alike_NN[place, kept].any():
+                kept.append(place)
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class HubnessGuard:
+    """Drop documents that a scan found among the results of implausibly many queries (robustness.hubness)."""
+
+    flagged_ids: frozenset[str]
+    flagged_contents: frozenset[str] = field(default=frozenset(), repr=False)
+    """The same documents by their text, for retrievers that give them other ids."""
+
+    @classmethod
+    def of(cls, flagged_ids: Collection[str], documents: Sequence[Document]) -> HubnessGuard:
+        """Make a guard that knows flagged documents by id and by content."""
+        ids = frozenset(flagged_ids)
+        return cls(ids, frozenset(document.content for document in documents if document.id in ids))
+
+    def keep(self, documents: Sequence[Document]) -> list[int]:
+        """Return the places of the documents to keep, ascending."""
+        return [place for place, document in enumerate(documents) if not self._flags(document)]
+
+    def _flags(self, document: Document) -> bool:
+        return document.id in self.flagged_ids or document.content in self.flagged_contents
+
+
+def keep_through(defences: Sequence[Defence], documents: Sequence[Document]) -> list[int]:
+    """Return the places of the documents that every defence keeps, each asked about what the one before it left."""
+    places = list(range(len(documents)))
+    for defence in defences:
+        kept = defence.keep([documents[place] for place in places])
+        places = [places[number] for number in kept]
+    return places
+
+
+def mean_cosine(unit_ND: NDArray[np.float64]) -> float:
+    """Return the mean cosine of distinct pairs of unit vectors, in closed form; -1 where there is no pair."""
+    count = len(unit_ND)
+    if count < 2:
+        return -1.0
+    total_D = unit_ND.sum(axis=0)
+    return float((total_D @ total_D - np.einsum("nd,nd->", unit_ND, unit_ND)) / (count * (count - 1)))
+
+
+def shared_n_grams(texts: Sequence[str], *, n: int) -> NDArray[np.float64]:
+    """Return (N, N) the Dice overlap of the texts' n-grams of words, lower-cased and counted; 0 where one has none."""
+    counts = [_n_grams(text, n) for text in texts]
+    column_of = {gram: column for column, gram in enumerate(dict.fromkeys(gram for one in counts for gram in one))}
+    shared_NN = np.zeros((len(texts), len(texts)))
+    held_NV = np.zeros((len(texts), len(column_of)), dtype=np.int64)
+    for row, one in enumerate(counts):
+        held_NV[row, [column_of[gram] for gram in one]] = list(one.values())
+    sizes_N = held_NV.sum(axis=1)
+    for row in range(len(texts)):
+        own = held_NV[row] > 0
+        common_N = np.minimum(held_NV[:, own], held_NV[row, own]).sum(axis=1)
+        shared_NN[row] = 2 * common_N / np.maximum(sizes_N + sizes_N[row], 1)
+    return shared_NN
+
+
+def _n_grams(text: str, n: int) -> Counter[tuple[str, ...]]:
+    words = _WORDS.findall(text.lower())
+    return Counter(zip(*(words[start:] for start in range(n)), strict=False))
+
+
+def _unit_vectors(embed: Embed, documents: Sequence[Document]) -> NDArray[np.float64]:
+    """Embed the documents and scale the vectors to length 1; raises InputError for anything but one vector a text."""
+    vectors_ND = np.asarray(embed([document.content for document in documents]), dtype=np.float64)
+    if vectors_ND.ndim != 2 or len(vectors_ND) != len(documents) or not np.isfinite(vectors_ND).all():
+        raise InputError(
+            f"the defence's embed returned shape {vectors_ND.shape} for {len(documents)} documents; "
+            "want one finite vector a document, such as encode_documents gives"
+        )
+    lengths_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    return vectors_ND / np.where(lengths_N1 > 0, lengths_N1, 1.0)
+
+
+def _shares(**values: float) -> None:
+    for name, value in values.items():
+        if not -1 <= value <= 1:
+            raise InputError(f"{name} is {value}; want a number from -1 to 1")

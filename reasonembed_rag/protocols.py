@@ -1,0 +1,83 @@
+"""The protocol of everything that finds documents for queries, and of those that can say what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from reasonembed_rag.hits import Hits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from reasonembed_rag.spec import EmbeddingSpec
+
+__all__ = ["Embedder", "Metered", "Retriever", "Usage"]
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Find documents for queries: BM25, an embedder over documents, a fusion of both, a framework's retriever."""
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return at most k hits for each query, in input order, its excluded ids removed before the cut.
+
+        Scores are similarities; documents of equal float32 score come in descending order of their ids.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a retriever has used so far; None where it cannot tell."""
+
+    encoding_seconds: float | None = None
+    """Time taken to encode the documents."""
+    document_tokens: int | None = None
+    query_tokens: int | None = None
+    index_bytes: int | None = None
+    llm_calls: int | None = None
+    llm_tokens: int | None = None
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A retriever, or a stage of one, that can say what it has used."""
+
+    def usage(self) -> Usage:
+        """Return what has been used since it was made."""
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turn queries and documents into vectors of one space."""
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """What fixes the vectors."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector."""
+
+    def encode_queries(
+        self,
+        texts: Sequence[str],
+        *,
+        task: str | None = None,
+        instruction: str | None = None,
+        show_progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of queries, in input order."""
+
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of documents, in input order."""

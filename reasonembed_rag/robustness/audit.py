@@ -1,0 +1,299 @@
+"""The poisoning audit: three attacks on copies of an index, three defences, and what these cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.evaluation.metrics import HEADLINE, score_rankings
+from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.hits import Hits
+from reasonembed_rag.pipeline.filters import Defence, NearDuplicateFilter, TrustFilter
+from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of
+from reasonembed_rag.protocols import Embedder, Retriever
+from reasonembed_rag.robustness.hotflip import Poison, Progress, fitted, hotflip, random_tokens, token_gradients
+from reasonembed_rag.robustness.poison import (
+    KS,
+    BuildIndex,
+    KeptVectors,
+    as_build,
+    poisoned_copy,
+    poisoned_rag,
+    random_texts,
+    success_rates,
+)
+from reasonembed_rag.robustness.report import AttackScore, DefenceScore, PoisonReport
+
+__all__ = ["AttackText", "AuditSettings", "halves", "poison_audit"]
+
+AttackText = Callable[[str, int], str]
+"""(query, number) to what an attacker would have a language model believe."""
+
+_COPIES = 5
+"""PoisonedRAG's passages a query."""
+_TEXT_WORDS = 30
+_TOP = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """How hard the attack tries, and where it is measured."""
+
+    passages: int = 10
+    tokens: int = 50
+    steps: int = 100
+    """Of HotFlip, a passage; the papers' 5,000 take a GPU, and 100 are enough to see whether a model gives way."""
+    candidates: int = 100
+    seed: int = 0
+    ks: tuple[int, ...] = KS
+    hub_k: int = 50
+    """Results a reference query counts in the hubness scan: more than are shown, since passages that are found late by
+    many are told from clean documents sooner than at 20; far fewer than there are documents."""
+    hub_z: float = 6.0
+    hub_share: float = 0.045
+    """Documents at or above both are flagged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """A copy of the corpus with an attack in it, or none, searched once for all measured queries."""
+
+    name: str
+    retriever: Retriever
+    documents: Sequence[Document]
+    poison_ids: tuple[str, ...]
+    hits: list[Hits]
+    reference_hits: list[Hits]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Audit:
+    """What all parts of an audit share."""
+
+    build: BuildIndex
+    embedder: Embedder
+    documents: Sequence[Document]
+    measured: Sequence[Example]
+    reference: Sequence[Example]
+    """The guard's queries beside the measured ones."""
+    settings: AuditSettings
+    depth: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", max(*self.settings.ks, self.settings.hub_k, _TOP))
+
+    def index(self, name: str, poison: Sequence[str]) -> _Index:
+        documents = poisoned_copy(self.documents, poison) if poison else list(self.documents)
+        retriever = self.build(documents)
+        own = tuple(document.id for document in documents[len(self.documents) :])
+        hits, reference_hits = (self.search(retriever, examples) for examples in (self.measured, self.reference))
+        return _Index(name, retriever, documents, own, hits, reference_hits)
+
+    def search(self, retriever: Retriever, examples: Sequence[Example], *, without: Collection[str] = ()) -> list[Hits]:
+        if not examples:
+            return []
+        excluded = [(*example.excluded_ids, *without) for example in examples]
+        return retriever.search([example.query for example in examples], k=self.depth, excluded_ids=excluded)
+
+    def scan(self, index: _Index) -> HubScan:
+        return count_hubs([*index.hits, *index.reference_hits], k=self.settings.hub_k, documents=len(index.documents))
+
+    def guarded(self, index: _Index) -> Mapping[int, list[Hits]]:
+        """Return the rankings at each cutoff without the documents that a hubness scan of the index flags."""
+        flagged = self.scan(index).flagged(z=self.settings.hub_z, share=self.settings.hub_share)
+        hits = self.search(index.retriever, self.measured, without=flagged)
+        return {k: _cut(hits, k) for k in (*self.settings.ks, _TOP)}
+
+    def filtered(self, index: _Index, defence: Defence) -> Mapping[int, list[Hits]]:
+        """Return what a defence leaves of the k best, for each cutoff."""
+        document_of = {document.id: document for document in index.documents}
+        return {
+            k: [_kept(found, defence, document_of) for found in _cut(index.hits, k)]
+            for k in sorted({*self.settings.ks, _TOP})
+        }
+
+    def ndcg(self, hits: Sequence[Hits]) -> float | None:
+        """Return the mean nDCG@10 over the measured queries that are judged; None where none is."""
+        gold = {example.id: example.gold_ids for example in self.measured if example.gold_ids}
+        pairs = zip(self.measured, hits, strict=True)
+        rankings = {example.id: found.ids for example, found in pairs if example.id in gold}
+        if not rankings:
+            return None
+        return float(np.mean([values[HEADLINE] for values in score_rankings(rankings, gold).values()]))
+
+
+def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: the audit's one door
+    encoder: Embedder,
+    task: RetrievalTask,
+    *,
+    system: BuildIndex | None = None,
+    settings: AuditSettings | None = None,
+    attackers: Sequence[Example] | None = None,
+    reference: Sequence[Example] = (),
+    attack_text: AttackText | None = None,
+    checkpoint: Path | None = None,
+    on_progress: Progress | None = None,
+) -> PoisonReport:
+    """Attack copies of a task's corpus and say how often it worked, with and without defences.
+
+    `attackers` are the queries that the attacker knows, such as a training split's; without them half of the task's,
+    drawn by seed. The task's other queries are measured; with `reference`, more such as users ask and the attacker has
+    not seen, they are what the hubness guard asks. HotFlip's passages are written against `encoder` from gold
+    documents; what is attacked is an exact search with the encoder, or `system`: a function from documents to a
+    retriever (each attack gets an index of its own). attack_text gives PoisonedRAG's texts, by default the starts of
+    documents drawn from the corpus. Raises InputError, before any work, for an encoder without gradients and for fewer
+    than two queries a passage.
+    """
+    chosen = settings or AuditSettings()
+    view = token_gradients(encoder)
+    known, measured = _halved(task.examples, chosen) if attackers is None else (list(attackers), list(task.examples))
+    kept = KeptVectors(encoder)
+    instruction = task.card.instruction if task.card else None
+    poison = hotflip(
+        encoder,
+        [example.query for example in known],
+        task.documents,
+        passages=chosen.passages,
+        tokens=chosen.tokens,
+        steps=chosen.steps,
+        candidates=chosen.candidates,
+        seed=chosen.seed,
+        starts=_gold_texts(known, task.documents, seed=chosen.seed),
+        instruction=instruction,
+        checkpoint=checkpoint,
+        on_progress=on_progress,
+    )
+    build = system or as_build(kept, instruction=instruction)
+    audit = _Audit(
+        build=build,
+        embedder=kept,
+        documents=task.documents,
+        measured=measured,
+        reference=reference,
+        settings=chosen,
+    )
+    drawn = random_texts(task.documents, count=chosen.passages, words=chosen.tokens, seed=chosen.seed)
+    attacks = {
+        "hotflip": poison.texts,
+        "random": random_tokens(view, poison.texts[0], count=chosen.passages, tokens=chosen.tokens, seed=chosen.seed),
+        "corpus_words": tuple(fitted(view, text, tokens=chosen.tokens) for text in drawn),
+        "poisoned_rag": _query_specific(measured, task.documents, attack_text, seed=chosen.seed),
+    }
+    clean = audit.index("clean", ())
+    poisoned = [audit.index(name, texts) for name, texts in attacks.items()]
+    return PoisonReport(
+        task=task.name,
+        model=encoder.spec.model,
+        queries=len(measured),
+        attacker_queries=len(known),
+        guard_queries=len(measured) + len(reference),
+        documents=len(task.documents),
+        tokens=chosen.tokens,
+        steps=chosen.steps,
+        candidates=chosen.candidates,
+        seed=chosen.seed,
+        clean_ndcg=audit.ndcg(_cut(clean.hits, _TOP)),
+        attacks=tuple(
+            AttackScore(
+                name=index.name,
+                passages=len(index.poison_ids),
+                success=success_rates(index.hits, index.poison_ids, ks=chosen.ks),
+                example=attacks[index.name][0],
+            )
+            for index in poisoned
+        ),
+        defences=_defences(audit, clean, poisoned),
+        hub_k=chosen.hub_k,
+        hub_z=chosen.hub_z,
+        hub_share=chosen.hub_share,
+        hub_ranks=ranks_of(audit.scan(poisoned[0]), poisoned[0].poison_ids),
+        similarity=_similarity(poison),
+    )
+
+
+def _defences(audit: _Audit, clean: _Index, poisoned: Sequence[_Index]) -> tuple[DefenceScore, ...]:
+    embed = audit.embedder.encode_documents
+    filters: dict[str, Defence] = {
+        "trust_filter": TrustFilter(embed=embed),
+        "near_duplicates": NearDuplicateFilter(embed=embed),
+    }
+    ways: dict[str, Callable[[_Index], Mapping[int, list[Hits]]]] = {
+        "trust_filter": lambda index: audit.filtered(index, filters["trust_filter"]),
+        "hubness_guard": audit.guarded,
+        "near_duplicates": lambda index: audit.filtered(index, filters["near_duplicates"]),
+    }
+    scores = []
+    for name, behind in ways.items():
+        left = behind(clean)[_TOP]
+        success = {index.name: _rates_at(behind(index), index.poison_ids, audit.settings.ks) for index in poisoned}
+        dropped = _dropped(_cut(clean.hits, _TOP), left)
+        scores.append(DefenceScore(name=name, success=success, clean_ndcg=audit.ndcg(left), clean_dropped=dropped))
+    return tuple(scores)
+
+
+def _rates_at(hits_at: Mapping[int, list[Hits]], poison_ids: Collection[str], ks: Sequence[int]) -> dict[int, float]:
+    return {k: success_rates(hits_at[k], poison_ids, ks=(k,))[k] for k in ks}
+
+
+def _cut(hits: Sequence[Hits], k: int) -> list[Hits]:
+    return [Hits(found.ids[:k], found.scores[:k]) for found in hits]
+
+
+def _kept(found: Hits, defence: Defence, document_of: Mapping[str, Document]) -> Hits:
+    places = defence.keep([document_of[identity] for identity in found.ids])
+    return Hits(tuple(found.ids[place] for place in places), found.scores[places])
+
+
+def _dropped(before: Sequence[Hits], after: Sequence[Hits]) -> float:
+    """Return the share of documents ranked before that are not ranked after."""
+    total = sum(len(found.ids) for found in before)
+    gone = sum(len(set(one.ids) - set(other.ids)) for one, other in zip(before, after, strict=True))
+    return gone / total if total else 0.0
+
+
+def halves(examples: Sequence[Example], *, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return two halves of examples, drawn by seed, each in its old order; the first is the smaller one."""
+    half = len(examples) // 2
+    order = np.random.default_rng([seed, 2]).permutation(len(examples))
+    return [examples[row] for row in sorted(order[:half])], [examples[row] for row in sorted(order[half:])]
+
+
+def _halved(examples: Sequence[Example], settings: AuditSettings) -> tuple[list[Example], list[Example]]:
+    """Return the attacker's half of the queries, and those that are measured."""
+    if len(examples) // 2 < settings.passages:
+        raise InputError(
+            f"{len(examples)} queries leave the attacker {len(examples) // 2} for {settings.passages} passages; "
+            "want two queries a passage at least: fewer passages, or a larger task"
+        )
+    return halves(examples, seed=settings.seed)
+
+
+def _gold_texts(examples: Sequence[Example], documents: Sequence[Document], *, seed: int) -> list[str]:
+    """Return a gold document's text for each query, one drawn from the corpus where it has none there."""
+    content_of = {document.id: document.content for document in documents if document.content.strip()}
+    drawn = np.random.default_rng([seed, 3]).choice(np.asarray(list(content_of), dtype=object), size=len(examples))
+    starts = []
+    for example, other in zip(examples, drawn, strict=True):
+        gold = next((identity for identity in example.gold_ids if identity in content_of), other)
+        starts.append(content_of[gold])
+    return starts
+
+
+def _query_specific(
+    measured: Sequence[Example], documents: Sequence[Document], attack_text: AttackText | None, *, seed: int
+) -> tuple[str, ...]:
+    queries = [example.query for example in measured]
+    if attack_text is not None:
+        return poisoned_rag(queries, [[attack_text(query, number) for number in range(_COPIES)] for query in queries])
+    rows_QC = np.random.default_rng([seed, 4]).integers(len(documents), size=(len(queries), _COPIES))
+    texts = [[" ".join(documents[row].content.split()[:_TEXT_WORDS]) for row in rows_C] for rows_C in rows_QC]
+    return poisoned_rag(queries, texts)
+
+
+def _similarity(poison: Poison) -> tuple[tuple[float, float], ...]:
+    return tuple((passage.history[0], passage.similarity) for passage in poison.passages)

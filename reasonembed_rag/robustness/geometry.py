@@ -1,0 +1,215 @@
+"""How vectors lie in their space: a diagnostic, never a training target.
+
+Pushing these figures did not make a retriever more robust (arXiv 2604.16576); they help to explain, not to choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus, encode_corpus_to_disk
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_rag.protocols import Embedder
+
+__all__ = ["Geometry", "alignment", "geometry", "task_geometry"]
+
+_BLOCK = 1024
+_PAIRS_FROM = 4096
+"""Pairs are counted over at most so many vectors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """Figures of a set of vectors scaled to unit length; a diagnostic."""
+
+    vectors: int
+    dimension: int
+    average_cosine: float
+    """Of distinct pairs: 0 for directions spread evenly, 1 for one direction."""
+    isoscore: float
+    """1 where the variance is the same along every axis, 0 where it lies along one (Rudman et al. 2022)."""
+    effective_rank: float
+    """exp of the entropy of the singular values' shares (Roy and Vetterli 2007)."""
+    uniformity: float
+    """log of the mean of exp(-2 d^2) over distinct pairs: lower is more even (Wang and Isola 2020)."""
+    hubness: float
+    """Skewness of how often a vector is among the nearest of the others (Radovanovic et al. 2010)."""
+    hubness_k: int
+    pairs_from: int
+    """Vectors over whose pairs uniformity and hubness are counted: all, or a seeded sample."""
+    alignment: float | None = None
+    """Mean squared distance of positives: lower is closer (Wang and Isola 2020); None without positives."""
+
+
+def geometry(
+    vectors: NDArray[np.floating[Any]],
+    positives: tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]] | None = None,
+    *,
+    k: int = 10,
+    seed: int = 0,
+) -> Geometry:
+    """Return the figures of vectors (N, D), and the alignment of positives, two arrays (P, D) row by row.
+
+    Everything is summed in float64; average cosine and IsoScore are in closed form. Uniformity and hubness count pairs
+    of all vectors, or of a sample of 4,096. Raises InputError for fewer than 2 vectors, one dimension, numbers that are
+    not finite, vectors of length 0, and k < 1.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}; want at least 1 neighbour")
+    unit_ND = _unit(vectors)
+    count, dimension = unit_ND.shape
+    sample = unit_ND
+    if count > _PAIRS_FROM:
+        sample = unit_ND[np.sort(np.random.default_rng(seed).choice(count, _PAIRS_FROM, replace=False))]
+    uniformity, hubness = _pairwise(sample, min(k, len(sample) - 1))
+    return Geometry(
+        vectors=count,
+        dimension=dimension,
+        average_cosine=_average_cosine(unit_ND),
+        isoscore=_isoscore(unit_ND),
+        effective_rank=_effective_rank(unit_ND),
+        uniformity=uniformity,
+        hubness=hubness,
+        hubness_k=min(k, len(sample) - 1),
+        pairs_from=len(sample),
+        alignment=alignment(*positives) if positives is not None else None,
+    )
+
+
+def alignment(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float:
+    """Return the mean squared distance of two arrays (P, D) row by row, scaled to unit length.
+
+    Raises InputError for other shapes, numbers that are not finite and vectors of length 0.
+    """
+    if first.shape != second.shape or not len(first):
+        raise InputError(f"got positives of shapes {first.shape} and {second.shape}; want (P, D) twice, P at least 1")
+    apart_PD = _unit(first, least=1) - _unit(second, least=1)
+    return float(np.mean(np.sum(apart_PD * apart_PD, axis=1)))
+
+
+def _average_cosine(unit_ND: NDArray[np.float64]) -> float:
+    """(N^2 |mu|^2 - N) / (N (N - 1)), mu the mean."""
+    count = len(unit_ND)
+    total_D = unit_ND.sum(axis=0)
+    return float((total_D @ total_D - count) / (count * (count - 1)))
+
+
+def _isoscore(unit_ND: NDArray[np.float64]) -> float:
+    """(PR - 1) / (D - 1), PR = (tr C)^2 / tr(C^2), C the covariance; 0 where the vectors are all the same."""
+    centred_ND = unit_ND - unit_ND.mean(axis=0)
+    covariance_DD = centred_ND.T @ centred_ND / len(unit_ND)
+    trace = float(np.trace(covariance_DD))
+    squares = float(np.sum(covariance_DD * covariance_DD))
+    if trace <= np.finfo(np.float64).eps:
+        return 0.0
+    return float((trace * trace / squares - 1.0) / (unit_ND.shape[1] - 1))
+
+
+def _effective_rank(unit_ND: NDArray[np.float64]) -> float:
+    """exp(-sum p log p), p the singular values by their sum; the blocks' QR factors keep their digits."""
+    factor: NDArray[np.float64] = np.empty((0, unit_ND.shape[1]))
+    for block in _blocks(unit_ND):
+        factor = np.asarray(np.linalg.qr(np.concatenate([factor, block]), mode="r"))
+    values = np.linalg.svd(factor, compute_uv=False)
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+def _pairwise(unit_ND: NDArray[np.float64], k: int) -> tuple[float, float]:
+    """Return log mean exp(-2 d^2) over distinct pairs, and the skewness of the count of being a nearest neighbour."""
+    count = len(unit_ND)
+    total = 0.0
+    times_N = np.zeros(count)
+    for start, block in zip(range(0, count, _BLOCK), _blocks(unit_ND), strict=True):
+        cosines_BN = block @ unit_ND.T
+        own = np.arange(len(block))
+        cosines_BN[own, start + own] = -np.inf
+        total += float(np.exp(4.0 * (cosines_BN - 1.0)).sum())  # d^2 = 2 - 2 cos of unit vectors; exp(-inf) is 0
+        nearest = np.argpartition(-cosines_BN, k - 1, axis=1)[:, :k]
+        times_N += np.bincount(nearest.ravel(), minlength=count)
+    apart_N = times_N - times_N.mean()
+    spread = float(np.sqrt(np.mean(apart_N**2)))
+    skewness = float(np.mean(apart_N**3)) / spread**3 if spread else 0.0
+    return float(np.log(total / (count * (count - 1)))), skewness
+
+
+def _blocks(unit_ND: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(unit_ND), _BLOCK):
+        yield unit_ND[start : start + _BLOCK]
+
+
+def _unit(vectors: NDArray[np.floating[Any]], *, least: int = 2) -> NDArray[np.float64]:
+    """Return the vectors at unit length in float64; raises InputError where that cannot be."""
+    if vectors.ndim != 2 or len(vectors) < least or vectors.shape[1] < 2:
+        raise InputError(f"got vectors of shape {vectors.shape}; want (N, D), N at least {least} and D at least 2")
+    wide_ND = vectors.astype(np.float64)
+    lengths_N = np.linalg.norm(wide_ND, axis=1)
+    wrong = np.flatnonzero(~np.isfinite(lengths_N) | (lengths_N == 0.0))
+    if len(wrong):
+        raise InputError(f"vector {wrong[0]} has length {lengths_N[wrong[0]]}; want finite numbers, not all of them 0")
+    wide_ND /= lengths_N[:, None]
+    return wide_ND
+
+
+_MOST_DOCUMENTS = 20_000
+"""Of more documents a seeded sample is taken: bounds the memory."""
+
+
+def task_geometry(
+    embedder: Embedder,
+    task: RetrievalTask,
+    *,
+    cache: Path | None = None,
+    progress: EncodingProgress | None = None,
+    seed: int = 0,
+) -> dict[str, Geometry]:
+    """Return the geometry of a task's documents and, of two queries or more, of its queries with their alignment.
+
+    Alignment is that of each query with its gold documents. The queries get the instruction of the task's card where
+    the model takes one. With a cache folder the documents' vectors are taken from there. Raises InputError for fewer
+    than two documents.
+    """
+    if cache is None:
+        shards = encode_corpus(embedder, task.documents, progress=progress)
+    else:
+        shards = encode_corpus_to_disk(embedder, task.documents, folder=cache, progress=progress)
+    found = {"documents": geometry(_rows(shards, _sample(len(task.documents), seed)), seed=seed)}
+    if len(task.examples) < 2:
+        return found
+    instruction = task.card.instruction if task.card and embedder.spec.takes_instruction else None
+    queries_QD = embedder.encode_queries([example.query for example in task.examples], instruction=instruction)
+    row_of = {document.id: row for row, document in enumerate(task.documents)}
+    pairs = [
+        (number, row_of[identity])
+        for number, example in enumerate(task.examples)
+        for identity in example.gold_ids
+        if identity in row_of
+    ]
+    positives = None
+    if pairs:
+        asked, gold = np.asarray(pairs, dtype=np.int64).T
+        positives = (queries_QD[asked], _rows(shards, gold))
+    return {**found, "queries": geometry(queries_QD, positives, seed=seed)}
+
+
+def _sample(count: int, seed: int) -> NDArray[np.int64]:
+    if count <= _MOST_DOCUMENTS:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, _MOST_DOCUMENTS, replace=False))
+
+
+def _rows(shards: list[NDArray[np.float32]], rows_N: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return rows of the shards laid end to end, read shard by shard."""
+    starts = np.cumsum([0, *(len(shard) for shard in shards)])
+    taken = np.empty((len(rows_N), shards[0].shape[1]), dtype=np.float32)
+    for start, stop, shard in zip(starts, starts[1:], shards, strict=False):
+        of_shard = (rows_N >= start) & (rows_N < stop)
+        taken[of_shard] = shard[rows_N[of_shard] - start]
+    return taken

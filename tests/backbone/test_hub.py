@@ -1,0 +1,165 @@
+"""From a name to a model: folders, the hub's cache without a network, and code that is never run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import httpx
+import huggingface_hub
+import numpy as np
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.errors import HFValidationError
+
+from reasonembed_rag import Encoder
+from reasonembed_rag.backbone.hub import find_model
+from reasonembed_rag.errors import ModelError
+
+TEXTS = ["a list keeps growing", "the lazy dog " * 9]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the hub, without a network; hub(folder, id) puts a model into it as a download would."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def put(folder, hub_id):
+        root = tmp_path / f"models--{hub_id.replace('/', '--')}"
+        (root / "refs").mkdir(parents=True)
+        (root / "refs" / "main").write_text(COMMIT)
+        shutil.copytree(folder, root / "snapshots" / COMMIT)
+
+    return put
+
+
+def test_a_model_that_was_downloaded_before_is_used_without_a_network(hub, tiny_model):
+    folder = tiny_model("bert")
+    hub(folder, "owner/tiny")
+    expected = Encoder.from_pretrained(folder).encode_documents(TEXTS)
+    for revision in (None, "main", COMMIT):
+        encoder = Encoder.from_pretrained("owner/tiny", revision=revision)
+        assert np.array_equal(encoder.encode_documents(TEXTS), expected)
+        assert (encoder.spec.model, encoder.spec.revision) == ("owner/tiny", revision)
+
+
+def test_an_alias_is_its_hub_id(hub, tiny_model):
+    hub(tiny_model("qwen3"), "AQ-MedAI/Diver-Retriever-0.6B")
+    specs = [Encoder.from_pretrained(name).spec for name in ("diver-retriever-0.6b", "AQ-MedAI/Diver-Retriever-0.6B")]
+    assert {spec.query_template for spec in specs} == {"Instruct: {instruction}\nQuery:{text}"}
+    assert specs[0].space() == specs[1].space()
+
+
+def test_an_adapter_comes_by_hub_id_too(hub, tiny_model, tmp_path):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModel
+
+    folder = tiny_model("qwen3")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    backbone = AutoModel.from_pretrained(folder)
+    backbone.name_or_path = "owner/tiny"
+    peft.get_peft_model(backbone, config).save_pretrained(tmp_path / "lora")
+    hub(folder, "owner/tiny")
+    hub(tmp_path / "lora", "owner/lora")
+    by_folder = Encoder.from_pretrained(folder, adapter=tmp_path / "lora").encode_documents(TEXTS)
+    assert np.array_equal(
+        Encoder.from_pretrained("owner/tiny", adapter="owner/lora").encode_documents(TEXTS), by_folder
+    )
+    assert np.array_equal(Encoder.from_pretrained("owner/lora").encode_documents(TEXTS), by_folder)
+    named = Encoder.from_pretrained("owner/tiny", adapter={"law": "owner/lora"})
+    assert np.abs(named.encode_documents(TEXTS, adapter="law") - by_folder).max() < 1e-5
+
+
+def test_a_model_that_is_not_at_hand_offline_is_an_error_with_the_cure(hub):
+    with pytest.raises(ModelError, match=r"\bowner/absent\b.*\bcache\b"):
+        Encoder.from_pretrained("owner/absent")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (httpx.ReadTimeout("timed out"), r"\bowner/tiny\b.*timed out"),
+        (HFValidationError("bad id"), r"\bowner/tiny\b.*bad id"),
+        (OSError("disk full"), r"\bowner/tiny\b.*disk full"),
+    ],
+)
+def test_a_download_that_fails_is_an_error_of_ours(monkeypatch, error, message):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(ModelError, match=message):
+        find_model("owner/tiny")
+
+
+def test_a_download_asks_for_small_files_and_safetensors_alone(monkeypatch, tmp_path):
+    asked = {}
+
+    def download(hub_id, *, revision, allow_patterns):
+        asked[hub_id] = (revision, set(allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert find_model("qwen3-embedding-4b", revision="v1") == tmp_path
+    find_model("owner/tiny", weights=False)
+    assert asked["Qwen/Qwen3-Embedding-4B"] == ("v1", {"*.json", "*.txt", "*.model", "*.safetensors"})
+    assert asked["owner/tiny"] == (None, {"*.json", "*.txt", "*.model"})
+
+
+@pytest.mark.parametrize("name", ["no-slash", "three/part/name", "./folder", "~/folder", "/nowhere/at/all"])
+def test_a_name_that_is_no_hub_id_is_never_asked_of_the_hub(monkeypatch, name):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    with pytest.raises(ModelError, match=rf"{re.escape(name)}.*\bconfig\.json\b.*\bowner/name\b"):
+        find_model(name)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_code_of_a_checkpoint_is_never_run(tiny_model, known):
+    folder = tiny_model("bert")
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {name: f"own.Own{name}" for name in ("AutoConfig", "AutoModel", "AutoTokenizer")}
+    config["model_type"] = "bert" if known else "own"
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text("raise SystemExit('code of the checkpoint was run')")
+    if known:
+        assert Encoder.from_pretrained(folder).encode_documents(TEXTS).shape == (2, 64)
+    else:
+        with pytest.raises(ModelError, match=r"\bmodel_type\b.*'own'"):
+            Encoder.from_pretrained(folder)
+
+
+def test_weights_of_other_shapes_than_the_config_says_are_an_error(tiny_model):
+    folder = tiny_model("bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+    with pytest.raises(ModelError, match=r"\bshapes?\b.*\bconfig\.json\b"):
+        Encoder.from_pretrained(folder)
+
+
+def test_a_checkpoint_of_a_causal_model_in_several_files_loads_as_its_backbone(tiny_model, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny_model("qwen3")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.save_pretrained(tmp_path, max_shard_size="100KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folder / name, tmp_path)
+    expected = Encoder.from_pretrained(folder).encode_documents(TEXTS)
+    assert np.array_equal(Encoder.from_pretrained(tmp_path).encode_documents(TEXTS), expected)
+    next(iter(sorted(tmp_path.glob("*.safetensors")))).unlink()
+    with pytest.raises(ModelError):
+        Encoder.from_pretrained(tmp_path)
+
+
+def test_default_base_says_how_to_get_it_where_it_is_not_installed(monkeypatch):
+    from reasonembed_rag.backbone import hub as sources
+    from reasonembed_rag.errors import MissingDependencyError
+
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    for name in ("default", "default-base"):
+        with pytest.raises(MissingDependencyError, match=r"reasonembed-rag\[default\]"):
+            Encoder.from_pretrained(name)

@@ -1,0 +1,286 @@
+"""`reasonembed eval` measures every kind of system, goes on after an interruption, and `report` compares."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasonembed_cli.app import main
+from reasonembed_rag.evaluation.report import read_report
+from reasonembed_rag.evaluation.trec import read_run
+
+DOCUMENTS = [
+    {"id": "loop/1 (a)", "content": "the quick brown fox jumps"},
+    {"id": "default", "content": "Default parameter values are evaluated once"},
+    {"id": "dog", "content": "the lazy dog"},
+    {"id": "cell", "content": "cells divide"},
+    {"id": "same", "content": "cells divide"},
+]
+EXAMPLES = [
+    {"id": "q1", "query": "who is lazy?", "gold_ids": ["dog"], "excluded_ids": ["N/A"]},
+    {"id": "q2", "query": "why does target.append grow?", "gold_ids": ["default", "gone"], "excluded_ids": ["dog"]},
+    {"id": "q3", "query": "do cells divide", "gold_ids": ["cell"], "excluded_ids": []},
+]
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "task"
+    folder.mkdir()
+    _write(folder / "documents.jsonl", DOCUMENTS)
+    _write(folder / "examples.jsonl", EXAMPLES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model) -> Path:
+    return tiny_model("bert", pooling="mean")
+
+
+def _run_text(folder: Path) -> str:
+    return gzip.decompress((folder / "task.run.gz").read_bytes()).decode()
+
+
+@pytest.mark.parametrize("through", ["langchain", "llama-index"])
+@pytest.mark.parametrize("store", ["faiss", "chroma"])
+def test_every_framework_and_store_gives_the_core_s_run_file(succeeds, folder, tmp_path, model, through, store):
+    if store == "chroma":
+        pytest.importorskip("chromadb", reason="chromadb is not installed")
+    succeeds("eval", "--data", folder, "--model", model, "--out", tmp_path / "core")
+    options = ("--through", through, "--store", store)
+    succeeds("eval", "--data", folder, "--model", model, *options, "--out", tmp_path / "other")
+    core, other = (read_run(tmp_path / name / "task.run.gz") for name in ("core", "other"))
+    assert [result.hits.ids for result in other.results] == [result.hits.ids for result in core.results]
+    if store == "faiss":
+        assert _run_text(tmp_path / "other") == _run_text(tmp_path / "core")
+    for left, right in zip(other.results, core.results, strict=True):
+        # Chroma scales the vectors of its cosine space to unit length once more, which moves their last bits.
+        np.testing.assert_allclose(left.hits.scores, right.hits.scores, atol=3e-7)
+    core, other = (read_report(tmp_path / name / "task.json") for name in ("core", "other"))
+    assert other.mean_all == core.mean_all
+    assert other.system.through == through
+    assert other.system.settings["store"] == store
+    assert other.usage.index_bytes > 0
+
+
+@pytest.mark.parametrize("through", ["langchain", "llama-index"])
+def test_the_async_methods_give_the_same_run_file(succeeds, folder, tmp_path, model, through):
+    for name, options in (("plain", ()), ("async", ("--async",))):
+        succeeds("eval", "--data", folder, "--model", model, "--through", through, *options, "--out", tmp_path / name)
+    assert _run_text(tmp_path / "async") == _run_text(tmp_path / "plain")
+
+
+def test_settings_of_the_model_reach_every_path(succeeds, folder, tmp_path, model):
+    options = ("eval", "--data", folder, "--model", model, "--max-document-length", "4", "--dtype", "float32")
+    for through in ("core", "langchain", "llama-index"):
+        succeeds(*options, "--through", through, "--out", tmp_path / through)
+        assert read_report(tmp_path / through / "task.json").system.spec.max_document_length == 4
+        assert _run_text(tmp_path / through) == _run_text(tmp_path / "core")
+    succeeds("eval", "--data", folder, "--model", model, "--out", tmp_path / "whole")
+    assert _run_text(tmp_path / "whole") != _run_text(tmp_path / "core")
+
+
+@pytest.mark.parametrize("kind", ["bm25", "bm25-query-side", "hybrid"])
+def test_baselines_and_hybrids_are_measured(succeeds, folder, tmp_path, model, kind):
+    out = tmp_path / "report.json"
+    table = succeeds("eval", "--data", folder, "--model", model, "--retriever", kind, "--weight", "0.25", "--out", out)
+    report = read_report(out)
+    assert "BM25" in report.system.name
+    assert ("query-side" in report.system.name) == (kind == "bm25-query-side")
+    assert (report.system.spec is not None) == (kind == "hybrid")
+    assert report.queries[0].measures["nDCG@1"] == 1.0
+    assert f"{100 * report.mean_all['nDCG@10']:.1f}" in table
+
+
+def test_a_folder_of_outputs_holds_report_run_vectors_and_mteb_result(succeeds, folder, tmp_path, model):
+    out = tmp_path / "out"
+    printed = succeeds("eval", "--data", folder, "--model", model, "--out", out)
+    assert sorted(path.name for path in out.iterdir()) == ["task.json", "task.mteb.json", "task.run.gz", "vectors"]
+    assert read_run(out / "task.run.gz").results[1].hits.ids == tuple(
+        line.split(" Q0 ")[1].rsplit(" ", 3)[0] for line in _run_text(out).splitlines() if line.startswith("q2 ")
+    )
+    assert "gold ids that are not in the corpus, which count as not found: 1" in " ".join(printed.split())
+
+
+def test_a_second_run_measures_nothing_anew_unless_told_or_something_changed(succeeds, folder, tmp_path, model):
+    options = ("eval", "--data", folder, "--model", model, "--out", tmp_path / "out")
+    succeeds(*options)
+    first = (tmp_path / "out" / "task.json").read_bytes()
+    assert "measured before" in succeeds(*options)
+    assert (tmp_path / "out" / "task.json").read_bytes() == first
+    assert "measured before" not in succeeds(*options, "--fresh")
+    assert "measured before" not in succeeds(*options, "-k", "2")
+    _write(folder / "examples.jsonl", EXAMPLES[:2])
+    assert "measured before" not in succeeds(*options, "-k", "2")
+    (tmp_path / "out" / "task.json").write_text("damaged")
+    assert "measured before" not in succeeds(*options, "-k", "2")
+
+
+def test_a_limit_asks_the_first_queries(succeeds, folder, tmp_path):
+    succeeds("eval", "--data", folder, "--retriever", "bm25", "--limit", "2", "--out", tmp_path / "r.json")
+    assert [query.id for query in read_report(tmp_path / "r.json").queries] == ["q1", "q2"]
+
+
+def test_a_run_file_is_scored_and_so_is_the_folder_that_eval_wrote(succeeds, folder, tmp_path):
+    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "out")
+    for run in (tmp_path / "out", tmp_path / "out" / "task.run.gz"):
+        succeeds("eval", "--data", folder, "--run", run, "--out", tmp_path / "again.json")
+        again, report = read_report(tmp_path / "again.json"), read_report(tmp_path / "out" / "task.json")
+        assert again.mean_all == report.mean_all
+    assert again.system.name == "task"
+
+
+@pytest.fixture
+def components(tmp_path, monkeypatch):
+    """Give a module of components to measure."""
+    (tmp_path / "my_components.py").write_text(
+        "from langchain_core.documents import Document\n"
+        "from langchain_core.runnables import RunnableLambda\n"
+        "def search(query, k):\n    return [('dog', 0.9), ('cell', 0.5)][:k]\n"
+        "def broken(query, k):\n    if 'lazy' in query: raise RuntimeError('no index')\n    return ['cell', 'dog']\n"
+        "chain = RunnableLambda(lambda q: [Document(id='dog', page_content='')])\n"
+        "number = 3\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "my_components"
+    sys.modules.pop("my_components", None)
+
+
+def test_components_of_one_s_own_are_measured(succeeds, folder, tmp_path, components):
+    for name, through in (("search", "core"), ("chain", "langchain")):
+        component = f"{components}:{name}"
+        succeeds("eval", "--data", folder, "--component", component, "--out", tmp_path / "r.json")
+        report = read_report(tmp_path / "r.json")
+        assert (report.system.name, report.system.through) == (component, through)
+        assert report.queries[0].measures["nDCG@1"] == 1.0
+        assert report.queries[1].found == (1 if name == "search" else 0)
+
+
+def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, folder, tmp_path, components):
+    options = ("eval", "--data", folder, "--component", f"{components}:broken", "--out", tmp_path / "r.json")
+    assert "query 'q1': the retriever raised RuntimeError: no index" in fails(*options)
+    assert "counts 0" in " ".join(succeeds(*options, "--keep-going").split())
+    report = read_report(tmp_path / "r.json")
+    assert [query.problem is None for query in report.queries] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ((), "want either --data FOLDER or --bright all"),
+        (("--data", "task", "--bright", "all"), "want either --data FOLDER or --bright all"),
+        (("--bright", "biology,botany"), "unknown task 'botany'"),
+        (("--bright", "biology", "--tasks", "pony"), "name the tasks once"),
+        (("--bright", "biology", "--queries", "gpt5"), "queries is 'gpt5'"),
+        (("--bright", "aops", "--long"), "aops has no long documents"),
+        (("--bright", "biology,aops", "--out", "r.json"), "is one file for 2 reports"),
+        (("--data", "task", "--retriever", "bm25", "--through", "langchain"), "BM25 is asked through core only"),
+        (("--data", "task", "--weight", "1.5"), "weight is 1.5"),
+        (("--data", "task", "--async"), "the core has no async search"),
+        (("--data", "task", "--component", "nowhere"), "want module:object"),
+        (("--data", "task", "--component", "no_such_module:x"), "cannot be imported"),
+        (("--data", "task", "--component", "math:pi"), "component is a float"),
+        (("--data", "task", "--run", "absent.txt"), "no such file"),
+        (("--data", "task", "-k", "0"), "k is 0"),
+        (("--data", "task", "--retriever", "bm42"), "bm42"),
+        (("--data", "task", "--revision", "main"), "a revision is for the hub's data only"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_one_line(fails, folder, monkeypatch, arguments, wanted):
+    monkeypatch.chdir(folder.parent)
+    assert wanted in fails("eval", *arguments)
+
+
+def test_a_task_without_gold_is_refused_before_the_model_is_loaded(fails, folder):
+    _write(folder / "examples.jsonl", [example | {"gold_ids": []} for example in EXAMPLES])
+    assert "has no gold id in 3 queries" in fails("eval", "--data", folder, "--model", folder / "no-such-model")
+
+
+def test_texts_that_were_cut_are_counted_once(folder, model, capsys, caplog):
+    _write(folder / "documents.jsonl", [row | {"content": f"{row['content']} so" * 99} for row in DOCUMENTS])
+    limits = ("--max-document-length", "8", "--max-query-length", "4")
+    assert main(["eval", "--data", str(folder), "--model", str(model), *limits]) == 0
+    told = capsys.readouterr().err
+    assert "task: 4 texts were cut to 8 tokens" in told  # two are the same
+    assert "task: 3 texts were cut to 4 tokens" in told
+    assert "were cut" not in caplog.text
+
+
+def test_notes_of_both_reports_are_told_once(succeeds, folder, tmp_path):
+    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
+    succeeds("eval", "--data", folder, "--retriever", "bm25-query-side", "--out", tmp_path / "b.json")
+    assert succeeds("report", tmp_path / "a.json", tmp_path / "b.json").count("gold ids that are not in the") == 1
+
+
+def test_long_documents_are_shown_by_their_first_hit(succeeds, tmp_path):
+    long_examples = [row | {"gold_ids_long": row["gold_ids"]} for row in EXAMPLES]
+    for config, rows in (("long_documents", DOCUMENTS), ("examples", long_examples)):
+        (tmp_path / "copy" / config).mkdir(parents=True)
+        _write(tmp_path / "copy" / config / "biology.jsonl", rows)
+    options = ("--data", tmp_path / "copy", "--tasks", "biology", "--long", "--retriever", "bm25")
+    table = succeeds("eval", *options, "--out", tmp_path / "out")
+    assert "recall@1" in table
+    assert "recall@100" not in table
+    assert (tmp_path / "out" / "biology.json").is_file()
+
+
+def test_two_reports_are_compared_with_significance_and_drawn(succeeds, folder, tmp_path, model):
+    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "bm25")
+    succeeds("eval", "--data", folder, "--model", model, "--out", tmp_path / "model.json")
+    page = tmp_path / "page.html"
+    table = succeeds("report", tmp_path / "bm25", tmp_path / "model.json", "--measure", "recall@1", "--html", page)
+    first, second = read_report(tmp_path / "bm25" / "task.json"), read_report(tmp_path / "model.json")
+    difference = 100 * (second.mean_all["recall@1"] - first.mean_all["recall@1"])
+    assert f"{difference:+.2f}" in table
+    assert "randomisation test" in " ".join(table.split())
+    assert re.search(r"<svg.*</svg>", page.read_text(), flags=re.DOTALL)
+    assert "where it fails" in succeeds("report", tmp_path / "bm25")
+
+
+def test_reports_that_cannot_be_compared_are_told_in_one_line(succeeds, fails, folder, tmp_path):
+    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
+    succeeds("eval", "--data", folder, "--retriever", "bm25", "--limit", "1", "--out", tmp_path / "b.json")
+    (tmp_path / "empty").mkdir()
+    assert "other queries, gold ids or exclusions" in fails("report", tmp_path / "a.json", tmp_path / "b.json")
+    assert "cannot read it" in fails("report", tmp_path / "absent.json")
+    assert "holds no report" in fails("report", tmp_path / "empty")
+    assert "measure is 'x'" in fails("report", tmp_path / "a.json", tmp_path / "a.json", "--measure", "x")
+    assert "not a report" in fails("report", folder / "documents.jsonl")
+
+
+_SHARED = Path(__file__).parents[3] / "shared" / "data"
+_GOLDEN = {"biology": 43.49, "leetcode": 31.68, "pony": 19.55, "theoremqa_theorems": 36.68}
+
+
+@pytest.mark.skipif(
+    not (_SHARED / "golden_runs").is_dir() or not (_SHARED / "bright_queries").is_dir(),
+    reason="../shared/data/golden_runs or bright_queries is absent",
+)
+def test_the_golden_runs_score_what_they_are_known_to_score(succeeds, tmp_path):
+    options = ("--data", _SHARED / "bright_queries", "--tasks", ",".join(_GOLDEN), "--run", _SHARED / "golden_runs")
+    table = succeeds("eval", *options, "--out", tmp_path / "out")
+    for name, known in _GOLDEN.items():
+        score = 100 * read_report(tmp_path / "out" / f"{name}.json").mean("nDCG@10")
+        assert round(score, 2) == known
+        assert f" {known:.2f} " in table
+    assert "pony: what is gold does not depend on the query" in " ".join(table.split())
+
+
+@pytest.mark.skipif(
+    not (_SHARED / "bright_theoremqa_questions").is_dir(), reason="../shared/data/bright_theoremqa_questions is absent"
+)
+@pytest.mark.parametrize(("kind", "known"), [("bm25", 0.212), ("bm25-query-side", 0.250)])
+def test_bm25_reaches_its_known_figure_on_a_real_task(succeeds, tmp_path, kind, known):
+    data = _SHARED / "bright_theoremqa_questions"
+    succeeds("eval", "--data", data, "--retriever", kind, "--out", tmp_path / "report.json")
+    assert read_report(tmp_path / "report.json").mean_present["nDCG@10"] == pytest.approx(known, abs=0.01)

@@ -1,0 +1,121 @@
+"""Corpora are encoded shard by shard, once, and an interrupted encoding goes on."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.encoder import corpus as corpus_vectors
+from reasonembed_rag.encoder.corpus import corpus_digest, encode_corpus, encode_corpus_to_disk
+from reasonembed_rag.errors import InputError, StoreError
+
+_DOCUMENTS = [Document(f"id-{n}", text) for n, text in enumerate(["abba", "cab", "dad", "bad", "cabbage", "", "fee"])]
+
+
+def _whole(embedder, documents=_DOCUMENTS):
+    return embedder.encode_documents([document.content for document in documents])
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+@pytest.mark.parametrize("call", [2, 1024])
+def test_shards_together_are_the_corpus_in_memory_and_on_disk(letter_embedder, tmp_path, monkeypatch, size, call):
+    monkeypatch.setattr(corpus_vectors, "_CALL_DOCUMENTS", call)
+    expected = _whole(letter_embedder())
+    told = []
+    in_memory = encode_corpus(letter_embedder(), _DOCUMENTS, shard_size=size, progress=lambda *p: told.append(p))
+    on_disk = encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path, shard_size=size)
+    np.testing.assert_array_equal(np.concatenate(in_memory), expected)
+    np.testing.assert_array_equal(np.concatenate(on_disk), expected)
+    assert told[-1] == (7, 7)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_what_is_on_disk_is_not_encoded_again(letter_embedder, tmp_path):
+    encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path, shard_size=2)
+    again = letter_embedder()
+    shards = encode_corpus_to_disk(again, _DOCUMENTS, folder=tmp_path, shard_size=2)
+    assert again.seen == []
+    np.testing.assert_array_equal(np.concatenate(shards), _whole(letter_embedder()))
+
+
+def test_an_encoding_that_broke_off_goes_on_where_it_was(letter_embedder, tmp_path):
+    broken = letter_embedder()
+    encode = broken.encode_documents
+
+    def fail_at_third(texts, *, show_progress=False):
+        if broken.calls == 2:
+            raise KeyboardInterrupt
+        return encode(texts, show_progress=show_progress)
+
+    broken.encode_documents = fail_at_third
+    with pytest.raises(KeyboardInterrupt):
+        encode_corpus_to_disk(broken, _DOCUMENTS, folder=tmp_path, shard_size=2)
+    resumed = letter_embedder()
+    shards = encode_corpus_to_disk(resumed, _DOCUMENTS, folder=tmp_path, shard_size=2)
+    assert resumed.seen == [document.content for document in _DOCUMENTS[4:]]
+    np.testing.assert_array_equal(np.concatenate(shards), _whole(letter_embedder()))
+
+
+def test_a_kill_while_a_shard_is_written_leaves_no_shard_that_opens(letter_embedder, tmp_path):
+    script = textwrap.dedent(f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
+        from pathlib import Path
+        from letter_embedder import LetterEmbedder
+        from reasonembed_rag.documents import Document
+        from reasonembed_rag.encoder.corpus import encode_corpus_to_disk
+        flush = os.fsync
+        count = 0
+        def fsync(handle):
+            global count
+            count += 1
+            if count > 4:  # a shard and its folder twice, then the third shard
+                os.kill(os.getpid(), signal.SIGKILL)
+            flush(handle)
+        os.fsync = fsync
+        documents = [Document(str(n), text) for n, text in enumerate({[d.content for d in _DOCUMENTS]!r})]
+        encode_corpus_to_disk(LetterEmbedder(), documents, folder=Path({str(tmp_path)!r}), shard_size=2)
+    """)
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    resumed = letter_embedder()
+    shards = encode_corpus_to_disk(resumed, _DOCUMENTS, folder=tmp_path, shard_size=2)
+    assert resumed.seen == [document.content for document in _DOCUMENTS[4:]]
+    np.testing.assert_array_equal(np.concatenate(shards), _whole(letter_embedder()))
+
+
+def test_another_model_another_text_or_another_order_has_vectors_of_its_own(letter_embedder, tmp_path):
+    encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path)
+    other = letter_embedder(model="other letters")
+    encode_corpus_to_disk(other, _DOCUMENTS, folder=tmp_path)
+    assert other.calls == 1
+    turned = letter_embedder()
+    encode_corpus_to_disk(turned, _DOCUMENTS[::-1], folder=tmp_path)
+    assert turned.calls == 1
+
+
+def test_the_digest_knows_contents_and_where_they_end_and_not_ids():
+    def digest(*texts, prefix="a"):
+        return corpus_digest([Document(f"{prefix}{n}", text) for n, text in enumerate(texts)], shard_size=2)
+
+    assert digest("ab", "c") == digest("ab", "c", prefix="b")
+    assert len({digest("ab", "c"), digest("a", "bc"), digest("abc"), digest("abc", ""), digest("c", "ab")}) == 5
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"no array"), lambda path: np.save(path, np.ones(3))])
+def test_a_spoilt_shard_is_named(letter_embedder, tmp_path, spoil):
+    encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path, shard_size=4)
+    spoil(next(tmp_path.rglob("000001.npy")))
+    with pytest.raises(StoreError, match=r"\b000001\.npy\b"):
+        encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path, shard_size=4)
+
+
+def test_a_folder_that_cannot_be_written_and_an_empty_shard_are_refused(letter_embedder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"/file/.*Not a directory"):
+        encode_corpus_to_disk(letter_embedder(), _DOCUMENTS, folder=tmp_path / "file")
+    with pytest.raises(InputError, match=r"\bshard_size\b.*\b0\b"):
+        encode_corpus(letter_embedder(), _DOCUMENTS, shard_size=0)

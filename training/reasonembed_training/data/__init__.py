@@ -1,0 +1,1 @@
+"""Training data: rows, tables, sampling, batches, mining."""

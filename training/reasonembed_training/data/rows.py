@@ -1,0 +1,231 @@
+"""Training rows: a query with its positives and negatives, as our JSON Lines and the published ReasonEmbed files do."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.evaluation.task import Example, read_task_folder
+from reasonembed_rag.files.tables import find_table
+
+__all__ = [
+    "Reasoning",
+    "TrainingRow",
+    "content_key",
+    "folder_rows",
+    "is_task_folder",
+    "read_row",
+    "reasoning_query",
+    "task_files",
+]
+
+_TEXTS = ("id", "task", "prompt", "query", "reasoning_query", "source_id")
+_LISTS = ("pos", "neg", "excluded", "pos_ids", "neg_ids", "pos_scores", "neg_scores")
+_KNOWN = (*_TEXTS, *_LISTS, "train_group_size", "batch_size")
+_MEANT = {"positive": "pos", "positives": "pos", "negative": "neg", "negatives": "neg", "instruction": "prompt"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRow:
+    """A query, the documents that help and the ones that do not."""
+
+    id: str
+    query: str
+    positives: tuple[str, ...]
+    negatives: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    """Documents that are neither: no candidates for this query wherever they turn up."""
+    reasoning_query: str | None = None
+    instruction: str | None = None
+    task: str | None = None
+    positive_grades: tuple[float, ...] | None = None
+    """A grade for each positive, such as the judge's 1 to 5."""
+    negative_grades: tuple[float, ...] | None = None
+    group: int | None = None
+    """The row's own train_group_size."""
+    queries: int | None = None
+    """The row's own batch_size, on one device."""
+
+
+def read_row(fields: Mapping[str, Any], *, where: str) -> TrainingRow:
+    """Make a row of one JSON object; `where` (file:line) names it in errors and stands in for a missing id.
+
+    Fields of other names are left alone unless they look like a misspelt one. Raises TrainingError for those, a wrong
+    type, an empty query or positives, and grades that do not match their documents.
+    """
+    for name in fields:
+        _refuse_misspelt(name, where=where)
+    query = _text(fields, "query", where=where)
+    if query is None or not query.strip():
+        raise TrainingError(f'{where}: "query" is {query!r}; want a non-empty string')
+    positives = _texts(fields, "pos", where=where)
+    if not positives:
+        raise TrainingError(f'{where}: "pos" is empty; want at least one positive document, or drop the row')
+    negatives = _texts(fields, "neg", where=where)
+    _same_length(fields, "pos_ids", "pos", where=where)
+    _same_length(fields, "neg_ids", "neg", where=where)
+    reasoning = _text(fields, "reasoning_query", where=where)
+    return TrainingRow(
+        id=_text(fields, "id", where=where) or where,
+        query=query,
+        positives=positives,
+        negatives=negatives,
+        excluded=_texts(fields, "excluded", where=where),
+        reasoning_query=reasoning if reasoning and reasoning.strip() else None,
+        instruction=_text(fields, "prompt", where=where),
+        task=_text(fields, "task", where=where),
+        positive_grades=_grades(fields, "pos_scores", "pos", where=where),
+        negative_grades=_grades(fields, "neg_scores", "neg", where=where),
+        group=_size(fields, "train_group_size", where=where),
+        queries=_size(fields, "batch_size", where=where),
+    )
+
+
+def _refuse_misspelt(name: str, *, where: str) -> None:
+    if name in _KNOWN:
+        return
+    close = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
+    if close:
+        raise TrainingError(f'{where}: "{name}" is no field of a row; did you mean "{close[0]}"?')
+
+
+def _text(fields: Mapping[str, Any], name: str, *, where: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a string')
+    return _utf8(value, name, where=where) if value is not None else None
+
+
+def _texts(fields: Mapping[str, Any], name: str, *, where: str) -> tuple[str, ...]:
+    value = fields.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a list of strings')
+    for position, text in enumerate(value):
+        if not isinstance(text, str) or not text.strip():
+            raise TrainingError(f'{where}: "{name}"[{position}] is {_brief(text)}; want a non-empty string')
+        _utf8(text, name, where=where)
+    return tuple(value)
+
+
+def _utf8(text: str, name: str, *, where: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise TrainingError(
+                f'{where}: "{name}" holds a lone surrogate at character {error.start}; it is not text'
+            ) from error
+    return text
+
+
+def _grades(fields: Mapping[str, Any], name: str, of: str, *, where: str) -> tuple[float, ...] | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(_is_number(one) for one in value):
+        raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a list of numbers')
+    _same_length(fields, name, of, where=where)
+    return tuple(float(one) for one in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _same_length(fields: Mapping[str, Any], name: str, of: str, *, where: str) -> None:
+    value, other = fields.get(name), fields.get(of)
+    if value is not None and (not isinstance(value, list) or len(value) != len(other or [])):
+        raise TrainingError(
+            f'{where}: "{name}" has {len(value) if isinstance(value, list) else 0} entries and "{of}" '
+            f"{len(other or [])}; want one for each"
+        )
+
+
+def _size(fields: Mapping[str, Any], name: str, *, where: str) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a whole number of at least 1')
+    return value
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def content_key(text: str) -> int:
+    """Return a 64-bit key that documents share where their texts are equal but for white space."""
+    digest = hashlib.blake2b(" ".join(text.split()).encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+Reasoning = Literal["append", "replace", "none"]
+
+
+def is_task_folder(path: Path) -> bool:
+    """Return whether a folder holds documents, as .jsonl, .jsonl.gz or .parquet."""
+    return path.is_dir() and bool(find_table(path / "documents"))
+
+
+def task_files(folder: Path, split: str | None) -> list[Path]:
+    """Return the files that folder_rows reads, as far as there are any."""
+    return [*find_table(folder / "documents"), *find_table(folder / (f"examples.{split}" if split else "examples"))]
+
+
+def folder_rows(
+    folder: Path, *, split: str | None, reasoning: Reasoning = "append", instruction: str | None = None
+) -> Iterator[TrainingRow]:
+    """Yield a row an example: gold documents as positives, `hard_negative_ids` as negatives, `reasoning` as asked.
+
+    The rows' instruction is the one given, else that of the task's card. Excluded documents are candidates for no
+    example that excludes them. Raises InputError for malformed files and TrainingError for an example without a gold
+    document and for ids that the folder does not hold.
+    """
+    task = read_task_folder(folder, split=split)
+    contents = {document.id: document.content for document in task.documents}
+    where = task_files(folder, split)[-1]
+    for example in task.examples:
+        positives = _contents(example.gold_ids, "gold_ids", example, contents, where=where)
+        if not positives:
+            raise TrainingError(f'{where}: example {example.id!r} has empty "gold_ids"; want at least one, or drop it')
+        barred = {*example.gold_ids, *example.excluded_ids}
+        hard = [one for one in (example.extra.get("hard_negative_ids") or ()) if one not in barred]
+        yield TrainingRow(
+            id=example.id,
+            query=example.query,
+            positives=positives,
+            negatives=_contents(tuple(hard), "hard_negative_ids", example, contents, where=where),
+            excluded=tuple(contents[one] for one in example.excluded_ids if one in contents),
+            reasoning_query=reasoning_query(example, reasoning),
+            task=task.name,
+            instruction=instruction or (task.card.instruction if task.card else None),
+        )
+
+
+def reasoning_query(example: Example, reasoning: Reasoning) -> str | None:
+    """Return the reasoning-augmented form of an example's query; None where it has no reasoning or none is wanted."""
+    thought = example.extra.get("reasoning")
+    if reasoning == "none" or not isinstance(thought, str) or not thought.strip():
+        return None
+    return thought if reasoning == "replace" else f"{example.query}\n{thought}"
+
+
+def _contents(
+    ids: tuple[str, ...], field: str, example: Example, contents: dict[str, str], *, where: Path
+) -> tuple[str, ...]:
+    unknown = [one for one in ids if one not in contents]
+    if unknown:
+        raise TrainingError(
+            f'{where}: "{field}" of example {example.id!r} names {unknown[0]!r}, which the documents do not hold'
+        )
+    return tuple(contents[one] for one in ids)

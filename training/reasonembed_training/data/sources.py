@@ -1,0 +1,185 @@
+"""Training data on disk: sources are validated once, written as one Arrow file, and memory-mapped from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files.tables import read_rows
+from reasonembed_training.data.rows import (
+    Reasoning,
+    TrainingRow,
+    content_key,
+    folder_rows,
+    is_task_folder,
+    read_row,
+    task_files,
+)
+from reasonembed_training.data.table import RowTable, require_datasets
+
+__all__ = ["Source", "default_cache", "open_rows"]
+
+_FORMAT = 1
+"""Changes when the columns do, so that old files are written anew."""
+_ROWS_A_BLOCK = 256
+_ROW_FILES = (".jsonl", ".jsonl.gz")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where training rows come from."""
+
+    path: Path
+    """A file of rows (.jsonl, .jsonl.gz), a folder of such files, or a BRIGHT-format folder, with documents in it."""
+    split: str | None = None
+    """Which examples of a BRIGHT-format folder."""
+    task: str | None = None
+    """The task of rows that name none; otherwise the file's or folder's name."""
+    instruction: str | None = None
+    """The instruction of rows that carry none."""
+    reasoning: Reasoning = "append"
+    """How the `reasoning` of a BRIGHT-format example makes its reasoning query: after the query, instead of it, not."""
+    only_with_reasoning: bool = False
+    """Leave out rows without a reasoning query."""
+
+
+def open_rows(
+    sources: Sequence[Source], *, cache: Path | None = None, on_rows: Callable[[int], None] | None = None
+) -> RowTable:
+    """Return the rows of all sources; the first time they are validated and written to the cache folder.
+
+    The file is named by a digest of the sources' bytes and options. on_rows hears how many rows are done. Raises
+    TrainingError or InputError, naming file:line, for the first row that cannot be used, and for sources without rows.
+    """
+    if not sources:
+        raise TrainingError("no data: want at least one [[data]] table with a path")
+    folder = cache or default_cache()
+    path = folder / f"{_digest(sources)}.arrow"
+    if not path.is_file():
+        _write(path, (row for source in sources for row in _read(source)), on_rows=on_rows)
+    table = RowTable(path)
+    if not len(table):
+        raise TrainingError(f"{', '.join(str(source.path) for source in sources)}: no rows; want at least one")
+    return table
+
+
+def default_cache() -> Path:
+    """Return the folder of Arrow files where the recipe names none."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "reasonembed" / "training-rows"
+
+
+def _read(source: Source) -> Iterator[TrainingRow]:
+    if is_task_folder(source.path):
+        rows: Iterable[TrainingRow] = folder_rows(
+            source.path, split=source.split, reasoning=source.reasoning, instruction=source.instruction
+        )
+        yield from _completed(rows, source, task=source.path.name)
+        return
+    for path in _row_files(source):
+        file_rows = (read_row(fields, where=where) for where, fields in read_rows([path]))
+        yield from _completed(file_rows, source, task=path.name.removesuffix(".gz").removesuffix(".jsonl"))
+
+
+def _completed(rows: Iterable[TrainingRow], source: Source, *, task: str) -> Iterator[TrainingRow]:
+    for row in rows:
+        if source.only_with_reasoning and row.reasoning_query is None:
+            continue
+        yield replace(row, task=row.task or source.task or task, instruction=row.instruction or source.instruction)
+
+
+def _row_files(source: Source) -> list[Path]:
+    path = source.path
+    given = {"split": source.split is not None, "reasoning": source.reasoning != "append"}
+    unused = [name for name, one in given.items() if one]
+    if path.is_file():
+        files = [path] if path.name.endswith(_ROW_FILES) else []
+    else:
+        files = sorted(one for one in path.glob("*") if one.name.endswith(_ROW_FILES)) if path.is_dir() else []
+    if not files:
+        raise TrainingError(
+            f"{path}: {'holds no rows' if path.exists() else 'no such file or folder'}; want a .jsonl or .jsonl.gz "
+            "file of training rows, a folder of them, or a folder of documents.jsonl and examples[.split].jsonl"
+        )
+    if unused:
+        raise TrainingError(
+            f"{path}: {unused[0]} is for a folder of documents and examples, and this holds rows; leave it out"
+        )
+    return files
+
+
+def _source_files(source: Source) -> list[Path]:
+    return task_files(source.path, source.split) if is_task_folder(source.path) else _row_files(source)
+
+
+def _digest(sources: Sequence[Source]) -> str:
+    """Return 32 hexadecimal digits of the sources' bytes, names and options; where they lie does not matter."""
+    total = hashlib.blake2b(str(_FORMAT).encode(), digest_size=16)
+    for source in sources:
+        options = {**asdict(source), "path": source.path.name}
+        total.update(repr(sorted(options.items())).encode())
+        for path in _source_files(source):
+            total.update(path.name.encode())
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, hashlib.blake2b).digest())
+    return total.hexdigest()
+
+
+def _write(path: Path, rows: Iterator[TrainingRow], *, on_rows: Callable[[int], None] | None) -> None:
+    """Write the rows as an Arrow stream."""
+    schema = _schema()
+    import pyarrow as pa
+
+    with replacing(path) as file, pa.ipc.new_stream(file, schema) as writer:
+        done = 0
+        for block in _blocks(rows):
+            writer.write_batch(pa.RecordBatch.from_pylist([_columns(row) for row in block], schema=schema))
+            done += len(block)
+            if on_rows is not None:
+                on_rows(done)
+
+
+def _blocks(rows: Iterator[TrainingRow]) -> Iterator[list[TrainingRow]]:
+    block: list[TrainingRow] = []
+    for row in rows:
+        block.append(row)
+        if len(block) == _ROWS_A_BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _schema() -> Any:
+    require_datasets()
+    import pyarrow as pa
+
+    text, texts = pa.large_string(), pa.large_list(pa.large_string())
+    grades, size = pa.list_(pa.float32()), pa.int32()
+    columns = {"id": text, "task": text, "instruction": text, "query": text, "reasoning_query": text}
+    columns |= {"positives": texts, "negatives": texts, "positive_grades": grades, "negative_grades": grades}
+    columns |= {"left_out_keys": pa.list_(pa.int64()), "group_size": size, "batch_size": size}
+    return pa.schema(list(columns.items()))
+
+
+def _columns(row: TrainingRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "task": row.task,
+        "instruction": row.instruction,
+        "query": row.query,
+        "reasoning_query": row.reasoning_query,
+        "positives": list(row.positives),
+        "negatives": list(row.negatives),
+        "positive_grades": row.positive_grades,
+        "negative_grades": row.negative_grades,
+        "left_out_keys": sorted({content_key(text) for text in (*row.positives, *row.excluded)}),
+        "group_size": row.group,
+        "batch_size": row.queries,
+    }

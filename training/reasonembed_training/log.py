@@ -1,0 +1,104 @@
+"""What a run tells: one JSON line a step and a measurement, and the same to accelerate's trackers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files.atomic import replacing
+from reasonembed_training.redapter import IntensityStatistics
+
+__all__ = ["DevMetrics", "MetricsLog", "StepMetrics", "read_metrics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMetrics:
+    """One optimiser step, over all processes."""
+
+    step: int
+    """Counted from 1."""
+    task: str
+    loss: float
+    """The objective, weighted."""
+    info_nce: float
+    """The mean loss, unweighted."""
+    intensity: IntensityStatistics | None
+    divergence: float | None = None
+    """The mean divergence of perturbed queries' rankings from the queries' own, unweighted."""
+    drift: float | None = None
+    """The mean divergence of the queries' rankings from the first model's, unweighted."""
+    gradient_norm: float
+    lr: float
+    tokens: int
+    tokens_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevMetrics:
+    """One measurement on the dev sets."""
+
+    step: int
+    mean: float
+    """Mean nDCG@10 over the sets."""
+    sets: Mapping[str, float]
+    best: bool
+
+
+class MetricsLog:
+    """Append to RUN/metrics.jsonl; a resumed run first drops what came after its checkpoint."""
+
+    def __init__(self, path: Path, *, after_step: int, tracker: Any = None) -> None:
+        self._path = path
+        self._tracker = tracker
+        if path.is_file():
+            kept = [line for line in read_metrics(path) if line["step"] <= after_step]
+            with replacing(path) as file:
+                file.writelines(f"{json.dumps(line)}\n".encode() for line in kept)
+
+    def step(self, metrics: StepMetrics) -> None:
+        """Write a step."""
+        self._write("train", asdict(metrics))
+
+    def dev(self, metrics: DevMetrics) -> None:
+        """Write a measurement."""
+        self._write("dev", asdict(metrics))
+
+    def _write(self, kind: str, values: dict[str, Any]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, **values}) + "\n")
+        if self._tracker is not None:
+            numbers = {name: value for name, value in _flat(values, kind) if name != f"{kind}/step"}
+            self._tracker.log(numbers, step=values["step"])
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read a run's metrics; a last line cut short by a kill is left out.
+
+    Raises TrainingError for a missing file and any other bad line.
+    """
+    if not path.is_file():
+        raise TrainingError(f"{path}: no such file; want the folder of a run that has made a step")
+    lines = path.read_text(encoding="utf-8").split("\n")
+    metrics = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            metrics.append(json.loads(line)) if line else None
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise TrainingError(f"{path}:{number}: not a line of metrics ({error})") from error
+    return metrics
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}/{name}")
+        elif isinstance(value, int | float):
+            yield f"{prefix}/{name}", float(value)

@@ -1,0 +1,141 @@
+"""What goes beside the weights of a trained model: its card for the hub, and the record of its training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonembed_rag import __version__
+from reasonembed_rag.evaluation.significance import bootstrap_intervals
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_training.checkpoint import Progress
+from reasonembed_training.config import Recipe
+from reasonembed_training.dev_eval import Measurement
+from reasonembed_training.recipe import recipe_to_json
+
+__all__ = ["TrainedRun", "model_card", "training_record"]
+
+_LIMITS = """## Limits
+
+The dev scores are on the sets above and say nothing of other domains or languages. Training data may hold
+unlabelled positives. Known biases of the base model stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedRun:
+    """What there is to say of a finished run."""
+
+    recipe: Recipe
+    spec: EmbeddingSpec
+    progress: Progress
+    steps: int
+    """Planned."""
+    rows: Mapping[str, int]
+    """Rows a task."""
+    without_reasoning: int
+    """Rows without a reasoning query."""
+    trained: Measurement | None
+    """The dev sets with the exported weights."""
+
+
+def training_record(run: TrainedRun) -> str:
+    """Return the run as JSON: recipe, data digest, steps, time, and the dev scores query by query."""
+    record = {
+        "recipe": json.loads(recipe_to_json(run.recipe)),
+        "data_digest": run.progress.data,
+        "rows": dict(run.rows),
+        "rows_without_reasoning": run.without_reasoning,
+        "steps": run.progress.step,
+        "planned_steps": run.steps,
+        "seconds": round(run.progress.seconds, 1),
+        "tokens": run.progress.tokens,
+        "processes": run.progress.world,
+        "version": __version__,
+        "dev_base": asdict(run.progress.base) if run.progress.base else None,
+        "dev_trained": asdict(run.trained) if run.trained else None,
+    }
+    return json.dumps(record, indent=1, ensure_ascii=False)
+
+
+def model_card(run: TrainedRun) -> str:
+    """Return the card, Markdown with the hub's front matter."""
+    name, model = run.recipe.run.output.name, run.recipe.model.name
+    front = ["---", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity"]
+    if "/" in model and not model.startswith((".", "/", "~")):
+        front.append(f"base_model: {model}")
+    front += ["tags:", *(f"- {tag}" for tag in ("feature-extraction", "retrieval", "reasonembed", "redapter")), "---"]
+    parts = [
+        "\n".join(front),
+        f"# {name}",
+        f"{model}, trained for retrieval by reasoning (ReasonEmbed, arXiv 2510.08252), reasonembed-rag {__version__}.",
+        _use(run),
+        _measured(run),
+        _training(run),
+        _LIMITS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _use(run: TrainedRun) -> str:
+    needs = "query, task=..." if run.spec.takes_instruction else "query"
+    return (
+        "## Use\n\n```python\nfrom reasonembed_rag import Encoder\n\n"
+        'encoder = Encoder.from_pretrained("path/to/this/folder")\n'
+        f"scores = encoder.encode_queries([{needs}]) @ encoder.encode_documents(documents).T\n```\n\n"
+        "or with sentence-transformers:\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n"
+        'model = SentenceTransformer("path/to/this/folder")\n'
+        "scores = model.similarity(model.encode_query([query]), model.encode_document(documents))\n```"
+    )
+
+
+def _measured(run: TrainedRun) -> str:
+    base, trained = run.progress.base, run.trained
+    if base is None or trained is None:
+        return "## Scores\n\nNot measured: the recipe names no dev set."
+    lines = [
+        "## Scores",
+        "",
+        "nDCG@10, with the 95 % bootstrap interval of the paired difference over queries.",
+        "The dev sets chose the step that is exported, so the gain is flattered by that choice."
+        if run.recipe.dev.keep == "best"
+        else "The last step is exported.",
+        "",
+        "| dev set | queries | base | trained | difference |",
+        "|---|---|---|---|---|",
+    ]
+    groups = []
+    for before, after in zip(base.scores, trained.scores, strict=True):
+        difference = np.asarray([after.per_query[query] - one for query, one in before.per_query.items()])
+        groups.append(difference)
+        told = _interval([difference])
+        lines.append(f"| {before.name} | {len(difference)} | {before.mean:.4f} | {after.mean:.4f} | {told} |")
+    queries = sum(map(len, groups))
+    lines.append(f"| mean | {queries} | {base.mean:.4f} | {trained.mean:.4f} | {_interval(groups)} |")
+    return "\n".join(lines)
+
+
+def _interval(groups: Sequence[NDArray[np.float64]]) -> str:
+    mean = float(np.mean([differences.mean() for differences in groups]))
+    (interval,) = bootstrap_intervals([differences[:, None] for differences in groups])
+    return f"{mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def _training(run: TrainedRun) -> str:
+    recipe, progress = run.recipe, run.progress
+    kind = "Redapter" if recipe.redapter.enabled else "InfoNCE"
+    tuned = f"LoRA of rank {recipe.lora.rank}" if recipe.model.tuning == "lora" else "all weights"
+    rows = ", ".join(f"{task} ({count} rows)" for task, count in run.rows.items())
+    if recipe.redapter.enabled:
+        rows += f"; {run.without_reasoning} of the rows have no reasoning query"
+    return (
+        "## Training\n\n"
+        f"{kind}, {tuned}, {progress.step} of {run.steps} steps, {progress.tokens:,} tokens of queries and documents "
+        f"in {progress.seconds:,.0f} seconds on {progress.world} process{'es' if progress.world > 1 else ''}, "
+        f"seed {recipe.run.seed}.\n\nData: {rows}; digest `{progress.data}`.\n\n"
+        "`training.json` holds every setting and the scores query by query; "
+        "`reasonembed train` with the same recipe and data makes the model again."
+    )

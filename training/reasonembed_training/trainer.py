@@ -1,0 +1,276 @@
+"""Train a model by a recipe, from its first step or from where a run was left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_training import checkpoint
+from reasonembed_training.checkpoint import Progress
+from reasonembed_training.config import BatchConfig, Recipe
+from reasonembed_training.data.batch import BatchMaker, perturber_from
+from reasonembed_training.data.sampler import Sampler
+from reasonembed_training.data.sources import open_rows
+from reasonembed_training.data.table import RowTable, TaskRows
+from reasonembed_training.dev_eval import read_dev_task
+from reasonembed_training.devices import Machine, open_machine
+from reasonembed_training.export import export_model
+from reasonembed_training.log import MetricsLog
+from reasonembed_training.loop import Loop, stop_on_signals
+from reasonembed_training.merging import average_with_base
+from reasonembed_training.model import TrainingModel, build_model
+from reasonembed_training.model_card import TrainedRun, model_card, training_record
+from reasonembed_training.objective import Redapter
+from reasonembed_training.plan import held_tasks, objective_from, sources_from, steps_of, task_plans
+from reasonembed_training.progress import Silent, Watcher
+from reasonembed_training.recipe import changed_keys, recipe_to_json
+from reasonembed_training.step import Anchor, Stepper
+
+__all__ = ["Outcome", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call of train ended."""
+
+    progress: Progress
+    steps: int
+    """Steps of the whole run."""
+    model: Path | None
+    """The exported folder; None where the run was stopped before its end."""
+
+
+def train(recipe: Recipe, *, watcher: Watcher | None = None) -> Outcome:
+    """Train by a recipe; where its output folder holds a checkpoint of the same run, go on from there.
+
+    Raises TrainingError, InputError or ModelError for anything that cannot train, before the first step where it can
+    be known by then. SIGTERM and Ctrl-C save and return.
+    """
+    heard = watcher or Silent()
+    output = recipe.run.output
+    machine = open_machine(recipe.model, output=output, trackers=recipe.run.trackers)
+    watcher = heard if machine.rank == 0 else Silent()
+    table = _rows(recipe, machine, watcher)
+    progress = _progress(recipe, table, machine)
+    loop = _loop(recipe, machine, table, progress, watcher)
+    if progress.step:
+        checkpoint.restore(_latest(output), loop.module, loop.optimizer.optimizer, rank=machine.rank)
+        watcher.say(f"goes on after step {progress.step} of {loop.steps}")
+    if not loop.finished:
+        with stop_on_signals() as stop:
+            progress = loop.run(stop)
+    model = _export(loop, table) if loop.finished else None
+    machine.close()
+    return Outcome(progress, loop.steps, model)
+
+
+def _rows(recipe: Recipe, machine: Machine, watcher: Watcher) -> RowTable:
+    """Open the rows, written to the cache by the first process alone."""
+    with machine.accelerator.main_process_first():
+        table = open_rows(
+            sources_from(recipe.data),
+            cache=recipe.run.cache,
+            on_rows=lambda done: watcher.say(f"{done} rows read") if done % 10240 == 0 else None,
+        )
+    missing = table.without_reasoning()
+    watcher.say(f"{len(table)} rows")
+    if recipe.redapter.enabled and missing:
+        watcher.say(f"{missing} of them have no reasoning query: their reasoning intensity is taken to be 1")
+    return table
+
+
+def _progress(recipe: Recipe, table: RowTable, machine: Machine) -> Progress:
+    """Return where the run stands; raises TrainingError where the folder holds another run's checkpoints."""
+    written = recipe_to_json(recipe)
+    newest = checkpoint.checkpoints(recipe.run.output / "checkpoints")
+    if not newest:
+        return Progress(step=0, recipe=written, data=table.digest, world=machine.world)
+    found = checkpoint.read_progress(newest[-1])
+    cure = f"train into another folder (run.output), or delete {newest[-1].parent}"
+    changed = changed_keys(found.recipe, written)
+    if changed:
+        raise TrainingError(f"{newest[-1]} was made by another recipe, which differs in {', '.join(changed)}; {cure}")
+    if found.data != table.digest:
+        raise TrainingError(f"{newest[-1]} was made from other data ({found.data}, now {table.digest}); {cure}")
+    if found.world != machine.world:
+        raise TrainingError(f"{newest[-1]} was made by {found.world} processes, now {machine.world}; want as many")
+    return found
+
+
+def _loop(recipe: Recipe, machine: Machine, table: RowTable, progress: Progress, watcher: Watcher) -> Loop:
+    """Put a run together from its parts."""
+    tasks = table.tasks()
+    sampler = Sampler(task_plans(tasks, recipe.batch), seed=recipe.run.seed)
+    steps = steps_of(sampler, recipe.optim)
+    _tell_plan(sampler, steps, watcher)
+    dev_tasks = [read_dev_task(config) for config in recipe.dev.sets]
+    _check_names(dev_tasks)
+    torch.manual_seed(recipe.run.seed)  # the same LoRA weights on every process
+    # Where weights are cut among processes, transformers' own modules must run, for their hooks to fetch the rest.
+    config = replace(recipe.model, forward="padded") if machine.sharded else recipe.model
+    model = build_model(config, recipe.lora, device=machine.device, narrow=machine.narrow)
+    torch.manual_seed(recipe.run.seed + machine.rank)  # dropout of its own for each
+    count = sum(parameter.numel() for parameter in model.trainable().values())
+    watcher.say(f"{count:,} weights are trained, on {machine.device}")
+    module, wrapped = machine.prepare(model.module, _optimizer(recipe, model))
+    return Loop(
+        recipe=recipe,
+        machine=machine,
+        model=model,
+        module=module,
+        optimizer=wrapped,
+        stepper=_stepper(recipe, machine, model, module, anchor=_anchor(recipe, machine, tasks)),
+        maker=_maker(recipe, machine, table, sampler, model),
+        dev_tasks=dev_tasks,
+        steps=steps,
+        progress=progress,
+        log=_log(recipe, machine, progress),
+        watcher=watcher,
+    )
+
+
+def _optimizer(recipe: Recipe, model: TrainingModel) -> torch.optim.Optimizer:
+    config, trainable = recipe.optim, list(model.trainable().values())
+    return torch.optim.AdamW(
+        [
+            {"params": [one for one in trainable if one.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [one for one in trainable if one.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+        betas=(config.betas[0], config.betas[1]),
+        eps=config.epsilon,
+    )
+
+
+def _stepper(
+    recipe: Recipe, machine: Machine, model: TrainingModel, module: torch.nn.Module, *, anchor: Anchor | None
+) -> Stepper:
+    config, spec = recipe.redapter, model.spec
+    redapter = None
+    if config.enabled:
+        redapter = Redapter(kappa=config.kappa, floor=config.floor, epsilon=config.epsilon, normalise=config.normalise)
+    return Stepper(
+        module=module,
+        objective=objective_from(
+            recipe.loss,
+            recipe.consistency,
+            anchor=recipe.anchor,
+            dimension=spec.dimension,
+            normalize=spec.normalize,
+        ),
+        redapter=redapter,
+        machine=machine,
+        dimension=spec.dimension,
+        budget=recipe.batch.tokens,
+        pool_prompt=spec.pool_prompt,
+        anchor=anchor,
+    )
+
+
+def _anchor(recipe: Recipe, machine: Machine, tasks: Sequence[TaskRows]) -> Anchor | None:
+    """Load the model that training begins with a second time, where some tasks are held to it."""
+    held = held_tasks(recipe.anchor, tasks)
+    if not recipe.anchor.weight:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        first = build_model(recipe.model, recipe.lora, device=machine.device, narrow=machine.narrow)
+    return Anchor(first=first.module.requires_grad_(requires_grad=False).frozen(), tasks=held)
+
+
+def _maker(recipe: Recipe, machine: Machine, table: RowTable, sampler: Sampler, model: TrainingModel) -> BatchMaker:
+    return BatchMaker(
+        table=table,
+        tasks={task.name: task for task in table.tasks()},
+        sampler=sampler,
+        tokenizer=model.tokenizer,
+        spec=_training_spec(recipe.batch, model.spec),
+        seed=recipe.run.seed,
+        rank=machine.rank,
+        world=machine.world,
+        reasoning_from=recipe.redapter.start_step if recipe.redapter.enabled else None,
+        max_reasoning_length=recipe.redapter.max_length,
+        fill_reasoning=machine.sharded,
+        perturber=perturber_from(recipe.consistency, seed=recipe.run.seed),
+    )
+
+
+def _training_spec(batch: BatchConfig, spec: EmbeddingSpec) -> EmbeddingSpec:
+    """Return the spec with the lengths of training, which are at most the model's own."""
+    lengths = {
+        name: asked
+        for name in ("max_query_length", "max_document_length")
+        if (asked := getattr(batch, name)) is not None
+    }
+    for name, asked in lengths.items():
+        if asked > (most := getattr(spec, name)):
+            raise TrainingError(f"batch.{name} is {asked}; want at most model.{name}, which is {most}")
+    return replace(spec, **lengths)
+
+
+def _log(recipe: Recipe, machine: Machine, progress: Progress) -> MetricsLog | None:
+    if machine.rank != 0:
+        return None
+    accelerator = machine.accelerator
+    if accelerator.log_with:
+        accelerator.init_trackers(recipe.run.output.name)
+    return MetricsLog(
+        recipe.run.output / "metrics.jsonl",
+        after_step=progress.step if progress.base or progress.step else -1,
+        tracker=accelerator if accelerator.log_with else None,
+    )
+
+
+def _export(loop: Loop, table: RowTable) -> Path:
+    """Write the model: that of the best measurement where the recipe asks for it, else the last."""
+    recipe, best = loop.recipe, loop.progress.best
+    trained = loop.progress.last
+    if recipe.dev.keep == "best" and best is not None:
+        checkpoint.load_weights(loop.best_path(best.step), loop.module)
+        trained = best
+    if recipe.run.base_share:
+        average_with_base(loop.module, recipe.run.base_share, base=lambda: _first_weights(loop))
+        trained = replace(loop.measured(), step=trained.step) if trained is not None else None
+    run = TrainedRun(
+        recipe=recipe,
+        spec=loop.model.spec,
+        progress=loop.progress,
+        steps=loop.steps,
+        rows={task.name: len(task.rows) for task in table.tasks()},
+        without_reasoning=table.without_reasoning(),
+        trained=trained,
+    )
+    folder = recipe.run.output / "model"
+    files = {"README.md": model_card(run), "training.json": training_record(run)}
+    export_model(loop.model, folder, kind=recipe.run.export, files=files, rank=loop.machine.rank)
+    loop.watcher.say(f"the model is in {folder}")
+    return folder
+
+
+def _first_weights(loop: Loop) -> dict[str, Tensor]:
+    """Return the weights that training began with."""
+    recipe, machine = loop.recipe, loop.machine
+    model = build_model(recipe.model, recipe.lora, device=torch.device("cpu"), narrow=machine.narrow)
+    return checkpoint.trained_weights(model.module)
+
+
+def _tell_plan(sampler: Sampler, steps: int, watcher: Watcher) -> None:
+    left = sampler.rows_left_over
+    watcher.say(f"{steps} steps, {sampler.steps_per_epoch} an epoch" + (f"; {left} rows fill no batch" if left else ""))
+
+
+def _check_names(tasks: Sequence[RetrievalTask]) -> None:
+    names = [task.name for task in tasks]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise TrainingError(f"dev.sets names {min(twice)!r} twice; want folders of different names")
+
+
+def _latest(output: Path) -> Path:
+    return checkpoint.checkpoints(output / "checkpoints")[-1]
