@@ -155,10 +155,10 @@ def test_a_system_has_one_colour_on_every_task_whatever_the_order_of_the_reports
 
 
 def test_what_cannot_be_shown_is_refused(plain):
-    with pytest.raises(EvaluationError, match="got no report"):
+    with pytest.raises(EvaluationError, match=r"\breport\b"):
         robustness_page([])
-    with pytest.raises(EvaluationError, match="two reports of <A> & co on toy"):
+    with pytest.raises(EvaluationError, match=r"<A> & co\b.*\btoy\b"):
         robustness_page([plain, plain])
     many = [dataclasses.replace(plain, system=System(name=str(n))) for n in range(5)]
-    with pytest.raises(EvaluationError, match="5 systems"):
+    with pytest.raises(EvaluationError, match=r"\b5\b.*\b4\b"):
         robustness_page(many)

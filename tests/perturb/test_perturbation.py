@@ -199,18 +199,18 @@ def test_a_paraphraser_that_fails_leaves_the_query_and_one_that_always_fails_is_
 
     made = perturb(["the moon", "the sun", "the sky"], "paraphrasing", rewording=Rewording(paraphraser=moody))
     assert [v.kept for v in made.variants] == ["the paraphraser failed", None, "the paraphraser changed nothing"]
-    with pytest.raises(ChatError, match=r"every one of 2 queries, last with RuntimeError\('no answer'\)"):
+    with pytest.raises(ChatError, match=r"\b2\b.*RuntimeError\('no answer'\)"):
         perturb(["moon", "the moon"], "paraphrasing", rewording=Rewording(paraphraser=moody))
 
 
 def test_what_cannot_be_perturbed_is_refused(monkeypatch):
-    with pytest.raises(InputError, match="kind is 'shouting'; want one of misspelling, reordering"):
+    with pytest.raises(InputError, match=r"\bkind\b.*'shouting'.*\bmisspelling, reordering\b"):
         perturb(["a"], "shouting")
-    with pytest.raises(InputError, match="one string"):
+    with pytest.raises(InputError, match=r"\bqueries\b.*\[query\]"):
         perturb("a query", "misspelling")
-    with pytest.raises(InputError, match="needs a paraphraser"):
+    with pytest.raises(InputError, match=r"\bparaphrasing\b.*\bparaphraser\b"):
         perturb(["a"], "paraphrasing")
-    with pytest.raises(InputError, match="threshold is 2"):
+    with pytest.raises(InputError, match=r"\bthreshold\b.*\b2\b"):
         Rewording(threshold=2)
     monkeypatch.setattr("reasonembed_rag.perturb.thesaurus._places", lambda: iter(()))
     with pytest.raises(MissingDependencyError, match="apt-get install wordnet-base"):

@@ -1,5 +1,6 @@
 """Synonyms are read from files in WordNet's and mythes' own formats, wherever systems keep them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,13 +107,13 @@ def test_a_thesaurus_is_opened_by_what_it_is(wordnet, mythes, tmp_path):
     assert open_thesaurus(mythes).name == "mythes"
     (tmp_path / "glove.txt").write_text("large 1 0 0\nbig 0.9 0.1 0\n")
     assert open_thesaurus(tmp_path / "glove.txt").synonyms("large") == ("big",)
-    with pytest.raises(InputError, match="no thesaurus"):
+    with pytest.raises(InputError, match=r"/words\.json\b.*\bdata\.noun\b"):
         open_thesaurus(tmp_path / "words.json")
 
 
 def test_what_is_absent_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setattr(thesaurus, "_places", lambda: iter([tmp_path / "nowhere", tmp_path / "absent.dat"]))
-    with pytest.raises(MissingDependencyError, match="WordNet is not installed: apt-get install wordnet-base") as error:
+    with pytest.raises(MissingDependencyError, match=r"\bWordNet\b.*\bapt-get install wordnet-base\b") as error:
         find_thesaurus()
     assert isinstance(error.value, ReasonEmbedError)
 
@@ -120,20 +121,20 @@ def test_what_is_absent_says_how_to_install_it(monkeypatch, tmp_path):
 @pytest.mark.parametrize("line", ["nonsense\n", "00001740 17 n zz planet 0 000 | x\n", "00001740 17 n\n"])
 def test_a_damaged_wordnet_is_named_by_its_line(wordnet, line):
     (wordnet / "data.noun").write_text(_LICENCE + line)
-    with pytest.raises(InputError, match=r"data\.noun:2: got"):
+    with pytest.raises(InputError, match=rf"\bdata\.noun:2\b.*{re.escape(repr(line))}"):
         read_wordnet(wordnet)
 
 
 def test_files_that_are_no_thesaurus_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"holds no data\.noun"):
+    with pytest.raises(InputError, match=r"\bdata\.noun, data\.verb, data\.adj\b"):
         read_wordnet(tmp_path)
     for text, problem in (
-        ("UTF-8\nlarge\n", ":2: got 'large'"),
-        ("NO-SUCH-CODE\na|1\n", "unknown encoding"),
-        ("", "cannot read"),
+        ("UTF-8\nlarge\n", r"\bth_en\.dat:2\b.*'large'"),
+        ("NO-SUCH-CODE\na|1\n", r"\bth_en\.dat\b.*\bNO-SUCH-CODE\b"),
+        ("", r"/th_en\.dat\b.*\bencoding\b"),
     ):
         (tmp_path / "th_en.dat").write_text(text)
         with pytest.raises(InputError, match=problem):
             read_mythes(tmp_path / "th_en.dat")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match=r"/absent\.dat\b"):
         read_mythes(tmp_path / "absent.dat")

@@ -48,5 +48,5 @@ def test_heaps_that_lie_apart_are_told_apart_whatever_the_seed():
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_more_groups_than_vectors_are_refused(count):
-    with pytest.raises(InputError, match=r"want 1 to 3 groups of \(N, D\) vectors"):
+    with pytest.raises(InputError, match=rf"\b1\b.*\b3\b.*\b{count}\b.*\(3, 3\)"):
         k_means(np.eye(3), count)

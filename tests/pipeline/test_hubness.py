@@ -41,7 +41,7 @@ def test_where_most_documents_are_never_found_the_mean_deviation_stands_in():
 
 
 def test_a_scan_without_queries_is_refused(bag, task):
-    with pytest.raises(InputError, match="got no reference queries"):
+    with pytest.raises(InputError, match=r"\breference\b"):
         scan_hubs(EmbedderRetriever(bag, task.documents), [], task.documents)
 
 

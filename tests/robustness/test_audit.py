@@ -151,20 +151,19 @@ def test_an_unjudged_task_has_no_ndcg_and_the_attackers_words_are_what_one_gives
 def test_a_report_comes_back_from_json_as_it_was(audited):
     assert PoisonReport.from_fields(json.loads(json.dumps(audited.to_fields()))) == audited
     assert PoisonReport.from_fields(audited.to_fields()) == audited
-    for fields in ({}, {**audited.to_fields(), "more": 1}, {**audited.to_fields(), "attacks": 3}):
-        with pytest.raises(EvaluationError, match="not a poisoning report"):
+    whole = audited.to_fields()
+    for fields, problem in (({}, "KeyError"), ({**whole, "more": 1}, "'more'"), ({**whole, "attacks": 3}, "'int'")):
+        with pytest.raises(EvaluationError, match=problem):
             PoisonReport.from_fields(fields)
-    with pytest.raises(EvaluationError, match="no attack 'x'; the audit has hotflip, random"):
+    with pytest.raises(EvaluationError, match=r"'x'.*\bhotflip, random\b"):
         audited.attack("x")
 
 
 def test_an_encoder_without_gradients_or_a_task_too_small_is_refused_before_any_work(make_embedder, task, bag):
     words = make_embedder()
-    with pytest.raises(InputError, match="gives no gradients"):
+    with pytest.raises(InputError, match=r"\bWordEmbedder\b.*\bEncoder\.from_pretrained\b"):
         poison_audit(words, task, settings=SETTINGS)
     assert words.calls == []
-    with pytest.raises(
-        InputError, match="48 queries leave the attacker 24 for 25 passages; want two queries a passage"
-    ):
+    with pytest.raises(InputError, match=r"\b48\b.*\b24\b.*\b25\b"):
         poison_audit(bag, task, settings=AuditSettings(passages=25))
     assert bag.encoded == []

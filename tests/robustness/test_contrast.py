@@ -137,36 +137,36 @@ def test_one_model_through_two_frameworks_is_two_models():
 def test_an_incomplete_block_names_the_missing_cells():
     reports = _block()
     lacking = [report for report in reports if (report.system.name, report.task.name) != ("tuned", "biology")]
-    with pytest.raises(EvaluationError, match=r"missing tuned on biology; evaluate"):
+    with pytest.raises(EvaluationError, match=r"\btuned\b.*\bbiology\b"):
         compare_models(lacking)
     short = dataclasses.replace(reports[1], queries=reports[1].queries[2:])
-    with pytest.raises(EvaluationError, match=r"base on biology, query q0; base on biology, query q1;"):
+    with pytest.raises(EvaluationError, match=r"\bbase\b.*\bbiology\b.*\bq0\b.*\bbase\b.*\bbiology\b.*\bq1\b"):
         compare_models([short, *(r for r in reports if r is not reports[1])])
     shorter = dataclasses.replace(reports[0], queries=reports[0].queries[:5])
-    with pytest.raises(EvaluationError, match=r"query q12 and 17 more;"):
+    with pytest.raises(EvaluationError, match=r"\bq12\b.*\b17\b"):
         compare_models([shorter, *reports[1:]])
 
 
 def test_what_cannot_be_compared_is_refused():
     reports = _block()
-    with pytest.raises(EvaluationError, match="two reports of base on quora"):
+    with pytest.raises(EvaluationError, match=r"\bbase\b.*\bquora\b"):
         compare_models([*reports, reports[0]])
-    with pytest.raises(EvaluationError, match="at least two models"):
+    with pytest.raises(EvaluationError, match=r"\bbase\b.*\bmodels\b"):
         compare_models(reports[:3])
-    with pytest.raises(EvaluationError, match="no model"):
+    with pytest.raises(EvaluationError, match=r"\bmodels?\b"):
         compare_models([])
-    with pytest.raises(EvaluationError, match="no report of model 'best'; want one of base, tuned, other"):
+    with pytest.raises(EvaluationError, match=r"'best'.*\bbase, tuned, other\b"):
         compare_models(reports, baseline="best")
-    with pytest.raises(EvaluationError, match="no report of task 'chess'"):
+    with pytest.raises(EvaluationError, match=r"'chess'.*\bquora, biology, bright_pony\b"):
         compare_models(reports, reasoning_tasks=["chess"])
-    with pytest.raises(EvaluationError, match="measure is 'accuracy'"):
+    with pytest.raises(EvaluationError, match=r"\bmeasure\b.*'accuracy'"):
         compare_models(reports, measure="accuracy")
-    with pytest.raises(InputError, match="resampled is 'words'"):
+    with pytest.raises(InputError, match=r"\bresampled\b.*'words'.*\bqueries, tasks\b"):
         compare_models(reports, resampled="words")
-    with pytest.raises(EvaluationError, match="several tasks to draw from"):
+    with pytest.raises(EvaluationError, match=r"\bquora\b.*\btasks\b"):
         compare_models([r for r in reports if r.task.name == "quora"], resampled="tasks")
     other = dataclasses.replace(reports[0], task=dataclasses.replace(reports[0].task, digest="0" * 32))
-    with pytest.raises(EvaluationError, match="other queries, gold ids or exclusions"):
+    with pytest.raises(EvaluationError, match=r"\bquora\b.*\bgold\b"):
         compare_models([other, *reports[1:]])
-    with pytest.raises(EvaluationError, match="no contrast of 'base'"):
+    with pytest.raises(EvaluationError, match=r"'base'.*'task'"):
         compare_models(reports).contrast("base", "task")

@@ -156,7 +156,7 @@ def test_a_query_that_fails_counts_0_where_the_run_is_to_go_on():
     task = dataclasses.replace(_TASK, examples=_EXAMPLES[:1])
     options = RobustnessOptions(kinds=("misspelling",), seeds=tuple(range(30)))
     going = dataclasses.replace(options, asking=RunOptions(k=1, keep_going=True))
-    with pytest.raises(EvaluationError, match="unknown subject"):
+    with pytest.raises(EvaluationError, match=r"'planets-move\?'.*unknown subject"):
         robustness(CallableRetriever(moody), task, system=_SYSTEM, options=options)
     (result,) = robustness(CallableRetriever(moody), task, system=_SYSTEM, options=going).kinds
     assert 0 < result.failed < 30
@@ -171,16 +171,16 @@ def test_kinds_that_cannot_be_made_are_skipped_with_the_reason(retriever, monkey
     assert {result.kind for result in report.kinds} == {"misspelling", "reordering", "naturalizing"}
     assert set(report.skipped) == {"synonymizing", "paraphrasing"}
     assert "apt-get install wordnet-base" in report.skipped["synonymizing"]
-    with pytest.raises(EvaluationError, match="paraphrasing was not measured: no paraphraser was given"):
+    with pytest.raises(EvaluationError, match=r"\bparaphrasing\b.*\bparaphraser\b"):
         report.kind("paraphrasing")
-    with pytest.raises(EvaluationError, match="no kind of perturbation can be made: no paraphraser"):
+    with pytest.raises(EvaluationError, match=r"\bparaphraser\b"):
         robustness(retriever, _TASK, system=_SYSTEM, options=dataclasses.replace(options, kinds=("paraphrasing",)))
 
 
 def test_the_model_under_test_may_not_judge_its_own_synonyms(make_embedder, retriever):
     embedder = make_embedder()
     options = RobustnessOptions(rewording=dataclasses.replace(_REWORDING, judge=embedder))
-    with pytest.raises(InputError, match="judge of synonyms is words, the model under test"):
+    with pytest.raises(InputError, match=r"\bsynonyms?\b.*\bwords\b"):
         robustness(retriever, _TASK, system=System(name="words", spec=embedder.spec), options=options)
     other = dataclasses.replace(_REWORDING, judge=make_embedder(model="other"))
     options = RobustnessOptions(kinds=("synonymizing",), seeds=(5,), rewording=other)
@@ -210,9 +210,9 @@ def test_a_report_survives_its_file_and_its_variants_are_written_line_by_line(re
 )
 def test_a_file_that_is_no_report_is_refused_by_name(tmp_path, text):
     (tmp_path / "r.json").write_text(text)
-    with pytest.raises(EvaluationError, match=r"r\.json: (not a robustness report|report format)"):
+    with pytest.raises(EvaluationError, match=r"/r\.json\b"):
         read_robustness(tmp_path / "r.json")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match=r"/absent\.json\b"):
         read_robustness(tmp_path / "absent.json")
 
 
@@ -244,9 +244,9 @@ def test_nothing_can_drop_from_nothing():
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"kinds": ("shouting",)}, "want one of misspelling"),
-        ({"kinds": ()}, "at least one"),
-        ({"seeds": (1, 1)}, "each once"),
+        ({"kinds": ("shouting",)}, r"\bkinds?\b.*'shouting'.*\bmisspelling\b"),
+        ({"kinds": ()}, r"\bkinds\b.*\(\)"),
+        ({"seeds": (1, 1)}, r"\bseeds\b.*\(1, 1\)"),
     ],
 )
 def test_options_are_checked_at_the_door(options, problem):

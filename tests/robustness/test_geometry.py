@@ -115,17 +115,17 @@ def test_alignment_is_the_mean_squared_distance_of_positives():
 @pytest.mark.parametrize(
     ("vectors", "problem"),
     [
-        (np.ones((1, 4)), "want"),
-        (np.ones(4), "want"),
-        (np.ones((4, 1)), "want"),
-        (np.asarray([[1.0, 0.0], [0.0, 0.0]]), "vector 1 has length 0"),
-        (np.asarray([[np.nan, 0.0], [1.0, 0.0]]), "vector 0 has length nan"),
+        (np.ones((1, 4)), r"\(1, 4\)"),
+        (np.ones(4), r"\(4,\)"),
+        (np.ones((4, 1)), r"\(4, 1\)"),
+        (np.asarray([[1.0, 0.0], [0.0, 0.0]]), r"\bvector 1\b.*\b0\b"),
+        (np.asarray([[np.nan, 0.0], [1.0, 0.0]]), r"\bvector 0\b.*\bnan\b"),
     ],
 )
 def test_vectors_without_geometry_are_refused(vectors, problem):
     with pytest.raises(InputError, match=problem):
         geometry(vectors)
-    with pytest.raises(InputError, match="k is 0"):
+    with pytest.raises(InputError, match=r"\bk\b.*\b0\b"):
         geometry(np.eye(3), k=0)
-    with pytest.raises(InputError, match="positives of shapes"):
+    with pytest.raises(InputError, match=r"\(3, 3\).*\(4, 4\)"):
         alignment(np.eye(3), np.eye(4))

@@ -112,10 +112,10 @@ def test_a_checkpoint_of_another_attack_is_refused(bag, task, tmp_path):
     path = tmp_path / "attack.json"
     attack(bag, task, checkpoint=path)
     for changes in ({"seed": 1}, {"tokens": 13}, {"starts": ["common1"] * 48}, {"candidates": 7}):
-        with pytest.raises(InputError, match=r"attack.json: belongs to another attack .* name another file"):
+        with pytest.raises(InputError, match=r"\battack\.json\b.*\bsettings\b"):
             attack(bag, task, checkpoint=path, **changes)
     path.write_text(json.dumps({"passages": []}))
-    with pytest.raises(InputError, match="not an attack's checkpoint"):
+    with pytest.raises(InputError, match=r"\battack\.json\b.*\bdigest\b"):
         attack(bag, task, checkpoint=path)
 
 
@@ -125,13 +125,13 @@ def test_more_steps_go_on_from_what_is_done_and_fewer_are_refused(bag, task, tmp
     further = attack(bag, task, checkpoint=path, steps=14, on_progress=lambda step, _: done.append(step))
     assert further == attack(bag, task, steps=14)
     assert done == [11, 12, 13, 14, 25, 26, 27, 28, 39, 40, 41, 42]
-    with pytest.raises(InputError, match="went 14 steps already; want as many or more"):
+    with pytest.raises(InputError, match=r"\battack\.json\b.*\b14 steps\b"):
         attack(bag, task, checkpoint=path, steps=13)
 
 
 def test_an_embedder_without_gradients_is_refused_before_any_work(task, make_embedder, tmp_path):
     words = make_embedder(model="served")
-    with pytest.raises(InputError, match=r"WordEmbedder \(served\) gives no gradients; .*Encoder.from_pretrained"):
+    with pytest.raises(InputError, match=r"\bWordEmbedder\b.*\bserved\b.*\bEncoder\.from_pretrained\b"):
         attack(words, task, checkpoint=tmp_path / "attack.json")
     assert words.calls == []
     assert list(tmp_path.iterdir()) == []
@@ -140,13 +140,13 @@ def test_an_embedder_without_gradients_is_refused_before_any_work(task, make_emb
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"passages": 0}, "passages is 0; want at least 1"),
-        ({"steps": 0}, "steps is 0"),
-        ({"tokens": -1}, "tokens is -1"),
-        ({"candidates": 0}, "candidates is 0"),
-        ({"passages": 49}, "got 48 queries for 49 passages"),
-        ({"starts": ["one"]}, "got 1 starts for 48 queries"),
-        ({"starts": ["???"] * 48}, "which has no token"),
+        ({"passages": 0}, r"\bpassages\b.*\b0\b.*\b1\b"),
+        ({"steps": 0}, r"\bsteps\b.*\b0\b"),
+        ({"tokens": -1}, r"\btokens\b.*-1\b"),
+        ({"candidates": 0}, r"\bcandidates\b.*\b0\b"),
+        ({"passages": 49}, r"\b48\b.*\b49\b"),
+        ({"starts": ["one"]}, r"\b1\b.*\b48\b"),
+        ({"starts": ["???"] * 48}, r"'\?\?\?'.*\btoken"),
     ],
 )
 def test_settings_that_cannot_be_met_are_refused(bag, task, changes, message):

@@ -74,7 +74,7 @@ def test_any_index_can_be_attacked_and_the_original_is_not_touched(task):
 
 def test_a_finished_retriever_cannot_be_attacked(bag, task):
     retriever = EmbedderRetriever(bag, task.documents)
-    with pytest.raises(InputError, match="got a EmbedderRetriever; want an embedder, or a function that makes"):
+    with pytest.raises(InputError, match=r"\bEmbedderRetriever\b.*\bembedder\b"):
         attack_success(retriever, ["a"], task.documents, ["b"])
 
 
@@ -88,10 +88,10 @@ def test_passages_have_ids_that_no_document_has():
 @pytest.mark.parametrize(
     ("queries", "poison", "ks", "message"),
     [
-        ([], ["x"], (5,), "got no queries"),
-        (["q"], [], (5,), "got no adversarial passage"),
-        (["q"], ["x"], (), r"ks is \(\); want at least one cutoff"),
-        (["q"], ["x"], (0, 5), r"ks is \(0, 5\)"),
+        ([], ["x"], (5,), r"\bqueries\b"),
+        (["q"], [], (5,), r"\badversarial\b"),
+        (["q"], ["x"], (), r"\bks\b.*\(\)"),
+        (["q"], ["x"], (0, 5), r"\bks\b.*\(0, 5\)"),
     ],
 )
 def test_an_attack_without_queries_passages_or_cutoffs_is_refused(bag, task, queries, poison, ks, message):
@@ -101,7 +101,7 @@ def test_an_attack_without_queries_passages_or_cutoffs_is_refused(bag, task, que
 
 def test_poisoned_rag_puts_each_query_before_each_of_its_texts():
     assert poisoned_rag(["q", "r"], [["x", "y"], ["z"]]) == ("q x", "q y", "r z")
-    with pytest.raises(InputError, match="got 1 queries and 2 lists"):
+    with pytest.raises(InputError, match=r"\b1\b.*\b2\b"):
         poisoned_rag(["q"], [["x"], ["y"]])
 
 
@@ -112,7 +112,7 @@ def test_random_texts_are_the_corpus_s_words_in_number_and_repeatable(task):
     assert all(len(text.split()) == 13 and set(text.split()) <= words for text in texts)
     assert texts == random_texts(task.documents, count=7, words=13)
     assert texts != random_texts(task.documents, count=7, words=13, seed=1)
-    with pytest.raises(EvaluationError, match="no word to draw"):
+    with pytest.raises(EvaluationError, match=r"\bcorpus\b"):
         random_texts([Document("a", " ")], count=1, words=1)
 
 
