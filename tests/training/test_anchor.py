@@ -141,16 +141,16 @@ def test_scores_of_the_positive_do_not_matter():
 def test_one_document_and_shapes_that_disagree():
     alone = anchor(torch.ones(1, 1), torch.zeros(1, 1), torch.tensor([0]))
     assert alone.tolist() == [0.0]
-    with pytest.raises(InputError, match=r"got \(2, 3\) and \(1,\)"):
+    with pytest.raises(InputError, match=r"\(2, 3\).*\(1,\)"):
         anchor(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0]))
-    with pytest.raises(InputError, match="as many"):
+    with pytest.raises(InputError, match=r"\(2, 4\).*\(2, 3\)"):
         anchor(torch.zeros(2, 3), torch.zeros(2, 4), torch.tensor([0, 1]))
 
 
 def test_settings_that_make_no_sense_are_refused(make_recipe):
-    with pytest.raises(TrainingError, match=r"anchor.weight is -1.0"):
+    with pytest.raises(TrainingError, match=r"\banchor\.weight\b.*-1\.0\b"):
         make_recipe(anchor={"weight": -1.0})
-    with pytest.raises(TrainingError, match=r"anchor.tasks names 'row', which no row belongs to; did you mean 'rows'"):
+    with pytest.raises(TrainingError, match=r"\banchor\.tasks\b.*'row'.*'rows'"):
         train(make_recipe(anchor={"weight": 1.0, "tasks": ["row"]}))
 
 

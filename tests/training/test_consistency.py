@@ -149,7 +149,7 @@ def test_scores_far_apart_stay_finite():
 
 
 def test_shapes_that_disagree_are_refused():
-    with pytest.raises(InputError, match=r"got \(2, 3\) and \(2, 4\)"):
+    with pytest.raises(InputError, match=r"\(2, 3\).*\(2, 4\)"):
         consistency(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
@@ -185,10 +185,10 @@ def test_without_weight_nothing_is_perturbed():
 
 def test_settings_that_make_no_sense_are_refused(make_recipe):
     for settings, message in (
-        ({"weight": -1.0}, "consistency.weight is -1.0"),
-        ({"kinds": []}, "consistency.kinds is empty"),
-        ({"kinds": ["paraphrasing"]}, "want one of 'misspelling', 'reordering'"),
-        ({"wieght": 1.0}, "did you mean 'weight'"),
+        ({"weight": -1.0}, r"\bconsistency\.weight\b.*-1\.0\b"),
+        ({"kinds": []}, r"\bconsistency\.kinds\b.*\bempty\b"),
+        ({"kinds": ["paraphrasing"]}, r"\bconsistency\.kinds\b.*'paraphrasing'.*'misspelling', 'reordering'"),
+        ({"wieght": 1.0}, r"\bconsistency\.wieght\b.*'weight'"),
     ):
         with pytest.raises(TrainingError, match=message):
             make_recipe(consistency=settings)

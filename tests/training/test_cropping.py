@@ -65,8 +65,8 @@ def test_training_reads_the_rows(tmp_path):
 
 def test_nothing_to_cut_is_told_and_writes_nothing(tmp_path):
     to = tmp_path / "rows.jsonl"
-    with pytest.raises(TrainingError, match=r"none of 2 documents can be cut into halves of 20 words; want longer"):
+    with pytest.raises(TrainingError, match=r"\b2 documents\b.*\b20\b.*--least-words\b"):
         crop([Document("a", ONE), Document("b", TWO)], to=to, task="t")
-    with pytest.raises(TrainingError, match="least_words is 0; want at least 1"):
+    with pytest.raises(TrainingError, match=r"\bleast_words\b.*\b0\b"):
         crop([Document("a", ONE)], to=to, task="t", least_words=0)
     assert not list(tmp_path.iterdir())

@@ -80,9 +80,9 @@ def test_a_query_alone_with_its_positive_has_no_loss_and_no_gradient():
     ("scores", "positives", "temperature", "word"),
     [
         (torch.zeros(3), torch.zeros(3, dtype=torch.int64), 0.02, r"\(3,\)"),
-        (torch.zeros(2, 5), torch.zeros(3, dtype=torch.int64), 0.02, r"\(2, 5\) and \(3,\)"),
-        (torch.zeros(2, 5), torch.zeros(2, dtype=torch.int64), 0.0, "temperature is 0.0"),
-        (torch.zeros(2, 5), torch.zeros(2, dtype=torch.int64), float("nan"), "temperature is nan"),
+        (torch.zeros(2, 5), torch.zeros(3, dtype=torch.int64), 0.02, r"\(2, 5\).*\(3,\)"),
+        (torch.zeros(2, 5), torch.zeros(2, dtype=torch.int64), 0.0, r"\btemperature\b.*\b0\.0\b"),
+        (torch.zeros(2, 5), torch.zeros(2, dtype=torch.int64), float("nan"), r"\btemperature\b.*\bnan\b"),
     ],
 )
 def test_shapes_and_temperatures_that_make_no_sense_are_named(scores, positives, temperature, word):

@@ -94,22 +94,22 @@ def test_the_encoder_loads_an_average(adapters, tmp_path):
 
 def test_what_cannot_be_averaged_is_refused_and_nothing_is_written(adapters, tmp_path):
     to = tmp_path / "both"
-    with pytest.raises(TrainingError, match=r"got .*model to average; want at least two"):
+    with pytest.raises(TrainingError, match=str(adapters[0])):
         average_adapters(adapters[:1], to)
-    with pytest.raises(TrainingError, match=r"base_share is 1\.0; want 0 to below 1"):
+    with pytest.raises(TrainingError, match=r"\bbase_share\b.*\b1\.0\b"):
         average_adapters(adapters, to, base_share=1.0)
     for rank in (0, 7):
-        with pytest.raises(TrainingError, match=rf"rank is {rank}; want 1 to 6"):
+        with pytest.raises(TrainingError, match=rf"\brank\b.*\b{rank}\b.*\b6\b"):
             average_adapters(adapters, to, rank=rank)
-    with pytest.raises(ModelError, match=r"no adapter_config\.json; want a PEFT LoRA folder"):
+    with pytest.raises(ModelError, match=r"\badapter_config\.json\b.*\badapter_model\.safetensors\b"):
         average_adapters([adapters[0], tmp_path], to)
-    with pytest.raises(TrainingError, match="exists already"):
+    with pytest.raises(TrainingError, match=str(adapters[0])):
         average_adapters(adapters, adapters[0])
     config, weights = adapters[1] / "adapter_config.json", adapters[1] / "adapter_model.safetensors"
     kept = config.read_text()
     for change, said in (
-        ({"base_model_name_or_path": "other"}, "base_model_name_or_path is 'other'"),
-        ({"use_rslora": True}, "its ranks or scales differ"),
+        ({"base_model_name_or_path": "other"}, r"\bbase_model_name_or_path\b.*'other'"),
+        ({"use_rslora": True}, r"\branks?\b.*\bscales?\b"),
     ):
         config.write_text(json.dumps({**json.loads(kept), **change}))
         with pytest.raises(TrainingError, match=said):
@@ -117,9 +117,9 @@ def test_what_cannot_be_averaged_is_refused_and_nothing_is_written(adapters, tmp
     config.write_text(kept)
     tensors = load_file(weights)
     save_file(dict(list(tensors.items())[2:]), weights)
-    with pytest.raises(TrainingError, match="changed different layers"):
+    with pytest.raises(TrainingError, match=r"\bencoder\.layer\.0\b"):
         average_adapters(adapters, to)
     weights.write_bytes(b"x")
-    with pytest.raises(ModelError, match="damaged"):
+    with pytest.raises(ModelError, match=r"\badapter_model\.safetensors\b.*\bheader\b"):
         average_adapters(adapters, to)
     assert not to.exists()

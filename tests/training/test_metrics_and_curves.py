@@ -88,10 +88,10 @@ def test_curves_are_a_picture_whatever_the_run_measured(tmp_path, parts):
 
 
 def test_without_a_step_there_is_nothing_to_draw(tmp_path):
-    with pytest.raises(TrainingError, match="no such file"):
+    with pytest.raises(TrainingError, match=r"/metrics\.jsonl\b.*\bstep\b"):
         draw_curves(tmp_path)
     MetricsLog(tmp_path / "metrics.jsonl", after_step=-1).dev(dev(0))
-    with pytest.raises(TrainingError, match="holds no step yet"):
+    with pytest.raises(TrainingError, match=r"/metrics\.jsonl\b.*\bstep\b"):
         draw_curves(tmp_path)
 
 

@@ -164,11 +164,11 @@ def test_progress_is_told(tmp_path):
 
 
 def test_what_cannot_be_mined_is_named(tmp_path):
-    with pytest.raises(TrainingError, match="'q9' has gold id 'gone'"):
+    with pytest.raises(TrainingError, match=r"'q9'.*'gone'"):
         mined(tmp_path, Ranked("hard"), Example("q9", "x", ("gone",)))
-    with pytest.raises(TrainingError, match="none of 1 examples has a gold document"):
+    with pytest.raises(TrainingError, match=r"'puzzles'.*\b1\b.*\bgold\b"):
         mined(tmp_path, Ranked("hard"), Example("q9", "x", ()))
-    with pytest.raises(TrainingError, match="negatives is 0"):
+    with pytest.raises(TrainingError, match=r"\bnegatives\b.*\b0\b"):
         MiningSettings(negatives=0)
-    with pytest.raises(TrainingError, match="margin is nan; want a finite number"):
+    with pytest.raises(TrainingError, match=r"\bmargin\b.*\bnan\b"):
         MiningSettings(margin=float("nan"))

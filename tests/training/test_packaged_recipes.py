@@ -117,7 +117,7 @@ def test_no_question_is_in_both_splits_and_every_tenth_block_is_dev(theorems, mo
 
 
 def test_another_database_is_refused(theorems):
-    with pytest.raises(SystemExit, match=r"no chapter 'REAL AND COMPLEX NUMBERS'; want Metamath's set\.mm"):
+    with pytest.raises(SystemExit, match=r"'REAL AND COMPLEX NUMBERS'.*\bset\.mm\b"):
         theorems.read_theorems("$( Peano. $) peano $a |- x $.")
 
 
@@ -154,7 +154,7 @@ def test_no_meaning_is_in_both_splits_and_both_are_drawn_evenly(wordnet, monkeyp
 
 
 def test_a_database_of_no_meanings_is_refused(wordnet):
-    with pytest.raises(SystemExit, match="no synset with a definition and sentences; want WordNet's data files"):
+    with pytest.raises(SystemExit, match=r"\bsynset\b.*\bWordNet\b"):
         wordnet.read_meanings({"noun": "nothing"})
 
 
@@ -203,19 +203,19 @@ def test_meanings_are_written_out_of_debians_package(wordnet, tmp_path, monkeypa
 
 def test_a_package_that_changed_is_refused(theorems, tmp_path, monkeypatch):
     package = package_of({"./usr/share/metamath/databases/set.mm": DATABASE})
-    with pytest.raises(SystemExit, match=r"metamath-databases_.* has sha256 .*; want c72523c2"):
+    with pytest.raises(SystemExit, match=r"\bmetamath-databases_.*\bsha256\b.*\bc72523c2\b.*--database\b"):
         runs(theorems, package, tmp_path, monkeypatch, digest="c72523c2")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_package_without_the_file_is_refused(theorems, tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match=r"metamath-databases_.* holds no \./usr/share/metamath/databases/set\.mm"):
+    with pytest.raises(SystemExit, match=r"\bmetamath-databases_.*\./usr/share/metamath/databases/set\.mm\b"):
         runs(theorems, package_of({"./usr/share/metamath/else": "x"}), tmp_path, monkeypatch)
 
 
 def test_a_file_that_is_not_here_and_a_network_that_is_not_are_told(wordnet, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["wordnet.py", str(tmp_path), "--database", str(tmp_path / "none")])
-    with pytest.raises(SystemExit, match=r"--database: .*none/data\.noun cannot be read"):
+    with pytest.raises(SystemExit, match=r"--database\b.*/none/data\.noun\b"):
         wordnet.main()
 
     def refused(address, timeout):
@@ -223,6 +223,6 @@ def test_a_file_that_is_not_here_and_a_network_that_is_not_are_told(wordnet, tmp
 
     monkeypatch.setattr(sys.modules["packaged_sets"].urllib.request, "urlopen", refused)
     monkeypatch.setattr(sys, "argv", ["wordnet.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"wordnet-base_.* cannot be fetched \(no network\): .* --database"):
+    with pytest.raises(SystemExit, match=r"\bwordnet-base_.*no network.*--database\b"):
         wordnet.main()
     assert not list(tmp_path.iterdir())

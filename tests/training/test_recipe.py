@@ -54,42 +54,42 @@ def test_values_come_in_their_types():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("optim.learning_rate", 1e-5, r"r\.toml: unknown key optim\.learning_rate; known are lr, "),
-        ("redapter.kapa", 5, r"unknown key redapter\.kapa; did you mean 'kappa'"),
-        ("redaptor", {}, "unknown key redaptor; did you mean 'redapter'"),
-        ("batch.tasks", {"pony": {"grup": 2}}, r"unknown key batch\.tasks\.pony\.grup; did you mean 'group'"),
-        ("data", [{"path": "a"}, {"split": "train"}], r"data\[1\]\.path is missing"),
-        ("data", [], "data is empty"),
-        ("data", {"path": "a"}, "data is .* want a list"),
-        ("run", {}, r"run\.output is missing"),
-        ("run", 3, "run is 3; want a table"),
-        ("optim.lr", "fast", r"optim\.lr is 'fast'; want a number"),
-        ("optim.lr", True, r"optim\.lr is True; want a number"),
-        ("optim.lr", 0.0, r"optim\.lr is 0\.0; want above 0"),
-        ("optim.epochs", 1.5, r"optim\.epochs is 1\.5; want a whole number"),
-        ("optim.schedule", "square", "want one of 'linear', 'cosine', 'constant'"),
-        ("optim.betas", [0.9], r"optim\.betas has 1 numbers"),
-        ("loss.temperature", 0.0, r"loss\.temperature is 0\.0"),
-        ("redapter.floor", 9.0, "0 <= floor <= kappa"),
-        ("redapter.enabled", 1, r"redapter\.enabled is 1; want true or false"),
-        ("data", [{"path": 3}], r"data\[0\]\.path is 3; want a path"),
-        ("batch.queries", 0, r"batch\.queries is 0"),
-        ("dev.every", 0, r"dev\.every is 0"),
-        ("lora.targets", [], "lora.targets is empty"),
-        ("lora.alpha", 0, r"lora\.alpha is 0; want at least 1"),
-        ("optim.lr", float("inf"), r"optim\.lr is inf; want a finite number"),
-        ("loss.margin", float("nan"), r"loss\.margin is nan; want a finite number"),
-        ("optim.betas", [0.9, 1], r"optim\.betas is \(0\.9, 1\.0\); want 0 to below 1"),
-        ("optim.epsilon", 0.0, r"optim\.epsilon is 0\.0; want above 0"),
-        ("optim.weight_decay", -0.1, r"optim\.weight_decay is -0\.1; want at least 0"),
-        ("redapter.max_length", 0, r"redapter\.max_length is 0; want at least 1"),
-        ("batch.tasks", {"pony": {"queries": 0}}, r"batch\.tasks: queries is 0; want at least 1"),
-        ("batch.tasks", {"pony": {"group": -2}}, r"batch\.tasks: group is -2; want at least 1"),
-        ("batch.tasks", {"pony": {"weight": -1}}, r"batch\.tasks: weight is -1\.0; want at least 0"),
-        ("batch.published_devices", 0, r"batch\.published_devices is 0; want at least 1"),
-        ("dev.sets", [{"path": "a", "queries": 0}], r"dev\.sets: queries is 0; want at least 1"),
-        ("run.seed", -1, r"run\.seed is -1; want 0 to 2\^63 - 1"),
-        ("run.seed", 2**63, r"run\.seed is 9223372036854775808"),
+        ("optim.learning_rate", 1e-5, r"\br\.toml\b.*\boptim\.learning_rate\b.*\blr, "),
+        ("redapter.kapa", 5, r"\bredapter\.kapa\b.*'kappa'"),
+        ("redaptor", {}, r"\bredaptor\b.*'redapter'"),
+        ("batch.tasks", {"pony": {"grup": 2}}, r"\bbatch\.tasks\.pony\.grup\b.*'group'"),
+        ("data", [{"path": "a"}, {"split": "train"}], r"\bdata\[1\]\.path\b.*--set\b"),
+        ("data", [], r"\bdata\b.*\[\[data\]\]"),
+        ("data", {"path": "a"}, r"\bdata\b.*\{'path': 'a'\}.*\blist\b"),
+        ("run", {}, r"\brun\.output\b.*--set\b"),
+        ("run", 3, r"\brun\b.*\b3\b.*\btable\b"),
+        ("optim.lr", "fast", r"\boptim\.lr\b.*'fast'"),
+        ("optim.lr", True, r"\boptim\.lr\b.*\bTrue\b"),
+        ("optim.lr", 0.0, r"\boptim\.lr\b.*\b0\.0\b"),
+        ("optim.epochs", 1.5, r"\boptim\.epochs\b.*\b1\.5\b"),
+        ("optim.schedule", "square", r"\boptim\.schedule\b.*'square'.*'linear', 'cosine', 'constant'"),
+        ("optim.betas", [0.9], r"\boptim\.betas\b.*\b1\b.*\b2\b"),
+        ("loss.temperature", 0.0, r"\bloss\.temperature\b.*\b0\.0\b"),
+        ("redapter.floor", 9.0, r"\bredapter\b.*\bfloor\b.*\bkappa\b"),
+        ("redapter.enabled", 1, r"\bredapter\.enabled\b.*\b1\b.*\btrue\b.*\bfalse\b"),
+        ("data", [{"path": 3}], r"\bdata\[0\]\.path\b.*\b3\b"),
+        ("batch.queries", 0, r"\bbatch\.queries\b.*\b0\b"),
+        ("dev.every", 0, r"\bdev\.every\b.*\b0\b"),
+        ("lora.targets", [], r"\blora\.targets\b.*\bempty\b"),
+        ("lora.alpha", 0, r"\blora\.alpha\b.*\b0\b"),
+        ("optim.lr", float("inf"), r"\boptim\.lr\b.*\binf\b"),
+        ("loss.margin", float("nan"), r"\bloss\.margin\b.*\bnan\b"),
+        ("optim.betas", [0.9, 1], r"\boptim\.betas\b.*\(0\.9, 1\.0\)"),
+        ("optim.epsilon", 0.0, r"\boptim\.epsilon\b.*\b0\.0\b"),
+        ("optim.weight_decay", -0.1, r"\boptim\.weight_decay\b.*-0\.1\b"),
+        ("redapter.max_length", 0, r"\bredapter\.max_length\b.*\b0\b"),
+        ("batch.tasks", {"pony": {"queries": 0}}, r"\bbatch\.tasks\b.*\bqueries\b.*\b0\b"),
+        ("batch.tasks", {"pony": {"group": -2}}, r"\bbatch\.tasks\b.*\bgroup\b.*-2\b"),
+        ("batch.tasks", {"pony": {"weight": -1}}, r"\bbatch\.tasks\b.*\bweight\b.*-1\.0\b"),
+        ("batch.published_devices", 0, r"\bbatch\.published_devices\b.*\b0\b"),
+        ("dev.sets", [{"path": "a", "queries": 0}], r"\bdev\.sets\b.*\bqueries\b.*\b0\b"),
+        ("run.seed", -1, r"\brun\.seed\b.*-1\b"),
+        ("run.seed", 2**63, r"\brun\.seed\b.*\b9223372036854775808\b"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_the_cure(path, value, message):
@@ -99,7 +99,7 @@ def test_a_wrong_key_or_value_is_named_with_the_cure(path, value, message):
 
 def test_an_adapter_of_full_tuning_is_refused():
     table = {**LEAST, "model": {"name": "default", "tuning": "full"}, "run": {"output": "out", "export": "adapter"}}
-    with pytest.raises(TrainingError, match=r"run\.export is 'adapter' and model\.tuning 'full'"):
+    with pytest.raises(TrainingError, match=r"\brun\.export\b.*'adapter'.*\bmodel\.tuning\b.*'full'"):
         recipe_from(table, where="r.toml")
 
 
@@ -131,11 +131,11 @@ def test_changes_from_the_command_line_are_toml_or_bare_words(written):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("optim.lr", "want key=value"),
-        ("=3", "want key=value"),
-        ("optim..lr=3", "want key=value"),
-        ("data.path=x", "data is no table"),
-        ("optim.lrr=3", r"unknown key optim\.lrr; did you mean 'lr'"),
+        ("optim.lr", r"--set optim\.lr\b.*\bkey=value\b"),
+        ("=3", r"--set =3\b.*\bkey=value\b"),
+        ("optim..lr=3", r"--set optim\.\.lr=3\b.*\bkey=value\b"),
+        ("data.path=x", r"--set data\.path=x\b.*\btable\b"),
+        ("optim.lrr=3", r"\boptim\.lrr\b.*'lr'"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_named(written, change, message):
@@ -144,10 +144,10 @@ def test_a_change_that_makes_no_sense_is_named(written, change, message):
 
 
 def test_a_missing_file_and_one_that_is_no_toml_are_named(tmp_path):
-    with pytest.raises(TrainingError, match="no such recipe"):
+    with pytest.raises(TrainingError, match=r"/absent\.toml\b"):
         read_recipe(tmp_path / "absent.toml")
     (tmp_path / "bad.toml").write_text("model = [")
-    with pytest.raises(TrainingError, match=r"bad\.toml: not a TOML file"):
+    with pytest.raises(TrainingError, match=r"/bad\.toml\b.*\bTOML\b"):
         read_recipe(tmp_path / "bad.toml")
 
 

@@ -90,12 +90,13 @@ def test_a_floor_lifts_small_intensities():
 
 @pytest.mark.parametrize("bounds", [{"kappa": 0.0}, {"floor": -1.0}, {"floor": 6.0}, {"epsilon": 0.0}])
 def test_bounds_that_cross_are_refused(bounds):
-    with pytest.raises(InputError, match="floor, kappa, epsilon"):
+    [value] = bounds.values()
+    with pytest.raises(InputError, match=rf"\bfloor\b.*\bkappa\b.*\bepsilon\b.*{value}"):
         reasoning_intensity(of(1), of(1), **bounds)
 
 
 def test_losses_of_different_numbers_are_refused():
-    with pytest.raises(InputError, match=r"\(2,\) and \(1,\)"):
+    with pytest.raises(InputError, match=r"\(2,\).*\(1,\)"):
         reasoning_intensity(of(1, 2), of(1))
 
 

@@ -87,21 +87,22 @@ def test_the_shares_of_all_processes_are_the_batch(queries, world):
 
 
 def test_too_little_data_for_a_batch_says_how_many_rows_a_step_needs():
-    with pytest.raises(TrainingError, match=r"task 'tiny' has 63 rows at weight 1; a step needs 64"):
+    with pytest.raises(TrainingError, match=r"'tiny'.*\b63\b.*\b64\b.*\bbatch\.queries\b"):
         Sampler({"tiny": TaskPlan(rows=63, queries=64, group=16)}, seed=0)
 
 
 def test_a_weight_that_rounds_to_no_batch_is_an_error_and_weight_zero_is_not():
-    with pytest.raises(TrainingError, match=r"weight 0\.1"):
+    with pytest.raises(TrainingError, match=r"'one'.*\b0\.1\b"):
         Sampler({"one": TaskPlan(rows=8, queries=4, group=2, weight=0.1)}, seed=0)
     plans = {"one": TaskPlan(rows=8, queries=4, group=2), "off": TaskPlan(rows=1, queries=4, group=2, weight=0)}
     sampler = Sampler(plans, seed=0)
     assert {sampler.batch(step).task for step in range(4)} == {"one"}
-    with pytest.raises(TrainingError, match="no task"):
+    with pytest.raises(TrainingError, match=r"\bweight\b.*\b0\b"):
         Sampler({"off": plans["off"]}, seed=0)
 
 
 @pytest.mark.parametrize("sizes", [{"queries": 0}, {"group": 0}, {"weight": -1.0}])
 def test_sizes_that_make_no_sense_are_refused(sizes):
-    with pytest.raises(TrainingError, match="task 'odd'"):
+    [(name, value)] = sizes.items()
+    with pytest.raises(TrainingError, match=rf"'odd'.*\b{name}\b.*{value}\b"):
         Sampler({"odd": TaskPlan(**({"rows": 9, "queries": 2, "group": 2} | sizes))}, seed=0)

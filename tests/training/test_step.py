@@ -141,6 +141,6 @@ def test_a_loss_that_is_no_number_raises_before_any_gradient():
     module = Bag()
     with torch.no_grad():
         module.table.weight[3] = float("nan")
-    with pytest.raises(NotFiniteError, match="the loss is nan"):
+    with pytest.raises(NotFiniteError, match=r"\bloss\b.*\bnan\b"):
         stepper_of(module)(batch_of(), weighted=False)
     assert module.table.weight.grad is None

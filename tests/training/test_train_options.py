@@ -140,9 +140,9 @@ def test_training_reads_shorter_texts_than_the_exported_model_and_its_measuremen
 
 
 def test_longer_texts_in_training_than_the_model_reads_are_refused(make_recipe):
-    with pytest.raises(TrainingError, match=r"batch.max_document_length is 4000; want at most .* which is \d+"):
+    with pytest.raises(TrainingError, match=r"\bbatch\.max_document_length\b.*\b4000\b.*\b128\b"):
         train(make_recipe(batch={"max_document_length": 4000}))
-    with pytest.raises(TrainingError, match=r"batch.max_query_length is 0; want at least 1"):
+    with pytest.raises(TrainingError, match=r"\bbatch\.max_query_length\b.*\b0\b"):
         make_recipe(batch={"max_query_length": 0})
 
 

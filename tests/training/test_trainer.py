@@ -273,8 +273,8 @@ def test_it_stops_early_when_the_dev_mean_stays_down(make_recipe, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optim": {"lr": 1e-3}}, r"another recipe, which differs in optim\.lr"),
-        ({"redapter": {"kappa": 2.0}}, r"differs in redapter\.kappa"),
+        ({"optim": {"lr": 1e-3}}, r"\boptim\.lr\b.*\brun\.output\b"),
+        ({"redapter": {"kappa": 2.0}}, r"\bredapter\.kappa\b.*\brun\.output\b"),
     ],
 )
 def test_another_recipe_does_not_resume(whole, make_recipe, tmp_path, change, message):
@@ -291,7 +291,7 @@ def test_other_data_under_the_same_path_does_not_resume(make_recipe, tiny_data, 
     train(recipe)
     with copy.open("a") as file:
         file.write('{"query": "fox", "pos": ["dog"], "neg": ["cells"]}\n')
-    with pytest.raises(TrainingError, match="was made from other data"):
+    with pytest.raises(TrainingError, match=r"/step-00000002\b.*\bdata\b.*\brun\.output\b"):
         train(recipe)
 
 
@@ -323,13 +323,13 @@ def test_a_damaged_checkpoint_is_named(whole):
     output = whole[0].run.output
     path = max((output / "checkpoints").glob("step-*")) / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(TrainingError, match=r"weights\.safetensors: damaged .* delete that folder"):
+    with pytest.raises(TrainingError, match=r"\bweights\.safetensors\b.*\bheader\b"):
         train(whole[0])
 
 
 def test_a_loss_that_is_no_number_stops_with_its_rows_saved(make_recipe):
     recipe = make_recipe(optim={"lr": 1e20, "clip": 0.0, "warmup": 0.0}, dev={"sets": []}, run={"checkpoint_every": 1})
-    with pytest.raises(TrainingError, match="the ids of its rows are in") as caught:
+    with pytest.raises(TrainingError, match=r"\bloss\b.*\bnan\b.*\boptim\.lr\b") as caught:
         train(recipe)
     (saved,) = recipe.run.output.glob("stopped-at-step-*.json")
     told = json.loads(saved.read_text())
@@ -342,13 +342,13 @@ def test_a_loss_that_is_no_number_stops_with_its_rows_saved(make_recipe):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch": {"queries": 41}}, "task 'rows' has 40 rows at weight 1; a step needs 41"),
-        ({"batch": {"tasks": {"row": {"group": 2}}}}, "batch.tasks names 'row', .* did you mean 'rows'"),
-        ({"lora": {"targets": ["q_proj"]}}, r"lora.targets names q_proj, which BertModel lacks; .*dense, key, query"),
-        ({"model": {"device": "cuda"}}, "no GPU that torch can use"),
-        ({"model": {"device": "tpu"}}, "model.device is 'tpu'"),
-        ({"loss": {"dimensions": [65]}}, "loss.dimensions names 65; want 1 to 64"),
-        ({"run": {"trackers": ["tensorbord"]}}, "run.trackers names 'tensorbord'; want tensorboard or wandb"),
+        ({"batch": {"queries": 41}}, r"'rows'.*\b40\b.*\b41\b.*\bbatch\.queries\b"),
+        ({"batch": {"tasks": {"row": {"group": 2}}}}, r"\bbatch\.tasks\b.*'row'.*'rows'"),
+        ({"lora": {"targets": ["q_proj"]}}, r"\blora\.targets\b.*\bq_proj\b.*\bdense, key, query\b"),
+        ({"model": {"device": "cuda"}}, r"\bmodel\.device\b.*'cuda'.*--set model\.device=cpu\b"),
+        ({"model": {"device": "tpu"}}, r"\bmodel\.device\b.*'tpu'"),
+        ({"loss": {"dimensions": [65]}}, r"\bloss\.dimensions\b.*\b65\b.*\b64\b"),
+        ({"run": {"trackers": ["tensorbord"]}}, r"\brun\.trackers\b.*'tensorbord'.*\btensorboard\b"),
     ],
 )
 def test_what_cannot_train_is_refused_before_the_first_step(make_recipe, change, message):

@@ -188,22 +188,20 @@ def test_the_reasoning_of_an_example_is_used_as_asked(folder, cache, reasoning, 
     assert draw(table, 0, group=1).reasoning_query == wanted
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"), [({"gold_ids": []}, 'empty "gold_ids"'), ({"gold_ids": ["d77"]}, "names 'd77'")]
-)
+@pytest.mark.parametrize(("fields", "message"), [({"gold_ids": []}, "empty"), ({"gold_ids": ["d77"]}, "'d77'")])
 def test_an_example_that_cannot_train_is_named(folder, cache, fields, message):
     write_lines(folder / "examples.train.jsonl", [{"id": "e9", "query": "why?"} | fields])
-    with pytest.raises(TrainingError, match=rf"examples.train.jsonl: .*'e9'.*{message}|{message}.*'e9'"):
+    with pytest.raises(TrainingError, match=rf"\bexamples\.train\.jsonl\b(?=.*'e9')(?=.*\bgold_ids\b).*{message}"):
         open_rows([Source(path=folder, split="train")], cache=cache)
 
 
 def test_a_bad_line_is_named_and_leaves_no_file_behind(tmp_path, cache):
     path = write_lines(tmp_path / "a.jsonl", [row(number) for number in range(300)] + [row(300, pos=[])])
-    with pytest.raises(TrainingError, match=r'a\.jsonl:301: "pos" is empty'):
+    with pytest.raises(TrainingError, match=r"\ba\.jsonl:301\b.*\bpos\b.*\bempty\b"):
         open_rows([Source(path=path)], cache=cache)
     assert list(cache.iterdir()) == []
     path.write_text('{"query": "x", "pos": ["y"]}\nnot json\n')
-    with pytest.raises(InputError, match=r"a\.jsonl:2: not JSON"):
+    with pytest.raises(InputError, match=r"\ba\.jsonl:2\b.*\bJSON\b"):
         open_rows([Source(path=path)], cache=cache)
 
 
@@ -225,14 +223,14 @@ def test_the_table_is_written_once_and_again_only_when_bytes_or_options_change(t
 
 def test_what_only_folders_of_examples_have_is_refused_of_rows(tmp_path, cache):
     path = write_lines(tmp_path / "a.jsonl", [row(0)])
-    with pytest.raises(TrainingError, match=r"a\.jsonl: split is for a folder of documents and examples"):
+    with pytest.raises(TrainingError, match=r"\ba\.jsonl\b.*\bsplit\b"):
         open_rows([Source(path=path, split="train")], cache=cache)
-    with pytest.raises(TrainingError, match="reasoning is for a folder"):
+    with pytest.raises(TrainingError, match=r"\ba\.jsonl\b.*\breasoning\b"):
         open_rows([Source(path=path, reasoning="none")], cache=cache)
 
 
 def test_a_split_that_a_folder_lacks_is_told_with_those_it_has(folder, cache):
-    with pytest.raises(InputError, match=r"examples\.test\.jsonl: no such file; the folder has examples\.train\.jsonl"):
+    with pytest.raises(InputError, match=r"\bexamples\.test\.jsonl\b.*\bexamples\.train\.jsonl\b"):
         open_rows([Source(path=folder, split="test")], cache=cache)
 
 
@@ -241,20 +239,20 @@ def test_a_damaged_table_is_named_with_the_cure(tmp_path, cache):
     open_rows([source], cache=cache)
     (path,) = cache.glob("*.arrow")
     path.write_bytes(b"x" * 100)
-    with pytest.raises(TrainingError, match=r"\.arrow: damaged .*delete it"):
+    with pytest.raises(TrainingError, match=path.name):
         open_rows([source], cache=cache)
 
 
 def test_sources_that_hold_nothing_are_errors(tmp_path, cache):
-    with pytest.raises(TrainingError, match="no data"):
+    with pytest.raises(TrainingError, match=r"\[\[data\]\]"):
         open_rows([], cache=cache)
-    with pytest.raises(TrainingError, match="absent: no such file or folder; want a"):
+    with pytest.raises(TrainingError, match=r"/absent\b.*\.jsonl\b"):
         open_rows([Source(path=tmp_path / "absent")], cache=cache)
     (tmp_path / "table.csv").write_text("a,b")
-    with pytest.raises(TrainingError, match=r"table\.csv: holds no rows; want a \.jsonl"):
+    with pytest.raises(TrainingError, match=r"/table\.csv\b.*\.jsonl\b"):
         open_rows([Source(path=tmp_path / "table.csv")], cache=cache)
     (tmp_path / "empty.jsonl").touch()
-    with pytest.raises(TrainingError, match="no rows"):
+    with pytest.raises(TrainingError, match=r"/empty\.jsonl\b"):
         open_rows([Source(path=tmp_path / "empty.jsonl")], cache=cache)
 
 

@@ -66,8 +66,8 @@ def test_the_forward_is_packed_where_it_fits_and_padded_where_its_gradients_diff
     make_live = room.make_live
     monkeypatch.setattr(room, "make_live", lambda modules: _Deaf(make_live(modules)))
     assert isinstance(built(tiny_bert).module._run, PaddedForward)
-    assert "vectors or gradients differ" in caplog.text
-    with pytest.raises(TrainingError, match=r"model\.forward is 'packed', which does not fit BertModel"):
+    assert "gradients" in caplog.text
+    with pytest.raises(TrainingError, match=r"\bmodel\.forward\b.*'packed'.*\bBertModel\b"):
         built(tiny_bert, forward="packed")
 
 
