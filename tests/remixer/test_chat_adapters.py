@@ -86,9 +86,9 @@ def test_a_model_is_opened_by_its_name_with_its_parameters_and_no_retries_of_its
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ImportError("langchain-openai"), "needs more packages .*langchain-openai.*--base-url"),
-        (ValueError("Unable to infer model provider"), "Unable to infer .*want provider:model"),
-        (RuntimeError("The api_key client option must be set"), "api_key .*API key in the environment"),
+        (ImportError("langchain-openai"), r"\bopenal:gpt\b.*\blangchain-openai\b.*--base-url\b"),
+        (ValueError("Unable to infer model provider"), r"\bopenal:gpt\b.*Unable to infer.*\bprovider:model\b"),
+        (RuntimeError("The api_key client option must be set"), r"\bopenal:gpt\b.*\bapi_key\b.*\benvironment\b"),
     ],
     ids=["package", "name", "key"],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,19 +61,19 @@ def test_the_shipped_cards_are_listed_and_shown(succeeds):
 
 def test_a_blank_card_is_written_for_a_corpus(succeeds, write_corpus, tmp_path):
     out = tmp_path / "olives.toml"
-    assert "written; read it" in succeeds("card", "--from", write_corpus(5), "--out", out)
+    assert f"--card {out}" in succeeds("card", "--from", write_corpus(5), "--out", out)
     assert read_card(out).name == "olives"
 
 
 def test_a_plan_tells_calls_tokens_and_cost_without_sending_anything(succeeds, run_arguments, tmp_path):
     prices = ("--set", "model.input_price=100", "--set", "model.output_price=200")
     told = succeeds("plan", *run_arguments("--model", "openai:gpt-4o-mini", *prices))
-    assert "30 documents may be candidates, 30 of them sources; left out: none." in told
+    assert re.search(r"\b30 documents\b.*\b30\b.*\bnone\b", told)
     assert "24" in told  # 4 queries of 6 candidates
     assert "openai:gpt" in told
-    assert "Costs need prices" not in told
+    assert "--set model.input_price" not in told
     assert not (tmp_path / "run").exists()
-    assert "Costs need prices" in succeeds("plan", *run_arguments())
+    assert "--set model.input_price" in succeeds("plan", *run_arguments())
 
 
 @pytest.mark.loopback
@@ -83,13 +84,13 @@ def test_a_run_its_report_and_its_exports_work_as_the_guide_says(succeeds, serve
     told = succeeds("run", *arguments)
     run = tmp_path / "run"
     rows = (run / "rows.jsonl").read_text().splitlines()
-    assert f"{run / 'rows.jsonl'}: {len(rows)} training rows" in told
+    assert re.search(rf"{re.escape(str(run / 'rows.jsonl'))}\b.*\b{len(rows)}\b", told)
     paid = server.stats()["paid"]
     assert succeeds("run", *arguments) == told
     assert server.stats()["paid"] == paid
-    assert "the source would have been the first hit" in succeeds("report", run)
+    assert re.search(r"\bsource\b.*\b\d+%", succeeds("report", run))
     assert (run / "report.html").read_text().startswith("<!doctype html>")
-    assert "answers" in succeeds("sft", run, "--out", tmp_path / "sft.jsonl", "--limit", "3")
+    assert "sft.jsonl" in succeeds("sft", run, "--out", tmp_path / "sft.jsonl", "--limit", "3")
     assert len((tmp_path / "sft.jsonl").read_text().splitlines()) == 3
     assert "1.000" in succeeds("agreement", run, run, "--out", tmp_path / "agreement.json")
     assert json.loads((tmp_path / "agreement.json").read_text())["f1"] == 1.0
@@ -111,22 +112,22 @@ def test_stages_may_have_models_of_their_own(succeeds, serve, run_arguments):
 def test_a_mistake_in_the_command_is_one_line_and_writes_nothing(fails, run_arguments, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     arguments = run_arguments()
-    assert "no corpus: name it as the first argument" in fails("run", *arguments[1:])
-    assert "no card: name it with --card" in fails("run", arguments[0], "--out", tmp_path / "run")
-    assert "no model for clean; name one with --model" in fails("run", *arguments)
-    assert "no stage 'jugde' that asks a model" in fails("run", *arguments, "--model", "jugde=gpt")
-    assert "no API key for https://api.openai.com/v1: set the environment variable OPENAI_API_KEY" in fails(
+    assert "corpus" in fails("run", *arguments[1:])
+    assert "--card" in fails("run", arguments[0], "--out", tmp_path / "run")
+    assert re.search(r"\bclean\b.*--model\b", fails("run", *arguments))
+    assert "'jugde'" in fails("run", *arguments, "--model", "jugde=gpt")
+    assert "OPENAI_API_KEY" in fails(
         "run", *arguments, "--model", "gpt-4o-mini", "--base-url", "https://api.openai.com/v1"
     )
-    assert "want an address such as" in fails("run", *arguments, "--model", "m", "--base-url", "localhost")
-    assert "unknown key mine.dept; did you mean 'depth'" in fails("run", *arguments, "--set", "mine.dept=3")
-    assert "mine.depth is 0; want at least 1" in fails("plan", *arguments, "--set", "mine.depth=0")
-    assert "no card 'botany'" in fails("plan", arguments[0], "--card", "botany", "--out", tmp_path / "run")
-    assert "no such file or folder" in fails("plan", "absent.jsonl", *arguments[1:])
-    assert "no such settings" in fails("plan", *arguments, "--config", tmp_path / "absent.toml")
-    assert "it lacks settings.json" in fails("report", tmp_path)
-    assert "got the card 'biology' and --from" in fails("card", "biology", "--from", arguments[0])
-    assert "got --base-url without --model" in fails("card", "--from", arguments[0], "--base-url", "http://h/v1")
+    assert "'localhost'" in fails("run", *arguments, "--model", "m", "--base-url", "localhost")
+    assert re.search(r"\bmine\.dept\b.*'depth'", fails("run", *arguments, "--set", "mine.dept=3"))
+    assert re.search(r"\bmine\.depth\b.*\b0\b", fails("plan", *arguments, "--set", "mine.depth=0"))
+    assert "'botany'" in fails("plan", arguments[0], "--card", "botany", "--out", tmp_path / "run")
+    assert "absent.jsonl" in fails("plan", "absent.jsonl", *arguments[1:])
+    assert "absent.toml" in fails("plan", *arguments, "--config", tmp_path / "absent.toml")
+    assert "settings.json" in fails("report", tmp_path)
+    assert re.search(r"'biology'.*--from\b", fails("card", "biology", "--from", arguments[0]))
+    assert re.search(r"--base-url\b.*--model\b", fails("card", "--from", arguments[0], "--base-url", "http://h/v1"))
 
 
 def test_without_langchain_a_models_name_tells_what_to_install(fails, run_arguments, monkeypatch):
@@ -158,5 +159,5 @@ def test_a_models_name_may_hold_an_equals_sign_where_it_names_no_stage():
     options = {"base_urls": None, "gold": None, "config": None, "changes": None}
     options |= {"corpus": "c", "card": "biology", "out": Path("run")}
     assert settings_of(models=["org/model=v2"], **options).model.name == "org/model=v2"
-    with pytest.raises(InputError, match="no stage 'model'"):
+    with pytest.raises(InputError, match=r"'model'.*\bclean, generate, reason, judge\b"):
         settings_of(models=["model=v2"], **options)

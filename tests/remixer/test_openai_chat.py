@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -117,10 +118,10 @@ def test_one_thread_keeps_its_connection_even_over_errors(reply_with):
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (429, {"error": {"message": "slow down", "code": "rate_limit"}}, r"HTTP 429 from .*: slow down \(rate_limit\)"),
-        (400, {"message": "bad"}, "HTTP 400 .*: bad"),
-        (500, b"<html>oops</html>", "HTTP 500 .*: <html>oops"),
-        (302, b"", "HTTP 302 .*: no message"),
+        (429, {"error": {"message": "slow down", "code": "rate_limit"}}, r"\b429\b.*slow down.*\brate_limit\b"),
+        (400, {"message": "bad"}, r"\b400\b.*\bbad\b"),
+        (500, b"<html>oops</html>", r"\b500\b.*<html>oops"),
+        (302, b"", r"\b302\b"),
     ],
 )
 def test_an_error_carries_its_status_and_what_the_server_says(reply_with, status, body, message):
@@ -137,9 +138,18 @@ def test_retry_after_is_passed_on(reply_with):
     assert caught.value.retry_after == 7.0
 
 
-@pytest.mark.parametrize("body", [b"no JSON", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": 3}]}'])
-def test_what_is_no_completion_is_told(reply_with, body):
-    with pytest.raises(ChatError, match=r"sent no chat completion .* is it the right address") as caught:
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"no JSON", "JSONDecodeError.*no JSON"),
+        (b"[]", r"TypeError.*\[\]"),
+        (b"{}", "KeyError.*choices"),
+        (b'{"choices": []}', r"IndexError.*'choices': \[\]"),
+        (b'{"choices": [{"message": 3}]}', "AttributeError.*'message': 3"),
+    ],
+)
+def test_what_is_no_completion_is_told(reply_with, body, problem):
+    with pytest.raises(ChatError, match=problem) as caught:
         OpenAIChat(reply_with((200, body)).url, "m")("?")
     assert caught.value.status_code is None
 
@@ -188,5 +198,5 @@ def test_https_through_a_proxy_asks_it_for_a_tunnel(monkeypatch):
 
 @pytest.mark.parametrize("address", ["localhost:8000/v1", "", "ftp://host/v1", "http://", "http://host:port/v1"])
 def test_what_is_no_address_is_refused(address: str):
-    with pytest.raises(InputError, match="want an address such as"):
+    with pytest.raises(InputError, match=rf"\bbase_url\b.*{re.escape(repr(address.rstrip('/')))}"):
         OpenAIChat(address, "m")

@@ -51,12 +51,12 @@ def test_a_card_is_read_as_it_was_written_whatever_its_words(tmp_path_factory, w
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"goal": " "}, "goal is empty"),
-        ({"lengths": {"short": 1.0}}, "length 'short'; want"),
-        ({"lengths": {}}, "lengths is {}; want weights"),
-        ({"education": {"school": 0.0}}, "want weights above 0"),
-        ({"education": {"school": -1.0, "PhD": 2.0}}, "want weights above 0"),
-        ({"group": 0}, "group 0 and batch 8"),
+        ({"goal": " "}, r"\bgoal\b.*\bempty\b"),
+        ({"lengths": {"short": 1.0}}, r"\blengths?\b.*'short'.*>=500"),
+        ({"lengths": {}}, r"\blengths\b.*\{\}"),
+        ({"education": {"school": 0.0}}, r"\beducation\b.*\{'school': 0\.0\}"),
+        ({"education": {"school": -1.0, "PhD": 2.0}}, r"\beducation\b.*'school': -1\.0\b"),
+        ({"group": 0}, r"\bgroup\b.*\b0\b"),
     ],
 )
 def test_a_card_that_cannot_be_used_is_refused(change, message: str):
@@ -67,12 +67,12 @@ def test_a_card_that_cannot_be_used_is_refused(change, message: str):
 def test_a_misspelt_key_of_a_card_is_named(tmp_path):
     path = tmp_path / "card.toml"
     path.write_text(card_to_toml(blank_card("mine")).replace("domain =", "domian ="))
-    with pytest.raises(TrainingError, match=r"card\.toml: unknown key domian; did you mean 'domain'"):
+    with pytest.raises(TrainingError, match=r"/card\.toml\b.*\bdomian\b.*'domain'"):
         read_card(path)
 
 
 def test_an_unknown_card_is_refused_with_the_known_ones():
-    with pytest.raises(TrainingError, match=r"no card 'botany'; want .* biology"):
+    with pytest.raises(TrainingError, match=r"'botany'.*\bbiology\b"):
         load_card("botany")
 
 
@@ -93,7 +93,7 @@ def test_a_model_drafts_a_card_from_what_it_is_shown():
 
 
 def test_a_draft_that_lacks_a_field_is_no_card():
-    with pytest.raises(ChatError, match="lacks relevance, domain, goal"):
+    with pytest.raises(ChatError, match=r"\brelevance, domain, goal\b"):
         draft_card("olives", ["x"], lambda _: "<query_type>q</query_type><document_type>d</document_type>")
 
 

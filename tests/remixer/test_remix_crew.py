@@ -185,7 +185,7 @@ def test_an_odd_exception_fails_its_call_for_this_run_only(make_caller, journal)
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_failure_that_every_call_would_meet_stops_the_run_at_once(make_caller, status: int):
     model = Model({f"p{number}": [ChatError("no", status_code=status)] * 9 for number in range(1000)})
-    with pytest.raises(ChatError, match=r"m cannot be asked .*; check the"):
+    with pytest.raises(ChatError, match=r"\bm\b.*ChatError: no\b.*(\bAPI key\b|/v1\b)"):
         _run(make_caller(model), (_job([f"p{number}"]) for number in range(1000)))
     assert sum(model.calls.values()) <= 8, "calls went on after the first fatal failure"
 
@@ -202,7 +202,7 @@ def test_a_prompt_over_the_context_is_not_sent(make_caller, journal):
 def test_the_fuse_stops_a_run_whose_calls_fail_and_keeps_what_was_answered(make_caller, journal):
     failing = {f"p{number}": [ChatError("bad", status_code=400)] for number in range(10, 1000)}
     model = Model(failing)
-    with pytest.raises(ChatError, match=r"of the last \d+ calls of m failed, the last with: ChatError: bad; mend"):
+    with pytest.raises(ChatError, match=r"\b20\b.*\bm\b.*ChatError: bad\b"):
         _run(make_caller(model), (_job([f"p{number}"]) for number in range(1000)))
     assert 20 <= sum(model.calls.values()) < 40
     assert len(journal) == sum(model.calls.values())
@@ -217,7 +217,7 @@ def test_the_fuse_counts_the_calls_of_a_stage_whichever_jobs_they_were_made_for(
 
     for number in range(19):
         ask(number)
-    with pytest.raises(ChatError, match="20 of the last 20 calls of m failed, the last with: ConnectionRefusedError"):
+    with pytest.raises(ChatError, match=r"\b20\b.*\b20\b.*\bm\b.*ConnectionRefusedError"):
         ask(19)
     assert tally.last_failure == "ConnectionRefusedError: nobody there"
 
@@ -231,7 +231,7 @@ def test_the_fuse_holds_below_its_share(make_caller):
 
 def test_a_journal_that_cannot_be_written_stops_the_run(make_caller, journal):
     journal._connection.execute("PRAGMA max_page_count = 12")
-    with pytest.raises(TrainingError, match="the disk is full"):
+    with pytest.raises(TrainingError, match=r"/journal\.sqlite\b.*\bdisk\b"):
         _run(make_caller(Model()), (_job([f"p{number}" * 100]) for number in range(1000)))
 
 

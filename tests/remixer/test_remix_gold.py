@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, TrainingError
 from reasonembed_training.remixer.corpus import make_pool, open_pool, read_corpus
 from reasonembed_training.remixer.duplicates import NEAR, NearCopies, shingles, similarity
 from reasonembed_training.remixer.gold import Gold, looks_like_bright, read_gold
@@ -72,8 +73,8 @@ def test_the_pool_holds_no_gold_no_copy_of_gold_and_nothing_twice(documents, gol
     every = {document.id for document in corpus}
     try:
         pool = make_pool(corpus, gold=gold)
-    except Exception as error:  # noqa: BLE001 - an empty pool is an error of its own
-        assert "can be used" in str(error)  # noqa: PT017
+    except TrainingError as error:  # an empty pool is an error of its own
+        assert re.search(rf"\b{len(corpus)} documents\b", str(error))  # noqa: PT017
         return
     kept = [document.content for document in pool.documents]
     assert not ids & {document.id for document in pool.documents}
@@ -132,7 +133,7 @@ def test_gold_is_read_from_all_splits_with_the_contents_that_are_there(task_fold
 
 
 def test_a_folder_without_examples_has_no_gold(tmp_path):
-    with pytest.raises(InputError, match=r"holds no examples\[\.split\] file"):
+    with pytest.raises(InputError, match=r"\bexamples\[\.split\]"):
         read_gold(tmp_path)
 
 
@@ -154,7 +155,7 @@ def test_gold_of_another_folder_is_found_in_a_corpus_by_content(task_folder, mak
 def test_a_corpus_of_brights_size_under_its_card_needs_its_gold_named(write_corpus, make_config):
     documents = {f"d{number}": f"manual page {number}" for number in range(7894)}
     config = make_config(documents)
-    with pytest.raises(InputError, match=r"as large as BRIGHT's pony, whose gold .* --exclude-gold"):
+    with pytest.raises(InputError, match=r"\bpony\b.*--exclude-gold\b"):
         open_pool(config, card="pony")
     assert len(open_pool(config, card="birds").documents) == 7894
     assert not looks_like_bright("pony", [])
@@ -163,10 +164,10 @@ def test_a_corpus_of_brights_size_under_its_card_needs_its_gold_named(write_corp
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("absent.jsonl", "no such file or folder"),
-        ("corpus.txt", r"want a file that ends in \.jsonl"),
-        ("empty", r"holds no documents\.jsonl"),
-        ("bright:botany", "unknown task 'botany'"),
+        ("absent.jsonl", r"/absent\.jsonl\b"),
+        ("corpus.txt", r"/corpus\.txt\b.*\.jsonl\b"),
+        ("empty", r"/empty\b.*\bdocuments\.jsonl\b"),
+        ("bright:botany", "'botany'"),
     ],
 )
 def test_a_corpus_that_cannot_be_read_is_told(tmp_path, name: str, message: str):

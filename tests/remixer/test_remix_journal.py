@@ -84,7 +84,7 @@ def test_keys_are_equal_only_where_stage_model_parameters_prompt_and_attempt_are
 
 
 def test_a_second_run_in_the_same_folder_is_refused(path: Path):
-    with Journal.open(path, corpus="c"), pytest.raises(TrainingError, match="another run is at work"):
+    with Journal.open(path, corpus="c"), pytest.raises(TrainingError, match=r"/journal\.sqlite\b.*\brun\b"):
         Journal.open(path, corpus="c")
     Journal.open(path, corpus="c").close()
 
@@ -92,7 +92,7 @@ def test_a_second_run_in_the_same_folder_is_refused(path: Path):
 def test_the_journal_of_another_corpus_is_refused_and_left_as_it_was(path: Path):
     with Journal.open(path, corpus="first") as journal:
         _add(journal, KEY, Entry(Answer("a")))
-    with pytest.raises(TrainingError, match=r"belongs to another corpus .*digest first, now second"):
+    with pytest.raises(TrainingError, match=r"\bcorpus\b.*\bfirst\b.*\bsecond\b"):
         Journal.open(path, corpus="second")
     with Journal.open(path, corpus="first") as journal:
         assert journal.get(KEY).answer.text == "a"
@@ -102,7 +102,7 @@ def test_a_journal_without_answers_goes_over_to_another_corpus(path: Path):
     Journal.open(path, corpus="mistaken").close()
     with Journal.open(path, corpus="second") as journal:
         _add(journal, KEY, Entry(Answer("a")))
-    with pytest.raises(TrainingError, match="digest second, now mistaken"):
+    with pytest.raises(TrainingError, match=r"\bcorpus\b.*\bsecond\b.*\bmistaken\b"):
         Journal.open(path, corpus="mistaken")
 
 
@@ -111,16 +111,16 @@ def test_another_format_and_a_file_that_is_no_journal_are_refused(path: Path):
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE about SET value = '99' WHERE name = 'format'")
     connection.close()
-    with pytest.raises(TrainingError, match="written in format 99"):
+    with pytest.raises(TrainingError, match=r"\bformat\b.*\b99\b.*\b1\b"):
         Journal.open(path, corpus="c")
     path.write_bytes(b"not a database, and long enough to be told apart from one" * 20)
-    with pytest.raises(TrainingError, match="is no journal"):
+    with pytest.raises(TrainingError, match=r"/journal\.sqlite\b.*not a database"):
         Journal.open(path, corpus="c")
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TrainingError, match="cannot be written"):
+    with pytest.raises(TrainingError, match=r"/file/journal\.sqlite\b"):
         Journal.open(tmp_path / "file" / "journal.sqlite", corpus="c")
 
 
@@ -185,14 +185,14 @@ def test_a_disk_without_room_is_told_and_leaves_the_journal_whole(path: Path):
     process = _writer(path, limit=400_000)
     said = process.communicate()[0].splitlines()
     assert said[-1].startswith("error TrainingError")
-    assert "run the same command again" in said[-1]
+    assert str(path) in said[-1]
     _holds(path, len(said) - 2)
 
 
 def test_a_full_database_is_told_as_a_full_disk(path: Path):
     with Journal.open(path, corpus="c") as journal:
         journal._connection.execute("PRAGMA max_page_count = 20")
-        with pytest.raises(TrainingError, match="the disk is full; free some space and run the same command again"):
+        with pytest.raises(TrainingError, match=r"/journal\.sqlite\b.*\bdisk\b"):
             _fill(journal)
 
 

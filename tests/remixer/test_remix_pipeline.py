@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_no_source_and_no_gold_is_ever_a_candidate(
     try:
         run_remix(config, model, make_retriever=BM25)
     except TrainingError as error:
-        assert "left nothing" in str(error) or "can be used" in str(error)  # noqa: PT017
+        assert re.search(r"\bstage '\w+'|\b\d+ documents\b", str(error))  # noqa: PT017
     forbidden = [shingles(documents[one]) for one in gold_ids if one in documents]
     for found in read_lines(config.out / "candidates.jsonl") if (config.out / "candidates.jsonl").is_file() else []:
         source = found["id"].removeprefix("birds/")
@@ -253,7 +254,7 @@ def test_a_stage_that_leaves_nothing_says_why(make_config, run_remix, scripted, 
     def model(prompt: str) -> str | Answer:
         return next((text for mark, text in says.items() if mark in prompt), None) or scripted(prompt)
 
-    with pytest.raises(TrainingError, match=f"stage '{stage}' left nothing; dropped were .*{reason}"):
+    with pytest.raises(TrainingError, match=rf"'{stage}'.*{reason}"):
         run_remix(make_config(), model)
 
 
@@ -262,16 +263,16 @@ def test_a_model_that_is_not_there_is_told_with_what_the_calls_said(make_config,
         raise ConnectionRefusedError("nobody listens")
 
     few = make_config(6, calls={"attempts": 1})
-    with pytest.raises(TrainingError, match=r"'call failed, may pass': 6}, the last with: ConnectionRefusedError: nob"):
+    with pytest.raises(TrainingError, match=r"'sources'.*: 6\}.*ConnectionRefusedError: nobody listens"):
         run_remix(few, model)
     many = make_config(40, out=str(few.out.with_name("many")), calls={"attempts": 1}, sources={"limit": 6})
-    with pytest.raises(ChatError, match=r"20 of the last 20 calls of .* failed, the last with: ConnectionRefusedErr"):
+    with pytest.raises(ChatError, match=r"\b20\b.*\b20\b.*\bscripted\b.*ConnectionRefusedError"):
         run_remix(many, model)
 
 
 def test_a_file_in_the_place_of_the_runs_folder_is_told(make_config, run_remix, scripted, tmp_path):
     (tmp_path / "taken").write_text("mine")
-    with pytest.raises(TrainingError, match="taken: is a file; want a folder for the run"):
+    with pytest.raises(TrainingError, match=r"/taken\b"):
         run_remix(make_config(out=str(tmp_path / "taken")), scripted)
     assert (tmp_path / "taken").read_text() == "mine"
 
@@ -307,23 +308,23 @@ def test_a_stage_without_a_model_is_told_before_anything_is_read(make_config, sc
     config = make_config(corpus="absent.jsonl")
     models = models_of(scripted)
     del models["judge"]
-    with pytest.raises(TrainingError, match="no chat model for judge"):
+    with pytest.raises(TrainingError, match=r"\bjudge\b"):
         remix(config, models=models, make_retriever=BM25)
 
 
 def test_the_folder_of_another_corpus_is_refused(make_config, run_remix, scripted):
     run_remix(make_config(30), scripted)
-    with pytest.raises(TrainingError, match="belongs to another corpus"):
+    with pytest.raises(TrainingError, match=r"/journal\.sqlite\b.*\bcorpus\b"):
         run_remix(make_config(29), scripted)
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ('{"id": "a", "content": "x"}\n{"id": ', r"corpus\.jsonl:2: not JSON"),
-        ('{"id": "a", "content": "x"}\n{"id": "a", "content": "y"}', r"corpus\.jsonl: document id 'a' occurs twice"),
-        ('{"id": "a", "text": "x"}', "\"content\" of 'a' is None"),
-        ("", "holds no document"),
+        ('{"id": "a", "content": "x"}\n{"id": ', r"/corpus\.jsonl:2\b.*\bJSON\b"),
+        ('{"id": "a", "content": "x"}\n{"id": "a", "content": "y"}', r"/corpus\.jsonl\b.*'a'.*\bunique\b"),
+        ('{"id": "a", "text": "x"}', r"\bcontent\b.*'a'.*\bNone\b"),
+        ("", r"/corpus\.jsonl\b.*\bdocument\b"),
     ],
 )
 def test_a_corpus_that_cannot_be_read_leaves_no_folder(make_config, run_remix, scripted, tmp_path, lines, message):
@@ -338,5 +339,5 @@ def test_a_damaged_stage_file_is_named(make_config, run_remix, scripted):
     config = make_config()
     run_remix(config, scripted)
     (config.out / "stages.json").write_text('{"clean": 3}')
-    with pytest.raises(TrainingError, match=r"stages\.json: damaged .* the journal keeps all answers"):
+    with pytest.raises(TrainingError, match=r"/stages\.json\b.*'int'"):
         run_remix(config, scripted)

@@ -51,5 +51,5 @@ def test_vectors_are_kept_in_the_runs_folder_and_their_making_is_told(make_confi
 
 @pytest.mark.parametrize("name", ["", "hybrid:"])
 def test_a_retriever_without_a_model_is_refused(make_config, name):
-    with pytest.raises(InputError, match="want bm25, an embedding model or hybrid:MODEL"):
+    with pytest.raises(InputError, match=rf"\bmine\.retriever\b.*{name!r}.*\bhybrid:MODEL\b"):
         retriever_maker(make_config(mine={"retriever": name}))
