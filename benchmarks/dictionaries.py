@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 
 _REFERENCE = re.compile(r"\{([^{}]+)\}")
 _GRAMMAR = re.compile(

@@ -55,7 +55,7 @@ def matmul_peak(dtype: str) -> float:
     """Return the machine's best GFLOP/s on a large product in a number format, over the ways that torch has."""
     import torch
 
-    from reasonembed_rag.backbone.linears import OneDnnLinear, PlainLinear
+    from reasonembed_rag.backbone import OneDnnLinear, PlainLinear
 
     weight = torch.randn(2048, 512).to(getattr(torch, dtype))
     x = torch.randn(2048, 512).to(weight.dtype)
@@ -132,7 +132,7 @@ class Bench:
     """The models, loaded once, and the works over them."""
 
     def __init__(self, folder: Path, *, runs: int, peak: dict[str, float]) -> None:
-        from reasonembed_rag.backbone.hub import find_model
+        from reasonembed_rag.backbone import find_model
 
         self.runs, self.peak = runs, peak
         self.rows: list[Row] = []
@@ -214,9 +214,8 @@ class Bench:
     def int8(self, folders: list[Path]) -> None:
         """Print what int8 weights change in nDCG@10 on real questions."""
         from reasonembed_rag import Encoder
-        from reasonembed_rag.evaluation.evaluate import evaluate_embedder
+        from reasonembed_rag.evaluation import evaluate_embedder, read_task_folder
         from reasonembed_rag.evaluation.python_reference import load_python_reference
-        from reasonembed_rag.evaluation.task import read_task_folder
 
         tasks = [load_python_reference("dev"), load_python_reference("test")]
         tasks += [read_task_folder(folder, split="dev") for folder in folders]

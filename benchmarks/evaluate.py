@@ -15,13 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import QueryResult, Run, run_retriever
-from reasonembed_rag.evaluation.scoring import score_run
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.files.tables import TableDocuments
+from reasonembed_rag.evaluation import Example, QueryResult, RetrievalTask, Run, System, run_retriever, score_run
+from reasonembed_rag.files import TableDocuments
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.retrieval import EmbedderRetriever
 from reasonembed_rag.spec import EmbeddingSpec
 
 _DIMENSION = 384
@@ -116,7 +113,7 @@ def _exclusions(documents: int) -> None:
 
 def _share(model: str) -> None:
     from reasonembed_rag import Encoder
-    from reasonembed_rag.evaluation.evaluate import evaluate_embedder
+    from reasonembed_rag.evaluation import evaluate_embedder
     from reasonembed_rag.evaluation.python_reference import load_python_reference
 
     encoder = Encoder.from_pretrained(model)

@@ -31,11 +31,15 @@ from reasonembed_cli.cuts import cuts_told_once
 from reasonembed_rag import Encoder
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.evaluate import evaluate_embedder
+from reasonembed_rag.evaluation import (
+    Example,
+    RetrievalTask,
+    RunOptions,
+    bootstrap_intervals,
+    evaluate_embedder,
+    read_task_folder,
+)
 from reasonembed_rag.evaluation.python_reference import load_python_reference
-from reasonembed_rag.evaluation.run import RunOptions
-from reasonembed_rag.evaluation.significance import bootstrap_intervals
-from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_task_folder
 
 _MEASURE = "nDCG@10"
 _TRAINED_ON = ("entailmentbank", "ecare", "attack", "tldr", "strategyqa")

@@ -10,6 +10,7 @@ same at random calls of functions.
 from __future__ import annotations
 
 import argparse
+import importlib
 import random
 import subprocess
 import sys
@@ -21,9 +22,7 @@ from pydoc_data.topics import topics
 import numpy as np
 
 from reasonembed_rag import Encoder
-from reasonembed_stores import FaissStore, indexing
-from reasonembed_stores.indexing import Progress, build_index, is_unfinished
-from reasonembed_stores.readers import FileCorpus
+from reasonembed_stores import FaissStore, FileCorpus, Progress, build_index, is_unfinished
 
 
 def main() -> None:
@@ -64,6 +63,7 @@ def killed_build(source: Path, to: Path, chance: random.Random) -> str:
 
 def child(source: Path, to: Path) -> None:
     """Index, telling each step; windows are small, so that the kills fall among many commits."""
+    indexing = importlib.import_module("reasonembed_stores.indexing")
     indexing._FIRST_WINDOW = indexing._LARGEST_WINDOW = 8  # noqa: SLF001 - nobody else needs another size
 
     def tell(progress: Progress) -> None:

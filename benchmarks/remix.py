@@ -138,7 +138,7 @@ def _memory_at(process: subprocess.Popen[bytes], url: str, paid: int) -> float:
 
 def _bare(url: str, args: argparse.Namespace) -> float:
     """Return the calls a second of the client alone, no prompt built and nothing kept."""
-    from reasonembed_rag.llm.openai import OpenAIChat
+    from reasonembed_rag.llm import OpenAIChat
 
     chat, numbers = OpenAIChat(url, "tiny"), count()
 

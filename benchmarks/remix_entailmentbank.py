@@ -19,13 +19,10 @@ import tempfile
 from pathlib import Path
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.evaluation.task import Example, read_task_folder
-from reasonembed_rag.files.records import settings_from
-from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.llm.config import ChatModelConfig
-from reasonembed_rag.llm.model import ChatModel
-from reasonembed_training.remixer.config import MODEL_STAGES, RemixConfig, stage_config
-from reasonembed_training.remixer.run import remix
+from reasonembed_rag.evaluation import Example, read_task_folder
+from reasonembed_rag.files import settings_from
+from reasonembed_rag.llm import Answer, ChatModel, ChatModelConfig
+from reasonembed_training.remixer import MODEL_STAGES, RemixConfig, remix, stage_config
 
 MODEL = ChatModelConfig(name="oracle of the train split")
 
@@ -72,9 +69,8 @@ def _between(prompt: str, tag: str) -> str:
 def make_rows(data: Path, out: Path, *, depth: int) -> None:
     """Run all stages of ReMixer into out/remix."""
     from reasonembed_rag import Encoder
-    from reasonembed_rag.pipeline.fusion import Hybrid, Part
-    from reasonembed_rag.retrieval.bm25 import BM25
-    from reasonembed_rag.retrieval.dense import EmbedderRetriever
+    from reasonembed_rag.pipeline import Hybrid, Part
+    from reasonembed_rag.retrieval import BM25, EmbedderRetriever
 
     train, dev = (read_task_folder(data, split=split) for split in ("train", "dev"))
     hidden = frozenset(one for example in dev.examples for one in example.gold_ids)
@@ -107,8 +103,7 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
 
 def train_on(rows: Path, data: Path, out: Path, *, epochs: int) -> None:
     """Train the default model on the rows, and print the dev measure before and after."""
-    from reasonembed_training.recipe import recipe_from
-    from reasonembed_training.trainer import train
+    from reasonembed_training import recipe_from, train
 
     table = {
         "model": {

@@ -48,7 +48,7 @@ def texts(lengths: str, queries: int, group: int, seed: int) -> tuple[list[str],
 def model_folder(name: str, work: Path) -> Path:
     """Return the folder of a model that both sides load."""
     if name == "minilm":
-        from reasonembed_rag.backbone.hub import find_model
+        from reasonembed_rag.backbone import find_model
 
         return find_model("default-base")
     return models.build_qwen3(work / "qwen3-40m")
@@ -56,12 +56,17 @@ def model_folder(name: str, work: Path) -> Path:
 
 def our_step(folder: Path, lengths: str, args: argparse.Namespace, *, weighted: bool) -> Step:
     """Return one step of ours."""
-    from reasonembed_training.config import LoraConfig, ModelConfig
-    from reasonembed_training.data.batch import Batch
-    from reasonembed_training.devices import open_machine
-    from reasonembed_training.model import build_model
-    from reasonembed_training.objective import Labels, Objective, Redapter
-    from reasonembed_training.step import Stepper
+    from reasonembed_training import (
+        Labels,
+        LoraConfig,
+        ModelConfig,
+        Objective,
+        Redapter,
+        Stepper,
+        build_model,
+        open_machine,
+    )
+    from reasonembed_training.data import Batch
 
     config = ModelConfig(name=str(folder), tuning="full", device=args.device)
     machine = open_machine(config, output=Path(tempfile.gettempdir()), trackers=())

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reasonembed_rag.errors import InputError, UnknownTaskError
-from reasonembed_rag.files.text import check_words
+from reasonembed_rag.files import check_words
 
 if TYPE_CHECKING:
     from reasonembed_rag.spec import EmbeddingSpec

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.llm.chat import Answer, Chat
+from reasonembed_rag.llm import Answer, Chat
 
 __all__ = ["as_chat", "open_chat"]
 

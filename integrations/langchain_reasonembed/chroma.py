@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
 from reasonembed_rag.errors import MissingDependencyError
-from reasonembed_stores.chroma_store import ChromaStore
+from reasonembed_stores import ChromaStore
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI

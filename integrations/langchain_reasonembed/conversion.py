@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 
 from reasonembed_rag.documents import Document as StoredDocument
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.store import Hit
+from reasonembed_stores import Hit
 
 __all__ = ["Texts", "langchain_document", "scored_documents", "texts_of", "texts_of_documents"]
 

@@ -11,7 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 from reasonembed_rag import Document as Plain
-from reasonembed_rag.pipeline.filters import Defence, keep_through
+from reasonembed_rag.pipeline import Defence, keep_through
 
 __all__ = ["DefendedRetriever"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of
+from reasonembed_stores import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of
 
 __all__ = ["ReasonEmbedEmbeddings"]
 

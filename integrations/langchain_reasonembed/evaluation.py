@@ -17,11 +17,10 @@ from langchain_reasonembed.defended import DefendedRetriever
 from langchain_reasonembed.listening import Listener
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.matching import DocumentNames, FoundText
+from reasonembed_rag.evaluation import DocumentNames, FoundText
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Retriever, Usage
-from reasonembed_rag.retrieval.callable import keep
-from reasonembed_rag.retrieval.dense import EmbeddingFunctions
+from reasonembed_rag.retrieval import EmbeddingFunctions, keep
 
 __all__ = ["as_retriever", "documents_in", "found_text", "holds_documents"]
 

@@ -13,8 +13,7 @@ from langchain_core.runnables import Runnable
 from langchain_reasonembed.evaluation import documents_in, found_text, holds_documents
 from langchain_reasonembed.listening import Listener
 from reasonembed_rag.documents import Document
-from reasonembed_rag.evaluation.matching import DocumentNames
-from reasonembed_rag.evaluation.rag import Context
+from reasonembed_rag.evaluation import Context, DocumentNames
 from reasonembed_rag.protocols import Usage
 
 __all__ = ["LangChainPipeline"]

@@ -11,8 +11,7 @@ from langchain_core.utils import secret_from_env
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.searcher import Question, Searcher
-from reasonembed_stores.store import Hit
+from reasonembed_stores import Hit, Question, Searcher
 
 __all__ = ["ReasonEmbedRetriever"]
 

@@ -23,10 +23,7 @@ from langchain_reasonembed.conversion import (
     texts_of_documents,
 )
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.faiss_store import FaissStore
-from reasonembed_stores.filters import FilterLike
-from reasonembed_stores.mmr import search_mmr
-from reasonembed_stores.store import Hit
+from reasonembed_stores import FaissStore, FilterLike, Hit, search_mmr
 
 __all__ = ["FaissVectorStore"]
 

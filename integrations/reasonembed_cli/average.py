@@ -25,7 +25,7 @@ def average(
 
     reasonembed average runs/seed-1/model runs/seed-2/model --out averaged/
     """
-    from reasonembed_training.merging import average_adapters
+    from reasonembed_training import average_adapters
 
     check_new_folder(out)
     average_adapters(adapters, out, base_share=base_share, rank=rank)

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.llm.chat import Chat
-    from reasonembed_rag.llm.config import ChatModelConfig
-    from reasonembed_rag.llm.model import ChatModel
-    from reasonembed_training.remixer.config import ModelStage, RemixConfig, Stage
+    from reasonembed_rag.llm import Chat, ChatModel, ChatModelConfig
+    from reasonembed_training.remixer import ModelStage, RemixConfig, Stage
 
 __all__ = ["open_chat_model", "open_models"]
 
@@ -23,7 +21,7 @@ def open_models(config: RemixConfig, *, until: Stage) -> dict[str, ChatModel]:
 
     Raises InputError where a stage has no model, a name is not known, or a key is missing.
     """
-    from reasonembed_training.remixer.config import MODEL_STAGES, STAGES
+    from reasonembed_training.remixer import MODEL_STAGES, STAGES
 
     wanted = STAGES[: STAGES.index(until) + 1]
     return {stage: _model(config, stage) for stage in MODEL_STAGES if stage in wanted and config.asks(stage)}
@@ -31,14 +29,14 @@ def open_models(config: RemixConfig, *, until: Stage) -> dict[str, ChatModel]:
 
 def open_chat_model(name: str, *, base_url: str | None) -> Chat:
     """Return a chat model by its name alone, asked as the provider's defaults have it."""
-    from reasonembed_rag.llm.config import ChatModelConfig
+    from reasonembed_rag.llm import ChatModelConfig
 
     return _chat(ChatModelConfig(name=name, base_url=base_url))
 
 
 def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
-    from reasonembed_rag.llm.model import ChatModel
-    from reasonembed_training.remixer.config import stage_config
+    from reasonembed_rag.llm import ChatModel
+    from reasonembed_training.remixer import stage_config
 
     named = config.model_of(stage)
     if named is None:
@@ -52,7 +50,7 @@ def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
 
 def _chat(settings: ChatModelConfig) -> Chat:
     if settings.base_url is not None:
-        from reasonembed_rag.llm.openai import OpenAIChat
+        from reasonembed_rag.llm import OpenAIChat
 
         key = os.environ.get(settings.api_key_env)
         if key is None and settings.base_url.startswith(_NEEDS_KEY):
@@ -70,6 +68,6 @@ def _chat(settings: ChatModelConfig) -> Chat:
             f"{settings.name} is a model for LangChain, which is not installed: pip install langchain and the "
             "provider's package, such as langchain-openai; or name an OpenAI-compatible server with --base-url"
         )
-    from langchain_reasonembed.chat import open_chat
+    from langchain_reasonembed import open_chat
 
     return open_chat(settings.name, parameters=settings.parameters, timeout=settings.timeout)

@@ -25,7 +25,7 @@ def crop_documents(
     reasonembed crop --documents docs/documents.jsonl --out halves.jsonl
     """
     from reasonembed_rag.documents import read_jsonl_documents
-    from reasonembed_training.data.cropping import crop
+    from reasonembed_training.data import crop
 
     check_output_file(out)
     report = crop(read_jsonl_documents(documents), to=out, task=task or out.stem, least_words=least_words, seed=seed)

@@ -21,7 +21,7 @@ def draw_run(
 
     reasonembed curves runs/tiny-cpu
     """
-    from reasonembed_training.curves import draw_curves
+    from reasonembed_training import draw_curves
 
     if out is not None:
         check_output_file(out)

@@ -20,11 +20,11 @@ from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
 from reasonembed_cli.progress import progress_of
 from reasonembed_cli.search import format_hits
-from reasonembed_rag.backbone.hub import BASE_MODEL, DEFAULT_MODEL
+from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL
 from reasonembed_rag.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.evaluation.report import Report
+    from reasonembed_rag.evaluation import Report
     from reasonembed_rag.hits import Hits
     from reasonembed_rag.protocols import Retriever
     from reasonembed_stores import Engine, FaissStore
@@ -128,9 +128,7 @@ def _index_folder(to: Path | None) -> Iterator[Path]:
 
 def _index(folder: Path, model: str) -> _Index:
     from reasonembed_rag.evaluation.python_reference import python_reference_documents
-    from reasonembed_stores import FaissStore, get_engine
-    from reasonembed_stores.engines import ModelChoice
-    from reasonembed_stores.indexing import build_index
+    from reasonembed_stores import FaissStore, ModelChoice, build_index, get_engine
 
     engine = get_engine(ModelChoice(model=model))
     documents = python_reference_documents()
@@ -151,12 +149,9 @@ def _measure(index: _Index, model: str) -> None:
     from rich.console import Console
 
     from reasonembed_rag import Encoder
-    from reasonembed_rag.evaluation.evaluate import evaluate
+    from reasonembed_rag.evaluation import RunOptions, System, evaluate
     from reasonembed_rag.evaluation.python_reference import load_python_reference
-    from reasonembed_rag.evaluation.report import System
-    from reasonembed_rag.evaluation.run import RunOptions
-    from reasonembed_rag.retrieval.bm25 import BM25
-    from reasonembed_rag.retrieval.dense import EmbedderRetriever
+    from reasonembed_rag.retrieval import BM25, EmbedderRetriever
 
     task = load_python_reference("test")
     _heading(

@@ -14,7 +14,7 @@ from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_rag.documents import decode_lines, parse_jsonl
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 
 __all__ = ["embed"]
 

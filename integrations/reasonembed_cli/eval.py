@@ -18,9 +18,7 @@ from reasonembed_cli.systems import Choice, Kind, Store, Through, describe, open
 from reasonembed_rag.errors import InputError, ReasonEmbedError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.evaluation.report import Report, System
-    from reasonembed_rag.evaluation.run import Run, RunOptions
-    from reasonembed_rag.evaluation.task import RetrievalTask
+    from reasonembed_rag.evaluation import Report, RetrievalTask, Run, RunOptions, System
 
 __all__ = ["evaluate_folder", "scores_table"]
 
@@ -85,7 +83,7 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
     """
     from rich.console import Console
 
-    from reasonembed_rag.evaluation.run import RunOptions
+    from reasonembed_rag.evaluation import RunOptions
 
     outputs = _Outputs.of(out)
     wanted = list(_names(data, bright, tasks))
@@ -153,7 +151,7 @@ class _Source:
 
     def load(self, name: str | None) -> RetrievalTask:
         """Load a task with its warnings."""
-        from reasonembed_rag.evaluation.bright import load_task
+        from reasonembed_rag.evaluation import load_task
 
         return load_task(
             name,
@@ -198,8 +196,7 @@ class _Outputs:
 
     def kept(self, task: RetrievalTask, choice: Choice, options: RunOptions) -> Report | None:
         """Return the report of an earlier run of the same system on the same task; None where there is none."""
-        from reasonembed_rag.evaluation.report import read_report
-        from reasonembed_rag.evaluation.scoring import judgement_digest
+        from reasonembed_rag.evaluation import judgement_digest, read_report
 
         if self.folder is None or not (path := self._path(task, ".json")).is_file():
             return None
@@ -220,9 +217,7 @@ class _Outputs:
 
     def write(self, report: Report, run: Run, task: RetrievalTask) -> None:
         """Write a task's report, run file and MTEB result."""
-        from reasonembed_rag.evaluation.mteb import write_mteb_result
-        from reasonembed_rag.evaluation.report import write_report
-        from reasonembed_rag.evaluation.trec import write_run
+        from reasonembed_rag.evaluation import write_mteb_result, write_report, write_run
 
         if self.file is not None:
             write_report(report, self.file)
@@ -239,7 +234,7 @@ class _Outputs:
 
 def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: _Outputs) -> Report:
     """Ask the system and score what it finds."""
-    from reasonembed_rag.evaluation.run import run_retriever
+    from reasonembed_rag.evaluation import run_retriever
 
     task.check_judged()
     system = describe(choice, task)
@@ -255,8 +250,7 @@ def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: 
 
 def _score(path: Path, task: RetrievalTask, options: RunOptions, outputs: _Outputs) -> Report:
     """Score a run file."""
-    from reasonembed_rag.evaluation.report import System
-    from reasonembed_rag.evaluation.trec import read_run
+    from reasonembed_rag.evaluation import System, read_run
 
     if path.is_dir():
         files = sorted(file for file in path.glob(f"{task.name}.*") if ".mteb." not in file.name)
@@ -271,7 +265,7 @@ def _score(path: Path, task: RetrievalTask, options: RunOptions, outputs: _Outpu
 
 
 def _finish(found: Run, task: RetrievalTask, system: System, outputs: _Outputs) -> Report:
-    from reasonembed_rag.evaluation.scoring import score_run
+    from reasonembed_rag.evaluation import score_run
 
     report = score_run(found, task, system=system)
     outputs.write(report, found, task)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reasonembed_rag.evaluation.compare import Comparison, Difference
-    from reasonembed_rag.evaluation.report import Report
+    from reasonembed_rag.evaluation import Comparison, Difference, Report
 
 __all__ = ["comparison_table", "notes", "scores_table", "slices_table", "slim_table", "tasks_table"]
 

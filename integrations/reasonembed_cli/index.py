@@ -14,8 +14,7 @@ from reasonembed_cli.options import ModelOption
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    from reasonembed_stores.indexing import IndexReport, Progress
-    from reasonembed_stores.readers import TextSplitter
+    from reasonembed_stores import IndexReport, Progress, TextSplitter
 
 __all__ = ["index", "indexing_progress"]
 
@@ -52,9 +51,7 @@ def index(
 
     reasonembed index docs/ --to docs.index
     """
-    from reasonembed_stores.engines import ModelChoice, get_engine
-    from reasonembed_stores.indexing import build_index
-    from reasonembed_stores.readers import SUFFIXES, FileCorpus
+    from reasonembed_stores import SUFFIXES, FileCorpus, ModelChoice, build_index, get_engine
 
     corpus = FileCorpus(source, splitter=_splitter(splitter, splitter_settings))
     if next(iter(corpus), None) is None:
@@ -68,7 +65,7 @@ def index(
 
 
 def _splitter(name: str | None, settings: str) -> TextSplitter | None:
-    from reasonembed_stores.readers import load_splitter
+    from reasonembed_stores import load_splitter
 
     try:
         values: Any = json.loads(settings)

@@ -13,7 +13,7 @@ from reasonembed_cli.progress import progress_of
 
 if TYPE_CHECKING:
     from reasonembed_cli.progress import Tell
-    from reasonembed_rag.evaluation.task import RetrievalTask
+    from reasonembed_rag.evaluation import RetrievalTask
     from reasonembed_rag.protocols import Retriever
 
 __all__ = ["mine_negatives"]
@@ -54,8 +54,8 @@ def mine_negatives(  # noqa: PLR0913 - each is an option of the command
 
     reasonembed mine --data ecare --split train --out ecare.jsonl; the same command goes on where a killed one was.
     """
-    from reasonembed_rag.evaluation.task import read_task_folder
-    from reasonembed_training.data.mining import MiningSettings, mine
+    from reasonembed_rag.evaluation import read_task_folder
+    from reasonembed_training.data import MiningSettings, mine
 
     check_output_file(out)
     settings = MiningSettings(
@@ -80,11 +80,11 @@ def _retriever(
 ) -> tuple[Retriever, str]:
     """Return who searches the documents, and the name of it with all that its scores depend on."""
     if model == _BM25:
-        from reasonembed_rag.retrieval.bm25 import BM25
+        from reasonembed_rag.retrieval import BM25
 
         return BM25(task.documents), _BM25
     from reasonembed_rag import Encoder
-    from reasonembed_rag.retrieval.dense import EmbedderRetriever
+    from reasonembed_rag.retrieval import EmbedderRetriever
 
     encoder = Encoder.from_pretrained(model)
     wanted = instruction or (task.card.instruction if task.card else None)

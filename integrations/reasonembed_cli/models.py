@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reasonembed_rag.backbone.known_models import Checkpoint
+    from reasonembed_rag.backbone import Checkpoint
 
 __all__ = ["list_models"]
 
@@ -16,7 +16,7 @@ def list_models() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reasonembed_rag.backbone.known_models import known_checkpoints
+    from reasonembed_rag.backbone import known_checkpoints
 
     table = Table(title="Known checkpoints", show_lines=True)
     table.add_column("name, hub id", no_wrap=True)

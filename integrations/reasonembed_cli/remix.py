@@ -60,7 +60,7 @@ def card(
 
     reasonembed remix card --from corpus.jsonl --model openai:gpt-4o-mini --out card.toml
     """
-    from reasonembed_training.remixer.cards import card_to_toml, load_card, shipped_cards
+    from reasonembed_training.remixer import card_to_toml, load_card, shipped_cards
 
     if corpus is not None:
         if name is not None:
@@ -73,7 +73,7 @@ def card(
     if out is None:
         typer.echo(text, nl=False)
         return
-    from reasonembed_rag.files.atomic import replacing
+    from reasonembed_rag.files import replacing
 
     check_output_file(out)
     with replacing(out) as file:
@@ -82,9 +82,7 @@ def card(
 
 
 def _draft(corpus: str, out: Path | None, *, model: str | None, base_url: str | None, seed: int) -> str:
-    from reasonembed_training.remixer.cards import card_to_toml
-    from reasonembed_training.remixer.corpus import read_corpus
-    from reasonembed_training.remixer.drafting import blank_card, draft_card, sample_documents
+    from reasonembed_training.remixer import blank_card, card_to_toml, draft_card, read_corpus, sample_documents
 
     title = (out.stem if out is not None else Path(corpus.rpartition(":")[2]).name.partition(".")[0]) or "corpus"
     samples = sample_documents(read_corpus(corpus).documents, seed=seed)
@@ -113,7 +111,7 @@ def plan(
     """
     from rich.console import Console
 
-    from reasonembed_training.remixer.plan import make_plan
+    from reasonembed_training.remixer import make_plan
 
     settings = settings_of(
         corpus=corpus,
@@ -147,7 +145,7 @@ def run(  # noqa: PLR0913 - a command's options are its arguments
 
     reasonembed remix run corpus.jsonl --card card.toml --out run --model openai:gpt-4o-mini
     """
-    from reasonembed_training.remixer.run import remix as make_rows
+    from reasonembed_training.remixer import remix as make_rows
 
     settings = settings_of(
         corpus=corpus,
@@ -177,9 +175,8 @@ def report(
 
     reasonembed remix report run
     """
-    from reasonembed_rag.files.atomic import write_text
-    from reasonembed_training.remixer.quality import measure_quality
-    from reasonembed_training.remixer.quality_page import quality_page
+    from reasonembed_rag.files import write_text
+    from reasonembed_training.remixer import measure_quality, quality_page
 
     path = out or folder / "report.html"
     check_output_file(path)
@@ -201,8 +198,7 @@ def sft(
 
     reasonembed remix sft run --out judge-sft.jsonl --balanced
     """
-    from reasonembed_training.remixer.config import read_settings
-    from reasonembed_training.remixer.sft import export_sft
+    from reasonembed_training.remixer import export_sft, read_settings
 
     check_output_file(out)
     counts = export_sft(read_settings(folder), out, limit=limit, balanced=balanced)
@@ -223,13 +219,12 @@ def agreement(
     """
     from rich.console import Console
 
-    from reasonembed_training.remixer.agreement import agreement_to_json, measure_agreement, read_grades
-    from reasonembed_training.remixer.config import read_settings
+    from reasonembed_training.remixer import agreement_to_json, measure_agreement, read_grades, read_settings
 
     positive_from = read_settings(first).rows.positive_from
     measured = measure_agreement(read_grades(first), read_grades(second), positive_from=positive_from)
     if out is not None:
-        from reasonembed_rag.files.atomic import write_text
+        from reasonembed_rag.files import write_text
 
         check_output_file(out)
         write_text(agreement_to_json(measured), out)

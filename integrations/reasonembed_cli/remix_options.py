@@ -11,7 +11,7 @@ import typer
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    from reasonembed_training.remixer.config import RemixConfig
+    from reasonembed_training.remixer import RemixConfig
 
 __all__ = [
     "BaseUrlOption",
@@ -66,7 +66,7 @@ def settings_of(
     changes: Sequence[str] | None,
 ) -> RemixConfig:
     """Return the settings of a command line; what it names comes before the file, changes come before both."""
-    from reasonembed_training.remixer.config import read_config
+    from reasonembed_training.remixer import read_config
 
     given: dict[str, Any] = {"corpus": corpus, "card": card, "out": str(out) if out is not None else None}
     given = {key: value for key, value in given.items() if value is not None}
@@ -87,7 +87,7 @@ def settings_of(
 
 def _staged(value: str) -> tuple[str | None, str]:
     """Part a stage from what is meant for it."""
-    from reasonembed_training.remixer.config import MODEL_STAGES
+    from reasonembed_training.remixer import MODEL_STAGES
 
     stage, equals, text = value.partition("=")
     if not equals or "/" in stage or ":" in stage:

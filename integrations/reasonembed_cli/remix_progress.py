@@ -12,9 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from reasonembed_rag.llm.runner import Tally
-    from reasonembed_training.remixer.config import Stage
-    from reasonembed_training.remixer.folder import StageState
+    from reasonembed_rag.llm import Tally
+    from reasonembed_training.remixer import Stage, StageState
 
 __all__ = ["RemixBar", "remix_bar", "told_tally"]
 

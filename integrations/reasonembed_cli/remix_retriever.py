@@ -9,10 +9,9 @@ from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
     from reasonembed_rag.documents import Document
-    from reasonembed_rag.encoder.corpus import EncodingProgress
+    from reasonembed_rag.encoder import EncodingProgress
     from reasonembed_rag.protocols import Retriever
-    from reasonembed_training.remixer.config import RemixConfig
-    from reasonembed_training.remixer.mining import MakeRetriever
+    from reasonembed_training.remixer import MakeRetriever, RemixConfig
 
 __all__ = ["retriever_maker"]
 
@@ -31,8 +30,8 @@ def retriever_maker(config: RemixConfig, *, progress: EncodingProgress | None = 
         raise InputError(f"mine.retriever is {name!r}; want bm25, an embedding model or hybrid:MODEL")
 
     def make(documents: Sequence[Document]) -> Retriever:
-        from reasonembed_rag.pipeline.fusion import Hybrid, Part
-        from reasonembed_rag.retrieval.bm25 import BM25
+        from reasonembed_rag.pipeline import Hybrid, Part
+        from reasonembed_rag.retrieval import BM25
 
         if name == _BM25:
             return BM25(documents)
@@ -49,8 +48,8 @@ def _dense(
     model: str, documents: Sequence[Document], config: RemixConfig, progress: EncodingProgress | None
 ) -> Retriever:
     from reasonembed_rag import Encoder
-    from reasonembed_rag.retrieval.dense import EmbedderRetriever
-    from reasonembed_training.remixer.cards import load_card
+    from reasonembed_rag.retrieval import EmbedderRetriever
+    from reasonembed_training.remixer import load_card
 
     return EmbedderRetriever(
         Encoder.from_pretrained(model),

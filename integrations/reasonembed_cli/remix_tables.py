@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reasonembed_training.remixer.agreement import Agreement
-    from reasonembed_training.remixer.plan import Plan
-    from reasonembed_training.remixer.quality import Quality
+    from reasonembed_training.remixer import Agreement, Plan, Quality
 
 __all__ = ["agreement_table", "plan_table", "plan_text", "quality_lines"]
 

@@ -26,10 +26,9 @@ def report(
     from rich.console import Console
 
     from reasonembed_cli.eval_tables import comparison_table, notes, slices_table, tasks_table
-    from reasonembed_rag.evaluation.compare import compare
-    from reasonembed_rag.evaluation.report import read_reports
-    from reasonembed_rag.files.atomic import write_text
-    from reasonembed_rag.pages.evaluation import report_page
+    from reasonembed_rag.evaluation import compare, read_reports
+    from reasonembed_rag.files import write_text
+    from reasonembed_rag.pages import report_page
 
     if html is not None:
         check_output_file(html)

@@ -18,8 +18,8 @@ from reasonembed_rag.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reasonembed_rag.perturb.perturbation import Kind as Perturbed
-    from reasonembed_rag.perturb.perturbation import Rewording
+    from reasonembed_rag.perturb import Kind as Perturbed
+    from reasonembed_rag.perturb import Rewording
 
 __all__ = ["measure_robustness"]
 
@@ -81,10 +81,8 @@ def measure_robustness(  # noqa: PLR0913  # each is an option of the command
     """
     from rich.console import Console
 
-    from reasonembed_rag.evaluation.bright import load_task
-    from reasonembed_rag.evaluation.run import RunOptions
-    from reasonembed_rag.robustness.drop import RobustnessOptions
-    from reasonembed_rag.robustness.report import read_robustness
+    from reasonembed_rag.evaluation import RunOptions, load_task
+    from reasonembed_rag.robustness import RobustnessOptions, read_robustness
 
     if out is not None:
         check_output_file(out / "report.json")
@@ -124,7 +122,7 @@ def measure_robustness(  # noqa: PLR0913  # each is an option of the command
 
 def _kinds(names: str) -> tuple[Perturbed, ...]:
     """Return the kinds of a list with commas; an unknown one is refused where the options are made."""
-    from reasonembed_rag.perturb.perturbation import KINDS
+    from reasonembed_rag.perturb import KINDS
 
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in {*KINDS, "all"}]
@@ -151,10 +149,8 @@ def _rewording(
 ) -> Rewording:
     """Open what other words come from."""
     from reasonembed_cli.chat_models import open_chat_model
-    from reasonembed_rag.perturb.paraphrasing import chat_paraphraser
-    from reasonembed_rag.perturb.perturbation import Rewording
-    from reasonembed_rag.perturb.thesaurus import open_thesaurus
-    from reasonembed_stores.engines import ModelChoice, get_engine
+    from reasonembed_rag.perturb import Rewording, chat_paraphraser, open_thesaurus
+    from reasonembed_stores import ModelChoice, get_engine
 
     if base_url is not None and paraphrase is None:
         raise InputError(f"got --base-url {base_url} without a model there; name one with --paraphrase")

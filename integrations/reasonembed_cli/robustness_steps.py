@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
     from reasonembed_cli.progress import Tell
     from reasonembed_rag.documents import Document
-    from reasonembed_rag.evaluation.task import Example, RetrievalTask
+    from reasonembed_rag.evaluation import Example, RetrievalTask
     from reasonembed_rag.protocols import Retriever
-    from reasonembed_rag.robustness.drop import RobustnessOptions
-    from reasonembed_rag.robustness.report import PoisonReport, RobustnessReport
+    from reasonembed_rag.robustness import PoisonReport, RobustnessOptions, RobustnessReport
 
 __all__ = ["Attack", "measure", "tell"]
 
@@ -60,15 +59,14 @@ class Attack:
             raise InputError(
                 "poison is written against a model by its gradients; leave --poison out, or measure a model"
             )
-        from reasonembed_rag.robustness.hotflip import token_gradients
+        from reasonembed_rag.robustness import token_gradients
 
         token_gradients(embedder_of(choice))
 
     def audit(self, choice: Choice, task: RetrievalTask, *, checkpoint: Path | None, progress: Tell) -> PoisonReport:
         """Attack copies of the task's corpus, searched as the choice says."""
-        from reasonembed_rag.robustness.audit import AuditSettings, halves, poison_audit
-        from reasonembed_rag.robustness.poison import KeptVectors
-        from reasonembed_stores.engines import share_embedder
+        from reasonembed_rag.robustness import AuditSettings, KeptVectors, halves, poison_audit
+        from reasonembed_stores import share_embedder
 
         encoder = embedder_of(choice)
         settings = AuditSettings(passages=self.passages, steps=self.steps)
@@ -104,9 +102,7 @@ def measure(
     out: Path | None,
 ) -> RobustnessReport:
     """Measure a system on a task, step by step; the report is written after each."""
-    from reasonembed_rag.robustness.drop import robustness
-    from reasonembed_rag.robustness.geometry import task_geometry
-    from reasonembed_rag.robustness.report import write_variants
+    from reasonembed_rag.robustness import robustness, task_geometry, write_variants
 
     steps = [f"{task.name}: {step}" for step in ("encoding", "asking", "poisoning")]
     with (
@@ -134,9 +130,9 @@ def measure(
 def tell(reports: Sequence[RobustnessReport], out: Path | None, console: Console) -> None:
     """Print the first report, compare it with the others, and write the page of all."""
     from reasonembed_cli import robustness_tables as tables
-    from reasonembed_rag.files.atomic import write_text
-    from reasonembed_rag.pages.robustness import robustness_page
-    from reasonembed_rag.robustness.contrast import compare_models
+    from reasonembed_rag.files import write_text
+    from reasonembed_rag.pages import robustness_page
+    from reasonembed_rag.robustness import compare_models
 
     for report in reports:
         console.print(tables.kinds_table(report))
@@ -163,7 +159,7 @@ def tell(reports: Sequence[RobustnessReport], out: Path | None, console: Console
 
 
 def _write(report: RobustnessReport, out: Path | None) -> None:
-    from reasonembed_rag.robustness.report import write_robustness
+    from reasonembed_rag.robustness import write_robustness
 
     if out is not None:
         write_robustness(report, _path(report, out, ".robustness.json"))

@@ -10,8 +10,7 @@ from reasonembed_cli.eval_tables import slim_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reasonembed_rag.robustness.contrast import ModelComparison
-    from reasonembed_rag.robustness.report import KindResult, PoisonReport, RobustnessReport
+    from reasonembed_rag.robustness import KindResult, ModelComparison, PoisonReport, RobustnessReport
 
 __all__ = ["contrasts_table", "geometry_table", "kinds_table", "notes", "poison_table", "trades_table"]
 
@@ -41,7 +40,7 @@ def kinds_table(report: RobustnessReport) -> Table:
 
 def geometry_table(report: RobustnessReport) -> Table:
     """Return a table of the vectors' geometry, one column a set of vectors."""
-    from reasonembed_rag.pages.robustness import GEOMETRY_FIGURES
+    from reasonembed_rag.pages import GEOMETRY_FIGURES
 
     table = slim_table("vectors of", tuple(report.geometry), title="geometry, a diagnostic")
     for name, form in GEOMETRY_FIGURES:
@@ -53,7 +52,7 @@ def geometry_table(report: RobustnessReport) -> Table:
 
 def poison_table(report: PoisonReport) -> Table:
     """Return a table of the attacks, bare and behind each defence, and of what the defences cost."""
-    from reasonembed_rag.pages.robustness import attack_label
+    from reasonembed_rag.pages import attack_label
 
     ks = list(report.attacks[0].success)
     k = 20 if 20 in ks else ks[-1]

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reasonembed_stores.store import Hit
+    from reasonembed_stores import Hit
 
 __all__ = ["format_hits", "search"]
 
@@ -32,8 +32,7 @@ def search(
 
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
-    from reasonembed_stores.indexing import is_unfinished
-    from reasonembed_stores.searcher import Question, Searcher
+    from reasonembed_stores import Question, Searcher, is_unfinished
 
     searcher = Searcher(str(index), model=model)
     hits = searcher.search(Question(texts=[question], k=k, task=task, instruction=instruction))

@@ -16,11 +16,10 @@ from reasonembed_rag.errors import InputError, MissingDependencyError
 if TYPE_CHECKING:
     from reasonembed_cli.progress import Tell
     from reasonembed_rag.documents import Document
-    from reasonembed_rag.evaluation.report import System
-    from reasonembed_rag.evaluation.task import RetrievalTask
+    from reasonembed_rag.evaluation import RetrievalTask, System
     from reasonembed_rag.hits import Hits
     from reasonembed_rag.protocols import Embedder, Retriever, Usage
-    from reasonembed_stores.engines import ModelChoice
+    from reasonembed_stores import ModelChoice
 
 __all__ = ["Choice", "Kind", "Store", "Through", "describe", "embedder_of", "open_retriever"]
 
@@ -75,7 +74,7 @@ class Choice:
 
 def describe(choice: Choice, task: RetrievalTask) -> System:
     """Return what is measured on a task; loads the model where there is one."""
-    from reasonembed_rag.evaluation.report import System
+    from reasonembed_rag.evaluation import System
 
     if choice.component is not None:
         return System(name=choice.component, through=_through_of(_load_component(choice.component)))
@@ -103,8 +102,8 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
     if choice.component is not None:
         yield _component_retriever(_load_component(choice.component), task.documents, use_async=choice.use_async)
         return
-    from reasonembed_rag.pipeline.fusion import Hybrid, Part
-    from reasonembed_rag.retrieval.bm25 import BM25
+    from reasonembed_rag.pipeline import Hybrid, Part
+    from reasonembed_rag.retrieval import BM25
 
     if choice.kind == "bm25-query-side":
         yield BM25(task.documents, variant="query-side")
@@ -120,13 +119,13 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
 
 def embedder_of(choice: Choice) -> Embedder:
     """Return the model, loaded once in the process whichever way it is asked."""
-    from reasonembed_stores.engines import get_engine
+    from reasonembed_stores import get_engine
 
     return get_engine(_model_choice(choice)).embedder
 
 
 def _model_choice(choice: Choice) -> ModelChoice:
-    from reasonembed_stores.engines import ModelChoice
+    from reasonembed_stores import ModelChoice
 
     return ModelChoice(
         model=choice.model,
@@ -140,7 +139,7 @@ def _model_choice(choice: Choice) -> ModelChoice:
 
 def _shared_name(choice: Choice) -> str:
     """Return the name by which the frameworks' classes find the loaded model, whatever its settings."""
-    from reasonembed_stores.engines import ModelChoice, share_embedder
+    from reasonembed_stores import ModelChoice, share_embedder
 
     if _model_choice(choice) == ModelChoice(model=choice.model):
         return choice.model
@@ -157,7 +156,7 @@ def _instruction(choice: Choice, task: RetrievalTask) -> str | None:
 @contextmanager
 def _open_model(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Iterator[Retriever]:
     if choice.through == "core":
-        from reasonembed_rag.retrieval.dense import EmbedderRetriever
+        from reasonembed_rag.retrieval import EmbedderRetriever
 
         dense = EmbedderRetriever(
             embedder_of(choice),
@@ -184,7 +183,7 @@ def _open_model(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Itera
 
 def _fill(index: Path, choice: Choice, documents: Sequence[Document], tell: Tell | None) -> None:
     """Encode the documents with the framework's embedding class and put them into a store."""
-    from reasonembed_rag.encoder.corpus import encode_corpus, encode_corpus_to_disk
+    from reasonembed_rag.encoder import encode_corpus, encode_corpus_to_disk
     from reasonembed_stores import ChromaStore, FaissStore
 
     face = _face(choice)
@@ -209,7 +208,7 @@ def _face(choice: Choice) -> Embedder:
     """Return the framework's embedding class, which gives the core's arrays too."""
     try:
         if choice.through == "langchain":
-            from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
+            from langchain_reasonembed import ReasonEmbedEmbeddings
 
             return ReasonEmbedEmbeddings(model=_shared_name(choice))
         from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
@@ -222,16 +221,16 @@ def _face(choice: Choice) -> Embedder:
 def _framework_retriever(choice: Choice, task: RetrievalTask, index: Path) -> Retriever:
     instruction = _instruction(choice, task)
     if choice.through == "langchain":
-        from langchain_reasonembed import evaluation as langchain_evaluation
-        from langchain_reasonembed.retrievers import ReasonEmbedRetriever as LangChainRetriever
+        from langchain_reasonembed import ReasonEmbedRetriever as LangChainRetriever
+        from langchain_reasonembed import as_retriever as langchain_as_retriever
 
         retriever = LangChainRetriever(index=str(index), model=_shared_name(choice), instruction=instruction)
-        return langchain_evaluation.as_retriever(retriever, task.documents, use_async=choice.use_async)
+        return langchain_as_retriever(retriever, task.documents, use_async=choice.use_async)
     from llama_index.retrievers.reasonembed import ReasonEmbedRetriever as LlamaIndexRetriever
-    from llama_index.retrievers.reasonembed import evaluation as llama_index_evaluation
+    from llama_index.retrievers.reasonembed import as_retriever as llama_index_as_retriever
 
     node_retriever = LlamaIndexRetriever(str(index), model=_shared_name(choice), instruction=instruction)
-    return llama_index_evaluation.as_retriever(node_retriever, task.documents, use_async=choice.use_async)
+    return llama_index_as_retriever(node_retriever, task.documents, use_async=choice.use_async)
 
 
 def _load_component(path: str) -> Any:
@@ -256,17 +255,17 @@ def _component_retriever(component: Any, documents: Sequence[Document], *, use_a
 
     through = _through_of(component)
     if through == "langchain":
-        from langchain_reasonembed import evaluation as langchain_evaluation
+        from langchain_reasonembed import as_retriever as langchain_as_retriever
 
-        return langchain_evaluation.as_retriever(component, documents, use_async=use_async)
+        return langchain_as_retriever(component, documents, use_async=use_async)
     if through == "llama-index":
-        from llama_index.retrievers.reasonembed import evaluation as llama_index_evaluation
+        from llama_index.retrievers.reasonembed import as_retriever as llama_index_as_retriever
 
-        return llama_index_evaluation.as_retriever(component, documents, use_async=use_async)
+        return llama_index_as_retriever(component, documents, use_async=use_async)
     if isinstance(component, Retriever):
         return component
     if callable(component):
-        from reasonembed_rag.retrieval.callable import CallableRetriever
+        from reasonembed_rag.retrieval import CallableRetriever
 
         return CallableRetriever(component)
     raise InputError(f"component is a {type(component).__name__}; want a retriever or a function of (query, k)")

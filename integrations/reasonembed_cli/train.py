@@ -27,9 +27,7 @@ def train_recipe(
 
     On several GPUs: torchrun --nproc-per-node 8 $(which reasonembed) train RECIPE
     """
-    from reasonembed_training.progress import bar
-    from reasonembed_training.recipe import read_recipe
-    from reasonembed_training.trainer import train
+    from reasonembed_training import bar, read_recipe, train
 
     read = read_recipe(recipe, changes=changes or [])
     with bar(show=not quiet) as watcher:

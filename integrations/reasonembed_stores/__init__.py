@@ -4,35 +4,63 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reasonembed_rag.lazy import lazy_face
+
 if TYPE_CHECKING:
+    from reasonembed_stores.checks import check_k
     from reasonembed_stores.chroma_store import ChromaStore
-    from reasonembed_stores.engines import Engine, get_engine, share_embedder
+    from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of, share_embedder
     from reasonembed_stores.faiss_store import FaissStore
+    from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
+    from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
+    from reasonembed_stores.mmr import search_mmr, select_mmr
+    from reasonembed_stores.readers import SUFFIXES, FileCorpus, TextSplitter, load_splitter
+    from reasonembed_stores.searcher import Question, Searcher
     from reasonembed_stores.store import Hit, Store
 
-__all__ = ["ChromaStore", "Engine", "FaissStore", "Hit", "Store", "get_engine", "share_embedder"]
+__all__ = [
+    "CACHE_BYTES",
+    "SUFFIXES",
+    "ChromaStore",
+    "Condition",
+    "Engine",
+    "FaissStore",
+    "FileCorpus",
+    "Filter",
+    "FilterLike",
+    "Group",
+    "Hit",
+    "IndexReport",
+    "ModelChoice",
+    "Progress",
+    "Question",
+    "Searcher",
+    "Store",
+    "TextSplitter",
+    "build_index",
+    "check_k",
+    "get_engine",
+    "is_unfinished",
+    "load_splitter",
+    "parse_filter",
+    "search_mmr",
+    "select_mmr",
+    "server_of",
+    "share_embedder",
+]
 
-_HOME = {
-    "ChromaStore": "chroma_store",
-    "Engine": "engines",
-    "FaissStore": "faiss_store",
-    "Hit": "store",
-    "Store": "store",
-    "get_engine": "engines",
-    "share_embedder": "engines",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that importing the package stays light."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "checks": ("check_k",),
+        "chroma_store": ("ChromaStore",),
+        "engines": ("CACHE_BYTES", "Engine", "ModelChoice", "get_engine", "server_of", "share_embedder"),
+        "faiss_store": ("FaissStore",),
+        "filters": ("Condition", "Filter", "FilterLike", "Group", "parse_filter"),
+        "indexing": ("IndexReport", "Progress", "build_index", "is_unfinished"),
+        "mmr": ("search_mmr", "select_mmr"),
+        "readers": ("FileCorpus", "SUFFIXES", "TextSplitter", "load_splitter"),
+        "searcher": ("Question", "Searcher"),
+        "store": ("Hit", "Store"),
+    },
+)

@@ -20,7 +20,7 @@ from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.spec import EmbeddingSpec
 
 if TYPE_CHECKING:
-    from reasonembed_rag.encoder.cache import VectorCache
+    from reasonembed_rag.encoder import VectorCache
 
 __all__ = ["CACHE_BYTES", "Engine", "ModelChoice", "Server", "get_engine", "server_of", "share_embedder"]
 
@@ -103,7 +103,7 @@ class ModelChoice:
                 f"{server.base_url} holds the model already; leave revision, adapter, device, dtype, lengths, "
                 "truncate_dim, token_budget and cache out"
             )
-        from reasonembed_rag.encoder.remote import RemoteEncoder
+        from reasonembed_rag.encoder import RemoteEncoder
 
         return RemoteEncoder(
             server.base_url, self.model, server.spec, api_key=server.api_key, tokenizer=server.tokenizer
@@ -113,7 +113,7 @@ class ModelChoice:
 @functools.cache
 def _cache(folder: str, max_bytes: int) -> VectorCache:
     """Return the process's one cache of a folder."""
-    from reasonembed_rag.encoder.cache import VectorCache
+    from reasonembed_rag.encoder import VectorCache
 
     return VectorCache(folder, max_bytes=max_bytes)
 

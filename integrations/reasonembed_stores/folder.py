@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import StoreError
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 
 __all__ = ["Manifest", "SealedFile", "StoreFolder", "check_free", "new_folder"]
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from reasonembed_rag.documents import Document, unique_ids
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 from reasonembed_rag.protocols import Embedder
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.folder import check_free

@@ -1,1 +1,92 @@
 """A transformer as tokens to states, shared by the encoder, training and memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from reasonembed_rag.backbone.allocator import bound_kernel_cache, give_back_freed
+    from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
+    from reasonembed_rag.backbone.attention import KeyValue
+    from reasonembed_rag.backbone.hub import BASE_MODEL, DEFAULT_MODEL, find_model
+    from reasonembed_rag.backbone.known_models import ALIASES, Checkpoint, known_checkpoint, known_checkpoints
+    from reasonembed_rag.backbone.linears import OneDnnLinear, PlainLinear, make_fast, make_live
+    from reasonembed_rag.backbone.loading import LoadedModel, load_model, load_tokenizer
+    from reasonembed_rag.backbone.lora import read_adapter
+    from reasonembed_rag.backbone.lora_switch import AdapterSwitch
+    from reasonembed_rag.backbone.model_files import read_folder, read_json
+    from reasonembed_rag.backbone.packed import PackedForward
+    from reasonembed_rag.backbone.padded import PaddedForward
+    from reasonembed_rag.backbone.pooling import finish
+    from reasonembed_rag.backbone.selfcheck import (
+        FLOORS,
+        disagreement,
+        is_verified,
+        remember_verified,
+        self_check_sequences,
+    )
+    from reasonembed_rag.backbone.settings import Request, as_text, check_count
+    from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
+
+__all__ = [
+    "ALIASES",
+    "BASE_MODEL",
+    "DEFAULT_MODEL",
+    "FLOORS",
+    "AdapterSwitch",
+    "Checkpoint",
+    "KeyValue",
+    "LoadedModel",
+    "OneDnnLinear",
+    "PackedForward",
+    "PaddedForward",
+    "PlainLinear",
+    "Request",
+    "TextTokenizer",
+    "Tokens",
+    "UnsupportedError",
+    "as_text",
+    "bound_kernel_cache",
+    "check_count",
+    "disagreement",
+    "find_model",
+    "finish",
+    "give_back_freed",
+    "is_verified",
+    "known_checkpoint",
+    "known_checkpoints",
+    "load_model",
+    "load_tokenizer",
+    "make_fast",
+    "make_live",
+    "read_adapter",
+    "read_blueprint",
+    "read_folder",
+    "read_json",
+    "remember_verified",
+    "self_check_sequences",
+]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "allocator": ("bound_kernel_cache", "give_back_freed"),
+        "architectures": ("UnsupportedError", "read_blueprint"),
+        "attention": ("KeyValue",),
+        "hub": ("BASE_MODEL", "DEFAULT_MODEL", "find_model"),
+        "known_models": ("ALIASES", "Checkpoint", "known_checkpoint", "known_checkpoints"),
+        "linears": ("OneDnnLinear", "PlainLinear", "make_fast", "make_live"),
+        "loading": ("LoadedModel", "load_model", "load_tokenizer"),
+        "lora": ("read_adapter",),
+        "lora_switch": ("AdapterSwitch",),
+        "model_files": ("read_folder", "read_json"),
+        "packed": ("PackedForward",),
+        "padded": ("PaddedForward",),
+        "pooling": ("finish",),
+        "selfcheck": ("FLOORS", "disagreement", "is_verified", "remember_verified", "self_check_sequences"),
+        "settings": ("Request", "as_text", "check_count"),
+        "tokenizer": ("TextTokenizer", "Tokens"),
+    },
+)

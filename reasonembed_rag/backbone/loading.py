@@ -13,13 +13,13 @@ from reasonembed_rag.backbone.hub import find_model
 from reasonembed_rag.backbone.lora import Lora, adapter_base, merge_lora, read_lora
 from reasonembed_rag.backbone.model_files import read_folder, transformer_folder, transformer_settings
 from reasonembed_rag.backbone.resolve_spec import (
-    Request,
     check_adapter_spec,
     describe,
     is_decoder,
     looks_both_ways_itself,
     native_type,
 )
+from reasonembed_rag.backbone.settings import Request
 from reasonembed_rag.backbone.tokenizer import TextTokenizer
 from reasonembed_rag.errors import InputError, ModelError
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["LoadedModel", "Request", "load_model", "load_tokenizer"]
+__all__ = ["LoadedModel", "load_model", "load_tokenizer"]
 
 _logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.model_files import FolderFacts
     from reasonembed_rag.spec import Attention, Pooling
 
-__all__ = ["Request", "check_adapter_spec", "describe", "is_decoder", "looks_both_ways_itself", "native_type"]
+__all__ = ["check_adapter_spec", "describe", "is_decoder", "looks_both_ways_itself", "native_type"]
 
 _logger = logging.getLogger(__name__)
 

@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reasonembed_rag.lazy import lazy_face
+
 if TYPE_CHECKING:
+    from reasonembed_rag.encoder.batching import distinct, plan_packs
+    from reasonembed_rag.encoder.cache import VectorCache
+    from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus, encode_corpus_to_disk, encode_stream
     from reasonembed_rag.encoder.encoder import Encoder
+    from reasonembed_rag.encoder.local import LocalEngine, padded_forward
+    from reasonembed_rag.encoder.remote import RemoteEncoder
 
-__all__ = ["Encoder"]
+__all__ = [
+    "Encoder",
+    "EncodingProgress",
+    "LocalEngine",
+    "RemoteEncoder",
+    "VectorCache",
+    "distinct",
+    "encode_corpus",
+    "encode_corpus_to_disk",
+    "encode_stream",
+    "padded_forward",
+    "plan_packs",
+]
 
-
-def __getattr__(name: str) -> object:
-    """Import Encoder, and torch with it, when it is first used: a remote encoder does without."""
-    if name != "Encoder":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from reasonembed_rag.encoder.encoder import Encoder
-
-    globals()[name] = Encoder
-    return Encoder
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "batching": ("distinct", "plan_packs"),
+        "cache": ("VectorCache",),
+        "corpus": ("EncodingProgress", "encode_corpus", "encode_corpus_to_disk", "encode_stream"),
+        "encoder": ("Encoder",),
+        "local": ("LocalEngine", "padded_forward"),
+        "remote": ("RemoteEncoder",),
+    },
+)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import BackendError, InputError, StoreError
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 from reasonembed_rag.protocols import Embedder
 
 if TYPE_CHECKING:

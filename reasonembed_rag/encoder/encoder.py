@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from reasonembed_rag.backbone.loading import LoadedModel, Request, load_model
-from reasonembed_rag.backbone.settings import as_text, check_count
+from reasonembed_rag.backbone import LoadedModel, Request, as_text, check_count, load_model
 from reasonembed_rag.encoder.batching import distinct, plan_packs
 from reasonembed_rag.encoder.cache import VectorCache, cached, vector_keys
 from reasonembed_rag.encoder.coalescer import Coalescer
@@ -21,7 +20,7 @@ from reasonembed_rag.encoder.gradients import load_gradients
 from reasonembed_rag.encoder.local import LocalEngine
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.errors import BackendError, InputError
-from reasonembed_rag.files.text import check_texts
+from reasonembed_rag.files import check_texts
 from reasonembed_rag.tasks import query_affixes
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone.tokenizer import Tokens
+    from reasonembed_rag.backbone import Tokens
     from reasonembed_rag.encoder.gradients import TokenGradients
     from reasonembed_rag.encoder.local import Engine, Part
     from reasonembed_rag.encoder.worker_process import Described

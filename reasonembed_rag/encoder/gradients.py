@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from reasonembed_rag.backbone.loading import load_model
-from reasonembed_rag.backbone.padded import PaddedForward
-from reasonembed_rag.backbone.pooling import finish
-from reasonembed_rag.backbone.resolve_spec import Request
+from reasonembed_rag.backbone import PaddedForward, Request, finish, load_model
 from reasonembed_rag.errors import InputError, ModelError
-from reasonembed_rag.files.text import check_texts
+from reasonembed_rag.files import check_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from reasonembed_rag.backbone.loading import LoadedModel
-    from reasonembed_rag.backbone.tokenizer import Tokens
+    from reasonembed_rag.backbone import LoadedModel, Tokens
     from reasonembed_rag.spec import EmbeddingSpec
 
     Run = Callable[[Tokens], NDArray[np.float32]]

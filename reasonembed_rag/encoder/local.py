@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
-from reasonembed_rag.backbone.allocator import bound_kernel_cache, give_back_freed
-from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
-from reasonembed_rag.backbone.linears import make_fast
-from reasonembed_rag.backbone.lora_switch import AdapterSwitch
-from reasonembed_rag.backbone.packed import PackedForward
-from reasonembed_rag.backbone.padded import PaddedForward
-from reasonembed_rag.backbone.pooling import finish
-from reasonembed_rag.backbone.selfcheck import (
+from reasonembed_rag.backbone import (
     FLOORS,
+    AdapterSwitch,
+    PackedForward,
+    PaddedForward,
+    UnsupportedError,
+    bound_kernel_cache,
     disagreement,
+    finish,
+    give_back_freed,
     is_verified,
+    make_fast,
+    read_blueprint,
     remember_verified,
     self_check_sequences,
 )
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from reasonembed_rag.backbone.attention import KeyValue
-    from reasonembed_rag.backbone.loading import LoadedModel
-    from reasonembed_rag.backbone.tokenizer import Tokens
+    from reasonembed_rag.backbone import KeyValue, LoadedModel, Tokens
 
     _Forward = Callable[[Sequence[NDArray[np.int32]], int, int, str | None], Tensor]
     """(sequences, skip, shared, adapter) to pooled states (n, D)."""

@@ -17,7 +17,7 @@ from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.endpoint import CLOSED, Endpoint, OutageError, RemoteSettings
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.errors import BackendError, InputError
-from reasonembed_rag.files.text import check_texts
+from reasonembed_rag.files import check_texts
 from reasonembed_rag.tasks import query_affixes
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
+    from reasonembed_rag.backbone import TextTokenizer, Tokens
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["RemoteEncoder", "RemoteSettings"]
@@ -224,7 +224,7 @@ class RemoteEncoder:
     def _loaded_tokenizer(self, name: str) -> TextTokenizer:
         with self._lock:
             if self._tokenizer is None:
-                from reasonembed_rag.backbone.loading import load_tokenizer
+                from reasonembed_rag.backbone import load_tokenizer
 
                 self._tokenizer = load_tokenizer(name, append_eos=self._spec.append_eos)
             return self._tokenizer

@@ -15,7 +15,7 @@ import numpy as np
 
 from reasonembed_rag.encoder.corpus import WINDOW, Window, encode_window, overlapped, windows
 from reasonembed_rag.errors import InputError, MissingDependencyError, SpecMismatchError, StoreError
-from reasonembed_rag.files.atomic import flush_folder, replacing
+from reasonembed_rag.files import flush_folder, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone.loading import Request
-    from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
+    from reasonembed_rag.backbone import Request, TextTokenizer, Tokens
     from reasonembed_rag.encoder.local import Engine
     from reasonembed_rag.spec import EmbeddingSpec
 
@@ -55,7 +54,7 @@ def build_local(request: Request, device: str, sharing: int) -> Served:
     """Load the model on one device, in this process; `sharing` workers split the cores among them."""
     import torch
 
-    from reasonembed_rag.backbone.loading import load_model
+    from reasonembed_rag.backbone import load_model
     from reasonembed_rag.encoder.local import LocalEngine
 
     torch.set_num_threads(max(1, torch.get_num_threads() // sharing))

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone.loading import Request
-    from reasonembed_rag.backbone.tokenizer import Tokens
+    from reasonembed_rag.backbone import Request, Tokens
     from reasonembed_rag.encoder.local import Part
     from reasonembed_rag.encoder.worker_process import Build, Described
 

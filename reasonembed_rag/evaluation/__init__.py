@@ -1,1 +1,89 @@
 """Tasks, metrics, runs and reports; knows protocols, never a concrete model or framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from reasonembed_rag.evaluation.bright import load_task, task_size
+    from reasonembed_rag.evaluation.comparison import Comparison, Difference, TaskComparison, compare
+    from reasonembed_rag.evaluation.environment import Environment, describe_environment
+    from reasonembed_rag.evaluation.evaluator import evaluate, evaluate_embedder
+    from reasonembed_rag.evaluation.matching import DocumentNames, FoundText
+    from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES, score_rankings
+    from reasonembed_rag.evaluation.mteb import ReasonEmbedMteb, write_mteb_result
+    from reasonembed_rag.evaluation.rag import Context, evaluate_context
+    from reasonembed_rag.evaluation.report import Report, System, TaskFacts, read_report, read_reports, write_report
+    from reasonembed_rag.evaluation.run import Progress, QueryResult, Run, RunOptions, run_retriever
+    from reasonembed_rag.evaluation.scoring import judgement_digest, rankings_of, score_run, task_facts
+    from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, resampled_means
+    from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_examples, read_task_folder
+    from reasonembed_rag.evaluation.trec import read_run, write_run
+
+__all__ = [
+    "HEADLINE",
+    "MEASURES",
+    "Comparison",
+    "Context",
+    "Difference",
+    "DocumentNames",
+    "Environment",
+    "Example",
+    "FoundText",
+    "Interval",
+    "Progress",
+    "QueryResult",
+    "ReasonEmbedMteb",
+    "Report",
+    "RetrievalTask",
+    "Run",
+    "RunOptions",
+    "System",
+    "TaskComparison",
+    "TaskFacts",
+    "bootstrap_intervals",
+    "compare",
+    "describe_environment",
+    "evaluate",
+    "evaluate_context",
+    "evaluate_embedder",
+    "judgement_digest",
+    "load_task",
+    "rankings_of",
+    "read_examples",
+    "read_report",
+    "read_reports",
+    "read_run",
+    "read_task_folder",
+    "resampled_means",
+    "run_retriever",
+    "score_rankings",
+    "score_run",
+    "task_facts",
+    "task_size",
+    "write_mteb_result",
+    "write_report",
+    "write_run",
+]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "bright": ("load_task", "task_size"),
+        "comparison": ("Comparison", "Difference", "TaskComparison", "compare"),
+        "environment": ("Environment", "describe_environment"),
+        "evaluator": ("evaluate", "evaluate_embedder"),
+        "matching": ("DocumentNames", "FoundText"),
+        "metrics": ("HEADLINE", "MEASURES", "score_rankings"),
+        "mteb": ("ReasonEmbedMteb", "write_mteb_result"),
+        "rag": ("Context", "evaluate_context"),
+        "report": ("Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"),
+        "run": ("Progress", "QueryResult", "Run", "RunOptions", "run_retriever"),
+        "scoring": ("judgement_digest", "rankings_of", "score_run", "task_facts"),
+        "significance": ("Interval", "bootstrap_intervals", "resampled_means"),
+        "task": ("Example", "RetrievalTask", "read_examples", "read_task_folder"),
+        "trec": ("read_run", "write_run"),
+    },
+)

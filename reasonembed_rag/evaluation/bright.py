@@ -19,7 +19,7 @@ from reasonembed_rag.evaluation.task import (
     read_examples,
     read_task_folder,
 )
-from reasonembed_rag.files.tables import TableDocuments, find_table, read_table_documents
+from reasonembed_rag.files import TableDocuments, find_table, read_table_documents
 from reasonembed_rag.tasks import BRIGHT_TASKS, get_task
 
 __all__ = [

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.retrieval.callable import hits_in_order
+from reasonembed_rag.retrieval import hits_in_order
 
 __all__ = ["DocumentNames", "FoundText"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.evaluation.metrics import CUTOFFS
 from reasonembed_rag.evaluation.report import Report
-from reasonembed_rag.files.atomic import write_text
+from reasonembed_rag.files import write_text
 from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.tasks import BRIGHT_TASKS, get_task
 

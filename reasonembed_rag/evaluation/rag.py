@@ -16,7 +16,7 @@ from reasonembed_rag.evaluation.scoring import score_run
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Metered, Usage
-from reasonembed_rag.retrieval.callable import hits_in_order
+from reasonembed_rag.retrieval import hits_in_order
 
 __all__ = ["Context", "ContextReport", "ContextScore", "Pipeline", "evaluate_context"]
 

@@ -13,7 +13,7 @@ from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.environment import Environment
 from reasonembed_rag.evaluation.significance import Interval
 from reasonembed_rag.evaluation.slices import Slice
-from reasonembed_rag.files.atomic import write_text
+from reasonembed_rag.files import write_text
 from reasonembed_rag.protocols import Usage
 from reasonembed_rag.spec import EmbeddingSpec
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from reasonembed_rag.errors import MissingDependencyError
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.retrieval.analyzer import EnglishAnalyzer
+from reasonembed_rag.retrieval import EnglishAnalyzer
 
 __all__ = ["Slice", "query_type", "slices_of"]
 

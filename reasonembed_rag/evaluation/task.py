@@ -9,7 +9,7 @@ from typing import Any
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.files.tables import find_table, read_rows, read_table_documents
+from reasonembed_rag.files import find_table, read_rows, read_table_documents
 from reasonembed_rag.tasks import TASKS, TaskCard
 
 __all__ = ["Example", "RetrievalTask", "example_of", "find_defects", "read_examples", "read_task_folder"]

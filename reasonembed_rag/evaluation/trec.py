@@ -15,7 +15,7 @@ import numpy as np
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.metrics import ranking
 from reasonembed_rag.evaluation.run import QueryResult, Run
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 from reasonembed_rag.hits import Hits
 
 __all__ = ["read_run", "write_run"]

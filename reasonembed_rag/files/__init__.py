@@ -1,1 +1,41 @@
 """Reading and writing files: atomic replacement, JSONL, tables, records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from reasonembed_rag.files.atomic import flush_folder, replacing, write_text
+    from reasonembed_rag.files.records import change_setting, flat_settings, plain_settings, read_table, settings_from
+    from reasonembed_rag.files.tables import SUFFIXES, TableDocuments, find_table, read_rows, read_table_documents
+    from reasonembed_rag.files.text import check_texts, check_words
+
+__all__ = [
+    "SUFFIXES",
+    "TableDocuments",
+    "change_setting",
+    "check_texts",
+    "check_words",
+    "find_table",
+    "flat_settings",
+    "flush_folder",
+    "plain_settings",
+    "read_rows",
+    "read_table",
+    "read_table_documents",
+    "replacing",
+    "settings_from",
+    "write_text",
+]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "atomic": ("flush_folder", "replacing", "write_text"),
+        "records": ("change_setting", "flat_settings", "plain_settings", "read_table", "settings_from"),
+        "tables": ("SUFFIXES", "TableDocuments", "find_table", "read_rows", "read_table_documents"),
+        "text": ("check_texts", "check_words"),
+    },
+)

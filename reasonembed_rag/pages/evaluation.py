@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation.compare import Comparison, Difference, TaskComparison, compare
-from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES
-from reasonembed_rag.evaluation.report import Report
+from reasonembed_rag.evaluation import HEADLINE, MEASURES, Comparison, Difference, Report, TaskComparison, compare
 from reasonembed_rag.pages.charts import Bar, BarGroup, Point, bar_chart, scatter_chart
 from reasonembed_rag.pages.layout import bullets, circumstances, page_of, section, signed, table
 

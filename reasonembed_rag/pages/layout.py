@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from reasonembed_rag.evaluation.environment import Environment
-from reasonembed_rag.evaluation.report import System
+from reasonembed_rag.evaluation import Environment, System
 
 __all__ = ["bullets", "circumstances", "page_of", "section", "signed", "table"]
 

@@ -6,12 +6,20 @@ from collections.abc import Sequence
 from html import escape
 
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation.metrics import HEADLINE
+from reasonembed_rag.evaluation import HEADLINE
 from reasonembed_rag.pages.charts import Bar, BarGroup, Line, bar_chart, line_chart
 from reasonembed_rag.pages.layout import bullets, circumstances, page_of, section, signed, table
-from reasonembed_rag.perturb.edits import KINDS
-from reasonembed_rag.robustness.contrast import Contrast, Level, ModelComparison
-from reasonembed_rag.robustness.report import DefenceScore, Drop, KindResult, PoisonReport, RobustnessReport
+from reasonembed_rag.perturb import KINDS
+from reasonembed_rag.robustness import (
+    Contrast,
+    DefenceScore,
+    Drop,
+    KindResult,
+    Level,
+    ModelComparison,
+    PoisonReport,
+    RobustnessReport,
+)
 
 __all__ = ["GEOMETRY_FIGURES", "attack_label", "poison_part", "robustness_page"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from reasonembed_rag.errors import ChatError
-from reasonembed_rag.llm.chat import Answer, Chat
+from reasonembed_rag.llm import Answer, Chat
 from reasonembed_rag.perturb.edits import Edit, Variant, kept, varied
 from reasonembed_rag.perturb.selection import obstacle
 from reasonembed_rag.perturb.wording import words_of

@@ -17,7 +17,7 @@ from reasonembed_rag.perturb.synonymizing import Synonyms, synonymize
 from reasonembed_rag.perturb.thesaurus import Thesaurus, find_thesaurus
 from reasonembed_rag.protocols import Embedder
 
-__all__ = ["KINDS", "SEEDS", "Kind", "Rewording", "perturb"]
+__all__ = ["SEEDS", "Rewording", "perturb"]
 
 SEEDS: tuple[int, ...] = (1999, 5, 27, 2016, 2026)
 

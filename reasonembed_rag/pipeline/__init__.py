@@ -1,1 +1,38 @@
 """Stages around a retriever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from reasonembed_rag.pipeline.clusters import k_means
+    from reasonembed_rag.pipeline.filters import Defence, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
+    from reasonembed_rag.pipeline.fusion import Hybrid, Part
+    from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
+
+__all__ = [
+    "Defence",
+    "HubScan",
+    "HubnessGuard",
+    "Hybrid",
+    "NearDuplicateFilter",
+    "Part",
+    "TrustFilter",
+    "count_hubs",
+    "k_means",
+    "keep_through",
+    "ranks_of",
+    "scan_hubs",
+]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "clusters": ("k_means",),
+        "filters": ("Defence", "HubnessGuard", "NearDuplicateFilter", "TrustFilter", "keep_through"),
+        "fusion": ("Hybrid", "Part"),
+        "hubness": ("HubScan", "count_hubs", "ranks_of", "scan_hubs"),
+    },
+)

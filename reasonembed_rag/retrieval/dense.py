@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus, encode_corpus_to_disk
+from reasonembed_rag.encoder import EncodingProgress, encode_corpus, encode_corpus_to_disk
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Embedder, Usage

@@ -1,1 +1,76 @@
 """How a retriever fares under typos, rewordings and poison, and what specialising it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from reasonembed_rag.robustness.audit import AuditSettings, halves, poison_audit
+    from reasonembed_rag.robustness.contrast import Contrast, Level, ModelComparison, compare_models
+    from reasonembed_rag.robustness.drop import RobustnessOptions, robustness
+    from reasonembed_rag.robustness.embedding_geometry import geometry, task_geometry
+    from reasonembed_rag.robustness.hotflip_attack import hotflip, token_gradients
+    from reasonembed_rag.robustness.poison import KeptVectors, poisoned_copy
+    from reasonembed_rag.robustness.report import (
+        AttackScore,
+        DefenceScore,
+        Drop,
+        KindResult,
+        PoisonReport,
+        RobustnessReport,
+        read_robustness,
+        write_robustness,
+        write_variants,
+    )
+
+__all__ = [
+    "AttackScore",
+    "AuditSettings",
+    "Contrast",
+    "DefenceScore",
+    "Drop",
+    "KeptVectors",
+    "KindResult",
+    "Level",
+    "ModelComparison",
+    "PoisonReport",
+    "RobustnessOptions",
+    "RobustnessReport",
+    "compare_models",
+    "geometry",
+    "halves",
+    "hotflip",
+    "poison_audit",
+    "poisoned_copy",
+    "read_robustness",
+    "robustness",
+    "task_geometry",
+    "token_gradients",
+    "write_robustness",
+    "write_variants",
+]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "audit": ("AuditSettings", "halves", "poison_audit"),
+        "contrast": ("Contrast", "Level", "ModelComparison", "compare_models"),
+        "drop": ("RobustnessOptions", "robustness"),
+        "embedding_geometry": ("geometry", "task_geometry"),
+        "hotflip_attack": ("hotflip", "token_gradients"),
+        "poison": ("KeptVectors", "poisoned_copy"),
+        "report": (
+            "AttackScore",
+            "DefenceScore",
+            "Drop",
+            "KindResult",
+            "PoisonReport",
+            "RobustnessReport",
+            "read_robustness",
+            "write_robustness",
+            "write_variants",
+        ),
+    },
+)

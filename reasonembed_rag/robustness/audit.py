@@ -10,13 +10,11 @@ import numpy as np
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.metrics import HEADLINE, score_rankings
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.evaluation import HEADLINE, Example, RetrievalTask, score_rankings
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.pipeline.filters import Defence, NearDuplicateFilter, TrustFilter
-from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of
+from reasonembed_rag.pipeline import Defence, HubScan, NearDuplicateFilter, TrustFilter, count_hubs, ranks_of
 from reasonembed_rag.protocols import Embedder, Retriever
-from reasonembed_rag.robustness.hotflip import Poison, Progress, fitted, hotflip, random_tokens, token_gradients
+from reasonembed_rag.robustness.hotflip_attack import Poison, Progress, fitted, hotflip, random_tokens, token_gradients
 from reasonembed_rag.robustness.poison import (
     KS,
     BuildIndex,

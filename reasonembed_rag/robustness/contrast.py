@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES
-from reasonembed_rag.evaluation.report import Report
-from reasonembed_rag.evaluation.significance import Interval, resampled_means
+from reasonembed_rag.evaluation import HEADLINE, MEASURES, Interval, Report, resampled_means
 from reasonembed_rag.tasks import TASKS
 
 __all__ = ["Contrast", "Level", "ModelComparison", "Resampled", "Trade", "compare_models"]

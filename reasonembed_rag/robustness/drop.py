@@ -12,16 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import EvaluationError, InputError, MissingDependencyError
-from reasonembed_rag.evaluation.environment import describe_environment
-from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES, score_rankings
-from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import Progress, Run, RunOptions, run_retriever
-from reasonembed_rag.evaluation.scoring import rankings_of, score_run, task_facts
-from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, resampled_means
-from reasonembed_rag.evaluation.task import RetrievalTask
-from reasonembed_rag.perturb.edits import KINDS, Acceptance, Kind, Perturbation
-from reasonembed_rag.perturb.perturbation import SEEDS, Rewording, perturb
-from reasonembed_rag.perturb.thesaurus import find_thesaurus
+from reasonembed_rag.evaluation import (
+    HEADLINE,
+    MEASURES,
+    Interval,
+    Progress,
+    RetrievalTask,
+    Run,
+    RunOptions,
+    System,
+    bootstrap_intervals,
+    describe_environment,
+    rankings_of,
+    resampled_means,
+    run_retriever,
+    score_rankings,
+    score_run,
+    task_facts,
+)
+from reasonembed_rag.perturb import KINDS, SEEDS, Acceptance, Kind, Perturbation, Rewording, find_thesaurus, perturb
 from reasonembed_rag.protocols import Retriever
 from reasonembed_rag.robustness.overlap import overlap, rank_biased_overlap
 from reasonembed_rag.robustness.report import Agreement, Drop, KindResult, RobustnessReport

@@ -11,7 +11,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Embedder, Retriever
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.retrieval import EmbedderRetriever
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = [

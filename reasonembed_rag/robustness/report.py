@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.environment import Environment
-from reasonembed_rag.evaluation.report import Report, System, TaskFacts
-from reasonembed_rag.evaluation.significance import Interval
-from reasonembed_rag.evaluation.task import RetrievalTask
-from reasonembed_rag.files.atomic import write_text
-from reasonembed_rag.perturb.edits import Acceptance, Kind, Perturbation
-from reasonembed_rag.robustness.geometry import Geometry
+from reasonembed_rag.evaluation import Environment, Interval, Report, RetrievalTask, System, TaskFacts
+from reasonembed_rag.files import write_text
+from reasonembed_rag.perturb import Acceptance, Kind, Perturbation
+from reasonembed_rag.robustness.embedding_geometry import Geometry
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = [

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.encoder.cache import VectorCache
-from reasonembed_rag.encoder.corpus import encode_stream
+from reasonembed_rag.encoder import VectorCache, encode_stream
 from reasonembed_rag.errors import BackendError, InputError
 
 TEXTS = [f"text {row} " + "lazy dog " * (row % 9) for row in range(40)]

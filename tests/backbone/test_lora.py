@@ -12,7 +12,7 @@ import torch
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.backbone.loading import load_tokenizer
-from reasonembed_rag.encoder.cache import VectorCache
+from reasonembed_rag.encoder import VectorCache
 from reasonembed_rag.errors import InputError, ModelError
 
 peft = pytest.importorskip("peft")

@@ -17,11 +17,12 @@ from reasonembed_rag.backbone.architectures import UnsupportedError, read_bluepr
 from reasonembed_rag.backbone.attention import AttentionRule, KeyValue, attend, attend_pooled
 from reasonembed_rag.backbone.layout import Layout
 from reasonembed_rag.backbone.linears import Int8Linear, OneDnnLinear, PlainLinear, make_fast, make_live
-from reasonembed_rag.backbone.loading import Request, load_model
+from reasonembed_rag.backbone.loading import load_model
 from reasonembed_rag.backbone.packed import PackedForward
 from reasonembed_rag.backbone.padded import PaddedForward
+from reasonembed_rag.backbone.settings import Request
+from reasonembed_rag.encoder import LocalEngine
 from reasonembed_rag.encoder import local as engine
-from reasonembed_rag.encoder.local import LocalEngine
 
 LOCAL = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 ARCHITECTURES = {

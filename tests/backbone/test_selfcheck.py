@@ -13,12 +13,13 @@ import torch
 from reasonembed_rag import Encoder
 from reasonembed_rag.backbone.architectures import read_blueprint
 from reasonembed_rag.backbone.linears import make_fast
-from reasonembed_rag.backbone.loading import Request, load_model
+from reasonembed_rag.backbone.loading import load_model
 from reasonembed_rag.backbone.packed import PackedForward
 from reasonembed_rag.backbone.padded import PaddedForward
 from reasonembed_rag.backbone.selfcheck import disagreement, self_check_sequences
+from reasonembed_rag.backbone.settings import Request
+from reasonembed_rag.encoder import LocalEngine, padded_forward
 from reasonembed_rag.encoder import local as engine
-from reasonembed_rag.encoder.local import LocalEngine, padded_forward
 from reasonembed_rag.errors import ModelError
 
 TEXTS = ["a list keeps growing", "the lazy dog " * 30, "x"]

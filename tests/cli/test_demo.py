@@ -13,10 +13,9 @@ from langchain_core.language_models import FakeListChatModel
 from reasonembed_cli import demo
 from reasonembed_cli.demo import QUESTIONS
 from reasonembed_rag import Encoder, exact_search
-from reasonembed_rag.evaluation.evaluate import evaluate, evaluate_embedder
+from reasonembed_rag.evaluation import System, evaluate, evaluate_embedder
 from reasonembed_rag.evaluation.python_reference import load_python_reference, python_reference_documents
-from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.retrieval.bm25 import BM25
+from reasonembed_rag.retrieval import BM25
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.evaluation.evaluate import evaluate_embedder
-from reasonembed_rag.evaluation.report import read_report
-from reasonembed_rag.evaluation.task import read_task_folder
+from reasonembed_rag.evaluation import evaluate_embedder, read_report, read_task_folder
 
 DOCUMENTS = [
     {"id": "loop", "content": "the quick brown fox jumps"},

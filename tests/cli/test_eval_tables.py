@@ -10,12 +10,17 @@ import pytest
 from rich.console import Console
 
 from reasonembed_cli.eval_tables import comparison_table, notes, scores_table, slices_table, tasks_table
-from reasonembed_rag.evaluation.compare import compare
-from reasonembed_rag.evaluation.metrics import MEASURES
-from reasonembed_rag.evaluation.report import Report, System
-from reasonembed_rag.evaluation.run import QueryResult, Run
-from reasonembed_rag.evaluation.scoring import score_run
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.evaluation import (
+    MEASURES,
+    Example,
+    QueryResult,
+    Report,
+    RetrievalTask,
+    Run,
+    System,
+    compare,
+    score_run,
+)
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.tasks import BRIGHT_TASKS
 

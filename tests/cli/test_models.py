@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from reasonembed_rag.backbone.known_models import ALIASES, known_checkpoint, known_checkpoints
+from reasonembed_rag.backbone import ALIASES, known_checkpoint, known_checkpoints
 from reasonembed_rag.spec import EmbeddingSpec
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reasonembed_cli.app import main
-from reasonembed_rag.perturb.thesaurus import Thesaurus
-from reasonembed_rag.robustness.report import read_robustness
+from reasonembed_rag.perturb import Thesaurus
+from reasonembed_rag.robustness import read_robustness
 
 DOCUMENTS = [
     {"id": f"d{n}", "content": f"{a} {b} over the lazy dog"}

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from reasonembed_cli.app import main
-from reasonembed_rag.evaluation.report import read_report
-from reasonembed_rag.evaluation.trec import read_run
+from reasonembed_rag.evaluation import read_report, read_run
 
 DOCUMENTS = [
     {"id": "loop/1 (a)", "content": "the quick brown fox jumps"},

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.backbone.hub import find_model
+from reasonembed_rag.backbone import find_model
 
 FOLDER = find_model("default")
 TEXTS = ["Why does my list keep growing between calls?", "Default parameter values are evaluated once. " * 50, "x"]

@@ -22,7 +22,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.backbone.loading import load_tokenizer
+from reasonembed_rag.backbone import load_tokenizer
 from reasonembed_rag.encoder import endpoint
 from reasonembed_rag.encoder.remote import RemoteEncoder, RemoteSettings
 from reasonembed_rag.errors import BackendError, InputError, UnknownTaskError

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from reasonembed_rag.backbone.tokenizer import Tokens
+from reasonembed_rag.backbone import Tokens
 from reasonembed_rag.encoder.batching import plan_packs
 from reasonembed_rag.encoder.workers import WorkerEngine
 from reasonembed_rag.errors import BackendError, InputError, ModelError
@@ -153,7 +153,7 @@ def has_ended(pid):
 @pytest.fixture(scope="module")
 def real(tiny_model):
     """A tiny model in two workers and in this process."""
-    from reasonembed_rag.backbone.loading import Request, load_model
+    from reasonembed_rag.backbone import Request, load_model
     from reasonembed_rag.encoder.local import LocalEngine
 
     request = Request(model=str(tiny_model("qwen3")), device="cpu")
@@ -200,7 +200,7 @@ def test_a_bad_pack_is_an_error_with_its_traceback_and_the_next_call_works(real)
 def test_workers_split_the_cores(tiny_model, monkeypatch):
     import torch
 
-    from reasonembed_rag.backbone.loading import Request
+    from reasonembed_rag.backbone import Request
     from reasonembed_rag.encoder.worker_process import build_local
 
     chosen = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation.compare import QueryPair, compare
+from reasonembed_rag.evaluation.comparison import QueryPair, compare
 from reasonembed_rag.evaluation.report import System
 from reasonembed_rag.evaluation.run import QueryResult, Run
 from reasonembed_rag.evaluation.scoring import score_run

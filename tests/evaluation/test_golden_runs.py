@@ -71,7 +71,7 @@ def test_an_official_score_file_scores_as_pytrec_eval_does_to_five_decimals(tmp_
 
 def test_importing_the_evaluation_pulls_no_model_and_no_framework():
     code = (
-        "import sys, reasonembed_rag.evaluation.evaluate, reasonembed_rag.evaluation.bright;"
+        "import sys, reasonembed_rag.evaluation.evaluator, reasonembed_rag.evaluation.bright;"
         "import reasonembed_rag.retrieval.bm25;"
         "print(sorted({'torch', 'transformers', 'datasets', 'pyarrow', 'pytrec_eval', 'Stemmer', 'langchain_core',"
         "'llama_index', 'faiss', 'chromadb'} & set(sys.modules)))"

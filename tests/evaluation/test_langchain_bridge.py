@@ -13,15 +13,14 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from langchain_reasonembed.evaluation import as_retriever
-from langchain_reasonembed.rag_evaluation import LangChainPipeline
+from langchain_reasonembed import LangChainPipeline, as_retriever
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation.rag import evaluate_context
 from reasonembed_rag.evaluation.report import System
 from reasonembed_rag.evaluation.run import RunOptions, run_retriever
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.retrieval.dense import EmbeddingFunctions
+from reasonembed_rag.retrieval import EmbeddingFunctions
 
 _TEXTS = ["tides rise with the moon", "a list grows", "the moon is far", "defaults are shared", "tides", "calls"]
 _DOCUMENTS = [Document(f"d{n}/({n})", text) for n, text in enumerate(_TEXTS)]

@@ -11,7 +11,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
-from llama_index.retrievers.reasonembed.evaluation import LlamaIndexPipeline, as_retriever
+from llama_index.retrievers.reasonembed import LlamaIndexPipeline, as_retriever
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
@@ -19,7 +19,7 @@ from reasonembed_rag.evaluation.rag import evaluate_context
 from reasonembed_rag.evaluation.report import System
 from reasonembed_rag.evaluation.run import RunOptions, run_retriever
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.retrieval.dense import EmbeddingFunctions
+from reasonembed_rag.retrieval import EmbeddingFunctions
 
 _TEXTS = ["tides rise with the moon", "a list grows", "the moon is far", "defaults are shared", "tides", "calls"]
 _DOCUMENTS = [Document(f"d{n}/({n})", text) for n, text in enumerate(_TEXTS)]

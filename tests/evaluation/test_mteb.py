@@ -8,7 +8,7 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError
-from reasonembed_rag.evaluation.evaluate import evaluate
+from reasonembed_rag.evaluation.evaluator import evaluate
 from reasonembed_rag.evaluation.mteb import (
     ReasonEmbedMteb,
     mteb_result,
@@ -18,7 +18,7 @@ from reasonembed_rag.evaluation.mteb import (
 )
 from reasonembed_rag.evaluation.report import System
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.retrieval.bm25 import BM25
+from reasonembed_rag.retrieval import BM25
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_rag.tasks import BRIGHT_TASKS, get_task
 
@@ -195,7 +195,7 @@ def _load_by_hand(task):
 
 
 def evaluate_by_hand():
-    from reasonembed_rag.evaluation.evaluate import evaluate_embedder
+    from reasonembed_rag.evaluation.evaluator import evaluate_embedder
 
     report = evaluate_embedder(_Letters(), RetrievalTask("biology", None, _DOCUMENTS, _EXAMPLES))
     return report.mean_all["nDCG@10"]

@@ -10,7 +10,7 @@ import pytest
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.evaluation.task import read_task_folder
-from reasonembed_rag.files.tables import TableDocuments, find_table, read_table_documents
+from reasonembed_rag.files import TableDocuments, find_table, read_table_documents
 
 _DOCUMENTS = [{"id": "a/1 (x).txt", "content": "tides"}, {"id": "b", "content": ""}, {"id": "c", "content": "moon"}]
 _EXAMPLES = [

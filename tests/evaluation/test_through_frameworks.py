@@ -15,7 +15,7 @@ from reasonembed_rag.evaluation.run import RunOptions, run_retriever
 from reasonembed_rag.evaluation.scoring import score_run
 from reasonembed_rag.evaluation.trec import write_run
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.engines import share_embedder
+from reasonembed_stores import share_embedder
 
 _FOLDER = Path(__file__).parents[3] / "shared" / "data" / "bright_theoremqa_questions"
 _NAME = "words hashed for tests"

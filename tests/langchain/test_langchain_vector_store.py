@@ -15,8 +15,7 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
-from reasonembed_stores import FaissStore, share_embedder
-from reasonembed_stores.mmr import select_mmr
+from reasonembed_stores import FaissStore, select_mmr, share_embedder
 
 
 class Angles(Embeddings):

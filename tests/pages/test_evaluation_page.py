@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import QueryResult, Run
-from reasonembed_rag.evaluation.scoring import score_run
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.files.atomic import write_text
+from reasonembed_rag.evaluation import Example, QueryResult, RetrievalTask, Run, System, score_run
+from reasonembed_rag.files import write_text
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pages.charts import Bar, BarGroup, Point, bar_chart, scatter_chart
 from reasonembed_rag.pages.evaluation import report_page

@@ -9,16 +9,19 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import RunOptions
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.evaluation import Example, RetrievalTask, RunOptions, System
 from reasonembed_rag.pages.robustness import robustness_page
-from reasonembed_rag.perturb.perturbation import Rewording
-from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_rag.robustness.contrast import compare_models
-from reasonembed_rag.robustness.drop import RobustnessOptions, robustness
-from reasonembed_rag.robustness.geometry import geometry
-from reasonembed_rag.robustness.report import AttackScore, DefenceScore, PoisonReport
+from reasonembed_rag.perturb import Rewording
+from reasonembed_rag.retrieval import BM25
+from reasonembed_rag.robustness import (
+    AttackScore,
+    DefenceScore,
+    PoisonReport,
+    RobustnessOptions,
+    compare_models,
+    geometry,
+    robustness,
+)
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _DOCUMENTS = tuple(Document(f"d{n}", f"planet {chr(97 + n) * 4} moves around") for n in range(12))

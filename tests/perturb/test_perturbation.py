@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import ChatError, InputError, MissingDependencyError
-from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.perturb.edits import apply_edits
+from reasonembed_rag.llm import Answer
+from reasonembed_rag.perturb.edits import KINDS, apply_edits
 from reasonembed_rag.perturb.paraphrasing import chat_paraphraser
-from reasonembed_rag.perturb.perturbation import KINDS, SEEDS, Rewording, perturb
+from reasonembed_rag.perturb.perturbation import SEEDS, Rewording, perturb
 from reasonembed_rag.perturb.thesaurus import Thesaurus
 from reasonembed_rag.perturb.wording import words_of
 

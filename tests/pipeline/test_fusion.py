@@ -10,8 +10,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.fusion import Hybrid, Part
 from reasonembed_rag.protocols import Retriever
-from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.retrieval import BM25, EmbedderRetriever
 
 
 class _Fixed:

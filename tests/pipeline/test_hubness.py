@@ -8,9 +8,8 @@ import pytest
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.hubness import count_hubs, ranks_of, robust_z, scan_hubs
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
-from reasonembed_rag.robustness.hotflip import hotflip
-from reasonembed_rag.robustness.poison import poisoned_copy
+from reasonembed_rag.retrieval import EmbedderRetriever
+from reasonembed_rag.robustness import hotflip, poisoned_copy
 
 
 def hits(*lists: str) -> list[Hits]:

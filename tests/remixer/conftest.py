@@ -15,11 +15,11 @@ from types import ModuleType
 
 import pytest
 
-from reasonembed_rag.files.records import settings_from
+from reasonembed_rag.files import settings_from
 from reasonembed_rag.llm.chat import Answer
 from reasonembed_rag.llm.config import ChatModelConfig
 from reasonembed_rag.llm.model import ChatModel
-from reasonembed_rag.retrieval.bm25 import BM25
+from reasonembed_rag.retrieval import BM25
 from reasonembed_training.remixer.cards import RemixCard, card_to_toml
 from reasonembed_training.remixer.config import MODEL_STAGES, RemixConfig, stage_config
 from reasonembed_training.remixer.run import remix

@@ -18,7 +18,7 @@ def test_a_langchain_model_answers_with_its_tokens():
     from langchain_core.language_models import GenericFakeChatModel
     from langchain_core.messages import AIMessage
 
-    from langchain_reasonembed.chat import as_chat
+    from langchain_reasonembed import as_chat
 
     usage = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
     messages = [
@@ -39,7 +39,7 @@ def test_a_langchain_model_answers_with_its_tokens():
 def test_the_prompt_reaches_the_langchain_model_as_it_is():
     from langchain_core.language_models import FakeListChatModel
 
-    from langchain_reasonembed.chat import as_chat
+    from langchain_reasonembed import as_chat
 
     seen = []
 
@@ -69,7 +69,7 @@ def langchain(monkeypatch):
 def test_a_model_is_opened_by_its_name_with_its_parameters_and_no_retries_of_its_own(langchain):
     from langchain_core.language_models import FakeListChatModel
 
-    from langchain_reasonembed.chat import open_chat
+    from langchain_reasonembed import open_chat
 
     asked = []
 
@@ -93,7 +93,7 @@ def test_a_model_is_opened_by_its_name_with_its_parameters_and_no_retries_of_its
     ids=["package", "name", "key"],
 )
 def test_a_model_that_cannot_be_had_is_refused_with_its_cure(langchain, error, message):
-    from langchain_reasonembed.chat import open_chat
+    from langchain_reasonembed import open_chat
 
     def init(name: str, **settings):
         raise error
@@ -105,7 +105,7 @@ def test_a_model_that_cannot_be_had_is_refused_with_its_cure(langchain, error, m
 
 def test_a_llama_index_model_answers():
     from llama_index.core.llms import MockLLM
-    from llama_index.retrievers.reasonembed.chat import as_chat
+    from llama_index.retrievers.reasonembed import as_chat
 
     answer = as_chat(MockLLM())("the prompt comes back")
     assert answer.text == "the prompt comes back"
@@ -132,7 +132,7 @@ def test_a_llama_index_model_answers():
 )
 def test_the_tokens_of_llama_index_models_are_read_where_they_tell(raw, more, wanted):
     from llama_index.core.llms import CompletionResponse, MockLLM
-    from llama_index.retrievers.reasonembed.chat import as_chat
+    from llama_index.retrievers.reasonembed import as_chat
 
     class Telling(MockLLM):
         def complete(self, prompt, formatted=False, **options):

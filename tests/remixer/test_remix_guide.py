@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from reasonembed_cli.remix import remix
-from reasonembed_rag.files.records import settings_from
+from reasonembed_rag.files import settings_from
 from reasonembed_training.remixer.config import RemixConfig
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "remixer.md"

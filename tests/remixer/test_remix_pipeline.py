@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from reasonembed_rag.errors import ChatError, InputError, TrainingError
 from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_training.data.rows import content_key
-from reasonembed_training.data.sources import Source, open_rows
+from reasonembed_rag.retrieval import BM25
+from reasonembed_training.data import Source, content_key, open_rows
 from reasonembed_training.remixer.corpus import read_corpus
 from reasonembed_training.remixer.duplicates import NEAR, shingles, similarity
 

@@ -8,9 +8,8 @@ import reasonembed_rag
 from reasonembed_cli.remix_retriever import retriever_maker
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.pipeline.fusion import Hybrid
-from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.pipeline import Hybrid
+from reasonembed_rag.retrieval import BM25, EmbedderRetriever
 
 DOCUMENTS = [Document("a", "geese fly south"), Document("b", "herons wait in water"), Document("c", "owls hunt")]
 

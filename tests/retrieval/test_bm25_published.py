@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reasonembed_rag.evaluation.evaluate import evaluate
-from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.task import read_task_folder
+from reasonembed_rag.evaluation import System, evaluate, read_task_folder
 from reasonembed_rag.retrieval.bm25 import BM25
 
 _FOLDER = Path(__file__).parents[3] / "shared" / "data" / "bright_theoremqa_questions"

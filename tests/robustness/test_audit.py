@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.evaluate import evaluate_embedder
-from reasonembed_rag.evaluation.metrics import HEADLINE
-from reasonembed_rag.evaluation.task import RetrievalTask
-from reasonembed_rag.pipeline.hubness import ranks_of, scan_hubs
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.evaluation import HEADLINE, RetrievalTask, evaluate_embedder
+from reasonembed_rag.pipeline import ranks_of, scan_hubs
+from reasonembed_rag.retrieval import EmbedderRetriever
 from reasonembed_rag.robustness.audit import AuditSettings, halves, poison_audit
 from reasonembed_rag.robustness.poison import KeptVectors, attack_success, poisoned_copy
 from reasonembed_rag.robustness.report import PoisonReport

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import QueryResult, Run
-from reasonembed_rag.evaluation.scoring import score_run
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.evaluation import Example, QueryResult, RetrievalTask, Run, System, score_run
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.robustness.contrast import compare_models
 

@@ -15,14 +15,13 @@ from llama_index.core.schema import TextNode
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 from llama_index.retrievers.reasonembed import DefendedRetriever as LlamaDefended
 from llama_index.retrievers.reasonembed import ReasonEmbedRetriever as LlamaOwn
-from llama_index.retrievers.reasonembed.evaluation import as_retriever as llama_as_retriever
+from llama_index.retrievers.reasonembed import as_retriever as llama_as_retriever
 
-from langchain_reasonembed import DefendedRetriever, ReasonEmbedEmbeddings, ReasonEmbedRetriever
-from langchain_reasonembed.evaluation import as_retriever
+from langchain_reasonembed import DefendedRetriever, ReasonEmbedEmbeddings, ReasonEmbedRetriever, as_retriever
 from reasonembed_rag import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.pipeline.filters import HubnessGuard, NearDuplicateFilter, keep_through
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.pipeline import HubnessGuard, NearDuplicateFilter, keep_through
+from reasonembed_rag.retrieval import EmbedderRetriever
 from reasonembed_stores import FaissStore
 
 DOCUMENTS = [Document(f"d{n:02}", f"passage about topic {n % 5}, number {n}") for n in range(30)]

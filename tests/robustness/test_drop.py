@@ -8,16 +8,9 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.evaluate import evaluate
-from reasonembed_rag.evaluation.report import System
-from reasonembed_rag.evaluation.run import RunOptions
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.perturb.edits import KINDS
-from reasonembed_rag.perturb.perturbation import Rewording, perturb
-from reasonembed_rag.perturb.thesaurus import Thesaurus
-from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_rag.retrieval.callable import CallableRetriever
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.evaluation import Example, RetrievalTask, RunOptions, System, evaluate
+from reasonembed_rag.perturb import KINDS, Rewording, Thesaurus, perturb
+from reasonembed_rag.retrieval import BM25, CallableRetriever, EmbedderRetriever
 from reasonembed_rag.robustness import drop as measuring
 from reasonembed_rag.robustness.drop import RobustnessOptions, drop_of, robustness
 from reasonembed_rag.robustness.overlap import overlap, rank_biased_overlap

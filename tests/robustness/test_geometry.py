@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.robustness import geometry as module
-from reasonembed_rag.robustness.geometry import alignment, geometry
+from reasonembed_rag.robustness import embedding_geometry as module
+from reasonembed_rag.robustness.embedding_geometry import alignment, geometry
 
 
 def _cloud(count, dimension, *, seed=0, shift=0.0):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.pipeline.clusters import k_means
-from reasonembed_rag.robustness.hotflip import fitted, hotflip
+from reasonembed_rag.pipeline import k_means
+from reasonembed_rag.robustness.hotflip_attack import fitted, hotflip
 
 SETTINGS = {"passages": 3, "tokens": 12, "steps": 25}
 

@@ -10,8 +10,7 @@ import pytest
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.retrieval.bm25 import BM25
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.retrieval import BM25, EmbedderRetriever
 from reasonembed_rag.robustness.poison import (
     KeptVectors,
     attack_success,

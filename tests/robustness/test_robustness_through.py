@@ -9,10 +9,8 @@ pytest.importorskip("llama_index.core", reason="llama-index-core is not installe
 
 from reasonembed_cli.systems import Choice, describe, open_retriever
 from reasonembed_rag.documents import Document
-from reasonembed_rag.evaluation.run import RunOptions
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.perturb.perturbation import Rewording
-from reasonembed_rag.perturb.thesaurus import Thesaurus
+from reasonembed_rag.evaluation import Example, RetrievalTask, RunOptions
+from reasonembed_rag.perturb import Rewording, Thesaurus
 from reasonembed_rag.robustness.drop import RobustnessOptions, robustness
 
 _DOCUMENTS = tuple(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.evaluation import Example, RetrievalTask
 from reasonembed_rag.spec import EmbeddingSpec
 
 WORD = re.compile(r"\w+")

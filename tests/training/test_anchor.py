@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonembed_rag.backbone.tokenizer import Tokens
+from reasonembed_rag.backbone import Tokens
 from reasonembed_rag.errors import InputError, TrainingError
 from reasonembed_training.config import AnchorConfig
 from reasonembed_training.data.batch import Batch

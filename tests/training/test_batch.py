@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from reasonembed_rag.backbone.loading import Request, load_model
+from reasonembed_rag.backbone import Request, load_model
 from reasonembed_training.data.batch import BatchMaker, prefetched
 from reasonembed_training.data.rows import content_key
 from reasonembed_training.data.sampler import Sampler, TaskPlan

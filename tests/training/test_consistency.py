@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from reasonembed_rag.backbone.tokenizer import Tokens
+from reasonembed_rag.backbone import Tokens
 from reasonembed_rag.errors import InputError, TrainingError
-from reasonembed_rag.perturb.perturbation import perturb
+from reasonembed_rag.perturb import perturb
 from reasonembed_training.config import ConsistencyConfig
 from reasonembed_training.data.batch import Batch, perturber_from
 from reasonembed_training.devices import Machine

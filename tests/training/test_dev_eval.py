@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reasonembed_rag import EmbeddingSpec, Encoder
-from reasonembed_rag.evaluation.evaluate import evaluate_embedder
+from reasonembed_rag.evaluation import evaluate_embedder
 from reasonembed_rag.protocols import Embedder
 from reasonembed_training.config import DevSetConfig, LoraConfig, ModelConfig
 from reasonembed_training.dev_eval import LiveEmbedder, measure, read_dev_task

@@ -9,7 +9,7 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.evaluation import Example, RetrievalTask
 from reasonembed_rag.hits import Hits
 from reasonembed_training.data.mining import MiningSettings, mine
 from reasonembed_training.data.rows import read_row

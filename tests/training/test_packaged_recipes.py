@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reasonembed_rag.evaluation.task import read_task_folder
+from reasonembed_rag.evaluation import read_task_folder
 
 ROOT = Path(__file__).parents[2]
 

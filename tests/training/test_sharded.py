@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from reasonembed_rag.documents import Document
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
+from reasonembed_rag.evaluation import Example, RetrievalTask
 from reasonembed_training import checkpoint
 from reasonembed_training.data.batch import BatchMaker
 from reasonembed_training.config import LoraConfig, ModelConfig

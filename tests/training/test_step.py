@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonembed_rag.backbone.tokenizer import Tokens
+from reasonembed_rag.backbone import Tokens
 from reasonembed_training.data.batch import Batch
 from reasonembed_training.devices import Machine
 from reasonembed_training.objective import Labels, Objective, Reasoning, Redapter

@@ -11,8 +11,7 @@ from safetensors.numpy import load_file
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.evaluation.evaluate import evaluate_embedder
-from reasonembed_rag.evaluation.task import read_task_folder
+from reasonembed_rag.evaluation import evaluate_embedder, read_task_folder
 from reasonembed_training.config import LoraConfig
 from reasonembed_training.log import read_metrics
 from reasonembed_training.trainer import train

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonembed_rag.backbone.packed import PackedForward
-from reasonembed_rag.backbone.padded import PaddedForward
+from reasonembed_rag.backbone import PackedForward, PaddedForward
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training import model as room
 from reasonembed_training.config import LoraConfig, ModelConfig

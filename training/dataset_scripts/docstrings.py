@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 
 _PACKAGES = {
     "torch": "BSD-3-Clause",

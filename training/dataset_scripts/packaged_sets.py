@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 
 
 def packaged_files(package: str, digest: str, members: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.atomic import flush_folder, replacing
+from reasonembed_rag.files import flush_folder, replacing
 from reasonembed_training.dev_eval import Measurement
 
 __all__ = [

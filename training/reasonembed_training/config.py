@@ -13,7 +13,7 @@ from typing import Literal
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.spec import Pooling
-from reasonembed_training.data.rows import Reasoning
+from reasonembed_training.data import Reasoning
 
 __all__ = [
     "AnchorConfig",

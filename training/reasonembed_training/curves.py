@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reasonembed_rag.errors import MissingDependencyError, TrainingError
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 from reasonembed_training.log import read_metrics
 
 __all__ = ["draw_curves"]

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reasonembed_rag.backbone.tokenizer import Tokens
-from reasonembed_rag.encoder.batching import distinct, plan_packs
-from reasonembed_rag.evaluation.metrics import score_rankings
-from reasonembed_rag.evaluation.task import RetrievalTask, read_task_folder
-from reasonembed_rag.files.text import check_texts
+from reasonembed_rag.backbone import Tokens
+from reasonembed_rag.encoder import distinct, plan_packs
+from reasonembed_rag.evaluation import RetrievalTask, read_task_folder, score_rankings
+from reasonembed_rag.files import check_texts
 from reasonembed_rag.search import exact_search
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_rag.tasks import get_task

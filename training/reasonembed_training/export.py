@@ -14,11 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from reasonembed_rag.backbone.hub import BASE_MODEL, DEFAULT_MODEL, find_model
-from reasonembed_rag.backbone.loading import Request, load_model
-from reasonembed_rag.backbone.model_files import read_folder
+from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL, Request, find_model, load_model, read_folder
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.atomic import flush_folder
+from reasonembed_rag.files import flush_folder
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training.checkpoint import trained_weights
 from reasonembed_training.model import ADAPTER, TrainingModel

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 from reasonembed_training.redapter import IntensityStatistics
 
 __all__ = ["DevMetrics", "MetricsLog", "StepMetrics", "read_metrics"]

@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.evaluation.task import RetrievalTask
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.evaluation import RetrievalTask
+from reasonembed_rag.files import replacing
 from reasonembed_training import checkpoint
 from reasonembed_training.checkpoint import Progress
 from reasonembed_training.config import Recipe
-from reasonembed_training.data.batch import Batch, BatchMaker, prefetched
+from reasonembed_training.data import Batch, BatchMaker, prefetched
 from reasonembed_training.dev_eval import Measurement, measure
 from reasonembed_training.devices import Machine
 from reasonembed_training.gather import sum_over_processes

@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from reasonembed_rag.backbone.lora import read_adapter
-from reasonembed_rag.backbone.model_files import read_json
+from reasonembed_rag.backbone import read_adapter, read_json
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.checkpoint import set_weights, trained_weights
 from reasonembed_training.export import ADAPTER_CONFIG, ADAPTER_WEIGHTS, settle

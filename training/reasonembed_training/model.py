@@ -14,13 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
-from reasonembed_rag.backbone.linears import make_fast, make_live
-from reasonembed_rag.backbone.loading import LoadedModel, Request, load_model
-from reasonembed_rag.backbone.packed import PackedForward
-from reasonembed_rag.backbone.padded import PaddedForward
-from reasonembed_rag.backbone.pooling import finish
-from reasonembed_rag.backbone.tokenizer import TextTokenizer
+from reasonembed_rag.backbone import (
+    LoadedModel,
+    PackedForward,
+    PaddedForward,
+    Request,
+    TextTokenizer,
+    UnsupportedError,
+    finish,
+    load_model,
+    make_fast,
+    make_live,
+    read_blueprint,
+)
 from reasonembed_rag.errors import MissingDependencyError, TrainingError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training.config import LoraConfig, ModelConfig

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag import __version__
-from reasonembed_rag.evaluation.significance import bootstrap_intervals
+from reasonembed_rag.evaluation import bootstrap_intervals
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training.checkpoint import Progress
 from reasonembed_training.config import Recipe

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasonembed_rag.backbone.pooling import finish
+from reasonembed_rag.backbone import finish
 from reasonembed_training.gather import gather_rows, my_shards, sum_over_processes
 from reasonembed_training.losses import anchor, consistency, distillation, info_nce, known_positives, left_out
 from reasonembed_training.redapter import reasoning_intensity, sample_weights

@@ -17,9 +17,7 @@ from reasonembed_training.config import (
     OptimConfig,
     TaskBatchConfig,
 )
-from reasonembed_training.data.sampler import Sampler, TaskPlan
-from reasonembed_training.data.sources import Source
-from reasonembed_training.data.table import TaskRows
+from reasonembed_training.data import Sampler, Source, TaskPlan, TaskRows
 from reasonembed_training.objective import Distillation, Objective
 
 __all__ = ["held_tasks", "objective_from", "sources_from", "steps_of", "task_plans"]

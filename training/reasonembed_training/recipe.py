@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasonembed_rag.files.records import change_setting, flat_settings, plain_settings, read_table, settings_from
+from reasonembed_rag.files import change_setting, flat_settings, plain_settings, read_table, settings_from
 from reasonembed_training.config import AnchorConfig, ConsistencyConfig, Recipe
 
 __all__ = ["changed_keys", "read_recipe", "recipe_from", "recipe_to_json"]

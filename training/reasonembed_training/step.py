@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from reasonembed_rag.backbone.allocator import give_back_freed
-from reasonembed_rag.backbone.tokenizer import Tokens
-from reasonembed_rag.encoder.batching import plan_packs
+from reasonembed_rag.backbone import Tokens, give_back_freed
+from reasonembed_rag.encoder import plan_packs
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.data.batch import Batch
+from reasonembed_training.data import Batch
 from reasonembed_training.devices import Machine
 from reasonembed_training.gather import gather_rows, greatest_over_processes, my_shards, sum_over_processes
 from reasonembed_training.gradcache import EmbedRows, cached_backward, embed_detached

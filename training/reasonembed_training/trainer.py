@@ -10,15 +10,12 @@ import torch
 from torch import Tensor
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_rag.evaluation import RetrievalTask
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training import checkpoint
 from reasonembed_training.checkpoint import Progress
 from reasonembed_training.config import BatchConfig, Recipe
-from reasonembed_training.data.batch import BatchMaker, perturber_from
-from reasonembed_training.data.sampler import Sampler
-from reasonembed_training.data.sources import open_rows
-from reasonembed_training.data.table import RowTable, TaskRows
+from reasonembed_training.data import BatchMaker, RowTable, Sampler, TaskRows, open_rows, perturber_from
 from reasonembed_training.dev_eval import read_dev_task
 from reasonembed_training.devices import Machine, open_machine
 from reasonembed_training.export import export_model

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from reasonembed_rag.evaluation.python_reference.corpus import python_reference_documents
-from reasonembed_rag.evaluation.python_reference.questions import load_python_reference
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from reasonembed_rag.evaluation.python_reference.corpus import python_reference_documents
+    from reasonembed_rag.evaluation.python_reference.questions import load_python_reference
 
 __all__ = ["load_python_reference", "python_reference_documents"]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "corpus": ("python_reference_documents",),
+        "questions": ("load_python_reference",),
+    },
+)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
+from reasonembed_rag.evaluation import Example, RetrievalTask, read_examples
 from reasonembed_rag.evaluation.python_reference.corpus import python_reference_documents
-from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_examples
 
 __all__ = ["DEV_SIZE", "SPLITS", "SPLIT_SEED", "dev_ids", "load_python_reference", "resolve_gold"]
 

@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
-from reasonembed_rag.perturb.perturbation import Rewording, perturb
-from reasonembed_rag.perturb.thesaurus import find_thesaurus
+from reasonembed_rag.backbone import TextTokenizer, Tokens
+from reasonembed_rag.perturb import Rewording, find_thesaurus, perturb
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_training.config import ConsistencyConfig, PerturbationKind
+from reasonembed_training import ConsistencyConfig, Labels, PerturbationKind
 from reasonembed_training.data.rows import content_key
 from reasonembed_training.data.sampler import GlobalBatch, Sampler
 from reasonembed_training.data.table import Drawn, RowTable, TaskRows
-from reasonembed_training.objective import Labels
 
 __all__ = ["Batch", "BatchMaker", "QueryPerturber", "perturber_from", "prefetched"]
 

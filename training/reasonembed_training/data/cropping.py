@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files import replacing
 from reasonembed_training.data.rows import content_key
 
 __all__ = ["CropReport", "crop"]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.evaluation.task import Example, RetrievalTask
-from reasonembed_rag.files.atomic import flush_folder
+from reasonembed_rag.evaluation import Example, RetrievalTask
+from reasonembed_rag.files import flush_folder
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Retriever
 from reasonembed_training.data.rows import Reasoning, content_key, reasoning_query

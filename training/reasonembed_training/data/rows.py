@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.evaluation.task import Example, read_task_folder
-from reasonembed_rag.files.tables import find_table
+from reasonembed_rag.evaluation import Example, read_task_folder
+from reasonembed_rag.files import find_table
 
 __all__ = [
     "Reasoning",

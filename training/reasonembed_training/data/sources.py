@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.atomic import replacing
-from reasonembed_rag.files.tables import read_rows
+from reasonembed_rag.files import read_rows, replacing
 from reasonembed_training.data.rows import (
     Reasoning,
     TrainingRow,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.records import plain_settings, read_table, settings_from
+from reasonembed_rag.files import plain_settings, read_table, settings_from
 
 __all__ = ["EDUCATION", "LENGTHS", "RemixCard", "card_to_toml", "load_card", "read_card", "shipped_cards"]
 

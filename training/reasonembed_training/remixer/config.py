@@ -13,9 +13,8 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.atomic import replacing
-from reasonembed_rag.files.records import change_setting, plain_settings, read_table, settings_from
-from reasonembed_rag.llm.config import CallConfig, ChatModelConfig
+from reasonembed_rag.files import change_setting, plain_settings, read_table, replacing, settings_from
+from reasonembed_rag.llm import CallConfig, ChatModelConfig
 
 __all__ = [
     "MODEL_STAGES",

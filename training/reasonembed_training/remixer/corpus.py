@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, TrainingError
-from reasonembed_rag.files.tables import SUFFIXES, find_table, read_table_documents
+from reasonembed_rag.files import SUFFIXES, find_table, read_table_documents
 from reasonembed_training.remixer.config import RemixConfig
 from reasonembed_training.remixer.duplicates import fingerprint
 from reasonembed_training.remixer.gold import (
@@ -78,7 +78,7 @@ def read_corpus(name: str) -> Corpus:
     that is not JSON or no document, for repeated ids and for no documents.
     """
     if name.startswith(_HUB):
-        from reasonembed_rag.evaluation.bright import load_task
+        from reasonembed_rag.evaluation import load_task
 
         task = load_task(name.removeprefix(_HUB))
         return Corpus(task.documents, gold_of_examples(task.examples))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import ChatError
-from reasonembed_rag.files.records import settings_from
-from reasonembed_rag.llm.chat import Answer, Chat
+from reasonembed_rag.files import settings_from
+from reasonembed_rag.llm import Answer, Chat
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.parsing import parse_fields
 from reasonembed_training.remixer.prompts import card_prompt

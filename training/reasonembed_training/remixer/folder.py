@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from reasonembed_rag.documents import read_jsonl
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.atomic import replacing
-from reasonembed_rag.llm.config import Spent
+from reasonembed_rag.files import replacing
+from reasonembed_rag.llm import Spent
 from reasonembed_training.remixer.config import STAGES, Stage
 from reasonembed_training.remixer.records import Outcome
 

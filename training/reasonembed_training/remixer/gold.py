@@ -8,9 +8,8 @@ from pathlib import Path
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.bright import task_size
-from reasonembed_rag.evaluation.task import Example, read_examples
-from reasonembed_rag.files.tables import SUFFIXES, find_table, read_table_documents
+from reasonembed_rag.evaluation import Example, read_examples, task_size
+from reasonembed_rag.files import SUFFIXES, find_table, read_table_documents
 from reasonembed_rag.tasks import BRIGHT_TASKS
 from reasonembed_training.remixer.duplicates import NearCopies, fingerprint
 

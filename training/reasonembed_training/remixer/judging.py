@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm.client import OVER_CONTEXT, Ask, Reply
-from reasonembed_rag.llm.runner import Job
+from reasonembed_rag.llm import OVER_CONTEXT, Ask, Job, Reply
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
 from reasonembed_training.remixer.parsing import parse_scores

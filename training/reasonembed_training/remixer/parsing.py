@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm import Answer
 
 __all__ = ["ParsedText", "is_yes", "parse_fields", "parse_query", "parse_scores", "parse_text", "spoken"]
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm.cache import Journal
-from reasonembed_rag.llm.config import ChatModelConfig, Spent
-from reasonembed_rag.llm.model import estimated_tokens
+from reasonembed_rag.llm import ChatModelConfig, Journal, Spent, estimated_tokens
 from reasonembed_training.remixer.cards import RemixCard, load_card
 from reasonembed_training.remixer.config import MODEL_STAGES, ModelStage, RemixConfig, Stage, stage_config
 from reasonembed_training.remixer.corpus import Pool, open_pool

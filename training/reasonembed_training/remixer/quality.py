@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reasonembed_rag.retrieval.analyzer import STOP_WORDS
+from reasonembed_rag.retrieval import STOP_WORDS
 from reasonembed_training.remixer.config import JudgeConfig, RemixConfig, Stage, read_settings
 from reasonembed_training.remixer.corpus import read_corpus
 from reasonembed_training.remixer.folder import RunFolder, StageState

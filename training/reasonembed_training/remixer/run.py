@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.llm.cache import Journal
-from reasonembed_rag.llm.client import FAILED, OVER_CONTEXT
-from reasonembed_rag.llm.config import Spent
-from reasonembed_rag.llm.model import ChatModel
+from reasonembed_rag.llm import FAILED, OVER_CONTEXT, ChatModel, Journal, Spent
 from reasonembed_training.remixer.cards import load_card
 from reasonembed_training.remixer.config import MODEL_STAGES, STAGES, RemixConfig, Stage, write_settings
 from reasonembed_training.remixer.corpus import open_pool

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files.atomic import replacing
-from reasonembed_rag.llm.cache import Journal
-from reasonembed_rag.llm.config import ChatModelConfig
-from reasonembed_rag.llm.model import answer_key
+from reasonembed_rag.files import replacing
+from reasonembed_rag.llm import ChatModelConfig, Journal, answer_key
 from reasonembed_training.remixer.cards import load_card
 from reasonembed_training.remixer.config import RemixConfig, stage_config
 from reasonembed_training.remixer.corpus import open_pool

@@ -7,8 +7,7 @@ from itertools import islice
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.llm.client import Ask
-from reasonembed_rag.llm.runner import Job
+from reasonembed_rag.llm import Ask, Job
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool

@@ -9,10 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm.cache import Journal
-from reasonembed_rag.llm.client import Caller
-from reasonembed_rag.llm.model import ChatModel
-from reasonembed_rag.llm.runner import Job, Tally, run_jobs
+from reasonembed_rag.llm import Caller, ChatModel, Job, Journal, Tally, run_jobs
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import ModelStage, RemixConfig, Stage
 from reasonembed_training.remixer.corpus import Pool

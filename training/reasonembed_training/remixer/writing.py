@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.llm.client import Ask
-from reasonembed_rag.llm.runner import Job
+from reasonembed_rag.llm import Answer, Ask, Job
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.duplicates import fingerprint
 from reasonembed_training.remixer.parsing import ParsedText, parse_query, parse_text

@@ -1,13 +1,20 @@
 """ReasonEmbed's embedding model for LlamaIndex."""
 
-from reasonembed_rag.errors import MissingDependencyError
+from __future__ import annotations
 
-try:
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import Dependency, lazy_face
+
+if TYPE_CHECKING:
     from llama_index.embeddings.reasonembed.base import ReasonEmbedEmbedding
-except ModuleNotFoundError as error:
-    if error.name != "llama_index.core":
-        raise
-    package, extra = "llama-index-core", "llama-index"
-    raise MissingDependencyError(package, extra) from error
 
 __all__ = ["ReasonEmbedEmbedding"]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "base": ("ReasonEmbedEmbedding",),
+    },
+    needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
+)

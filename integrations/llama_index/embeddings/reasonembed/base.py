@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of
+from reasonembed_stores import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of
 
 __all__ = ["ReasonEmbedEmbedding"]
 

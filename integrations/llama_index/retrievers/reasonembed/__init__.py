@@ -1,14 +1,26 @@
 """ReasonEmbed's retrievers for LlamaIndex."""
 
-from reasonembed_rag.errors import MissingDependencyError
+from __future__ import annotations
 
-try:
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import Dependency, lazy_face
+
+if TYPE_CHECKING:
     from llama_index.retrievers.reasonembed.base import ReasonEmbedRetriever
+    from llama_index.retrievers.reasonembed.chat import as_chat
     from llama_index.retrievers.reasonembed.defended import DefendedRetriever
-except ModuleNotFoundError as error:
-    if error.name != "llama_index.core":
-        raise
-    package, extra = "llama-index-core", "llama-index"
-    raise MissingDependencyError(package, extra) from error
+    from llama_index.retrievers.reasonembed.evaluation import LlamaIndexPipeline, as_retriever
 
-__all__ = ["DefendedRetriever", "ReasonEmbedRetriever"]
+__all__ = ["DefendedRetriever", "LlamaIndexPipeline", "ReasonEmbedRetriever", "as_chat", "as_retriever"]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "base": ("ReasonEmbedRetriever",),
+        "chat": ("as_chat",),
+        "defended": ("DefendedRetriever",),
+        "evaluation": ("LlamaIndexPipeline", "as_retriever"),
+    },
+    needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
+)

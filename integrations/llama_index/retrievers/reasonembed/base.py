@@ -11,12 +11,10 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType, TextNode
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
-from llama_index.vector_stores.reasonembed.filters import plain_filter
+from llama_index.vector_stores.reasonembed import plain_filter
 
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.checks import check_k
-from reasonembed_stores.searcher import Question, Searcher
-from reasonembed_stores.store import Hit
+from reasonembed_stores import Hit, Question, Searcher, check_k
 
 __all__ = ["ReasonEmbedRetriever"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from llama_index.core.llms import LLM
 
-from reasonembed_rag.llm.chat import Answer, Chat
+from reasonembed_rag.llm import Answer, Chat
 
 __all__ = ["as_chat"]
 

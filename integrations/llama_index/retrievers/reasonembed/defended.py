@@ -13,7 +13,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, Qu
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.pipeline.filters import Defence, keep_through
+from reasonembed_rag.pipeline import Defence, keep_through
 
 __all__ = ["DefendedRetriever"]
 

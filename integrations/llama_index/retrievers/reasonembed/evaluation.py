@@ -23,12 +23,10 @@ from pydantic import PrivateAttr
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.matching import DocumentNames, FoundText
-from reasonembed_rag.evaluation.rag import Context
+from reasonembed_rag.evaluation import Context, DocumentNames, FoundText
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Retriever, Usage
-from reasonembed_rag.retrieval.callable import keep
-from reasonembed_rag.retrieval.dense import EmbeddingFunctions
+from reasonembed_rag.retrieval import EmbeddingFunctions, keep
 
 __all__ = ["LlamaIndexPipeline", "as_retriever"]
 

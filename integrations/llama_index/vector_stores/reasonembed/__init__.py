@@ -1,13 +1,22 @@
 """ReasonEmbed's vector store for LlamaIndex."""
 
-from reasonembed_rag.errors import MissingDependencyError
+from __future__ import annotations
 
-try:
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import Dependency, lazy_face
+
+if TYPE_CHECKING:
     from llama_index.vector_stores.reasonembed.base import ReasonEmbedFaissVectorStore
-except ModuleNotFoundError as error:
-    if error.name != "llama_index.core":
-        raise
-    package, extra = "llama-index-core", "llama-index"
-    raise MissingDependencyError(package, extra) from error
+    from llama_index.vector_stores.reasonembed.filters import plain_filter
 
-__all__ = ["ReasonEmbedFaissVectorStore"]
+__all__ = ["ReasonEmbedFaissVectorStore", "plain_filter"]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {
+        "base": ("ReasonEmbedFaissVectorStore",),
+        "filters": ("plain_filter",),
+    },
+    needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
+)

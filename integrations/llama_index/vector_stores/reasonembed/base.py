@@ -24,10 +24,7 @@ from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.faiss_store import FaissStore
-from reasonembed_stores.filters import Condition, Filter, Group
-from reasonembed_stores.mmr import search_mmr
-from reasonembed_stores.store import Hit
+from reasonembed_stores import Condition, FaissStore, Filter, Group, Hit, search_mmr
 
 __all__ = ["ReasonEmbedFaissVectorStore"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 
 from reasonembed_rag.errors import MissingDependencyError
-from reasonembed_stores.chroma_store import ChromaStore
+from reasonembed_stores import ChromaStore
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI

@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.filters import Filter, parse_filter
+from reasonembed_stores import Filter, parse_filter
 
 __all__ = ["plain_filter", "store_filter"]
 

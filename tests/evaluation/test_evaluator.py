@@ -9,13 +9,13 @@ import pytest
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
-from reasonembed_rag.evaluation.evaluate import evaluate, evaluate_embedder
+from reasonembed_rag.evaluation.evaluator import evaluate, evaluate_embedder
 from reasonembed_rag.evaluation.report import Report, System, read_report, write_report
 from reasonembed_rag.evaluation.run import QueryResult, Run, RunOptions
 from reasonembed_rag.evaluation.scoring import judgement_digest, score_run
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.retrieval.bm25 import BM25
+from reasonembed_rag.retrieval import BM25
 from reasonembed_rag.spec import EmbeddingSpec
 
 _TASK = RetrievalTask(

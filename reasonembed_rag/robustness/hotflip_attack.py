@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files.atomic import write_text
-from reasonembed_rag.pipeline.clusters import k_means
+from reasonembed_rag.files import write_text
+from reasonembed_rag.pipeline import k_means
 from reasonembed_rag.protocols import Embedder
 
 __all__ = [

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus, encode_corpus_to_disk
+from reasonembed_rag.encoder import EncodingProgress, encode_corpus, encode_corpus_to_disk
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.evaluation.task import RetrievalTask
+from reasonembed_rag.evaluation import RetrievalTask
 from reasonembed_rag.protocols import Embedder
 
 __all__ = ["Geometry", "alignment", "geometry", "task_geometry"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reasonembed_rag.encoder.corpus import EncodingProgress
+from reasonembed_rag.encoder import EncodingProgress
 from reasonembed_rag.evaluation.report import Report, System
 from reasonembed_rag.evaluation.run import Progress, RunOptions, run_retriever
 from reasonembed_rag.evaluation.scoring import score_run
 from reasonembed_rag.evaluation.task import RetrievalTask
 from reasonembed_rag.protocols import Embedder, Retriever
-from reasonembed_rag.retrieval.dense import EmbedderRetriever
+from reasonembed_rag.retrieval import EmbedderRetriever
 
 __all__ = ["evaluate", "evaluate_embedder"]
 

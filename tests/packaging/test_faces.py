@@ -1,0 +1,118 @@
+"""Rooms: each package's `__init__` is its face, and nobody reaches behind another's."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOMES = (ROOT, ROOT / "integrations", ROOT / "training")
+TOPS = ("reasonembed_rag", "reasonembed_stores", "langchain_reasonembed", "reasonembed_cli", "reasonembed_training")
+
+
+def _module_of(path: Path) -> str:
+    home = max((home for home in HOMES if path.is_relative_to(home)), key=lambda home: len(home.parts))
+    return ".".join(path.relative_to(home).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _sources() -> Iterator[Path]:
+    for home in HOMES:
+        for top in (*TOPS, "llama_index"):
+            yield from sorted((home / top).rglob("*.py"))
+
+
+ROOMS = {_module_of(path): path for path in _sources() if path.name == "__init__.py"}
+MODULES = {_module_of(path) for path in _sources()}
+FREE = {"reasonembed_rag", "reasonembed_cli"}
+"""The core's own modules (errors, hits, protocols, ...) are public as they are; only its tests import the command."""
+
+MIRRORED = {
+    "backbone": ["reasonembed_rag.backbone", "reasonembed_rag.encoder"],  # what runs a forward is the encoder's engine
+    "stores": ["reasonembed_stores"],
+    "langchain": ["langchain_reasonembed"],
+    "llama_index": [name for name in ROOMS if name.startswith("llama_index")],
+    "training": ["reasonembed_training", "reasonembed_training.data"],
+    "remixer": ["reasonembed_training.remixer", "reasonembed_rag.llm"],
+}
+"""Which rooms the folders of tests look into, where the names differ."""
+
+
+def _room_of(module: str) -> str | None:
+    return max((room for room in ROOMS if f"{module}.".startswith(f"{room}.")), key=len, default=None)
+
+
+def _imports(text: str) -> Iterator[str]:
+    """Yield the modules that are imported, `from room import module` among them."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES and name not in ROOMS else node.module for name in inner)
+
+
+def _reached_behind(text: str, own: set[str | None]) -> list[str]:
+    found = {module for module in _imports(text) if module in MODULES and module not in ROOMS}
+    return sorted(module for module in found if _room_of(module) not in own | FREE)
+
+
+def _texts() -> Iterator[tuple[str, str, set[str | None]]]:
+    for path in _sources():
+        yield str(path.relative_to(ROOT)), path.read_text(), {_room_of(_module_of(path))}
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        yield str(path.relative_to(ROOT)), path.read_text(), set()
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        folder = path.relative_to(ROOT / "tests").parts[0]
+        rooms: set[str | None] = {*MIRRORED.get(folder, [f"reasonembed_rag.{folder}"])}
+        yield str(path.relative_to(ROOT)), path.read_text(), rooms | {f"{room}.python_reference" for room in rooms}
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))):
+        for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)):
+            yield f"{path.relative_to(ROOT)}, block {number}", block, set()
+
+
+@pytest.mark.parametrize(("name", "text", "own"), [pytest.param(*case, id=case[0]) for case in _texts()])
+def test_no_module_of_another_room_is_imported(name: str, text: str, own: set[str | None]):
+    assert _reached_behind(text, own) == []
+
+
+def _parts_of(room: str) -> tuple[set[str], set[str], set[str]]:
+    """Return what a face lists in `__all__`, imports for type checkers, and maps to homes."""
+    listed: set[str] = set()
+    typed: set[str] = set()
+    mapped: set[str] = set()
+    for node in ast.walk(ast.parse(ROOMS[room].read_text())):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            listed = set(ast.literal_eval(node.value))
+        elif isinstance(node, ast.If):
+            typed = {alias.name for inner in node.body if isinstance(inner, ast.ImportFrom) for alias in inner.names}
+        elif isinstance(node, ast.Dict):
+            mapped = {name for names in ast.literal_eval(node).values() for name in names}
+    return listed, typed, mapped
+
+
+FACES = sorted(room for room, path in ROOMS.items() if "lazy_face(" in path.read_text())
+
+
+@pytest.mark.parametrize("room", FACES)
+def test_a_face_lists_types_and_maps_the_same_names_and_each_is_there(room: str):
+    listed, typed, mapped = _parts_of(room)
+    assert listed - {"__version__"} == typed == mapped
+    face = importlib.import_module(room)
+    assert all(getattr(face, name) is not None for name in listed)
+    assert set(dir(face)) >= mapped
+
+
+@pytest.mark.parametrize("room", FACES)
+def test_no_public_name_of_a_room_hides_one_of_its_modules(room: str):
+    assert not {f"{room}.{name}" for name in _parts_of(room)[0]} & MODULES
+
+
+def test_no_file_is_named_like_a_standard_module():
+    named = {path.stem for path in _sources() if path.stem not in {"__init__", "__main__"}}
+    assert not named & set(sys.stdlib_module_names)
