@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,11 +37,11 @@ def test_the_version_is_the_packages(succeeds):
 
 
 def test_an_unknown_command_is_refused_with_the_nearest_one(fails):
-    assert fails("embd") == "error: No such command 'embd'. Did you mean 'embed'?; see 'reasonembed --help'"
+    assert re.search(r"'embd'.*'embed'.*'reasonembed --help'", fails("embd"))
 
 
 def test_an_unknown_option_is_refused_with_where_to_look(fails):
-    assert fails("embed", "-", "--outt", "x").endswith("see 'reasonembed embed --help'")
+    assert re.search(r"--outt\b.*'reasonembed embed --help'", fails("embed", "-", "--outt", "x"))
 
 
 def test_a_missing_argument_is_named(fails):
@@ -68,12 +69,12 @@ def test_an_error_of_ours_is_one_line_however_many_it_has(fails, raising):
 
 
 def test_a_missing_extra_tells_how_to_install_it(fails, raising):
-    assert "pip install 'reasonembed-rag[faiss]'" in fails(*raising(MissingDependencyError("faiss-cpu", "faiss")))
+    assert "reasonembed-rag[faiss]" in fails(*raising(MissingDependencyError("faiss-cpu", "faiss")))
 
 
 def test_an_error_of_the_disk_names_the_file(fails, raising):
     line = fails(*raising(PermissionError(13, "Permission denied", "/some/file")))
-    assert line.startswith("error: /some/file: Permission denied; check")
+    assert line.startswith("error: /some/file: Permission denied")
 
 
 def test_an_interrupt_is_exit_code_130(raising):

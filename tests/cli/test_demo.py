@@ -128,7 +128,7 @@ def test_a_chat_model_of_an_unknown_name_is_refused(fails, tmp_path, chat_models
         raise ValueError(f"cannot infer the provider of {name!r}")
 
     chat_models(load)
-    assert "want provider:model" in fails("demo", "--chat-model", "gpt", "--to", tmp_path / "index")
+    assert "provider:model" in fails("demo", "--chat-model", "gpt", "--to", tmp_path / "index")
 
 
 def test_frameworks_that_disagree_end_the_demo(fails, model, few_documents, monkeypatch, tmp_path):
@@ -136,20 +136,20 @@ def test_frameworks_that_disagree_end_the_demo(fails, model, few_documents, monk
     monkeypatch.setattr("typer.echo", lambda *_: None)
     monkeypatch.setattr("typer.secho", lambda *_, **__: None)
     line = fails("demo", "--model", model)
-    assert "LangChain and LlamaIndex found different passages" in line
+    assert re.search(r"\bLangChain\b.*\bLlamaIndex\b.*\belsewhere/1\b", line)
 
 
 def test_a_missing_extra_is_named_before_any_work(fails, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name in {"Stemmer", "langchain_core"} else object())
     line = fails("demo", "--to", tmp_path / "index", "--model", "./none")
-    assert line == "error: langchain-core, PyStemmer is not installed: pip install 'reasonembed-rag[all]'"
+    assert re.search(r"\blangchain-core, PyStemmer\b.*reasonembed-rag\[all\]", line)
 
 
 def test_an_index_folder_in_use_is_refused(fails, tmp_path):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").write_text("mine")
-    assert "exists already" in fails("demo", "--to", tmp_path / "used")
+    assert str(tmp_path / "used") in fails("demo", "--to", tmp_path / "used")
 
 
 def test_an_empty_question_is_refused_before_any_work(fails, tmp_path):
-    assert "--question is empty" in fails("demo", "-q", "why?", "-q", " ", "--to", tmp_path / "index")
+    assert "--question" in fails("demo", "-q", "why?", "-q", " ", "--to", tmp_path / "index")

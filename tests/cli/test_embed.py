@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ def test_the_rows_are_the_encoders_document_vectors_in_order(succeeds, tmp_path,
     source = tmp_path / "texts.txt"
     source.write_bytes("\r\n".join([*texts, ""]).encode())
     said = succeeds("embed", source, "--out", tmp_path / "deep" / "v.npy", "--model", model)
-    assert said == f"{tmp_path / 'deep' / 'v.npy'}: 4 vectors of 64 numbers\n"
+    path = str(tmp_path / "deep" / "v.npy")
+    assert said.startswith(path)
+    assert re.findall(r"\d+", said.removeprefix(path)) == ["4", "64"]
     np.testing.assert_array_equal(np.load(tmp_path / "deep" / "v.npy"), encoder.encode_documents(texts))
     assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["v.npy"]
 
@@ -75,31 +78,31 @@ def test_a_failed_run_leaves_the_old_file_as_it_was(fails, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "options", "wanted"),
     [
-        ("t.txt", b"", [], "t.txt: holds no text; want at least one line"),
-        ("t.txt", b"fine\n\xff\n", [], "t.txt:2: not UTF-8"),
-        ("t.txt", b"why?\n \nhow?\n", ["--role", "query"], "t.txt:2: the query is empty"),
-        ("t.txt", b"a\n", ["--task", "biology"], "add --role query"),
-        ("t.txt", b"a\n", ["--role", "query", "--task", "bioloogy"], "unknown task 'bioloogy'; want one of biology"),
-        ("t.jsonl", b'{"content": "a"}\n{content}\n', [], "t.jsonl:2: not JSON"),
+        ("t.txt", b"", [], r"/t\.txt\b.*\btext\b"),
+        ("t.txt", b"fine\n\xff\n", [], r"/t\.txt:2\b.*\bUTF-8\b"),
+        ("t.txt", b"why?\n \nhow?\n", ["--role", "query"], r"/t\.txt:2\b.*\bquery\b.*\bempty\b"),
+        ("t.txt", b"a\n", ["--task", "biology"], r"--role query\b"),
+        ("t.txt", b"a\n", ["--role", "query", "--task", "bioloogy"], r"'bioloogy'.*\bbiology\b"),
+        ("t.jsonl", b'{"content": "a"}\n{content}\n', [], r"/t\.jsonl:2\b.*\bJSON\b"),
         (
             "t.jsonl",
             b'{"id": "a", "text": "b"}\n',
             [],
-            "t.jsonl:1: has no 'content', only id, text; name one with --field",
+            r"/t\.jsonl:1\b.*'content'.*\bid, text\b.*--field\b",
         ),
-        ("t.jsonl", b'{"content": 3}\n', [], "t.jsonl:1: 'content' is 3; want a string"),
-        ("t.jsonl", b"[1]\n", [], "t.jsonl:1: got list, want a JSON object"),
+        ("t.jsonl", b'{"content": 3}\n', [], r"/t\.jsonl:1\b.*'content'.*\b3\b"),
+        ("t.jsonl", b"[1]\n", [], r"/t\.jsonl:1\b.*\blist\b.*\bJSON\b"),
     ],
 )
 def test_input_that_cannot_be_embedded_is_named_by_file_and_line(
     fails, tmp_path, model, name, content, options, wanted
 ):
     (tmp_path / name).write_bytes(content)
-    assert wanted in fails("embed", tmp_path / name, *options, "--out", tmp_path / "v.npy", "--model", model)
+    assert re.search(wanted, fails("embed", tmp_path / name, *options, "--out", tmp_path / "v.npy", "--model", model))
 
 
 def test_a_missing_file_is_named(fails, tmp_path):
-    assert "nope.txt: no such file" in fails("embed", tmp_path / "nope.txt", "--out", tmp_path / "v.npy")
+    assert str(tmp_path / "nope.txt") in fails("embed", tmp_path / "nope.txt", "--out", tmp_path / "v.npy")
 
 
 def test_a_model_folder_without_weights_is_refused(fails, tmp_path, model):
@@ -113,7 +116,7 @@ def test_a_model_folder_without_weights_is_refused(fails, tmp_path, model):
 def test_an_output_that_cannot_be_written_is_refused_before_the_model_loads(fails, tmp_path):
     (tmp_path / "t.txt").write_text("a\n")
     no_model = ["--model", tmp_path / "no-such-model"]
-    assert "is a folder" in fails("embed", tmp_path / "t.txt", "--out", tmp_path, *no_model)
-    assert "no folder you may write to" in fails(
+    assert str(tmp_path) in fails("embed", tmp_path / "t.txt", "--out", tmp_path, *no_model)
+    assert str(tmp_path / "t.txt" / "v") in fails(
         "embed", tmp_path / "t.txt", "--out", tmp_path / "t.txt" / "v", *no_model
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,40 +52,44 @@ def test_the_report_and_the_table_hold_what_the_evaluation_measures(succeeds, fo
     for measure in ("nDCG@10", "recall@10"):
         assert measure in table
         assert f"{100 * wanted.mean_all[measure]:.1f}" in table
-    assert "2 queries, 4 documents" in table
+    assert re.search(r"\b2 queries\b.*\b4 documents\b", table)
 
 
 def test_without_a_split_the_plain_examples_are_asked(succeeds, folder, model):
     (folder / "examples.jsonl").write_text(_lines(EXAMPLES[:1]))
-    assert "1 queries" in succeeds("eval", "--data", folder, "--model", model)
+    assert re.search(r"\b1 quer(y|ies)\b", succeeds("eval", "--data", folder, "--model", model))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "wanted"),
     [
-        ("documents.jsonl", "", "documents.jsonl: holds no document; want at least one"),
-        ("documents.jsonl", '{"id": "a", "content": "b"}\nnot json\n', "documents.jsonl:2: not JSON"),
-        ("documents.jsonl", _lines([DOCUMENTS[0], DOCUMENTS[0]]), "'loop' occurs twice; ids must be unique"),
-        ("documents.jsonl", '{"id": 1, "content": "b"}\n', 'documents.jsonl:1: "id" is 1; want a non-empty string'),
-        ("examples.dev.jsonl", "", "examples.dev.jsonl: holds no example; want at least one"),
-        ("examples.dev.jsonl", '{"id": "q", "query": " ", "gold_ids": []}\n', "examples.dev.jsonl:1: \"query\" of 'q'"),
-        ("examples.dev.jsonl", '{"id": "q", "query": 3, "gold_ids": []}\n', "\"query\" of 'q' is 3; want a non-empty"),
-        ("examples.dev.jsonl", '{"id": "q", "query": "why?", "gold_ids": []}\n', "has no gold id"),
+        ("documents.jsonl", "", r"/documents\.jsonl\b.*\bdocument\b"),
+        ("documents.jsonl", '{"id": "a", "content": "b"}\nnot json\n', r"/documents\.jsonl:2\b.*\bJSON\b"),
+        ("documents.jsonl", _lines([DOCUMENTS[0], DOCUMENTS[0]]), r"'loop'.*\bunique\b"),
+        ("documents.jsonl", '{"id": 1, "content": "b"}\n', r"/documents\.jsonl:1\b.*\bid\b.*\b1\b"),
+        ("examples.dev.jsonl", "", r"/examples\.dev\.jsonl\b.*\bexample\b"),
+        (
+            "examples.dev.jsonl",
+            '{"id": "q", "query": " ", "gold_ids": []}\n',
+            r"/examples\.dev\.jsonl:1\b.*\bquery\b.*'q'.*' '",
+        ),
+        ("examples.dev.jsonl", '{"id": "q", "query": 3, "gold_ids": []}\n', r"\bquery\b.*'q'.*\b3\b"),
+        ("examples.dev.jsonl", '{"id": "q", "query": "why?", "gold_ids": []}\n', r"\bgold\b.*\b1\b"),
     ],
 )
 def test_a_folder_that_cannot_be_measured_is_told_where_it_is_wrong(fails, folder, model, name, content, wanted):
     (folder / name).write_text(content)
     options = ("--split", "dev", "--model", model, "--out", folder / "report.json")
-    assert wanted in fails("eval", "--data", folder, *options)
+    assert re.search(wanted, fails("eval", "--data", folder, *options))
 
 
 def test_a_missing_folder_or_split_is_named_with_what_is_there(fails, folder, tmp_path):
-    assert "nope: no such folder" in fails("eval", "--data", tmp_path / "nope")
-    assert "the folder has examples.dev.jsonl" in fails("eval", "--data", folder, "--split", "test")
+    assert str(tmp_path / "nope") in fails("eval", "--data", tmp_path / "nope")
+    assert "examples.dev.jsonl" in fails("eval", "--data", folder, "--split", "test")
 
 
 def test_an_unwritable_report_is_refused_before_the_work(fails, folder):
     (folder / "report.json").mkdir()
     options = ("--data", folder, "--split", "dev", "--model", "./none")
-    assert "is a folder" in fails("eval", *options, "--out", folder / "report.json")
-    assert "is a file; want a folder" in fails("eval", *options, "--out", folder / "documents.jsonl")
+    assert str(folder / "report.json") in fails("eval", *options, "--out", folder / "report.json")
+    assert str(folder / "documents.jsonl") in fails("eval", *options, "--out", folder / "documents.jsonl")

@@ -101,26 +101,24 @@ def test_a_folder_gives_passages_under_their_headings_and_the_rows_of_its_json_l
 @pytest.mark.parametrize(
     ("name", "content", "wanted"),
     [
-        ("rows.jsonl", b"", "rows.jsonl: holds no document"),
-        ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a"', "rows.jsonl:2: not JSON"),
-        ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a", "content": "c"}\n', "'a' occurs twice"),
-        ("rows.jsonl", b'{"id": "a", "text": "b"}\n', "rows.jsonl:1: \"content\" of 'a' is None; want a string"),
-        ("note.txt", b"fine\nfine\n\xff", "note.txt:3: not UTF-8"),
-        ("note.txt", b"\n", "note.txt: holds no document"),
-        ("picture.png", b"", "picture.png: cannot be read; want a folder, or one of"),
+        ("rows.jsonl", b"", r"/rows\.jsonl\b.*\bdocument\b"),
+        ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a"', r"/rows\.jsonl:2\b.*\bJSON\b"),
+        ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a", "content": "c"}\n', r"'a'.*\bunique\b"),
+        ("rows.jsonl", b'{"id": "a", "text": "b"}\n', r"/rows\.jsonl:1\b.*\bcontent\b.*'a'.*\bNone\b"),
+        ("note.txt", b"fine\nfine\n\xff", r"/note\.txt:3\b.*\bUTF-8\b"),
+        ("note.txt", b"\n", r"/note\.txt\b.*\bdocument\b"),
+        ("picture.png", b"", r"/picture\.png\b.*\.jsonl\b"),
     ],
 )
 def test_a_source_that_cannot_be_indexed_is_told_where_it_is_wrong(fails, tmp_path, model, name, content, wanted):
     (tmp_path / name).write_bytes(content)
-    assert wanted in fails("index", tmp_path / name, "--to", tmp_path / "index", "--model", model)
+    assert re.search(wanted, fails("index", tmp_path / name, "--to", tmp_path / "index", "--model", model))
 
 
 def test_a_missing_or_empty_source_is_named(fails, tmp_path):
-    assert "nope: no such file or folder" in fails("index", tmp_path / "nope", "--to", tmp_path / "index")
+    assert str(tmp_path / "nope") in fails("index", tmp_path / "nope", "--to", tmp_path / "index")
     (tmp_path / "empty").mkdir()
-    assert "empty: holds no document; want at least one in" in fails(
-        "index", tmp_path / "empty", "--to", tmp_path / "i"
-    )
+    assert re.search(r"/empty\b.*\.jsonl\b", fails("index", tmp_path / "empty", "--to", tmp_path / "i"))
 
 
 def test_a_second_run_embeds_only_what_changed_and_sync_deletes_what_is_gone(succeeds, index, rows, model, monkeypatch):
@@ -145,7 +143,7 @@ def test_a_second_run_embeds_only_what_changed_and_sync_deletes_what_is_gone(suc
 def test_a_folder_of_other_files_is_never_indexed_into(fails, rows, model, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
-    assert "exists already" in fails("index", rows, "--to", tmp_path / "mine", "--model", model)
+    assert str(tmp_path / "mine") in fails("index", rows, "--to", tmp_path / "mine", "--model", model)
 
 
 def test_the_form_of_an_index_is_chosen_when_it_is_made(succeeds, fails, rows, model, tmp_path):
@@ -155,7 +153,7 @@ def test_the_form_of_an_index_is_chosen_when_it_is_made(succeeds, fails, rows, m
         assert json.loads((tmp_path / "half" / "manifest.json").read_text())["codes"] == "float16"
         assert store.index.startswith("hnsw")
         assert len(store) == 4
-    assert "are for a new index" in fails(*command)
+    assert re.search(r"--codes\b.*--structure\b", fails(*command))
 
 
 def test_the_building_of_a_graph_is_told(rows, model, tmp_path, capsys):
@@ -163,8 +161,7 @@ def test_the_building_of_a_graph_is_told(rows, model, tmp_path, capsys):
         main(["index", str(rows), "--to", str(tmp_path / "graph"), "--model", str(model), "--structure", "hnsw"]) == 0
     )
     told = " ".join(capsys.readouterr().err.split())
-    assert "building hnsw over 4 vectors" in told
-    assert "searches by hnsw over 4 vectors" in told
+    assert len(re.findall(r"\bhnsw\b\D*\b4\b", told)) == 2  # while it is built, and what it searches by
 
 
 def test_a_splitter_of_your_own_cuts_the_texts(succeeds, rows, model, tmp_path, monkeypatch):
@@ -188,52 +185,52 @@ def test_a_splitter_of_your_own_cuts_the_texts(succeeds, rows, model, tmp_path, 
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        (["--splitter", "cutting"], "want module:Class"),
-        (["--splitter", "no_such_module:Words"], "want module:Class"),
-        (["--splitter-settings", "{}}"], "not JSON"),
-        (["--splitter-settings", "[1]"], "want a JSON object"),
-        (["--splitter-settings", '{"size": 3}'], "needs a --splitter"),
+        (["--splitter", "cutting"], r"'cutting'.*\bmodule:Class\b"),
+        (["--splitter", "no_such_module:Words"], r"'no_such_module:Words'.*\bmodule:Class\b"),
+        (["--splitter-settings", "{}}"], r"--splitter-settings\b.*'\{\}\}'.*\bJSON\b"),
+        (["--splitter-settings", "[1]"], r"--splitter-settings\b.*'\[1\]'.*\bJSON\b"),
+        (["--splitter-settings", '{"size": 3}'], r"--splitter-settings\b.*--splitter(?!-)"),
     ],
 )
 def test_a_splitter_that_cannot_be_made_is_refused(fails, rows, tmp_path, options, wanted):
-    assert wanted in fails("index", rows, "--to", tmp_path / "index", *options)
+    assert re.search(wanted, fails("index", rows, "--to", tmp_path / "index", *options))
 
 
 def test_searching_an_index_whose_making_was_interrupted_says_so(index, capsys):
     main(["search", str(index), "why?"])
-    assert "interrupted" not in capsys.readouterr().err
+    assert str(index) not in capsys.readouterr().err
     (index / "unfinished").touch()
     main(["search", str(index), "why?"])
-    assert "was interrupted; run it again" in capsys.readouterr().err
+    assert str(index) in capsys.readouterr().err
 
 
 def test_an_index_of_another_model_is_refused(fails, index, rows, tiny_model):
     other = tiny_model("qwen3", seed=1)
-    assert "index the documents anew" in fails("index", rows, "--to", index, "--model", other)
+    assert str(other) in fails("index", rows, "--to", index, "--model", other)
     line = fails("search", index, "why?", "--model", other)
     assert str(other) in line
-    assert "index the documents anew" in line
+    assert str(index) in line
 
 
 def test_what_is_no_index_is_named_with_how_to_make_one(fails, tmp_path, rows):
-    assert "make one with `reasonembed index`" in fails("search", tmp_path / "nope", "why?")
+    assert "`reasonembed index`" in fails("search", tmp_path / "nope", "why?")
     assert "rows.jsonl" in fails("search", rows, "why?")
     (tmp_path / "other").mkdir()
-    assert "is no store" in fails("search", tmp_path / "other", "why?")
+    assert re.search(r"/other\b.*\bmanifest\.json\b", fails("search", tmp_path / "other", "why?"))
 
 
 @pytest.mark.parametrize(
     ("question", "options", "wanted"),
     [
         ("  ", [], "empty"),
-        ("why?", ["-k", "0"], "k is 0; want"),
+        ("why?", ["-k", "0"], r"\bk\b.*\b0\b"),
         ("why?", ["-k", "three"], "-k"),
-        ("why?", ["--task", "bioloogy"], "unknown task 'bioloogy'"),
-        ("why?", ["--task", "biology", "--instruction", "Find it."], "want one of them"),
+        ("why?", ["--task", "bioloogy"], "'bioloogy'"),
+        ("why?", ["--task", "biology", "--instruction", "Find it."], r"\btask\b.*\binstruction\b"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_refused(fails, index, question, options, wanted):
-    assert wanted in fails("search", index, question, *options)
+    assert re.search(wanted, fails("search", index, question, *options))
 
 
 def test_a_model_that_cannot_be_loaded_leaves_no_index(fails, rows, tmp_path):

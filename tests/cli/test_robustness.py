@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_model_is_measured_through_any_path_alike(succeeds, folder, tmp_path, 
     options = ("robustness", "--data", folder, "--model", "words", *FAST)
     printed = succeeds(*options, "--through", through, "--out", out)
     assert "misspelling" in printed
-    assert "paraphrasing skipped" in " ".join(printed.split())
+    assert re.search(r"\bparaphrasing\b.*\bparaphraser\b", " ".join(printed.split()))
     assert {path.name for path in out.iterdir() if path.is_file()} == {
         "task.robustness.json",
         "task.robustness.html",
@@ -75,7 +76,7 @@ def test_systems_without_a_model_are_measured_and_compared(succeeds, folder, tmp
     succeeds(*options[:3], "--limit", "3", *options[3:], *kinds[:2], "--out", tmp_path / "third")
     other = tmp_path / "third" / "task.robustness.json"
     printed = succeeds(*options, "--retriever", "bm25", "--beside", other)
-    assert "not compared: the reports of task have other queries" in " ".join(printed.split())
+    assert re.search(r"\breports of task\b.*\bgold\b", " ".join(printed.split()))
 
 
 def test_texts_that_were_cut_are_told_in_one_line_a_length(folder, tiny_model, capsys, caplog):
@@ -83,9 +84,9 @@ def test_texts_that_were_cut_are_told_in_one_line_a_length(folder, tiny_model, c
     (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in long))
     options = ("--model", str(tiny_model("bert", pooling="mean")), "--kinds", "naturalizing", "--no-geometry", *FAST)
     assert main(["robustness", "--data", str(folder), *options]) == 0
-    (told,) = [line for line in capsys.readouterr().err.splitlines() if "were cut" in line]
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if re.search(r"\b\d+ tokens\b", line)]
     assert told.startswith("task: ")
-    assert "were cut" not in caplog.text
+    assert "tokens" not in caplog.text
 
 
 def test_reports_of_both_commands_may_share_a_folder(succeeds, folder, tmp_path):
@@ -104,8 +105,8 @@ def test_another_model_judges_the_synonyms_and_the_one_under_test_may_not(
     share_embedder("other words", make_embedder(model="other"))
     options = ("robustness", "--data", folder, "--model", "words", "--kinds", "synonymizing", *FAST)
     printed = " ".join(succeeds(*options, "--judge", "other words", "--threshold", "-1").split())
-    assert "other accepted 24 of 24 rewordings (100 %)" in printed
-    assert "the model under test" in fails(*options, "--judge", "words")
+    assert re.search(r"\bother\b.*\b24\b.*\b24\b.*\b100\b", printed)
+    assert re.search(r"\bsynonyms?\b.*\bwords\b", fails(*options, "--judge", "words"))
 
 
 def test_poison_is_audited_where_the_model_has_gradients(succeeds, folder, tmp_path, tiny_model):
@@ -133,21 +134,21 @@ def test_poison_through_a_framework_finds_what_the_core_finds(succeeds, folder, 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (("--kinds", "shouting"), "kinds is 'shouting'; want all, or some of misspelling"),
-        (("--seeds", "1,x"), "seeds is '1,x'; want whole numbers"),
-        (("--kinds", "paraphrasing"), "no kind of perturbation can be made: no paraphraser was given"),
-        (("--poison", "5"), "leave --poison out"),
-        (("--poison", "-1"), "want 0 or more"),
-        (("--poison", "500", "--poison-split", "train"), "queries for 500 passages; want two a passage"),
-        (("--base-url", "http://localhost:1"), "name one with --paraphrase"),
-        (("--beside", "absent.json"), "absent.json: cannot read it"),
-        (("--thesaurus", "words.json"), "is no thesaurus"),
-        (("--threshold", "3"), "threshold is 3"),
-        (("--workers", "0"), "workers is 0"),
+        (("--kinds", "shouting"), r"\bkinds\b.*'shouting'.*\bmisspelling\b"),
+        (("--seeds", "1,x"), r"\bseeds\b.*'1,x'"),
+        (("--kinds", "paraphrasing"), r"\bparaphraser\b"),
+        (("--poison", "5"), r"--poison\b"),
+        (("--poison", "-1"), r"\bpoison\b.*-1\b"),
+        (("--poison", "500", "--poison-split", "train"), r"\bqueries\b.*\b500\b"),
+        (("--base-url", "http://localhost:1"), r"--base-url\b.*--paraphrase\b"),
+        (("--beside", "absent.json"), r"\babsent\.json\b"),
+        (("--thesaurus", "words.json"), r"\bwords\.json\b"),
+        (("--threshold", "3"), r"\bthreshold\b.*\b3\b"),
+        (("--workers", "0"), r"\bworkers\b.*\b0\b"),
     ],
 )
 def test_what_cannot_be_measured_is_told_before_any_work(fails, folder, options, problem):
-    assert problem in fails("robustness", "--data", folder, "--retriever", "bm25", *options)
+    assert re.search(problem, fails("robustness", "--data", folder, "--retriever", "bm25", *options))
 
 
 def test_a_model_without_gradients_cannot_be_poisoned(fails, folder, words):

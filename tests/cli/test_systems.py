@@ -108,21 +108,21 @@ def test_a_folder_of_outputs_holds_report_run_vectors_and_mteb_result(succeeds, 
     assert read_run(out / "task.run.gz").results[1].hits.ids == tuple(
         line.split(" Q0 ")[1].rsplit(" ", 3)[0] for line in _run_text(out).splitlines() if line.startswith("q2 ")
     )
-    assert "gold ids that are not in the corpus, which count as not found: 1" in " ".join(printed.split())
+    assert re.search(r"\bgold ids\b.*\bcorpus\b.*\b1\b", " ".join(printed.split()))
 
 
 def test_a_second_run_measures_nothing_anew_unless_told_or_something_changed(succeeds, folder, tmp_path, model):
     options = ("eval", "--data", folder, "--model", model, "--out", tmp_path / "out")
     succeeds(*options)
     first = (tmp_path / "out" / "task.json").read_bytes()
-    assert "measured before" in succeeds(*options)
+    assert "--fresh" in succeeds(*options)
     assert (tmp_path / "out" / "task.json").read_bytes() == first
-    assert "measured before" not in succeeds(*options, "--fresh")
-    assert "measured before" not in succeeds(*options, "-k", "2")
+    assert "--fresh" not in succeeds(*options, "--fresh")
+    assert "--fresh" not in succeeds(*options, "-k", "2")
     _write(folder / "examples.jsonl", EXAMPLES[:2])
-    assert "measured before" not in succeeds(*options, "-k", "2")
+    assert "--fresh" not in succeeds(*options, "-k", "2")
     (tmp_path / "out" / "task.json").write_text("damaged")
-    assert "measured before" not in succeeds(*options, "-k", "2")
+    assert "--fresh" not in succeeds(*options, "-k", "2")
 
 
 def test_a_limit_asks_the_first_queries(succeeds, folder, tmp_path):
@@ -167,8 +167,8 @@ def test_components_of_one_s_own_are_measured(succeeds, folder, tmp_path, compon
 
 def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, folder, tmp_path, components):
     options = ("eval", "--data", folder, "--component", f"{components}:broken", "--out", tmp_path / "r.json")
-    assert "query 'q1': the retriever raised RuntimeError: no index" in fails(*options)
-    assert "counts 0" in " ".join(succeeds(*options, "--keep-going").split())
+    assert re.search(r"'q1'.*RuntimeError: no index", fails(*options))
+    assert re.search(r"\bq1\b.*RuntimeError: no index", " ".join(succeeds(*options, "--keep-going").split()))
     report = read_report(tmp_path / "r.json")
     assert [query.problem is None for query in report.queries] == [False, True, True]
 
@@ -176,33 +176,33 @@ def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, fol
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        ((), "want either --data FOLDER or --bright all"),
-        (("--data", "task", "--bright", "all"), "want either --data FOLDER or --bright all"),
-        (("--bright", "biology,botany"), "unknown task 'botany'"),
-        (("--bright", "biology", "--tasks", "pony"), "name the tasks once"),
-        (("--bright", "biology", "--queries", "gpt5"), "queries is 'gpt5'"),
-        (("--bright", "aops", "--long"), "aops has no long documents"),
-        (("--bright", "biology,aops", "--out", "r.json"), "is one file for 2 reports"),
-        (("--data", "task", "--retriever", "bm25", "--through", "langchain"), "BM25 is asked through core only"),
-        (("--data", "task", "--weight", "1.5"), "weight is 1.5"),
-        (("--data", "task", "--async"), "the core has no async search"),
-        (("--data", "task", "--component", "nowhere"), "want module:object"),
-        (("--data", "task", "--component", "no_such_module:x"), "cannot be imported"),
-        (("--data", "task", "--component", "math:pi"), "component is a float"),
-        (("--data", "task", "--run", "absent.txt"), "no such file"),
-        (("--data", "task", "-k", "0"), "k is 0"),
+        ((), r"--data\b.*--bright\b"),
+        (("--data", "task", "--bright", "all"), r"--data\b.*--bright\b"),
+        (("--bright", "biology,botany"), "'botany'"),
+        (("--bright", "biology", "--tasks", "pony"), r"--bright\b.*--tasks\b"),
+        (("--bright", "biology", "--queries", "gpt5"), r"\bqueries\b.*'gpt5'"),
+        (("--bright", "aops", "--long"), r"\baops\b.*\blong\b"),
+        (("--bright", "biology,aops", "--out", "r.json"), r"\br\.json\b.*\b2\b"),
+        (("--data", "task", "--retriever", "bm25", "--through", "langchain"), r"\bBM25\b.*--through\b"),
+        (("--data", "task", "--weight", "1.5"), r"\bweight\b.*\b1\.5\b"),
+        (("--data", "task", "--async"), r"--async\b.*--through\b"),
+        (("--data", "task", "--component", "nowhere"), r"'nowhere'.*\bmodule:object\b"),
+        (("--data", "task", "--component", "no_such_module:x"), "'no_such_module:x'"),
+        (("--data", "task", "--component", "math:pi"), r"\bcomponent\b.*\bfloat\b"),
+        (("--data", "task", "--run", "absent.txt"), r"\babsent\.txt\b"),
+        (("--data", "task", "-k", "0"), r"\bk\b.*\b0\b"),
         (("--data", "task", "--retriever", "bm42"), "bm42"),
-        (("--data", "task", "--revision", "main"), "a revision is for the hub's data only"),
+        (("--data", "task", "--revision", "main"), r"\brevision\b.*'main'"),
     ],
 )
 def test_what_cannot_be_measured_is_told_in_one_line(fails, folder, monkeypatch, arguments, wanted):
     monkeypatch.chdir(folder.parent)
-    assert wanted in fails("eval", *arguments)
+    assert re.search(wanted, fails("eval", *arguments))
 
 
 def test_a_task_without_gold_is_refused_before_the_model_is_loaded(fails, folder):
     _write(folder / "examples.jsonl", [example | {"gold_ids": []} for example in EXAMPLES])
-    assert "has no gold id in 3 queries" in fails("eval", "--data", folder, "--model", folder / "no-such-model")
+    assert re.search(r"\bgold\b.*\b3\b", fails("eval", "--data", folder, "--model", folder / "no-such-model"))
 
 
 def test_texts_that_were_cut_are_counted_once(folder, model, capsys, caplog):
@@ -210,15 +210,15 @@ def test_texts_that_were_cut_are_counted_once(folder, model, capsys, caplog):
     limits = ("--max-document-length", "8", "--max-query-length", "4")
     assert main(["eval", "--data", str(folder), "--model", str(model), *limits]) == 0
     told = capsys.readouterr().err
-    assert "task: 4 texts were cut to 8 tokens" in told  # two are the same
-    assert "task: 3 texts were cut to 4 tokens" in told
-    assert "were cut" not in caplog.text
+    assert re.search(r"\btask\b.*\b4\b.*\b8 tokens\b", told)  # two are the same
+    assert re.search(r"\btask\b.*\b3\b.*\b4 tokens\b", told)
+    assert "tokens" not in caplog.text
 
 
 def test_notes_of_both_reports_are_told_once(succeeds, folder, tmp_path):
     succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
     succeeds("eval", "--data", folder, "--retriever", "bm25-query-side", "--out", tmp_path / "b.json")
-    assert succeeds("report", tmp_path / "a.json", tmp_path / "b.json").count("gold ids that are not in the") == 1
+    assert succeeds("report", tmp_path / "a.json", tmp_path / "b.json").count("gold ids") == 1
 
 
 def test_long_documents_are_shown_by_their_first_hit(succeeds, tmp_path):
@@ -241,20 +241,21 @@ def test_two_reports_are_compared_with_significance_and_drawn(succeeds, folder, 
     first, second = read_report(tmp_path / "bm25" / "task.json"), read_report(tmp_path / "model.json")
     difference = 100 * (second.mean_all["recall@1"] - first.mean_all["recall@1"])
     assert f"{difference:+.2f}" in table
-    assert "randomisation test" in " ".join(table.split())
+    assert re.search(r"\brandomi[sz]ation\b", table)
     assert re.search(r"<svg.*</svg>", page.read_text(), flags=re.DOTALL)
-    assert "where it fails" in succeeds("report", tmp_path / "bm25")
+    assert re.search(r"\bqueries +count +nDCG@10\b", succeeds("report", tmp_path / "bm25"))
 
 
 def test_reports_that_cannot_be_compared_are_told_in_one_line(succeeds, fails, folder, tmp_path):
     succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
     succeeds("eval", "--data", folder, "--retriever", "bm25", "--limit", "1", "--out", tmp_path / "b.json")
     (tmp_path / "empty").mkdir()
-    assert "other queries, gold ids or exclusions" in fails("report", tmp_path / "a.json", tmp_path / "b.json")
-    assert "cannot read it" in fails("report", tmp_path / "absent.json")
-    assert "holds no report" in fails("report", tmp_path / "empty")
-    assert "measure is 'x'" in fails("report", tmp_path / "a.json", tmp_path / "a.json", "--measure", "x")
-    assert "not a report" in fails("report", folder / "documents.jsonl")
+    assert re.search(r"\btask\b.*\bgold\b", fails("report", tmp_path / "a.json", tmp_path / "b.json"))
+    assert str(tmp_path / "absent.json") in fails("report", tmp_path / "absent.json")
+    assert str(tmp_path / "empty") in fails("report", tmp_path / "empty")
+    line = fails("report", tmp_path / "a.json", tmp_path / "a.json", "--measure", "x")
+    assert re.search(r"\bmeasure\b.*'x'", line)
+    assert "documents.jsonl" in fails("report", folder / "documents.jsonl")
 
 
 _SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -272,7 +273,7 @@ def test_the_golden_runs_score_what_they_are_known_to_score(succeeds, tmp_path):
         score = 100 * read_report(tmp_path / "out" / f"{name}.json").mean("nDCG@10")
         assert round(score, 2) == known
         assert f" {known:.2f} " in table
-    assert "pony: what is gold does not depend on the query" in " ".join(table.split())
+    assert re.search(r"\bpony\b.*\bgold\b", " ".join(table.split()))
 
 
 @pytest.mark.skipif(
