@@ -139,7 +139,7 @@ def test_nodes_are_deleted_by_ids_and_filters(store):
     assert _found(store) == ["c", "b"]
     store.delete_nodes(["b", "c"], filters=RANK_B)
     assert _found(store) == ["b"]
-    with pytest.raises(InputError, match="clear"):
+    with pytest.raises(InputError, match=r"\bnode_ids\b.*\bfilters\b.*\bclear\(\)"):
         store.delete_nodes()
 
 
@@ -163,7 +163,7 @@ def test_a_query_without_an_embedding_gives_what_satisfies_its_filters(store):
 
 def test_a_node_whose_metadata_is_not_json_is_named_and_nothing_is_added(store):
     before = len(store.client)
-    with pytest.raises(InputError, match=r"'odd' is not JSON"):
+    with pytest.raises(InputError, match=r"'odd'.*\bJSON\b"):
         store.add([TextNode(id_="odd", text="x", metadata={"a": object()}, embedding=[1.0, 0.0])])
     assert len(store.client) == before
 
@@ -193,11 +193,11 @@ def test_mmr_prefers_variety_as_its_threshold_falls():
 
 
 def test_other_modes_and_arguments_are_refused(store):
-    with pytest.raises(InputError, match="sparse"):
+    with pytest.raises(InputError, match="'sparse'"):
         store.query(VectorStoreQuery(query_embedding=[1.0, 0.0], mode=VectorStoreQueryMode.SPARSE))
-    with pytest.raises(InputError, match="tpo_k"):
+    with pytest.raises(InputError, match="'tpo_k'"):
         store.query(VectorStoreQuery(query_embedding=[1.0, 0.0]), tpo_k=3)
-    with pytest.raises(InputError, match="no embedding"):
+    with pytest.raises(InputError, match=r"'n'.*\bembedding\b"):
         store.add([TextNode(id_="n", text="t")])
 
 
@@ -258,7 +258,7 @@ def test_pickle_carries_the_path_and_never_loses_a_store_in_memory(tmp_path):
     assert ReasonEmbedFaissVectorStore.from_dict(store.to_dict()).path == store.path
     memory = ReasonEmbedFaissVectorStore()
     memory.add(NODES)
-    with pytest.raises(InputError, match="path"):
+    with pytest.raises(InputError, match=r"\bmemory\b.*\bpath\b"):
         pickle.dumps(memory)
 
 
