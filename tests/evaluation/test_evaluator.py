@@ -58,11 +58,10 @@ def test_costs_are_one_line_of_what_is_known():
 
 
 def test_what_may_mislead_in_a_run_is_noted():
-    assert score_run(_run({"tide": ["t", "who", "where"]}, k=100), _TASK, system=_BM25).notes == (
-        "2 ranked ids are not in the corpus; is the run of this task?",
-    )
-    notes = score_run(_run({"tide": ["t"]}, k=10), _TASK, system=_BM25).notes
-    assert notes == ("rankings are cut at 10: measures at larger cutoffs count nothing beyond",)
+    [note] = score_run(_run({"tide": ["t", "who", "where"]}, k=100), _TASK, system=_BM25).notes
+    assert re.search(r"\b2\b.*\bcorpus\b", note)
+    [note] = score_run(_run({"tide": ["t"]}, k=10), _TASK, system=_BM25).notes
+    assert re.search(r"\b10\b", note)
 
 
 def test_exclusions_fall_before_the_cut():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -97,7 +98,8 @@ def test_kinds_differ_in_what_they_do(report):
     assert report.kind("naturalizing").drops["nDCG@10"].deviation == 0.0
     assert report.kind("synonymizing").kept == {"no synonym known": 2 * 15}
     assert report.kind("synonymizing").acceptance.proposed == 2 * 17
-    assert report.notes == ("no other model judged the synonyms: every one was accepted; name a judge",)
+    [note] = report.notes
+    assert re.search(r"\bsynonyms?\b.*\bjudge\b", note)
 
 
 def test_agreement_is_that_of_the_rankings(report, retriever):
@@ -118,7 +120,7 @@ def test_without_judgements_only_agreement_is_told(retriever, report):
     unjudged = dataclasses.replace(_TASK, examples=tuple(dataclasses.replace(e, gold_ids=()) for e in _EXAMPLES))
     blind = robustness(retriever, unjudged, system=_SYSTEM, options=_OPTIONS)
     assert blind.clean is None
-    assert "no query has gold ids" in blind.notes[0]
+    assert re.search(r"\bgold\b", blind.notes[0])
     for kind in KINDS:
         assert (blind.kind(kind).drops, blind.kind(kind).per_query) == ({}, {})
         assert blind.kind(kind).overlap_at_10 == report.kind(kind).overlap_at_10
