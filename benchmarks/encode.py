@@ -55,12 +55,13 @@ def matmul_peak(dtype: str) -> float:
     """Return the machine's best GFLOP/s on a large product in a number format, over the ways that torch has."""
     import torch
 
-    from reasonembed_rag.backbone import OneDnnLinear, PlainLinear
+    from reasonembed_rag.backbone import OneDnnLinear, PlainLinear, prepacks
 
     weight = torch.randn(2048, 512).to(getattr(torch, dtype))
     x = torch.randn(2048, 512).to(weight.dtype)
+    kinds = [PlainLinear, OneDnnLinear] if prepacks(weight.dtype) else [PlainLinear]
     best = 0.0
-    for linear in (PlainLinear(weight, None), OneDnnLinear(weight, None)):
+    for linear in (kind(weight, None) for kind in kinds):
         linear(x)
         for _ in range(9):
             start = time.perf_counter()
@@ -132,9 +133,15 @@ class Bench:
     """The models, loaded once, and the works over them."""
 
     def __init__(self, folder: Path, *, runs: int, peak: dict[str, float]) -> None:
-        from reasonembed_rag.backbone import find_model
+        from reasonembed_rag.backbone import bfloat16_slowdown, emulates_bfloat16, find_model
 
         self.runs, self.peak = runs, peak
+        self.bfloat16 = not emulates_bfloat16()
+        if not self.bfloat16:
+            print(
+                f"no bfloat16 contenders: this CPU emulates it, a product takes {bfloat16_slowdown():.1f} times as "
+                "long as in float32"
+            )
         self.rows: list[Row] = []
         self.notes: list[str] = []
         self.qwen = models.build_qwen3(folder / "qwen3-40m")
@@ -165,19 +172,19 @@ class Bench:
         others: bool = False,
         single: bool = False,
     ) -> None:
-        """Measure float32 and bfloat16 of ours against sentence-transformers' defaults, its best, and the others."""
+        """Measure ours against sentence-transformers' defaults, its best, and others; bfloat16 where it is native."""
         qwen = folder == self.qwen
         prompt = models.TEMPLATE if query and qwen else None
         exact = peers.sentence_transformers(folder, dtype="float32", device="cpu")
-        short = peers.sentence_transformers(folder, dtype="bfloat16", device="cpu")
-        engines: dict[str, Encode] = {
-            "ours float32": self.ours(folder, "float32", query=query),
-            "ours bfloat16": self.ours(folder, "bfloat16", query=query),
-            "st float32": peers.st_encode(exact, batch_size=32, prompt=prompt),
-        }
+        engines: dict[str, Encode] = {"ours float32": self.ours(folder, "float32", query=query)}
+        if self.bfloat16:
+            engines["ours bfloat16"] = self.ours(folder, "bfloat16", query=query)
+        engines["st float32"] = peers.st_encode(exact, batch_size=32, prompt=prompt)
         if not single:
             size = best_batch(exact, texts[:24], prompt)
             engines[f"st float32 best (batch {size})"] = peers.st_encode(exact, batch_size=size, prompt=prompt)
+        if not single and self.bfloat16:
+            short = peers.sentence_transformers(folder, dtype="bfloat16", device="cpu")
             size = best_batch(short, texts[:24], prompt)
             engines[f"st bfloat16 best (batch {size})"] = peers.st_encode(short, batch_size=size, prompt=prompt)
         if others:
@@ -240,7 +247,7 @@ def _flops_per_token(config: Any) -> float:
 
 
 def show(rows: list[Row]) -> None:
-    """Print a piece of work as a table, ours first; the ratio is the peer's time to ours in float32 and in bfloat16."""
+    """Print a piece of work as a table, ours first, with the ratio of each time to ours in float32 and in bfloat16."""
     ours = {row.engine: row.median for row in rows if row.engine.startswith("ours")}
     print(f"\n{rows[0].work}  ({rows[0].tokens:,} tokens)")
     names = ("median s", "min", "max", "tok/s", "/ours32", "/ours16", "peak", "cosine")
@@ -250,7 +257,7 @@ def show(rows: list[Row]) -> None:
         cells += [
             f"{row.tokens / row.median:,.0f}" if len(row.seconds) <= _MANY else "-",
             f"{row.median / ours['ours float32']:.2f}",
-            f"{row.median / ours['ours bfloat16']:.2f}",
+            f"{row.median / ours['ours bfloat16']:.2f}" if "ours bfloat16" in ours else "-",
             f"{row.peak_share:.0%}" if row.peak_share else "-",
             f"{row.cosine:.6f}" if row.cosine is not None else "-",
         ]
@@ -345,8 +352,11 @@ def main() -> None:
     logging.disable(logging.WARNING)
     import torch
 
+    from reasonembed_rag.backbone import instruction_set
+
     peak = {dtype: round(matmul_peak(dtype)) for dtype in ("float32", "bfloat16")}
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    kind = platform.processor() or platform.machine()
+    machine = f"{kind} ({instruction_set()}), {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine}; torch {torch.__version__}; measured peak {peak} GFLOP/s")
     if options.device != "cpu":
         rows, notes = gpu(options.device, runs=options.runs), []

@@ -172,6 +172,22 @@ class WordEmbedder:
         return np.random.default_rng(seed).standard_normal(self.dimension)
 
 
+@pytest.fixture(scope="session")
+def sum_error() -> Callable[..., float]:
+    """Bound the rounding of a sum of n float32 products: sum_error(n) times the sum of the products' sizes.
+
+    Whatever the order in which a processor adds, the computed sum lies within n u / (1 - n u) times the sum of
+    |a_i b_i| of the exact one, u = 2**-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Two
+    processors, or two orders, may differ by twice that. For unit vectors the sum of sizes is at most 1. Steps that
+    follow each other add up: sum_error(n1, n2, ...).
+    """
+
+    def bound(*terms: int) -> float:
+        return sum(n * 2.0**-24 / (1 - n * 2.0**-24) for n in terms)
+
+    return bound
+
+
 @pytest.fixture
 def words() -> WordEmbedder:
     """Share a fresh WordEmbedder under the name "words", wherever a model is named."""

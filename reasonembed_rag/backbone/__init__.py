@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.packed import PackedForward
     from reasonembed_rag.backbone.padded import PaddedForward
     from reasonembed_rag.backbone.pooling import finish
+    from reasonembed_rag.backbone.processor import (
+        bfloat16_slowdown,
+        emulates_bfloat16,
+        instruction_set,
+        prepacks,
+        warn_of_emulation,
+    )
     from reasonembed_rag.backbone.selfcheck import (
         FLOORS,
         disagreement,
@@ -48,12 +55,15 @@ __all__ = [
     "Tokens",
     "UnsupportedError",
     "as_text",
+    "bfloat16_slowdown",
     "bound_kernel_cache",
     "check_count",
     "disagreement",
+    "emulates_bfloat16",
     "find_model",
     "finish",
     "give_back_freed",
+    "instruction_set",
     "is_verified",
     "known_checkpoint",
     "known_checkpoints",
@@ -61,12 +71,14 @@ __all__ = [
     "load_tokenizer",
     "make_fast",
     "make_live",
+    "prepacks",
     "read_adapter",
     "read_blueprint",
     "read_folder",
     "read_json",
     "remember_verified",
     "self_check_sequences",
+    "warn_of_emulation",
 ]
 
 __getattr__, __dir__ = lazy_face(
@@ -85,6 +97,13 @@ __getattr__, __dir__ = lazy_face(
         "packed": ("PackedForward",),
         "padded": ("PaddedForward",),
         "pooling": ("finish",),
+        "processor": (
+            "bfloat16_slowdown",
+            "emulates_bfloat16",
+            "instruction_set",
+            "prepacks",
+            "warn_of_emulation",
+        ),
         "selfcheck": ("FLOORS", "disagreement", "is_verified", "remember_verified", "self_check_sequences"),
         "settings": ("Request", "as_text", "check_count"),
         "tokenizer": ("TextTokenizer", "Tokens"),

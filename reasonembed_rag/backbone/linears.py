@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional
 
+from reasonembed_rag.backbone.processor import multiplies_int8, prepacks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -31,7 +33,10 @@ __all__ = [
 _FUSED = {"silu": ("swish", ""), "gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "tanh"), "relu": ("relu", "")}
 _PROBE_ROWS = 256
 _MUCH_SLOWER = 1.2
-"""oneDNN does without passes of their own for what follows a product, so that a little slower is still faster."""
+"""oneDNN fuses what follows a product into it, so that a little slower is still faster."""
+_INT8_PROBE_ROWS = 32
+_PLAIN_LOOP = 3.0
+"""How many times as long as float32 an 8-bit product takes when torch has only a loop for it; ten times and more."""
 
 
 class Linear(Protocol):
@@ -123,18 +128,17 @@ class SlicedLinear(torch.nn.Linear):
 
 
 class Int8Linear:
-    """8-bit weights (one scale an output) and 8-bit inputs (one scale a row), summed in 32-bit integers."""
+    """8-bit weights (one scale per output) and 8-bit inputs (one scale per row), summed exactly or in float32."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         scale_O = weight.float().abs().amax(dim=1).clamp(min=1e-12) / 127
-        self._weight_IO = (weight.float() / scale_O[:, None]).round().to(torch.int8).t().contiguous()
+        self._product = _int8_product()((weight.float() / scale_O[:, None]).round())
         self._scale_O = scale_O
         self._bias = None if bias is None else bias.float()
 
     def __call__(self, x: Tensor, *, activation: str | None = None) -> Tensor:
         scale_T1 = x.abs().amax(dim=1, keepdim=True).float().clamp(min=1e-12) / 127
-        rounded = (x.float() / scale_T1).round().to(torch.int8)
-        product = torch._int_mm(rounded, self._weight_IO).float() * (scale_T1 * self._scale_O)  # noqa: SLF001
+        product = self._product((x.float() / scale_T1).round()) * (scale_T1 * self._scale_O)
         if self._bias is not None:
             product += self._bias
         return activate(product, activation).to(x.dtype)
@@ -144,6 +148,27 @@ class Int8Linear:
 
     def times(self, x: Tensor, factor: Tensor) -> Tensor:
         return self(x).mul_(factor)
+
+
+def _in_8_bits(weight_OI: Tensor) -> Callable[[Tensor], Tensor]:
+    """Multiply whole numbers up to 127 as 8-bit integers."""
+    weight_IO = weight_OI.to(torch.int8).t().contiguous()
+    return lambda x_TI: torch._int_mm(x_TI.to(torch.int8), weight_IO).float()  # noqa: SLF001 - it has no public name
+
+
+def _in_float32(weight_OI: Tensor) -> Callable[[Tensor], Tensor]:
+    """Multiply the same whole numbers as float32, which holds their sums exactly up to 1,040 inputs."""
+    return lambda x_TI: functional.linear(x_TI, weight_OI)
+
+
+@functools.cache
+def _int8_product() -> Callable[[Tensor], Callable[[Tensor], Tensor]]:
+    """Choose once per process: 8-bit integers where they are summed exactly and torch has more than a plain loop."""
+    if not multiplies_int8():
+        return _in_float32
+    weight_OI, x_TI = torch.full((512, 512), 127.0), torch.full((_INT8_PROBE_ROWS, 512), 127.0)
+    narrow, wide = (_least_time(functools.partial(kind(weight_OI), x_TI)) for kind in (_in_8_bits, _in_float32))
+    return _in_float32 if narrow > _PLAIN_LOOP * wide else _in_8_bits
 
 
 def make_live(modules: Sequence[Module]) -> Linear:
@@ -168,28 +193,23 @@ def _stack(tensors: Sequence[object]) -> Tensor:
 
 @functools.cache
 def _fastest(device: str, dtype: torch.dtype) -> Callable[[Tensor, Tensor | None], Linear]:
-    """Choose the kind of product for a device once a process: oneDNN where it is there, right and not much slower."""
-    if device != "cpu" or dtype not in {torch.float32, torch.bfloat16}:
+    """Choose the kind of product for a device once per process: oneDNN where it is right and not much slower."""
+    if device != "cpu" or dtype not in {torch.float32, torch.bfloat16} or not prepacks(dtype):
         return PlainLinear
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(512, 512, generator=generator).to(dtype)
     x = torch.randn(_PROBE_ROWS, 512, generator=generator).to(dtype)
-    plain = PlainLinear(weight, None)
-    try:
-        prepacked = OneDnnLinear(weight, None)
-        tolerance = 1e-5 if dtype == torch.float32 else 2e-2
-        expected = plain.plus(x, x).float()
-        wrong = (prepacked.plus(x, x).float() - expected).norm() > tolerance * expected.norm()
-    except (AttributeError, NotImplementedError, RuntimeError):  # private operators: they may go or change
-        return PlainLinear
-    return PlainLinear if wrong or _least_time(prepacked, x) > _MUCH_SLOWER * _least_time(plain, x) else OneDnnLinear
+    prepacked, plain = (
+        _least_time(functools.partial(kind(weight, None), x, activation="silu")) for kind in (OneDnnLinear, PlainLinear)
+    )
+    return PlainLinear if prepacked > _MUCH_SLOWER * plain else OneDnnLinear
 
 
-def _least_time(linear: Linear, x: Tensor) -> float:
+def _least_time(product: Callable[[], object]) -> float:
     """Return the least time of several: what a busy machine adds is left out."""
     times = []
     for _ in range(9):
         start = time.perf_counter()
-        linear(x, activation="silu")
+        product()
         times.append(time.perf_counter() - start)
     return min(times)

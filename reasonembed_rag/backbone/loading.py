@@ -12,6 +12,7 @@ import torch
 from reasonembed_rag.backbone.hub import find_model
 from reasonembed_rag.backbone.lora import Lora, adapter_base, merge_lora, read_lora
 from reasonembed_rag.backbone.model_files import read_folder, transformer_folder, transformer_settings
+from reasonembed_rag.backbone.processor import emulates_bfloat16, warn_of_emulation
 from reasonembed_rag.backbone.resolve_spec import (
     check_adapter_spec,
     describe,
@@ -130,6 +131,8 @@ def _dtype(name: str, device: torch.device) -> str:
         raise InputError(f"dtype is {name!r}; want auto, {', '.join(_DTYPES)}")
     if name == "int8" and device.type != "cpu":
         raise InputError(f"dtype is 'int8' on {device}; want it on a CPU, or bfloat16 here")
+    if name == "bfloat16" and device.type == "cpu" and emulates_bfloat16():
+        warn_of_emulation("want dtype='float32'")
     return name
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from reasonembed_rag.backbone.processor import instruction_set
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -113,5 +115,5 @@ def _mark(spec: EmbeddingSpec, device: str) -> Path:
     root = os.environ.get("REASONEMBED_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     versions = ",".join(f"{name}={metadata.version(name)}" for name in _VERIFIED_BY)
     own = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
-    parts = f"{spec.digest()}\n{device}\n{torch.backends.cpu.get_cpu_capability()}\n{versions}\n{own}"
+    parts = f"{spec.digest()}\n{device}\n{instruction_set()}\n{versions}\n{own}"
     return Path(root) / "reasonembed-rag" / "verified" / hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()

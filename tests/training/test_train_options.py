@@ -10,9 +10,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from reasonembed_rag import Encoder
+from reasonembed_rag.backbone import processor
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation import evaluate_embedder, read_task_folder
-from reasonembed_training.config import LoraConfig
+from reasonembed_training import devices
+from reasonembed_training.config import LoraConfig, ModelConfig
 from reasonembed_training.log import read_metrics
 from reasonembed_training.trainer import train
 
@@ -145,15 +147,39 @@ def test_longer_texts_in_training_than_the_model_reads_are_refused(make_recipe):
         make_recipe(batch={"max_query_length": 0})
 
 
-@pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_bfloat16_trains_and_exports_finite_weights(make_recipe, tuning):
+@pytest.mark.parametrize(("tuning", "lr"), [("lora", 1e-2), ("full", 1e-3)])
+def test_bfloat16_trains_and_exports_finite_weights(make_recipe, monkeypatch, tuning, lr):
+    monkeypatch.setattr(devices, "emulates_bfloat16", lambda: False)  # it is right, though slow, on every processor
     recipe = make_recipe(
-        model={"precision": "bfloat16", "tuning": tuning}, optim={"max_steps": 12, "lr": 1e-2}, dev={"sets": []}
+        model={"precision": "bfloat16", "tuning": tuning}, optim={"max_steps": 12, "lr": lr}, dev={"sets": []}
     )
     outcome = train(recipe)
     losses = [line["info_nce"] for line in read_metrics(recipe.run.output / "metrics.jsonl")]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     assert np.isfinite(Encoder.from_pretrained(str(outcome.model), dtype="float32").encode_documents(TEXTS)).all()
+
+
+@pytest.mark.parametrize(
+    ("precision", "emulated", "narrow"),
+    [
+        ("bfloat16", True, False),
+        ("bfloat16", False, True),
+        ("auto", False, False),
+        ("float32", True, False),
+    ],
+)
+def test_a_cpu_that_emulates_bfloat16_trains_in_float32_and_says_so_once(
+    monkeypatch, caplog, tmp_path, precision, emulated, narrow
+):
+    monkeypatch.setattr(devices, "emulates_bfloat16", lambda: emulated)
+    processor.warn_of_emulation.cache_clear()
+    config = ModelConfig(name="any", device="cpu", precision=precision)
+    opened = [devices.open_machine(config, output=tmp_path, trackers=()) for _ in range(2)]
+    assert {one.narrow for one in opened} == {narrow}
+    assert {one.accelerator.mixed_precision for one in opened} == {"bf16" if narrow else "no"}
+    notices = [text for text in caplog.messages if "'bfloat16'" in text and "float32" in text]
+    assert len(notices) == (precision == "bfloat16" and emulated)
+    processor.warn_of_emulation.cache_clear()
 
 
 def test_distillation_alone_moves_the_scores_of_graded_documents(make_recipe, tiny_data, tmp_path):

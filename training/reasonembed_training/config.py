@@ -49,7 +49,9 @@ class ModelConfig:
     device: str | None = None
     """cpu, cuda or cuda:N; left out, the GPU where there is one. A launcher's processes get theirs from it."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto is bfloat16 on a GPU that has it, else float32."""
+    """auto is bfloat16 on a GPU that has it, else float32. A CPU without instructions for bfloat16 (x86 before AVX-512
+    BF16 or AMX) would emulate it several times slower than float32: there bfloat16 means float32, and the log says so
+    with the measured factor. A GPU without it is an error."""
     forward: Literal["auto", "packed", "padded"] = "auto"
     """How texts run through the model: without padding, or as transformers does it."""
     gradient_checkpointing: bool = False

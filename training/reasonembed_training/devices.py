@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from reasonembed_rag.backbone import emulates_bfloat16, warn_of_emulation
 from reasonembed_rag.errors import MissingDependencyError, TrainingError
 from reasonembed_training.config import ModelConfig
 
@@ -127,11 +128,17 @@ def _check_device(name: str | None) -> None:
 
 
 def _narrow(config: ModelConfig, *, cpu: bool) -> bool:
-    if config.precision != "auto":
-        if config.precision == "bfloat16" and not cpu and not torch.cuda.is_bf16_supported():
-            raise TrainingError("model.precision is 'bfloat16', which this GPU lacks; want auto or float32")
-        return config.precision == "bfloat16"
-    return not cpu and torch.cuda.is_bf16_supported()
+    """Return whether to compute in bfloat16; a CPU that only emulates it computes in float32 and says so."""
+    if config.precision == "float32" or (config.precision == "auto" and cpu):
+        return False
+    if cpu:
+        if emulates_bfloat16():
+            warn_of_emulation("training computes in float32 instead of model.precision = 'bfloat16'")
+            return False
+        return True
+    if config.precision == "bfloat16" and not torch.cuda.is_bf16_supported():
+        raise TrainingError("model.precision is 'bfloat16', which this GPU lacks; want auto or float32")
+    return bool(torch.cuda.is_bf16_supported())
 
 
 def _trackers(wanted: tuple[str, ...] | None) -> list[str]:
