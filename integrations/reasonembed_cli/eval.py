@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reasonembed_cli.cuts import cuts_told_once
 from reasonembed_cli.eval_tables import notes, scores_table, tasks_table
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_output_file
-from reasonembed_cli.progress import progress_of
+from reasonembed_cli.progress import progress_of, truncations_summed
 from reasonembed_cli.systems import Choice, Kind, Store, Through, describe, open_retriever
 from reasonembed_rag.errors import InputError, ReasonEmbedError
 
@@ -240,7 +239,7 @@ def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: 
     system = describe(choice, task)
     first = "encoding" if choice.needs_model else "indexing"
     with (
-        cuts_told_once(lambda said: typer.echo(f"{task.name}: {said}", err=True)),
+        truncations_summed(task.name),
         progress_of(f"{task.name}: {first}", f"{task.name}: asking") as (encoding, asking),
         open_retriever(choice, task, tell=encoding) as retriever,
     ):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from reasonembed_cli.options import ModelOption
+from reasonembed_cli.progress import truncations_summed
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def index(
     if (codes or structure) and (to / "manifest.json").is_file():
         raise InputError(f"--codes and --structure are for a new index, {to} is one already: leave them out")
     engine = get_engine(ModelChoice(model=model))
-    with indexing_progress() as tell:
+    with truncations_summed(str(to)), indexing_progress() as tell:
         report = build_index(corpus, to, engine, sync=sync, codes=codes, index=structure, on_progress=tell)
     typer.echo(f'{to}: {_told(report)}; ask with: reasonembed search {to} "your question"')
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["Tell", "progress_of"]
+__all__ = ["Tell", "progress_of", "truncations_summed"]
 
 Tell = Callable[[int, int], None]
 """Told (done, in all)."""
@@ -54,3 +54,16 @@ def progress_of(*steps: str) -> Iterator[tuple[Tell, ...]]:
 def _tell(progress: Progress, bar: TaskID, done: int, total: int) -> None:
     progress.start_task(bar)
     progress.update(bar, completed=done, total=total, visible=True)
+
+
+@contextmanager
+def truncations_summed(name: str) -> Iterator[None]:
+    """Report on stderr, once at the end of the block, how many texts encoders truncated."""
+    import typer
+
+    from reasonembed_rag.encoder import collect_truncations
+
+    with collect_truncations() as counts:
+        yield
+    for line in counts.lines():
+        typer.echo(f"{name}: {line}", err=True)

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from reasonembed_cli.cuts import cuts_told_once
-from reasonembed_cli.progress import progress_of
+from reasonembed_cli.progress import progress_of, truncations_summed
 from reasonembed_cli.systems import Choice, describe, embedder_of, open_retriever
 from reasonembed_rag.errors import EvaluationError, InputError
 
@@ -106,7 +103,7 @@ def measure(
 
     steps = [f"{task.name}: {step}" for step in ("encoding", "asking", "poisoning")]
     with (
-        cuts_told_once(lambda said: typer.echo(f"{task.name}: {said}", err=True)),
+        truncations_summed(task.name),
         progress_of(*steps) as (encoding, asking, poisoning),
     ):
         system = describe(choice, task)

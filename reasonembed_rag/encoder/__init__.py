@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.encoder import Encoder
     from reasonembed_rag.encoder.local import LocalEngine, padded_forward
     from reasonembed_rag.encoder.remote import RemoteEncoder
+    from reasonembed_rag.encoder.truncation import TruncationCounts, collect_truncations
 
 __all__ = [
     "Encoder",
     "EncodingProgress",
     "LocalEngine",
     "RemoteEncoder",
+    "TruncationCounts",
     "VectorCache",
+    "collect_truncations",
     "distinct",
     "encode_corpus",
     "encode_corpus_to_disk",
@@ -37,5 +40,6 @@ __getattr__, __dir__ = lazy_face(
         "encoder": ("Encoder",),
         "local": ("LocalEngine", "padded_forward"),
         "remote": ("RemoteEncoder",),
+        "truncation": ("TruncationCounts", "collect_truncations"),
     },
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.gradients import load_gradients
 from reasonembed_rag.encoder.local import LocalEngine
 from reasonembed_rag.encoder.progress import progress_bar
+from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
 from reasonembed_rag.tasks import query_affixes
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["Encoder"]
-
-_logger = logging.getLogger(__name__)
 
 _CPU_BUDGET = 2048
 """Tokens per pack on CPUs: enough to keep the cores busy, few enough to fit their caches."""
@@ -281,16 +279,15 @@ class Encoder:
     def _encode_all(self, texts: list[str], work: _Work, *, show_progress: bool) -> NDArray[np.float32]:
         unique = distinct(texts)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        cut = 0
+        truncated = 0
         with self._lock, progress_bar(total=len(unique.first), unit="texts", show=show_progress) as advance:
             for start, tokens in self._windows([texts[row] for row in unique.first], work):
                 for part in self._run(tokens):
                     vectors[unique.first[start + part.rows]] = part.vectors
                     advance(len(part.rows))
-                cut += tokens.cut
+                truncated += tokens.cut
                 self._tally.tokens += int(tokens.lengths.sum())
-        if cut:
-            _logger.warning("%d of %d texts were cut to %d tokens", cut, len(unique.first), self._max_length(work))
+        report_truncation(truncated, texts=len(unique.first), max_length=self._max_length(work))
         source = unique.first[unique.inverse]
         repeats = np.flatnonzero(source != np.arange(len(texts)))
         vectors[repeats] = vectors[source[repeats]]

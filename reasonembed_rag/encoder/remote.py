@@ -16,6 +16,7 @@ from reasonembed_rag.encoder.batching import distinct
 from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.endpoint import CLOSED, Endpoint, OutageError, RemoteSettings
 from reasonembed_rag.encoder.progress import progress_bar
+from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
 from reasonembed_rag.tasks import query_affixes
@@ -212,8 +213,7 @@ class RemoteEncoder:
             return _Texts(texts, before, after)
         tokenizer = self._loaded_tokenizer(self._tokenizer_name)
         tokens = tokenizer(texts, before=before, after=after, max_length=form.max_length)
-        if tokens.cut:
-            _logger.warning("%d of %d texts were cut to %d tokens", tokens.cut, len(texts), form.max_length)
+        report_truncation(tokens.cut, texts=len(texts), max_length=form.max_length)
         if self._sends_tokens:
             return _Ids(tokens)
         kept = list(texts)
