@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.backbone import processor
+from reasonembed_rag.backbone import warn_of_emulation
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation import evaluate_embedder, read_task_folder
 from reasonembed_training import devices
@@ -172,14 +172,14 @@ def test_a_cpu_that_emulates_bfloat16_trains_in_float32_and_says_so_once(
     monkeypatch, caplog, tmp_path, precision, emulated, narrow
 ):
     monkeypatch.setattr(devices, "emulates_bfloat16", lambda: emulated)
-    processor.warn_of_emulation.cache_clear()
+    warn_of_emulation.cache_clear()
     config = ModelConfig(name="any", device="cpu", precision=precision)
     opened = [devices.open_machine(config, output=tmp_path, trackers=()) for _ in range(2)]
     assert {one.narrow for one in opened} == {narrow}
     assert {one.accelerator.mixed_precision for one in opened} == {"bf16" if narrow else "no"}
     notices = [text for text in caplog.messages if "'bfloat16'" in text and "float32" in text]
     assert len(notices) == (precision == "bfloat16" and emulated)
-    processor.warn_of_emulation.cache_clear()
+    warn_of_emulation.cache_clear()
 
 
 def test_distillation_alone_moves_the_scores_of_graded_documents(make_recipe, tiny_data, tmp_path):
