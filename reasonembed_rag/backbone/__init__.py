@@ -34,30 +34,29 @@ if TYPE_CHECKING:
         remember_verified,
         self_check_sequences,
     )
-    from reasonembed_rag.backbone.settings import Request, as_text, check_count
+    from reasonembed_rag.backbone.settings import CACHE_BYTES, EncoderSettings
     from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
 
 __all__ = [
     "ALIASES",
     "BASE_MODEL",
+    "CACHE_BYTES",
     "DEFAULT_MODEL",
     "FLOORS",
     "AdapterSwitch",
     "Checkpoint",
+    "EncoderSettings",
     "KeyValue",
     "LoadedModel",
     "OneDnnLinear",
     "PackedForward",
     "PaddedForward",
     "PlainLinear",
-    "Request",
     "TextTokenizer",
     "Tokens",
     "UnsupportedError",
-    "as_text",
     "bfloat16_slowdown",
     "bound_kernel_cache",
-    "check_count",
     "disagreement",
     "emulates_bfloat16",
     "find_model",
@@ -105,7 +104,7 @@ __getattr__, __dir__ = lazy_face(
             "warn_of_emulation",
         ),
         "selfcheck": ("FLOORS", "disagreement", "is_verified", "remember_verified", "self_check_sequences"),
-        "settings": ("Request", "as_text", "check_count"),
+        "settings": ("CACHE_BYTES", "EncoderSettings"),
         "tokenizer": ("TextTokenizer", "Tokens"),
     },
 )

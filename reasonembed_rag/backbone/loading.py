@@ -15,21 +15,21 @@ from reasonembed_rag.backbone.model_files import read_folder, transformer_folder
 from reasonembed_rag.backbone.processor import emulates_bfloat16, warn_of_emulation
 from reasonembed_rag.backbone.resolve_spec import (
     check_adapter_spec,
-    describe,
     is_decoder,
     looks_both_ways_itself,
     native_type,
+    resolve_spec,
 )
-from reasonembed_rag.backbone.settings import Request
 from reasonembed_rag.backbone.tokenizer import TextTokenizer
 from reasonembed_rag.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
+    from reasonembed_rag.backbone.settings import EncoderSettings
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["LoadedModel", "load_model", "load_tokenizer"]
@@ -55,17 +55,18 @@ class LoadedModel:
     adapter_specs: Mapping[str, EmbeddingSpec] = field(default_factory=dict)
 
 
-def load_model(request: Request) -> LoadedModel:
+def load_model(settings: EncoderSettings) -> LoadedModel:
     """Read a model folder or hub id into memory.
 
     Raises ModelError for a folder that is not a model or lacks weights, InputError for settings it cannot serve.
     """
-    folder, merged = _folders(request)
+    folder, merged = _folders(settings)
     facts = read_folder(folder)
-    device = _device(request.device)
-    dtype = _dtype(request.dtype, device)
-    named = {name: find_model(path) for name, path in request.adapters.items()}
-    spec = describe(request, facts, folders=[folder, *merged], dtype=dtype)
+    device = _device(settings.device)
+    dtype = _dtype(settings.dtype, device)
+    asked = dict(settings.adapters)
+    named = {name: find_model(adapter) for name, adapter in asked.items()}
+    spec = resolve_spec(settings, facts, folders=[folder, *merged], dtype=dtype)
     backbone = _backbone(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
     for path in merged:
         merge_lora(backbone, read_lora(path, name=path.name, backbone=backbone))
@@ -83,19 +84,19 @@ def load_model(request: Request) -> LoadedModel:
         adapter_specs={
             name: dataclasses.replace(
                 check_adapter_spec(
-                    name, describe(request, facts, folders=[folder, *merged, path], dtype=dtype), base=spec
+                    name, resolve_spec(settings, facts, folders=[folder, *merged, path], dtype=dtype), base=spec
                 ),
-                adapter=request.adapters[name],
+                adapter=asked[name],
             )
             for name, path in named.items()
         },
     )
 
 
-def _folders(request: Request) -> tuple[Path, list[Path]]:
+def _folders(settings: EncoderSettings) -> tuple[Path, list[Path]]:
     """Return the folder of the backbone and those of the adapters to merge, the model itself being one perhaps."""
-    folder, adapters = _with_base(request.model, revision=request.revision)
-    return folder, [*adapters, find_model(request.adapter)] if request.adapter is not None else adapters
+    folder, adapters = _with_base(settings.model, revision=settings.revision)
+    return folder, [*adapters, find_model(settings.adapter)] if settings.adapter is not None else adapters
 
 
 def _with_base(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> tuple[Path, list[Path]]:
@@ -110,7 +111,9 @@ def _with_base(name_or_path: str, *, revision: str | None = None, weights: bool 
     return folder, adapters
 
 
-def _device(name: str | None) -> torch.device:
+def _device(name: str | Sequence[str] | None) -> torch.device:
+    if name is not None and not isinstance(name, str):
+        raise InputError(f"device is {name!r}; want one device: several need an encoder")
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

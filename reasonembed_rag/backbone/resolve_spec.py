@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonembed_rag.backbone.hub import fingerprint
 from reasonembed_rag.backbone.known_models import Checkpoint, known_checkpoint
-from reasonembed_rag.backbone.settings import Request
 from reasonembed_rag.errors import InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_rag.tasks import DEFAULT_INSTRUCTION
@@ -18,9 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reasonembed_rag.backbone.model_files import FolderFacts
+    from reasonembed_rag.backbone.settings import EncoderSettings
     from reasonembed_rag.spec import Attention, Pooling
 
-__all__ = ["check_adapter_spec", "describe", "is_decoder", "looks_both_ways_itself", "native_type"]
+__all__ = ["check_adapter_spec", "is_decoder", "looks_both_ways_itself", "native_type", "resolve_spec"]
 
 _logger = logging.getLogger(__name__)
 
@@ -69,7 +69,9 @@ def looks_both_ways_itself(config: Mapping[str, Any]) -> bool:
     )
 
 
-def describe(request: Request, facts: FolderFacts, *, folders: Sequence[Path], dtype: str) -> EmbeddingSpec:
+def resolve_spec(
+    settings: EncoderSettings, facts: FolderFacts, *, folders: Sequence[Path], dtype: str
+) -> EmbeddingSpec:
     """Return the spec of a model whose backbone lies in folders[0] and whose adapters in the others.
 
     A spec.json of ours counts most (the last adapter's first), then the files, then the table, then the architecture.
@@ -79,22 +81,22 @@ def describe(request: Request, facts: FolderFacts, *, folders: Sequence[Path], d
     if written:
         spec = _written_spec(written[-1])
     else:
-        card = known_checkpoint(request.model) or Checkpoint(hub_id=request.model)
-        spec = _spec_of_facts(request.model, facts, card)
+        card = known_checkpoint(settings.model) or Checkpoint(hub_id=settings.model)
+        spec = _spec_of_facts(settings.model, facts, card)
     longest, widest = _positions(facts.config), _size(facts.config, "hidden_size")
     _within("dimension", spec.dimension, spec.dimension, widest)
     weights = [path for folder in (facts.transformer_folder, *folders[1:]) for path in folder.glob("*.safetensors")]
     return dataclasses.replace(
         spec,
-        model=request.model,
-        revision=request.revision,
-        adapter=request.adapter,
+        model=settings.model,
+        revision=settings.revision,
+        adapter=settings.adapter,
         weights=fingerprint(weights),
-        max_query_length=_within("max_query_length", request.max_query_length, spec.max_query_length, longest),
+        max_query_length=_within("max_query_length", settings.max_query_length, spec.max_query_length, longest),
         max_document_length=_within(
-            "max_document_length", request.max_document_length, spec.max_document_length, longest
+            "max_document_length", settings.max_document_length, spec.max_document_length, longest
         ),
-        dimension=_within("truncate_dim", request.truncate_dim, spec.dimension, spec.dimension),
+        dimension=_within("truncate_dim", settings.truncate_dim, spec.dimension, spec.dimension),
         dtype=dtype,
     )
 

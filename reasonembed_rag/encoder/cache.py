@@ -10,6 +10,7 @@ somebody's own file. A single vector whose checksum is wrong counts as absent an
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Found", "VectorCache", "cached", "vector_keys"]
+__all__ = ["Found", "VectorCache", "cached", "shared_cache", "vector_keys"]
 
 _logger = logging.getLogger(__name__)
 
@@ -239,6 +240,12 @@ class VectorCache:
             yield self._connection
         except (sqlite3.Error, OSError) as error:
             raise _store_error(self._path, error) from error
+
+
+@functools.cache
+def shared_cache(folder: str, max_bytes: int) -> VectorCache:
+    """Return this process's cache of a folder."""
+    return VectorCache(folder, max_bytes=max_bytes)
 
 
 def cached(

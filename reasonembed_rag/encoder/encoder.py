@@ -7,13 +7,13 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 
-from reasonembed_rag.backbone import LoadedModel, Request, as_text, check_count, load_model
+from reasonembed_rag.backbone import EncoderSettings, LoadedModel, load_model
 from reasonembed_rag.encoder.batching import distinct, plan_packs
-from reasonembed_rag.encoder.cache import VectorCache, cached, vector_keys
+from reasonembed_rag.encoder.cache import VectorCache, cached, shared_cache, vector_keys
 from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.gradients import load_gradients
 from reasonembed_rag.encoder.local import LocalEngine
@@ -108,27 +108,46 @@ class Encoder:
         so the memory, of one forward; cache keeps vectors on disk. Raises ModelError for a model that cannot be loaded,
         InputError for settings it cannot serve.
         """
-        request = Request(
-            model=as_text(name_or_path),
+        settings = EncoderSettings(
+            model=cast("str", name_or_path),  # the settings turn paths into text
             revision=revision,
-            adapter=None if isinstance(adapter, Mapping) else as_text(adapter),
-            adapters={name: as_text(path) for name, path in adapter.items()} if isinstance(adapter, Mapping) else {},
-            device=device if isinstance(device, str) else None,
+            adapter=None if isinstance(adapter, Mapping) else cast("str | None", adapter),
+            adapters=adapter if isinstance(adapter, Mapping) else {},
+            device=device,
             dtype=dtype,
             max_query_length=max_query_length,
             max_document_length=max_document_length,
             truncate_dim=truncate_dim,
+            token_budget=token_budget,
         )
-        check_count("token_budget", token_budget)
         _check_cache(cache)
-        if isinstance(device, str) or device is None:
-            loaded = load_model(request)
-            budget = token_budget or _default_budget(loaded.backbone.device.type)
+        return cls._load(settings, cache)
+
+    @classmethod
+    def from_settings(cls, settings: EncoderSettings) -> Encoder:
+        """Load the model that settings describe; equal settings load it anew: shared_encoder shares one.
+
+        Raises ModelError for a model that cannot be loaded, InputError for settings it cannot serve and for those of a
+        server, which RemoteEncoder and shared_encoder are for.
+        """
+        if settings.base_url is not None:
+            raise InputError(
+                f"{settings.base_url} holds the model {settings.model}; want shared_encoder(settings) or RemoteEncoder"
+            )
+        cache = None if settings.cache is None else shared_cache(os.fspath(settings.cache), settings.cache_bytes)
+        return cls._load(settings, cache)
+
+    @classmethod
+    def _load(cls, settings: EncoderSettings, cache: VectorCache | None) -> Encoder:
+        device, budget = settings.device, settings.token_budget
+        if device is None or isinstance(device, str):
+            loaded = load_model(settings)
+            budget = budget or _default_budget(loaded.backbone.device.type)
             return cls(loaded, LocalEngine(loaded), token_budget=budget, cache=cache)
         from reasonembed_rag.encoder.workers import WorkerEngine
 
-        workers = WorkerEngine(request, devices=device)
-        return cls(workers.start(), workers, token_budget=token_budget or _default_budget(device[0]), cache=cache)
+        workers = WorkerEngine(settings, devices=device)
+        return cls(workers.start(), workers, token_budget=budget or _default_budget(device[0]), cache=cache)
 
     def __enter__(self) -> Self:
         return self

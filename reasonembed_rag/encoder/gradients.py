@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from reasonembed_rag.backbone import PaddedForward, Request, finish, load_model
+from reasonembed_rag.backbone import EncoderSettings, PaddedForward, finish, load_model
 from reasonembed_rag.errors import InputError, ModelError
 from reasonembed_rag.files import check_texts
 
@@ -108,7 +108,7 @@ class TokenGradients:
 
 def load_gradients(spec: EmbeddingSpec, *, device: str, run: Run) -> TokenGradients:
     """Load the model that a spec describes once more, for its gradients; raises ModelError where its files changed."""
-    request = Request(
+    settings = EncoderSettings(
         model=spec.model,
         revision=spec.revision,
         adapter=spec.adapter,
@@ -118,7 +118,7 @@ def load_gradients(spec: EmbeddingSpec, *, device: str, run: Run) -> TokenGradie
         max_document_length=spec.max_document_length,
         truncate_dim=spec.dimension,
     )
-    loaded = load_model(request)
+    loaded = load_model(settings)
     if loaded.spec.weights != spec.weights:
         raise ModelError(f"{spec.model}: its files are no longer those the encoder was made of; make the encoder again")
     return TokenGradients(replace(loaded, spec=spec), run)

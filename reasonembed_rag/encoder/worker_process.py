@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone import Request, TextTokenizer, Tokens
+    from reasonembed_rag.backbone import EncoderSettings, TextTokenizer, Tokens
     from reasonembed_rag.encoder.local import Engine
     from reasonembed_rag.spec import EmbeddingSpec
 
-    Build: TypeAlias = Callable[["Request", str, int], "Served"]
+    Build: TypeAlias = Callable[["EncoderSettings", str, int], "Served"]
 
 __all__ = ["Described", "Failure", "Pack", "Ready", "Served", "Vectors", "build_local", "work"]
 
@@ -50,7 +50,7 @@ class Served:
     described: Described
 
 
-def build_local(request: Request, device: str, sharing: int) -> Served:
+def build_local(settings: EncoderSettings, device: str, sharing: int) -> Served:
     """Load the model on one device, in this process; `sharing` workers split the cores among them."""
     import torch
 
@@ -58,7 +58,7 @@ def build_local(request: Request, device: str, sharing: int) -> Served:
     from reasonembed_rag.encoder.local import LocalEngine
 
     torch.set_num_threads(max(1, torch.get_num_threads() // sharing))
-    loaded = load_model(dataclasses.replace(request, device=device))
+    loaded = load_model(dataclasses.replace(settings, device=device))
     return Served(LocalEngine(loaded), Described(loaded.spec, loaded.tokenizer, loaded.adapter_specs))
 
 
@@ -126,13 +126,13 @@ class _Inbox:
             os._exit(1)
 
 
-def work(connection: Connection, request: Request, device: str, sharing: int, build: Build) -> None:
+def work(connection: Connection, settings: EncoderSettings, device: str, sharing: int, build: Build) -> None:
     """Be a worker: load the model, then compute packs until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     inbox = _Inbox(connection)
     with suppress(OSError):  # a send that fails: the parent is gone
         try:
-            served = build(request, device, sharing)
+            served = build(settings, device, sharing)
         except Exception as error:  # noqa: BLE001 - the parent raises it
             connection.send(_failure(0, error))
             return

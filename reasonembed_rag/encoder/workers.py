@@ -14,7 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import numpy as np
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone import Request, Tokens
+    from reasonembed_rag.backbone import EncoderSettings, Tokens
     from reasonembed_rag.encoder.local import Part
     from reasonembed_rag.encoder.worker_process import Build, Described
 
@@ -55,10 +55,8 @@ class WorkerEngine:
     `if __name__ == "__main__":` guard of multiprocessing.
     """
 
-    def __init__(self, request: Request, *, devices: Sequence[str], build: Build = build_local) -> None:
-        if not _are_names(devices):
-            raise InputError(f"devices is {devices!r}; want a list of at least one device name such as 'cuda:0'")
-        self._request = request
+    def __init__(self, settings: EncoderSettings, *, devices: Sequence[str], build: Build = build_local) -> None:
+        self._settings = settings
         self._devices = tuple(devices)
         self._build = build
         self._workers: list[_Worker] = []
@@ -133,7 +131,7 @@ class WorkerEngine:
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=work,
-                args=(theirs, self._request, device, len(self._devices), self._build),
+                args=(theirs, self._settings, device, len(self._devices), self._build),
                 name=f"reasonembed-worker-{device}",
                 daemon=True,
             )
@@ -198,10 +196,6 @@ class WorkerEngine:
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
-
-
-def _are_names(devices: Any) -> bool:
-    return isinstance(devices, list | tuple) and bool(devices) and all(isinstance(device, str) for device in devices)
 
 
 def _ending(code: int | None) -> str:

@@ -21,7 +21,7 @@ from reasonembed_rag.backbone.loading import load_model
 from reasonembed_rag.backbone.packed import PackedForward
 from reasonembed_rag.backbone.padded import PaddedForward
 from reasonembed_rag.backbone.processor import prepacks
-from reasonembed_rag.backbone.settings import Request
+from reasonembed_rag.backbone.settings import EncoderSettings
 from reasonembed_rag.encoder import LocalEngine
 from reasonembed_rag.encoder import local as engine
 
@@ -345,7 +345,7 @@ def test_queries_with_a_shared_instruction_equal_queries_alone(tiny_model):
 
 
 def test_running_out_of_memory_splits_the_pack_and_computes_nothing_twice(tiny_model, monkeypatch, caplog):
-    loaded = load_model(Request(model=str(tiny_model("qwen3"))))
+    loaded = load_model(EncoderSettings(model=str(tiny_model("qwen3"))))
     local = LocalEngine(loaded)
     tokens = loaded.tokenizer([f"dog {n} " * (n % 7 + 1) for n in range(40)], before="", after="", max_length=64)
     expected = {
@@ -373,7 +373,7 @@ def test_running_out_of_memory_splits_the_pack_and_computes_nothing_twice(tiny_m
 
 
 def test_an_error_that_is_not_about_memory_goes_on_its_way(tiny_model, monkeypatch):
-    loaded = load_model(Request(model=str(tiny_model("qwen3"))))
+    loaded = load_model(EncoderSettings(model=str(tiny_model("qwen3"))))
     local = LocalEngine(loaded)
 
     def forward(*_):
@@ -387,7 +387,7 @@ def test_an_error_that_is_not_about_memory_goes_on_its_way(tiny_model, monkeypat
 
 def test_grit_style_pooling_leaves_the_prompt_out(tiny_model):
     folder = tiny_model("mistral")
-    base = load_model(Request(model=str(folder))).spec
+    base = load_model(EncoderSettings(model=str(folder))).spec
     spec = dataclasses.replace(
         base,
         pooling="mean",
@@ -397,7 +397,7 @@ def test_grit_style_pooling_leaves_the_prompt_out(tiny_model):
         pool_prompt=False,
     )
     (folder / "spec.json").write_text(spec.to_json())
-    loaded = load_model(Request(model=str(folder)))
+    loaded = load_model(EncoderSettings(model=str(folder)))
     tokens = loaded.tokenizer(["the lazy dog"], before="<|embed|>\n", after="", max_length=64)
     (part,) = LocalEngine(loaded).run(tokens, [np.array([0])], adapter=None)
     with torch.inference_mode():
@@ -441,13 +441,13 @@ def test_a_known_checkpoint_fills_what_the_files_leave_open_and_the_files_win(ti
     plain, described = tiny_model("qwen3"), tiny_model("qwen3", pooling="mean")
     folder = plain
     monkeypatch.setattr(loading, "find_model", lambda name, revision=None, weights=True: folder)
-    spec = load_model(Request(model="diver-retriever-4b")).spec
+    spec = load_model(EncoderSettings(model="diver-retriever-4b")).spec
     assert (spec.pooling, spec.query_template) == ("last", "Instruct: {instruction}\nQuery:{text}")
     assert spec.document_template == "Represent this text:{text}"
-    spec = load_model(Request(model="GritLM/GritLM-7B")).spec
+    spec = load_model(EncoderSettings(model="GritLM/GritLM-7B")).spec
     assert (spec.attention, spec.pool_prompt, spec.max_query_length) == ("bidirectional", False, 256)
     assert not caplog.records
     folder = described
-    assert load_model(Request(model="diver-retriever-4b")).spec.pooling == "mean"
+    assert load_model(EncoderSettings(model="diver-retriever-4b")).spec.pooling == "mean"
     assert re.search(r"\bdiver-retriever-4b\b.*\bpooling\b.*'mean'.*'last'", caplog.text)
     assert known_models.known_checkpoint("no such model") is None

@@ -17,7 +17,7 @@ from reasonembed_rag.backbone.loading import load_model
 from reasonembed_rag.backbone.packed import PackedForward
 from reasonembed_rag.backbone.padded import PaddedForward
 from reasonembed_rag.backbone.selfcheck import disagreement, self_check_sequences
-from reasonembed_rag.backbone.settings import Request
+from reasonembed_rag.backbone.settings import EncoderSettings
 from reasonembed_rag.encoder import LocalEngine, padded_forward
 from reasonembed_rag.encoder import local as engine
 from reasonembed_rag.errors import ModelError
@@ -43,7 +43,7 @@ def pair(loaded, bend=lambda vectors, behind_prefix: vectors):
 
 @pytest.fixture(scope="module")
 def loaded(tiny_model):
-    return load_model(Request(model=str(tiny_model("qwen3")), device="cpu"))
+    return load_model(EncoderSettings(model=str(tiny_model("qwen3")), device="cpu"))
 
 
 def test_what_agrees_is_told_from_what_is_a_little_off(loaded):
@@ -113,11 +113,11 @@ def test_a_cache_that_cannot_be_written_only_costs_the_check(tiny_model, monkeyp
 def test_a_deep_model_in_bfloat16_runs_packed_where_it_is_as_near_float32_as_transformers(tiny_model):
     """Two right forwards differ by more than the floor there; a wrong mask still shows."""
     folder = tiny_model("qwen3", num_hidden_layers=24, seed=3)
-    deep = load_model(Request(model=str(folder), dtype="bfloat16", device="cpu"))
+    deep = load_model(EncoderSettings(model=str(folder), dtype="bfloat16", device="cpu"))
     sequences = self_check_sequences(deep.tokenizer, deep.spec)
     packed, padded = pair(deep)
     assert disagreement(packed, padded, sequences, floor=0.9999).startswith("cosine 0.99")
-    exact = padded_forward(dataclasses.replace(deep, backbone=load_model(Request(model=str(folder))).backbone))
+    exact = padded_forward(dataclasses.replace(deep, backbone=load_model(EncoderSettings(model=str(folder))).backbone))
     assert disagreement(packed, padded, sequences, floor=0.9999, exact=lambda: exact) is None
     wrong = PackedForward(read_blueprint(deep.backbone, causal=False, make=make_fast), pooling="last")
     assert disagreement(wrong, padded, sequences, floor=0.9999, exact=lambda: exact) is not None
@@ -131,7 +131,7 @@ def test_a_deep_model_in_bfloat16_runs_packed_where_it_is_as_near_float32_as_tra
 
 def test_the_backbone_stays_in_its_number_format_after_a_second_look(tiny_model, monkeypatch):
     monkeypatch.setitem(engine.FLOORS, "bfloat16", 0.9999999)
-    loaded = load_model(Request(model=str(tiny_model("qwen3", num_hidden_layers=8)), dtype="bfloat16"))
+    loaded = load_model(EncoderSettings(model=str(tiny_model("qwen3", num_hidden_layers=8)), dtype="bfloat16"))
     assert LocalEngine(loaded).packed
     assert loaded.backbone.dtype == torch.bfloat16
 

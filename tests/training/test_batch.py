@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from reasonembed_rag.backbone import Request, load_model
+from reasonembed_rag.backbone import EncoderSettings, load_model
 from reasonembed_training.data.batch import BatchMaker, prefetched
 from reasonembed_training.data.rows import content_key
 from reasonembed_training.data.sampler import Sampler, TaskPlan
@@ -16,7 +16,7 @@ from reasonembed_training.data.sources import Source, open_rows
 
 @pytest.fixture(scope="module")
 def loaded(tiny_bert):
-    return load_model(Request(model=str(tiny_bert), device="cpu", max_query_length=9, max_document_length=12))
+    return load_model(EncoderSettings(model=str(tiny_bert), device="cpu", max_query_length=9, max_document_length=12))
 
 
 @pytest.fixture

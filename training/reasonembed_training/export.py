@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL, Request, find_model, load_model, read_folder
+from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL, EncoderSettings, find_model, load_model, read_folder
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import flush_folder
 from reasonembed_rag.spec import EmbeddingSpec
@@ -58,14 +58,14 @@ def export_model(
 
 def _write_merged(model: TrainingModel, weights: dict[str, Tensor], folder: Path, *, adapted: bool) -> None:
     """Write the base as it was loaded, with what was trained put in; an adapter in the folder is used up."""
-    request = Request(
+    settings = EncoderSettings(
         model=model.spec.model,
         revision=model.spec.revision,
         adapter=str(folder) if adapted else None,
         device="cpu",
         dtype=str(model.module.backbone.dtype).removeprefix("torch."),
     )
-    backbone = load_model(request).backbone
+    backbone = load_model(settings).backbone
     if adapted:
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             (folder / name).unlink()

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reasonembed_rag.backbone import (
+    EncoderSettings,
     LoadedModel,
     PackedForward,
     PaddedForward,
-    Request,
     TextTokenizer,
     UnsupportedError,
     finish,
@@ -184,7 +184,7 @@ def add_lora(backbone: PreTrainedModel, config: LoraConfig) -> None:
 
 
 def _load(config: ModelConfig, *, device: torch.device, narrow: bool) -> LoadedModel:
-    request = Request(
+    settings = EncoderSettings(
         model=config.name,
         revision=config.revision,
         device=str(device),
@@ -192,7 +192,7 @@ def _load(config: ModelConfig, *, device: torch.device, narrow: bool) -> LoadedM
         max_query_length=config.max_query_length,
         max_document_length=config.max_document_length,
     )
-    loaded = load_model(request)
+    loaded = load_model(settings)
     names = ("pooling", "query_template", "document_template", "default_instruction")
     changes: dict[str, Any] = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
     return dataclasses.replace(loaded, spec=dataclasses.replace(loaded.spec, **changes)) if changes else loaded
