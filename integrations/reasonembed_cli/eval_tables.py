@@ -73,7 +73,7 @@ def comparison_table(comparison: Comparison) -> Table:
         caption="paired by query: bootstrap, randomisation test",
     )
     for task in comparison.tasks:
-        table.add_row(f"{task.task} ({task.split})" if task.split else task.task, *_difference(task.mean))
+        table.add_row(task.label, *_difference(task.mean))
     if len(comparison.tasks) > 1:
         table.add_section()
         table.add_row("mean of tasks", *_difference(comparison.mean))

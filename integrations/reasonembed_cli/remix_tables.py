@@ -69,7 +69,7 @@ def quality_lines(quality: Quality) -> list[str]:
     overlap = quality.overlap
     shares = f"{overlap.source:.0%}, in its positives {overlap.positive:.0%}, in its negatives {overlap.negative:.0%}"
     return [
-        f"{quality.rows:,} rows, {quality.positives_a_row:.1f} positives and {quality.negatives:.1f} negatives each",
+        f"{quality.rows:,} rows, {quality.positives_per_row:.1f} positives and {quality.negatives:.1f} negatives each",
         f"of a query's words stand in its source {shares}",
         f"the source would have been the first hit for {quality.source_first:.0%} of the queries",
     ]

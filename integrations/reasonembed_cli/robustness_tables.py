@@ -39,21 +39,16 @@ def kinds_table(report: RobustnessReport) -> Table:
 
 
 def geometry_table(report: RobustnessReport) -> Table:
-    """Return a table of the vectors' geometry, one column a set of vectors."""
-    from reasonembed_rag.pages import GEOMETRY_FIGURES
-
+    """Return a table of the vectors' geometry, one column per set of vectors."""
     table = slim_table("vectors of", tuple(report.geometry), title="geometry, a diagnostic")
-    for name, form in GEOMETRY_FIGURES:
-        values = [getattr(of, name) for of in report.geometry.values()]
-        cells = [form.format(value) if value is not None else "" for value in values]
-        table.add_row(name.replace("_", " "), *cells)
+    columns = [of.figures() for of in report.geometry.values()]
+    for name in columns[0] if columns else ():
+        table.add_row(name, *(figures[name] for figures in columns))
     return table
 
 
 def poison_table(report: PoisonReport) -> Table:
     """Return a table of the attacks, bare and behind each defence, and of what the defences cost."""
-    from reasonembed_rag.pages import attack_label
-
     ks = list(report.attacks[0].success)
     k = 20 if 20 in ks else ks[-1]
     table = slim_table(
@@ -64,12 +59,12 @@ def poison_table(report: PoisonReport) -> Table:
     )
     clean = f"{100 * report.clean_ndcg:.2f}" if report.clean_ndcg is not None else ""
     for attack in report.attacks:
-        table.add_row(attack_label(attack.name), *(f"{100 * attack.success[k]:.1f}" for k in ks), clean)
+        table.add_row(attack.label, *(f"{100 * attack.success[k]:.1f}" for k in ks), clean)
     table.add_section()
     for defence in report.defences:
         kept = f"{100 * defence.clean_ndcg:.2f}" if defence.clean_ndcg is not None else ""
         for place, attack in enumerate(report.attacks):
-            name = f"{attack_label(attack.name)}, {attack_label(defence.name)}"
+            name = f"{attack.label}, {defence.label}"
             rates = defence.success[attack.name]
             table.add_row(name, *(f"{100 * rates[k]:.1f}" for k in ks), kept if place == 0 else "")
     return table

@@ -8,7 +8,7 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.evaluation.bright import load_task, task_size
-    from reasonembed_rag.evaluation.comparison import Comparison, Difference, TaskComparison, compare
+    from reasonembed_rag.evaluation.comparison import Comparison, Difference, QueryPair, TaskComparison, compare
     from reasonembed_rag.evaluation.environment import Environment, describe_environment
     from reasonembed_rag.evaluation.evaluator import evaluate, evaluate_embedder
     from reasonembed_rag.evaluation.matching import DocumentNames, FoundText
@@ -34,6 +34,7 @@ __all__ = [
     "FoundText",
     "Interval",
     "Progress",
+    "QueryPair",
     "QueryResult",
     "ReasonEmbedMteb",
     "Report",
@@ -72,7 +73,7 @@ __getattr__, __dir__ = lazy_face(
     __name__,
     {
         "bright": ("load_task", "task_size"),
-        "comparison": ("Comparison", "Difference", "TaskComparison", "compare"),
+        "comparison": ("Comparison", "Difference", "QueryPair", "TaskComparison", "compare"),
         "environment": ("Environment", "describe_environment"),
         "evaluator": ("evaluate", "evaluate_embedder"),
         "matching": ("DocumentNames", "FoundText"),

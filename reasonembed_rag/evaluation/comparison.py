@@ -47,6 +47,21 @@ class TaskComparison:
     notes: tuple[str, ...]
     """What differs between the reports beside the systems."""
 
+    @property
+    def label(self) -> str:
+        """The name, with the split where there is one."""
+        return f"{self.task} ({self.split})" if self.split else self.task
+
+    @property
+    def better(self) -> int:
+        """How many queries the second system scored higher on."""
+        return sum(pair.second > pair.first for pair in self.queries)
+
+    @property
+    def worse(self) -> int:
+        """How many queries the second system scored lower on."""
+        return sum(pair.second < pair.first for pair in self.queries)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:

@@ -1,4 +1,4 @@
-"""HTML reports in one style."""
+"""HTML reports in one style, from jinja2 templates."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.pages.evaluation import report_page
-    from reasonembed_rag.pages.robustness import GEOMETRY_FIGURES, attack_label, robustness_page
+    from reasonembed_rag.pages.rendering import render_template
+    from reasonembed_rag.pages.robustness import robustness_page
 
-__all__ = ["GEOMETRY_FIGURES", "attack_label", "report_page", "robustness_page"]
+__all__ = ["render_template", "report_page", "robustness_page"]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
         "evaluation": ("report_page",),
-        "robustness": ("GEOMETRY_FIGURES", "attack_label", "robustness_page"),
+        "rendering": ("render_template",),
+        "robustness": ("robustness_page",),
     },
 )

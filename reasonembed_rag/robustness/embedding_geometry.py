@@ -23,6 +23,16 @@ __all__ = ["Geometry", "alignment", "geometry", "task_geometry"]
 _BLOCK = 1024
 _PAIRS_FROM = 4096
 """Pairs are counted over at most so many vectors."""
+_FORMS = {
+    "vectors": "{:,}",
+    "dimension": "{:,}",
+    "average_cosine": "{:.4f}",
+    "isoscore": "{:.4f}",
+    "effective_rank": "{:.1f}",
+    "uniformity": "{:.3f}",
+    "hubness": "{:.2f}",
+    "alignment": "{:.3f}",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,11 @@ class Geometry:
     """Vectors over whose pairs uniformity and hubness are counted: all, or a seeded sample."""
     alignment: float | None = None
     """Mean squared distance of positives: lower is closer (Wang and Isola 2020); None without positives."""
+
+    def figures(self) -> dict[str, str]:
+        """Return the figures as text by their names in words; empty for one that was not measured."""
+        values = [(name, form, getattr(self, name)) for name, form in _FORMS.items()]
+        return {name.replace("_", " "): "" if value is None else form.format(value) for name, form, value in values}
 
 
 def geometry(

@@ -215,6 +215,16 @@ def _agreement(fields: dict[str, Any]) -> Agreement:
 
 HEADLINE_K = 20
 
+_LABELS = {
+    "hotflip": "HotFlip",
+    "random": "random tokens",
+    "corpus_words": "words of the corpus",
+    "poisoned_rag": "PoisonedRAG",
+    "trust_filter": "TrustRAG-style filter",
+    "hubness_guard": "hubness guard",
+    "near_duplicates": "near-duplicate removal",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackScore:
@@ -226,6 +236,11 @@ class AttackScore:
     """ASR@k: share of queries with an adversarial passage among their k best."""
     example: str
     """One of the passages."""
+
+    @property
+    def label(self) -> str:
+        """The name in words."""
+        return _LABELS.get(self.name, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +254,11 @@ class DefenceScore:
     """nDCG@10 on the clean corpus behind the defence; None where nothing is judged."""
     clean_dropped: float
     """Share of the ten best documents of the clean corpus that it drops."""
+
+    @property
+    def label(self) -> str:
+        """The name in words."""
+        return _LABELS.get(self.name, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,20 @@ def test_the_wheel_carries_the_default_model_the_type_marker_and_the_licence(whe
     assert any(re.fullmatch(r"reasonembed_rag-[^/]+\.dist-info/licenses/LICENSE", name) for name in names)
 
 
+def test_the_wheel_carries_every_file_that_the_packages_read(wheel: Path):
+    """Templates, style sheets and the like stand beside the modules; only caches and bytecode stay out."""
+    homes = {"reasonembed_rag": ROOT, "reasonembed_training": ROOT / "training"}
+    wanted = {
+        str(path.relative_to(home))
+        for package, home in homes.items()
+        for path in (home / package).rglob("*")
+        if path.suffix in {".j2", ".css", ".json", ".toml", ".safetensors"}
+    }
+    assert "reasonembed_rag/pages/templates/layout.html.j2" in wanted
+    with zipfile.ZipFile(wheel) as archive:
+        assert wanted <= set(archive.namelist())
+
+
 def test_the_clean_environment_holds_no_extra(run_clean):
     script = "from importlib.metadata import distributions; print(*(found.name for found in distributions()))"
     names = _import_names_of_extras({canonicalize_name(name) for name in run_clean("-c", script).stdout.split()})

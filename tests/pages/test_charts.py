@@ -5,13 +5,13 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from reasonembed_rag.pages.charts import Bar, BarGroup, Line, bar_chart, line_chart
+from reasonembed_rag.pages.charts import Bar, bar_chart, line_chart
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_a_bar_below_0_goes_to_the_left_of_one_above_it():
-    groups = [BarGroup("x", (Bar(0.2, 0.1, 0.3), Bar(-0.1, -0.15, -0.05)))]
+    groups = {"x": (Bar(0.2, 0.1, 0.3), Bar(-0.1, -0.15, -0.05))}
     chart = ET.fromstring(bar_chart(groups, title="t"))
     up, down = ((float(bar.get("x")), float(bar.get("width"))) for bar in chart.iter(f"{_SVG}rect"))
     assert up[1] == pytest.approx(2 * down[1], abs=0.1)
@@ -22,15 +22,15 @@ def test_a_bar_below_0_goes_to_the_left_of_one_above_it():
 
 
 def test_values_beyond_the_axis_end_at_it():
-    chart = ET.fromstring(bar_chart([BarGroup("x", (Bar(-3.0, -4.0, 2.0),))], title="t"))
+    chart = ET.fromstring(bar_chart({"x": (Bar(-3.0, -4.0, 2.0),)}, title="t"))
     (bar,) = chart.iter(f"{_SVG}rect")
     assert float(bar.get("x")) == 190
     assert float(bar.get("width")) == pytest.approx(260, abs=0.1)
 
 
 def test_a_line_passes_through_its_values_and_labels_keep_apart():
-    lines = [Line("a <&>", (0.0, 0.5, 1.0)), Line("b", (0.2, 0.2, 0.99)), Line("c", (0.0, 0.0, 0.98))]
-    chart = ET.fromstring(line_chart(lines, places=("5", "10", "20"), title="t"))
+    lines = {"a <&>": (0.0, 0.5, 1.0), "b": (0.2, 0.2, 0.99), "c": (0.0, 0.0, 0.98)}
+    chart = ET.fromstring(line_chart(lines, ticks=("5", "10", "20"), title="t"))
     assert len([path for path in chart.iter(f"{_SVG}path") if path.get("class").startswith("line")]) == 3
     dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in chart.iter(f"{_SVG}circle")]
     assert [x for x, _ in dots[:3]] == pytest.approx([44, 304, 564])

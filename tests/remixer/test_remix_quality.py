@@ -42,7 +42,7 @@ def test_the_figures_are_those_of_the_files(run_folder, read_lines):
     assert quality.rows == len(rows)
     assert quality.overlap.positive == pytest.approx(np.mean(overlaps))
     assert quality.grades == {grade: sum(line["grades"].count(grade) for line in judged) for grade in range(1, 6)}
-    assert quality.positives_a_row == pytest.approx(np.mean([len(row["pos"]) for row in rows]))
+    assert quality.positives_per_row == pytest.approx(np.mean([len(row["pos"]) for row in rows]))
     assert quality.negatives == pytest.approx(np.mean([len(row["neg"]) for row in rows]))
     assert quality.source_first == pytest.approx(ranks.count(1) / len(ranks))
     assert quality.source_unfound == pytest.approx(ranks.count(None) / len(ranks))

@@ -80,7 +80,7 @@ class Quality:
     samples: tuple[Sample, ...]
 
     @property
-    def positives_a_row(self) -> float:
+    def positives_per_row(self) -> float:
         """The mean number of positives."""
         return sum(count * rows for count, rows in self.positives.items()) / self.rows if self.rows else 0.0
 
