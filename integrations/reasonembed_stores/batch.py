@@ -1,25 +1,29 @@
-"""Batch: documents as checked columns, on their way into a store."""
+"""Documents on their way into a store: checked, in columns, their metadata as JSON text."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.metadata import encode_metadatas
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "decode_json", "encode_json"]
+
+encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+decode_json = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Ids that differ, contents, and metadata as JSON texts."""
+    """Unique ids, contents, and metadata as JSON texts."""
 
-    ids: list[str]
-    contents: list[str]
-    metadatas: list[str]
+    ids: Sequence[str] = ()
+    contents: Sequence[str] = ()
+    metadatas: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -27,7 +31,7 @@ class Batch:
     @classmethod
     def of_documents(cls, documents: Sequence[Document]) -> Self:
         """Take documents; raises InputError, naming the document, for what cannot be stored."""
-        others: list[object] = [one for one in documents if not _is_document(one)]
+        others: list[object] = [one for one in documents if not _is(one, Document)]
         if others:
             raise InputError(f"got {others[0]!r:.80} among the documents; want Document(id, content, metadata)")
         return cls.of_columns(
@@ -41,44 +45,70 @@ class Batch:
         """Take columns of equal length; raises InputError, naming the document, for what cannot be stored."""
         if not len(ids) == len(contents) == len(metadatas):
             raise InputError(
-                f"got {len(ids)} ids, {len(contents)} texts and {len(metadatas)} metadatas; want one of each a document"
+                f"got {len(ids)} ids, {len(contents)} texts and {len(metadatas)} metadatas; want one of each per "
+                "document"
             )
         _check_ids(ids)
         for identity, content in zip(ids, contents, strict=True) if set(map(type, contents)) - {str} else ():
-            if not _is_text(content):
+            if not _is(content, str):
                 raise InputError(f"the content of {identity!r} is {type(content).__name__}; want a string")
-        return cls(ids, contents, encode_metadatas(metadatas, ids))
+        return cls(ids, contents, _encoded(metadatas, ids))
 
     def check_unicode(self) -> None:
-        """Raise InputError for a document that UTF-8 cannot write."""
+        """Raise InputError for a document that cannot be written as UTF-8."""
         for identity, *texts in zip(self.ids, self.contents, self.metadatas, strict=True):
             try:
-                for text in (identity, *texts):
-                    text.encode()
+                "".join((identity, *texts)).encode()
             except UnicodeEncodeError as error:
                 raise InputError(
-                    f"document {identity!r} is not Unicode text ({error.reason}); decode it anew"
+                    f"document {identity!r} is not Unicode text ({error.reason}); decode it again"
                 ) from error
 
 
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind)
+
+
 def _check_ids(ids: list[str]) -> None:
-    """Raise InputError for an id that is no string, empty, or occurs twice; the common case is checked all at once."""
-    if set(map(type, ids)) <= {str}:
-        distinct = set(ids)
-        if len(distinct) == len(ids) and "" not in distinct and "\0" not in "".join(ids):
-            return
+    """Raise InputError for an id that is not a string, is empty or occurs twice; the usual case is checked at once."""
+    if set(map(type, ids)) <= {str} and len(set(ids)) == len(ids) and "" not in ids and "\0" not in "".join(ids):
+        return
     seen: set[str] = set()
     for identity in ids:
-        if not _is_text(identity) or not identity or "\0" in identity:
+        if not _is(identity, str) or not identity or "\0" in identity:
             raise InputError(f"document id {identity!r}; want a non-empty string without NUL characters")
         if identity in seen:
             raise InputError(f"document id {identity!r} occurs twice in one call; ids must be unique: drop or rename")
         seen.add(identity)
 
 
-def _is_document(value: object) -> bool:
-    return isinstance(value, Document)
+def _encoded(metadatas: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[str]:
+    # Keys of flat metadata are checked all at once; those of nested objects one by one.
+    flat = set(map(type, metadatas)) <= {dict} and set(map(type, chain.from_iterable(metadatas))) <= {str}
+    texts: list[str] = []
+    for identity, metadata in zip(ids, metadatas, strict=True):
+        if not _is(metadata, Mapping):
+            raise InputError(f"the metadata of {identity!r} is {metadata!r:.80}; want a mapping, {{}} if there is none")
+        try:
+            text = encode_json(metadata if flat else dict(metadata))
+            if not flat or text.find("{", 1) > 0:
+                _check_keys(metadata)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"the metadata of {identity!r} is not JSON ({error}); want strings, finite numbers, true, false, null, "
+                "and lists and objects of them"
+            ) from error
+        texts.append(text)
+    return texts
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _check_keys(value: Any) -> None:
+    """Raise TypeError for a key that is not a string: JSON would silently make it one."""
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"key {key!r} is not a string")
+            _check_keys(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            _check_keys(member)

@@ -1,11 +1,9 @@
-"""The documents of a store, in SQLite: the one place where a change is committed."""
+"""The documents of a store, in SQLite: its transaction is what commits a change."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
@@ -18,47 +16,45 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
-from reasonembed_stores.batch import Batch
-from reasonembed_stores.metadata import decode_json
+from reasonembed_stores.batch import Batch, decode_json
 
 __all__ = ["Catalog", "Change", "Extent", "Snapshot", "State"]
 
 _SCHEMA = """
 CREATE TABLE state (
     generation INTEGER NOT NULL, layout INTEGER NOT NULL, next_key INTEGER NOT NULL, dimension INTEGER,
-    codes TEXT NOT NULL, index_kind TEXT NOT NULL, spec TEXT
+    dtype TEXT NOT NULL, ann TEXT NOT NULL, spec TEXT
 );
-CREATE TABLE documents (
-    key INTEGER PRIMARY KEY, id TEXT NOT NULL, content TEXT NOT NULL, metadata TEXT NOT NULL, checksum INTEGER NOT NULL
-);
+CREATE TABLE documents (key INTEGER PRIMARY KEY, id TEXT NOT NULL, content TEXT NOT NULL, metadata TEXT NOT NULL);
 CREATE UNIQUE INDEX documents_id ON documents (id);
 CREATE TABLE tombstones (key INTEGER PRIMARY KEY, generation INTEGER NOT NULL);
 CREATE TABLE extents (start INTEGER PRIMARY KEY, count INTEGER NOT NULL, sha256 BLOB NOT NULL);
 """
-_BATCH = 2000
+"""Version 1 had other names for dtype and ann, and a last column of documents for checksums: we write 0 there."""
+_PAGE = 2000
 _MANY = 1000
-_PATIENCE_S = 30
+_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a store is and how far it has come."""
+    """What a store is, and its last commit."""
 
     generation: int
-    """Counts commits."""
+    """The number of commits."""
     layout: int
-    """Counts how often the vectors were written anew; a slot means something only within one layout."""
+    """How often the vectors were rewritten; positions are comparable within one layout only."""
     next_key: int
-    """The key of the next document: keys only grow, and none is given twice."""
+    """The key of the next document; keys increase and are never reused."""
     dimension: int | None
-    codes: str
-    index_kind: str
+    dtype: str
+    ann: str
     spec: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A run of vectors written at once, with the SHA-256 of its bytes."""
+    """Consecutive vectors that were written at once, with the SHA-256 of their bytes."""
 
     start: int
     count: int
@@ -67,51 +63,49 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One commit: the documents that go, by key, and those that come."""
+    """What one commit writes."""
 
     state: State
+    """The state after the commit."""
     dead: Sequence[int] = ()
-    born: Batch = field(default_factory=lambda: Batch([], [], []))
-    """Their keys end before the state's next one."""
+    """The keys of documents that are deleted or replaced."""
+    born: Batch = field(default_factory=Batch)
+    """The new documents; the last of their consecutive keys is just below the state's next one."""
     extents: Sequence[Extent] = ()
     rewritten: bool = False
-    """Whether the vectors were written anew, without the dead: old tombstones and extents go."""
+    """Whether the extents replace all earlier ones; no position of a dead document is left then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A committed state: the keys in the order of their slots, and which of them still have a document."""
+    """A committed state, with what was added and deleted since an earlier one."""
 
     state: State
     keys: NDArray[np.int64]
+    """New keys in the order of their positions, those of documents deleted again included."""
     dead: NDArray[np.int64]
-    extents: tuple[Extent, ...]
-
-
-def _checksum(identity: str, content: str, metadata: str) -> int:
-    return zlib.crc32(f"{identity}\0{content}\0{metadata}".encode())
+    extents: Sequence[Extent]
+    """All extents."""
 
 
 class Catalog:
-    """One connection to the documents, shared by threads."""
+    """A connection to the documents, shared by threads."""
 
-    def __init__(self, connection: sqlite3.Connection, name: str, *, durable: bool = True) -> None:
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
         self._connection = connection
         self._name = name
-        self._durable = durable
         self._lock = RLock()
 
     @classmethod
     def create(cls, path: Path | None, state: State) -> Self:
-        """Make an empty catalog, in memory where there is no path."""
+        """Create an empty catalog, in memory without a path."""
         name = str(path) if path is not None else "the store in memory"
-        with _told(name):
-            uri = "file::memory:" if path is None else f"{path.absolute().as_uri()}?mode=rwc"
-            catalog = cls(_connect(uri), name, durable=path is not None)
-            # Documents are long: with larger pages than SQLite's own they are written faster.
+        with _translated_errors(name):
+            catalog = cls(_connect("file::memory:" if path is None else f"{path.absolute().as_uri()}?mode=rwc"), name)
+            # Documents are long: pages larger than SQLite's default are written faster.
             catalog._connection.execute(f"PRAGMA page_size={65536 if path is None else 16384}")
             if path is not None:
-                # Write-ahead logging lets readers read on while one writer commits, and survives kill -9.
+                # With write-ahead logging readers go on while a writer commits, and a kill loses nothing.
                 catalog._connection.execute("PRAGMA journal_mode=WAL")
             catalog._connection.executescript(_SCHEMA)
             catalog._connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(state))
@@ -119,25 +113,25 @@ class Catalog:
 
     @classmethod
     def open(cls, path: Path, *, immutable: bool = False) -> Self:
-        """Open a catalog; an immutable one lies where nothing can be written and nobody writes."""
-        with _told(str(path)):
+        """Open a catalog; `immutable` is for a folder that nobody can write to."""
+        with _translated_errors(str(path)):
             connection = _connect(f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=rw'}")
             connection.execute("PRAGMA synchronous=FULL")
         return cls(connection, str(path))
 
     def close(self) -> None:
         """Close the connection; committed changes stay."""
-        with self._reading():
+        with self._locked():
             self._connection.close()
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _told(self._name):
+    def _locked(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated_errors(self._name):
             yield self._connection
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._reading() as connection:
+        with self._locked() as connection:
             connection.execute(begin)
             try:
                 yield connection
@@ -148,28 +142,32 @@ class Catalog:
 
     def version(self) -> int:
         """Return a number that changes when another connection has committed."""
-        with self._reading() as connection:
-            return int(connection.execute("PRAGMA data_version").fetchone()[0])
+        return int(self._rows("PRAGMA data_version")[0][0])
 
-    def snapshot(self, *, after_key: int = -1, after_generation: int = -1) -> Snapshot:
-        """Return the committed state, or only what came after a key and a generation within the same layout."""
-        with self._transaction("BEGIN") as connection:
-            state = State(*connection.execute("SELECT * FROM state").fetchone())
-            born = _integers(
-                connection,
-                "SELECT key FROM documents WHERE key > :key UNION ALL SELECT key FROM tombstones WHERE key > :key",
-                {"key": after_key},
-            )
-            dead = _integers(connection, "SELECT key FROM tombstones WHERE generation > ?", (after_generation,))
-            extents = connection.execute("SELECT start, count, sha256 FROM extents ORDER BY start").fetchall()
-        return Snapshot(state, np.sort(born), dead, tuple(Extent(*row) for row in extents))
+    def state(self) -> State:
+        """Return the committed state."""
+        return State(*self._rows("SELECT * FROM state")[0])
+
+    def count(self) -> int:
+        """Return the number of documents."""
+        return int(self._rows("SELECT count(*) FROM documents")[0][0])
+
+    def snapshot(self, since: State) -> Snapshot:
+        """Return the committed state with what came after another; everything if the layout is not the same."""
+        with self._transaction("BEGIN"):
+            state = self.state()
+            key, generation = (since.next_key, since.generation) if since.layout == state.layout else (0, -1)
+            query = "SELECT key FROM documents WHERE key >= ?1 UNION ALL SELECT key FROM tombstones WHERE key >= ?1"
+            keys = np.sort(self._integers(query, key))
+            dead = self._integers("SELECT key FROM tombstones WHERE generation > ?", generation)
+            extents = [Extent(*row) for row in self._rows("SELECT * FROM extents ORDER BY start")]
+        return Snapshot(state, keys, dead, extents)
 
     def commit(self, change: Change) -> None:
-        """Make one change, or none of it."""
-        state = change.state
+        """Make a change, all of it or nothing."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
-            columns = "generation, layout, next_key, dimension, codes, index_kind, spec"
-            connection.execute(f"UPDATE state SET ({columns}) = (?, ?, ?, ?, ?, ?, ?)", astuple(state))  # noqa: S608 - names of our own
+            connection.execute("DELETE FROM state")
+            connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(change.state))
             if change.rewritten:
                 connection.execute("DELETE FROM tombstones")
                 connection.execute("DELETE FROM extents")
@@ -177,59 +175,48 @@ class Catalog:
                 dead = json.dumps([int(key) for key in change.dead])
                 connection.execute("DELETE FROM documents WHERE key IN (SELECT value FROM json_each(?))", (dead,))
                 if not change.rewritten:
-                    connection.execute(
-                        "INSERT INTO tombstones SELECT value, ? FROM json_each(?)", (state.generation, dead)
-                    )
-            self._insert(connection, change)
-            connection.executemany(
-                "INSERT INTO extents VALUES (?, ?, ?)", [astuple(extent) for extent in change.extents]
-            )
+                    insert = "INSERT INTO tombstones SELECT value, ? FROM json_each(?)"
+                    connection.execute(insert, (change.state.generation, dead))
+            self._insert(connection, change.born, change.state.next_key)
+            connection.executemany("INSERT INTO extents VALUES (?, ?, ?)", map(astuple, change.extents))
 
-    def _insert(self, connection: sqlite3.Connection, change: Change) -> None:
-        born, last = change.born, change.state.next_key
-        columns = born.ids, born.contents, born.metadatas
-        # An index over many new ids is made faster at once than entry by entry.
-        fresh = len(born) >= _MANY and not connection.execute("SELECT 1 FROM documents LIMIT 1").fetchone()
+    def _insert(self, connection: sqlite3.Connection, born: Batch, next_key: int) -> None:
+        columns = connection.execute("PRAGMA table_info(documents)").fetchall()
+        insert = "INSERT INTO documents VALUES (?, ?, ?, ?)"
+        if columns[-1][1] == "checksum":
+            insert = "INSERT INTO documents VALUES (?, ?, ?, ?, 0)"
+        # The index over the ids of a large first batch is made faster at once than entry by entry.
+        defer = len(born) >= _MANY and not connection.execute("SELECT 1 FROM documents LIMIT 1").fetchone()
+        if defer:
+            connection.execute("DROP INDEX documents_id")
+        keys = range(next_key - len(born), next_key)
         try:
-            checksums = map(_checksum, *columns) if self._durable else itertools.repeat(0)
-            if fresh:
-                connection.execute("DROP INDEX documents_id")
-            rows = zip(range(last - len(born), last), *columns, checksums, strict=False)
-            connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
-            if fresh:
-                connection.execute("CREATE UNIQUE INDEX documents_id ON documents (id)")
+            connection.executemany(insert, zip(keys, born.ids, born.contents, born.metadatas, strict=True))
         except UnicodeEncodeError:
             born.check_unicode()
             raise
+        if defer:
+            connection.execute("CREATE UNIQUE INDEX documents_id ON documents (id)")
 
     def keys_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the keys of the documents with these ids; unknown ids are left out."""
-        query = "SELECT documents.id, documents.key FROM json_each(?) JOIN documents ON documents.id = json_each.value"
+        query = "SELECT id, key FROM documents WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._rows(query, json.dumps(ids)))
 
     def ids_of(self, keys: Sequence[int]) -> dict[int, str]:
-        """Return the ids of the documents with these keys; those gone since are left out."""
-        query = "SELECT documents.key, documents.id FROM json_each(?) JOIN documents ON documents.key = json_each.value"
+        """Return the ids of the documents with these keys; keys of deleted ones are left out."""
+        query = "SELECT key, id FROM documents WHERE key IN (SELECT value FROM json_each(?))"
         return dict(self._rows(query, json.dumps(keys)))
 
     def documents_of(self, keys: Sequence[int]) -> dict[int, Document]:
-        """Return the documents with these keys, checked; those gone since are left out."""
-        query = (
-            "SELECT documents.key, documents.id, content, metadata, checksum FROM json_each(?)"
-            " JOIN documents ON documents.key = json_each.value"
-        )
-        return {row[0]: self._document(row) for row in self._rows(query, json.dumps(keys))}
+        """Return the documents with these keys; keys of deleted ones are left out."""
+        query = "SELECT key, id, content, metadata FROM documents WHERE key IN (SELECT value FROM json_each(?))"
+        return {row[0]: self._document(*row) for row in self._rows(query, json.dumps(keys))}
 
-    def documents(self) -> Iterator[tuple[int, Document]]:
-        """Yield every document with its key, checked, in the order of keys."""
-        query = "SELECT key, id, content, metadata, checksum FROM documents WHERE key > ? ORDER BY key LIMIT ?"
-        for row in self._pages(query, -1):
-            yield row[0], self._document(row)
-
-    def verify(self) -> None:
-        """Compare every document with its checksum; raises StoreError at the first that differs."""
-        for _ in self.documents():
-            pass
+    def documents(self) -> Iterator[Document]:
+        """Yield every document in the order of keys."""
+        for row in self._pages("SELECT key, id, content, metadata FROM documents WHERE key > ? ORDER BY key LIMIT ?"):
+            yield self._document(*row)
 
     def metadata(self, after_key: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield (key, metadata) of the documents after a key."""
@@ -237,70 +224,68 @@ class Catalog:
         for key, metadata in self._pages(query, after_key):
             yield key, self._decoded(key, metadata)
 
-    def _pages(self, query: str, after_key: int) -> Iterator[tuple[Any, ...]]:
-        """Read in pages, so that neither the lock nor a snapshot is held while the caller works."""
-        while page := self._rows(query, after_key, _BATCH):
+    def _pages(self, query: str, after_key: int = -1) -> Iterator[tuple[Any, ...]]:
+        """Read page by page, so that neither the lock nor a snapshot is held while the caller works."""
+        while page := self._rows(query, after_key, _PAGE):
             yield from page
             after_key = page[-1][0]
 
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._reading() as connection:
+        with self._locked() as connection:
             return connection.execute(query, parameters).fetchall()
 
-    def _document(self, row: tuple[Any, ...]) -> Document:
-        key, identity, content, metadata, checksum = row
-        document = Document(identity, content, self._decoded(key, metadata))
-        if self._durable and _checksum(identity, content, metadata) != checksum:
-            raise StoreError(
-                f"{self._name}: document {identity!r} fails its checksum; restore the folder or index anew"
-            )
-        return document
+    def _integers(self, query: str, *parameters: object) -> NDArray[np.int64]:
+        with self._locked() as connection:
+            return np.fromiter((row[0] for row in connection.execute(query, parameters)), dtype=np.int64)
+
+    def _document(self, key: int, identity: str, content: str, metadata: str) -> Document:
+        return Document(identity, content, self._decoded(key, metadata))
 
     def _decoded(self, key: int, metadata: str) -> dict[str, Any]:
         try:
             value: dict[str, Any] = decode_json(metadata)
         except ValueError as error:
             raise StoreError(
-                f"{self._name}: the metadata of document {key} is damaged; restore the folder or index anew"
+                f"{self._name}: the metadata of document {key} is damaged; restore the folder or index again"
             ) from error
         return value
 
+    def verify(self) -> None:
+        """Let SQLite check the structure of every page; raises StoreError for a damaged one."""
+        problem = self._rows("PRAGMA quick_check(1)")[0][0]
+        if problem != "ok":
+            raise StoreError(f"{self._name} is damaged ({problem}); restore the folder or index again")
+
     def checkpoint(self) -> bool:
-        """Move the write-ahead log into the catalog; False where a reader is still in it."""
-        with self._reading() as connection:
-            connection.execute("PRAGMA busy_timeout=1000")  # readers stay in the log for milliseconds
+        """Move the write-ahead log into the catalog; False if a reader still uses the log."""
+        with self._locked() as connection:
+            connection.execute("PRAGMA busy_timeout=1000")  # readers use the log for milliseconds
             busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            connection.execute(f"PRAGMA busy_timeout={_PATIENCE_S * 1000}")
+            connection.execute(f"PRAGMA busy_timeout={_TIMEOUT_S * 1000}")
         return busy == 0
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_S)
-
-
-def _integers(connection: sqlite3.Connection, query: str, parameters: Any) -> NDArray[np.int64]:
-    return np.fromiter((row[0] for row in connection.execute(query, parameters)), dtype=np.int64)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_TIMEOUT_S)
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Tell SQLite's errors in words of our own."""
+def _translated_errors(name: str) -> Iterator[None]:
+    """Translate SQLite's errors to StoreError."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "")
         if "closed" in str(error):
             raise StoreError(f"{name} was closed; open the store again") from error
-        cure = next((cure for prefix, cure in _CURES.items() if code.startswith(prefix)), "is the folder whole?")
+        cure = next((cure for prefix, cure in _CURES.items() if code.startswith(prefix)), _REFUSED)
         raise StoreError(f"{name}: {error}; {cure}") from error
 
 
+_REFUSED = "nothing was changed: is the folder complete and writable, and is there room on the disk?"
+_DAMAGED = "the catalog is damaged: restore the folder or index again"
 _CURES: Mapping[str, str] = {
-    "SQLITE_FULL": "nothing was changed: make room on the disk and try again",
-    "SQLITE_IOERR": "nothing was changed: is the disk full or gone?",
     "SQLITE_BUSY": "another process is writing: try again when it is done",
-    "SQLITE_READONLY": "nothing was changed: the folder cannot be written",
-    "SQLITE_CANTOPEN": "want a folder that a store wrote, with its catalog.sqlite",
-    "SQLITE_CORRUPT": "the catalog is damaged: restore the folder or index anew",
-    "SQLITE_NOTADB": "the catalog is damaged: restore the folder or index anew",
+    "SQLITE_CORRUPT": _DAMAGED,
+    "SQLITE_NOTADB": _DAMAGED,
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reasonembed_stores.batch import decode_json
 from reasonembed_stores.filters import Condition, Filter, Group
-from reasonembed_stores.metadata import decode_json
 
 __all__ = ["OVERFLOW", "from_chroma", "to_chroma", "to_where"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonembed_stores.batch import encode_json
 from reasonembed_stores.filters import Condition, Filter, Predicate, fields_of
-from reasonembed_stores.metadata import encode_json
 
 __all__ = ["Column", "Columns", "Rows"]
 

@@ -24,7 +24,7 @@ from reasonembed_stores.ranking import Found
 from reasonembed_stores.store import Hit
 from reasonembed_stores.structures import KINDS
 from reasonembed_stores.table import Table
-from reasonembed_stores.vectors import CODES, Matrix
+from reasonembed_stores.vectors import DTYPES, Matrix
 from reasonembed_stores.view import View
 
 __all__ = ["FaissStore"]
@@ -63,7 +63,7 @@ class FaissStore:
         graph, "ivf" an inverted file; "auto" stays exact up to 200,000 vectors, then takes a graph, and an inverted
         file beyond 2 million. Raises StoreError where the path holds something already.
         """
-        for name, value, known in (("codes", codes, tuple(CODES)), ("index", index, KINDS)):
+        for name, value, known in (("codes", codes, tuple(DTYPES)), ("index", index, KINDS)):
             if value not in known:
                 raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
         state = State(0, 0, 0, check_dimension(dimension, spec), codes, index, None if spec is None else spec.to_json())
@@ -112,8 +112,7 @@ class FaissStore:
         return self._table.view().count
 
     def __iter__(self) -> Iterator[Document]:
-        for _, document in self._table.catalog.documents():
-            yield document
+        yield from self._table.catalog.documents()
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +157,7 @@ class FaissStore:
                 self._table.begin()
                 known = self._table.catalog.keys_of(list(known))
                 dimension = self.dimension or 0
-                self._table.change(Batch([], [], []), np.empty((0, dimension), dtype=np.float32), list(known.values()))
+                self._table.change(Batch(), np.empty((0, dimension), dtype=np.float32), list(known.values()))
             return len(known)
 
     def clear(self) -> None:

@@ -75,7 +75,7 @@ class Finder:
 
     def structure(self, view: View) -> Structure | None:
         """Return what to search with; None is exact search over the stored vectors."""
-        layout, half = view.state.layout, view.state.codes == "float16"
+        layout, half = view.state.layout, view.state.dtype == "float16"
         with self._lock:
             if self._structure is None or self._structure[0] != layout:
                 self._structure = (layout, self._table.read_structure(layout))
@@ -89,7 +89,7 @@ class Finder:
     def build(self) -> None:
         """Build the structure that the table was made for, where it is due, and keep it."""
         view = self._table.view()
-        kind = kind_for(view.state.index_kind, view.count)
+        kind = kind_for(view.state.ann, view.count)
         structure = self.structure(view)
         due = structure is None or structure.kind != kind or _is_outgrown(structure, view)
         if kind == "flat" or view.count == 0 or not due:

@@ -1,4 +1,4 @@
-"""A store's folder: its manifest, its files, and how a folder comes to be whole or not at all."""
+"""The folder of a store: its manifest, its files with their checksums, and the writer lock."""
 
 from __future__ import annotations
 
@@ -7,48 +7,40 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import StoreError
 from reasonembed_rag.files import replacing
 
-__all__ = ["Manifest", "SealedFile", "StoreFolder", "check_free", "new_folder"]
+__all__ = ["Manifest", "StoreFolder", "WriterLock", "check_free", "new_folder"]
 
 _FORMAT = "reasonembed-store"
-_VERSION = 1
+_VERSION = 2
 _MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True, slots=True)
-class SealedFile:
-    """A file as it was when the store was saved."""
-
-    name: str
-    size: int
-    sha256: str
+_CATALOG = "catalog.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a folder holds, for people and for the check at opening.
-
-    `files` is filled by save() and close(), and emptied before the next change: while it is empty, generation and
-    documents say what was true before that change, and the catalog's own checksums vouch for what is there. `index` is
-    a file that is never changed, only replaced.
-    """
+    """What manifest.json says about a store."""
 
     generation: int
-    codes: str
-    dimension: int | None
-    documents: int
-    spec: dict[str, Any] | None
-    spec_digest: str | None
-    files: tuple[SealedFile, ...] = ()
-    index: SealedFile | None = None
+    """The last commit when the manifest was written; a catalog that is older has lost its write-ahead log."""
+    files: Mapping[str, str]
+    """The SHA-256 of the ANN index, and of the catalog while no writer is at work."""
+    about: Mapping[str, Any]
+    """dtype, dimension, documents and spec, for people; the catalog is what counts."""
+    version: int = _VERSION
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the catalog's checksum holds: a writer removes it first, save() and close() write it."""
+        return _CATALOG in self.files
 
 
 class StoreFolder:
@@ -56,97 +48,122 @@ class StoreFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.catalog = path / "catalog.sqlite"
-        self.lock = path / "writer.lock"
+        self.catalog = path / _CATALOG
+        self.lock = WriterLock(path / "writer.lock")
 
-    def vectors(self, layout: int, codes: str) -> Path:
-        """Return where the vectors of a layout lie."""
-        return self.path / f"vectors-{layout:06}.{'f32' if codes == 'float32' else 'f16'}"
+    def vectors(self, layout: int, dtype: str) -> Path:
+        """Return the path of the vectors of a layout."""
+        return self.path / f"vectors-{layout:06}.{'f32' if dtype == 'float32' else 'f16'}"
 
-    def index(self, layout: int, covered: int) -> Path:
-        """Return where the search structure over the first `covered` slots of a layout lies."""
+    def ann(self, layout: int, covered: int) -> Path:
+        """Return the path of the ANN index of the first `covered` vectors of a layout."""
         return self.path / f"index-{layout:06}-{covered}.faiss"
 
     def read_manifest(self) -> Manifest:
-        """Read the manifest; raises StoreError where there is none, or one of another program or a later version."""
+        """Read the manifest; raises StoreError if it is missing, damaged, foreign or of a later version."""
         path = self.path / _MANIFEST
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            found = "is no store" if self.path.exists() else "does not exist"
+            found = "is not a store" if self.path.exists() else "does not exist"
             raise StoreError(f"{self.path} {found}; want a folder that a store saved, with its manifest.json") from None
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read ({error}); restore the folder or index anew") from error
+            raise StoreError(f"{path} cannot be read ({error}); restore the folder or index again") from error
         if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
             raise StoreError(f"{path} is not the manifest of a reasonembed store; want a folder that a store saved")
         version = fields.pop("version", None)
-        if version != _VERSION:
+        if version not in (1, _VERSION):
             raise StoreError(
-                f"{path} has format version {version!r}; this release reads {_VERSION}: upgrade, or index anew"
+                f"{path} has format version {version!r}; this release reads 1 and {_VERSION}: upgrade, or index again"
             )
         try:
-            files = tuple(SealedFile(**file) for file in fields.pop("files"))
-            index = fields.pop("index")
-            return Manifest(files=files, index=None if index is None else SealedFile(**index), **fields)
-        except (KeyError, TypeError) as error:
-            raise StoreError(f"{path} is damaged ({error}); restore the folder or index anew") from error
+            files = _files_of_version_1(fields) if version == 1 else dict(fields.pop("files"))
+            return Manifest(fields.pop("generation"), files, fields, version)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{path} is damaged ({error}); restore the folder or index again") from error
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Put a manifest in place of the old one; raises StoreError where the disk refuses."""
-        fields = {"format": _FORMAT, "version": _VERSION} | asdict(manifest)
+        """Replace the manifest; raises StoreError if the disk refuses."""
+        fields = {"format": _FORMAT, "version": _VERSION, "generation": manifest.generation}
+        fields |= {**manifest.about, "files": manifest.files}
         try:
             with replacing(self.path / _MANIFEST) as file:
                 file.write((json.dumps(fields, ensure_ascii=False, indent=2) + "\n").encode())
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written ({error.strerror}); make room or give access") from error
 
-    def seal(self, names: Sequence[str]) -> tuple[SealedFile, ...]:
-        """Return files with their sizes and checksums."""
-        return tuple(
-            SealedFile(name, (self.path / name).stat().st_size, _sha256(self.path / name))
-            for name in names
-            if (self.path / name).exists()
-        )
+    def checksum(self, name: str) -> str:
+        """Return the SHA-256 of a file."""
+        with (self.path / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def verify(self, manifest: Manifest) -> None:
-        """Compare the sealed files with the manifest; raises StoreError at the first that differs.
-
-        A writer unseals before it changes a file, so a file that differs under an unchanged manifest is damaged.
-        """
-        for file in (*manifest.files, *filter(None, [manifest.index])):
-            problem = self._problem(file)
-            if problem is None:
+        """Compare the files with the manifest; raises StoreError for the first one that is missing or differs."""
+        for name, checksum in manifest.files.items():
+            exists = (self.path / name).exists()
+            if exists and self.checksum(name) == checksum:
                 continue
             if self.read_manifest() != manifest:
-                return  # a writer came in between: the catalog's own checksums take over
-            raise StoreError(f"{self.path / file.name} {problem}; restore the folder or index anew")
-
-    def _problem(self, file: SealedFile) -> str | None:
-        path = self.path / file.name
-        if not path.exists():
-            return "is missing"
-        size = path.stat().st_size
-        if size != file.size:
-            return f"has {size} bytes, want {file.size}"
-        return None if _sha256(path) == file.sha256 else "fails its checksum"
+                return  # a writer started in the meantime, and wrote the manifest before it changed a file
+            problem = "does not match its checksum" if exists else "is missing"
+            raise StoreError(f"{self.path / name} {problem}; restore the folder or index again")
 
     def remove_stale(self, keep: Sequence[Path]) -> None:
-        """Remove vectors and indexes of earlier layouts, and what a killed process wrote aside."""
-        kept = {path.name for path in keep}
+        """Remove vectors and ANN indexes of earlier layouts, and temporary files of killed processes."""
         for pattern in ("vectors-*", "index-*", ".*.tmp"):
-            for path in self.path.glob(pattern):
-                if path.name not in kept:
-                    with contextlib.suppress(OSError):  # a reader on another system may still hold it
-                        path.unlink()
+            for path in set(self.path.glob(pattern)) - set(keep):
+                with contextlib.suppress(OSError):  # on some systems a reader may still hold it
+                    path.unlink()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _files_of_version_1(fields: dict[str, Any]) -> dict[str, str]:
+    """Return the checksums in a manifest of version 1; those of vectors are in the catalog too."""
+    files = [*fields.pop("files"), *filter(None, [fields.pop("index")])]
+    return {file["name"]: file["sha256"] for file in files if not file["name"].startswith("vectors-")}
+
+
+class WriterLock:
+    """Held by one store object of one process; the operating system releases it when the process dies.
+
+    It is SQLite's lock on an empty file, which works on every system, between processes and within one.
+    """
+
+    __slots__ = ("_connection", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._connection is not None
+
+    def acquire(self) -> None:
+        """Take the lock without waiting; raises StoreError if another store object holds it."""
+        connection = None
+        try:
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0.0)
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if connection is not None:
+                connection.close()
+            problem, cure = f"cannot be written ({error})", "is the folder or disk writable?"
+            if "locked" in str(error):
+                problem = "is being written by another process or store object"
+                cure = "save() or close() that one, or wait for it, and try again"
+            raise StoreError(f"{self._path.parent} {problem}; {cure}") from error
+        self._connection = connection
+
+    def release(self) -> None:
+        """Release the lock if it is held."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def check_free(path: Path) -> None:
-    """Raise StoreError where a path exists, unless it is an empty folder."""
+    """Raise StoreError if a path exists, unless it is an empty folder."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         cure = "open it, or choose another path" if (path / _MANIFEST).exists() else "choose another path"
         raise StoreError(f"{path} exists already; {cure}")
@@ -154,9 +171,9 @@ def check_free(path: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to fill that becomes `path` when the block ends well, and vanishes when it fails.
+    """Yield a temporary folder that becomes `path` if the block succeeds and is removed if it fails.
 
-    Raises StoreError where `path` exists, unless it is an empty folder.
+    Raises StoreError if `path` exists, unless it is an empty folder.
     """
     check_free(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -167,7 +184,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         aside.replace(path)
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be made ({error.strerror}); make room, give access or choose another"
+            f"{path} cannot be created ({error.strerror}); make room, give access or choose another path"
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The table under a store: documents in a catalog, vectors in slots, one writer, any number of readers."""
+"""The table of a store: documents in a catalog, vectors by position, one writer, any number of readers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
-from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.batch import Batch
-from reasonembed_stores.catalog import Catalog, Change, Extent, Snapshot, State
-from reasonembed_stores.folder import Manifest, SealedFile, StoreFolder, new_folder
-from reasonembed_stores.lock import WriterLock
+from reasonembed_stores.catalog import Catalog, Change, Snapshot, State
+from reasonembed_stores.folder import Manifest, StoreFolder, new_folder
 from reasonembed_stores.structures import Structure, read_structure, write_structure
-from reasonembed_stores.vectors import Matrix, VectorBuffer, VectorFile, Vectors
+from reasonembed_stores.vectors import Matrix, VectorBuffer, VectorFile
 from reasonembed_stores.view import View, blank_view
 
 __all__ = ["Table"]
@@ -31,140 +29,131 @@ __all__ = ["Table"]
 _logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 26
-_FEWEST_DEAD = 1000
+_MIN_DEAD = 1000
 _DEAD_SHARE = 0.25
 _ATTEMPTS = 10
 
 
 class Table:
-    """Commit changes to documents and vectors together, and follow those that others commit."""
+    """Commit changes to documents and vectors together, and follow the commits of other processes."""
 
-    def __init__(self, catalog: Catalog, folder: StoreFolder | None, manifest: Manifest | None = None) -> None:
-        """Take the parts of a table; use create or open to get one."""
+    def __init__(self, catalog: Catalog, folder: StoreFolder | None = None) -> None:
+        """Take a catalog and the folder it is in; use create or open to get a table."""
         self.catalog = catalog
         self._folder = folder
-        self._lock = WriterLock(folder.lock) if folder is not None else None
         self._writing = RLock()
         self._following = RLock()
-        self._vectors: Vectors | None = None
-        self._version = catalog.version()
-        unsealed = manifest is not None and not manifest.files
-        self._view = self._loaded(verify=unsealed)
-        if unsealed:
-            catalog.verify()
-        self._finalizer = weakref.finalize(self, _finish, catalog, folder, self._lock, os.getpid())
+        self._vectors: VectorBuffer | VectorFile | None = None
+        self._version = -1
+        self._view = blank_view(replace(catalog.state(), generation=-1, next_key=0))
+        self._catch_up()
+        self._finalizer = weakref.finalize(self, _finish, catalog, folder, os.getpid())
 
     @classmethod
     def create(cls, path: Path | None, state: State) -> Self:
-        """Make an empty table, in memory where there is no path; a folder is whole or not there at all."""
+        """Create an empty table, in memory without a path; a folder is created whole or not at all."""
         if path is None:
-            return cls(Catalog.create(None, state), None)
+            return cls(Catalog.create(None, state))
         with new_folder(path) as aside:
             folder = StoreFolder(aside)
-            Catalog.create(folder.catalog, state).close()
-            folder.write_manifest(_manifest(state, documents=0))
+            catalog = Catalog.create(folder.catalog, state)
+            _write_manifest(catalog, folder, {})
+            catalog.close()
         return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open a folder and check it; raises StoreError for a foreign, truncated or damaged one."""
+        """Open a folder and verify it; raises StoreError for a foreign, incomplete or damaged one."""
         folder = StoreFolder(path)
         manifest = folder.read_manifest()
         folder.verify(manifest)
-        immutable = bool(manifest.files) and not os.access(path, os.W_OK)
-        catalog = Catalog.open(folder.catalog, immutable=immutable)
+        catalog = Catalog.open(folder.catalog, immutable=manifest.is_sealed and not os.access(path, os.W_OK))
         try:
-            table = cls(catalog, folder, manifest)
+            _verify_catalog(catalog, path, manifest)
+            return cls(catalog, folder)
         except BaseException:
             catalog.close()
             raise
-        state = table.view().state
-        if state.generation < manifest.generation:
-            table.close()
-            raise StoreError(
-                f"{path} is at commit {state.generation}, its manifest at {manifest.generation}: was "
-                "catalog.sqlite-wal left behind when it was copied? restore the whole folder or index anew"
-            )
-        return table
 
     @property
     def path(self) -> Path | None:
-        """The folder, or None for a table in memory."""
+        """The folder; None for a table in memory."""
         return None if self._folder is None else self._folder.path
 
     def view(self) -> View:
-        """Return the last committed state, whoever committed it."""
-        if self._lock is None or self._lock.held:
-            return self._view  # nobody else commits, and this object's own writer need not be waited for
+        """Return the last committed state, by whichever process."""
+        if self._folder is None or self._folder.lock.held:
+            return self._view  # only this object commits, and readers need not wait for it
         with self._following:
-            if not self._lock.held:
-                self._follow()
+            if not self._folder.lock.held:
+                self._catch_up()
             return self._view
 
-    def _follow(self) -> None:
-        """Take in what others committed since the last look."""
+    def _catch_up(self) -> None:
+        """Read what others committed since the last time, and verify it."""
         version = self.catalog.version()
         if version == self._version:
             return
-        old = self._view
-        last = int(old.keys[-1]) if len(old.keys) else -1
-        snapshot = self.catalog.snapshot(after_key=last, after_generation=old.state.generation)
-        if snapshot.state.layout == old.state.layout and len(old.keys):
-            new = [extent for extent in snapshot.extents if extent.start >= len(old.keys)]
-            self._view = self._extended(old, snapshot, new, verify=True)
-        else:
-            self._view = self._loaded(verify=True)
-        self._version = version
-
-    def _loaded(self, *, verify: bool) -> View:
         for _ in range(_ATTEMPTS):
-            snapshot = self.catalog.snapshot()
-            self._vectors = self._open_vectors(snapshot.state)
+            snapshot = self.catalog.snapshot(self._view.state)
             try:
-                return self._extended(blank_view(snapshot.state), snapshot, snapshot.extents, verify=verify)
+                self._view = self._after(snapshot, verify=True)
             except StoreError:
-                # A writer may have written the vectors anew meanwhile, and removed the old file.
-                if self.catalog.snapshot().state.layout == snapshot.state.layout:
+                # A writer may have rewritten the vectors in the meantime, and removed the old file.
+                if self.catalog.state().layout == snapshot.state.layout:
                     raise
+            else:
+                self._version = version
+                return
         raise StoreError(f"{self.path} changes faster than it can be read; try again")
 
-    def _open_vectors(self, state: State) -> Vectors | None:
+    def _after(self, snapshot: Snapshot, *, verify: bool) -> View:
+        """Return the view after a snapshot, which starts anew if the layout has changed."""
+        vectors = self._vectors_of(snapshot.state)
+        old = self._view if snapshot.state.layout == self._view.state.layout else blank_view(snapshot.state)
+        extents = [extent for extent in snapshot.extents if extent.start >= len(old.keys)]
+        if sum(extent.count for extent in extents) != len(snapshot.keys):
+            raise StoreError(f"{self.path} has documents without vectors, or vectors without documents; index again")
+        matrix = old.matrix
+        if vectors is not None:
+            matrix = vectors.matrix(len(old.keys) + len(snapshot.keys))
+            if verify:
+                vectors.verify(matrix, extents)
+        self._vectors = vectors
+        return old.followed_by(snapshot, matrix)
+
+    def _vectors_of(self, state: State) -> VectorBuffer | VectorFile | None:
+        """Return where the vectors of a state's layout are; None while the dimension is unknown."""
+        if self._vectors is not None and state.layout == self._view.state.layout:
+            return self._vectors
         if state.dimension is None:
             return None
         if self._folder is None:
-            return VectorBuffer(state.dimension, state.codes)
-        return VectorFile(self._folder.vectors(state.layout, state.codes), state.dimension, state.codes)
-
-    def _extended(self, old: View, snapshot: Snapshot, new: Sequence[Extent], *, verify: bool) -> View:
-        if sum(extent.count for extent in new) != len(snapshot.keys):
-            raise StoreError(f"{self.path} has documents without vectors, or vectors without documents; index anew")
-        matrix = old.matrix
-        if self._vectors is not None:
-            matrix = self._vectors.matrix(len(old.keys) + len(snapshot.keys))
-            if verify and isinstance(self._vectors, VectorFile):
-                self._vectors.verify(new)
-        return old.followed_by(snapshot, matrix)
+            return VectorBuffer(state.dimension, state.dtype)
+        return VectorFile(self._folder.vectors(state.layout, state.dtype), state.dimension, state.dtype)
 
     def begin(self) -> View:
-        """Become the writer and return the state that will be changed; raises StoreError where another is writing."""
+        """Become the writer and return the state to change; raises StoreError if another object is writing."""
         with self._writing, self._following:
-            if self._lock is not None and self._folder is not None and not self._lock.held:
-                self._lock.acquire()
+            if self._folder is not None and not self._folder.lock.held:
+                self._folder.lock.acquire()
                 try:
-                    self._follow()
-                    self._unseal(self._folder.read_manifest().index)
+                    self._catch_up()
+                    self._unseal(self._folder)
                 except BaseException:
-                    self._lock.release()
+                    self._folder.lock.release()
                     raise
             return self._view
 
-    def _unseal(self, index: SealedFile | None) -> None:
-        """Say on disk that the sealed checksums hold no longer, before the files change."""
-        if self._folder is not None:
-            self._folder.write_manifest(_manifest(self._view.state, documents=self._view.count, index=index))
+    def _unseal(self, folder: StoreFolder) -> None:
+        """Remove the catalog's checksum from the manifest before the catalog changes."""
+        manifest = folder.read_manifest()
+        _write_manifest(self.catalog, folder, _ann_checksums(manifest, folder))
+        if manifest.version == 1:
+            _logger.info("%s: writing in format 2 from now on, which earlier releases do not open", folder.path)
 
     def change(self, batch: Batch, vectors_ND: NDArray[np.float32], dead: Sequence[int]) -> None:
-        """Commit documents with their vectors, and the going of others: all, or nothing where an error is raised."""
+        """Commit new documents with their vectors and the deletion of others; all of it, or nothing on an error."""
         with self._writing:
             old = self.begin()
             state = replace(
@@ -173,38 +162,26 @@ class Table:
                 next_key=old.state.next_key + len(batch),
                 dimension=vectors_ND.shape[1] if len(batch) else old.state.dimension,
             )
-            vectors = self._vectors or self._open_vectors(state)
+            vectors = self._vectors_of(state)
             extents = [vectors.append(vectors_ND, len(old.keys))] if len(batch) and vectors is not None else []
             self.catalog.commit(Change(state, dead, batch, extents))
             self._vectors = vectors
-            born = np.arange(old.state.next_key, state.next_key, dtype=np.int64)
-            snapshot = Snapshot(state, born, np.asarray(dead, dtype=np.int64), tuple(extents))
-            self._show(self._extended(old, snapshot, extents, verify=False))
-            self._tidy()
-
-    def _show(self, view: View) -> None:
-        with self._following:
-            self._view = view
-
-    def _tidy(self) -> None:
-        """Drop the vectors of the dead once they are many, so that repeated upserts do not fill the disk."""
-        view = self._view
-        dead = len(view.keys) - view.count
-        if dead >= _FEWEST_DEAD and dead >= _DEAD_SHARE * len(view.keys):
-            self.rewrite(view.alive)
+            keys = np.arange(old.state.next_key, state.next_key, dtype=np.int64)
+            self._view = self._after(Snapshot(state, keys, np.asarray(dead, dtype=np.int64), extents), verify=False)
+            gone = len(self._view.keys) - self._view.count
+            if gone >= _MIN_DEAD and gone >= _DEAD_SHARE * len(self._view.keys):
+                self.rewrite(self._view.alive)  # so that repeated upserts do not fill the disk
 
     def rewrite(self, kept: NDArray[np.bool_]) -> None:
-        """Write the vectors of the kept slots anew and drop the other documents, in one commit."""
+        """Write the vectors at the kept positions to a new layout and delete the other documents, in one commit."""
         with self._writing:
             old = self.begin()
             state = replace(old.state, generation=old.state.generation + 1, layout=old.state.layout + 1)
-            slots = np.flatnonzero(kept)
-            vectors, extents = self._written(state, old.matrix, slots)
             gone: list[int] = old.keys[old.alive & ~kept].tolist()
-            self._replace(Change(state, gone, extents=extents, rewritten=True), vectors, old.keys[slots])
+            self._commit_layout(Change(state, gone), old.matrix, np.flatnonzero(kept), old.keys[kept])
 
     def replace(self, documents: Sequence[Document], source: View) -> None:
-        """Take over the documents and vectors of another table's view in the place of all own ones, in one commit."""
+        """Replace all documents and vectors by those of another table's view, in one commit."""
         with self._writing:
             old = self.begin()
             batch = Batch.of_documents(documents)
@@ -214,57 +191,54 @@ class Table:
                 layout=old.state.layout + 1,
                 next_key=old.state.next_key + len(batch),
             )
-            vectors, extents = self._written(state, source.matrix, np.flatnonzero(source.alive))
             keys = np.arange(old.state.next_key, state.next_key, dtype=np.int64)
-            self._replace(Change(state, old.keys[old.alive].tolist(), batch, extents, rewritten=True), vectors, keys)
+            change = Change(state, old.keys[old.alive].tolist(), batch)
+            self._commit_layout(change, source.matrix, np.flatnonzero(source.alive), keys)
 
-    def _written(self, state: State, matrix: Matrix, slots: NDArray[np.int64]) -> tuple[Vectors | None, list[Extent]]:
-        """Write the vectors of some slots to the file of a new layout, in blocks."""
-        vectors = self._open_vectors(state)
-        if vectors is None:
-            return None, []
-        block = max(1, _BLOCK_BYTES // (matrix.itemsize * matrix.shape[1]))
-        starts = range(0, len(slots), block)
-        return vectors, [vectors.append(matrix[slots[start : start + block]], start) for start in starts]
-
-    def _replace(self, change: Change, vectors: Vectors | None, keys: NDArray[np.int64]) -> None:
-        self._unseal(None)  # a search structure over the old slots means nothing any more
-        self.catalog.commit(change)
-        self._vectors = vectors
-        blank = blank_view(change.state)
-        matrix = blank.matrix if vectors is None else vectors.matrix(len(keys))
-        self._show(View(change.state, keys, np.ones(len(keys), dtype=np.bool_), matrix, len(keys)))
+    def _commit_layout(
+        self, change: Change, matrix: Matrix, positions: NDArray[np.int64], keys: NDArray[np.int64]
+    ) -> None:
+        """Write the vectors at some positions of a matrix to a new layout, in blocks, and commit it."""
+        vectors = self._vectors_of(change.state)
+        block = max(1, _BLOCK_BYTES // max(1, matrix.itemsize * matrix.shape[1]))
+        starts = range(0, len(positions) if vectors is not None else 0, block)
+        extents = [vectors.append(matrix[positions[at : at + block]], at) for at in starts if vectors is not None]
         if self._folder is not None:
-            self._folder.remove_stale([self._folder.vectors(change.state.layout, change.state.codes)])
+            _write_manifest(self.catalog, self._folder, {})  # an ANN index of the old layout is of no use any more
+        self.catalog.commit(replace(change, extents=extents, rewritten=True))
+        self._vectors = vectors
+        new = vectors.matrix(len(keys)) if vectors is not None else matrix[:0]
+        self._view = View(change.state, keys, np.ones(len(keys), dtype=np.bool_), new, len(keys))
+        if self._folder is not None:
+            self._folder.remove_stale([self._folder.vectors(change.state.layout, change.state.dtype)])
 
     def write_structure(self, structure: Structure) -> None:
-        """Keep a search structure over this table's slots; raises StoreError where the disk refuses."""
+        """Store an ANN index of this table's vectors; raises StoreError if the disk refuses."""
         with self._writing:
             state = self.begin().state
             if self._folder is not None:
-                path = self._folder.index(state.layout, structure.covered)
+                path = self._folder.ann(state.layout, structure.covered)
                 write_structure(structure, path)
-                (index,) = self._folder.seal([path.name])
-                self._unseal(index)
-                self._folder.remove_stale([self._folder.vectors(state.layout, state.codes), path])
+                _write_manifest(self.catalog, self._folder, {path.name: self._folder.checksum(path.name)})
+                self._folder.remove_stale([self._folder.vectors(state.layout, state.dtype), path])
 
     def read_structure(self, layout: int) -> Structure | None:
-        """Return the search structure that was kept for a layout, if there is one."""
-        index = None if self._folder is None else self._folder.read_manifest().index
-        if self._folder is None or index is None or not index.name.startswith(self._folder.index(layout, 0).name[:12]):
+        """Return the stored ANN index of a layout; None if there is none."""
+        if self._folder is None:
             return None
-        return read_structure(self._folder.path / index.name)
+        prefix = self._folder.ann(layout, 0).name.removesuffix("0.faiss")
+        names = [name for name in self._folder.read_manifest().files if name.startswith(prefix)]
+        return read_structure(self._folder.path / names[0]) if names else None
 
     def save(self) -> None:
-        """Seal the folder with checksums and let another writer come."""
+        """Seal the folder with checksums and let another writer start."""
         with self._writing, self._following:
-            if self._folder is not None and self._lock is not None and self._lock.held:
+            if self._folder is not None and self._folder.lock.held:
                 _seal(self.catalog, self._folder)
-                self._version = self.catalog.version()
-                self._lock.release()
+                self._folder.lock.release()
 
     def close(self) -> None:
-        """Save and let go of files and connections."""
+        """Save and release files and connections."""
         with self._writing:
             try:
                 self.save()
@@ -272,39 +246,47 @@ class Table:
                 self._finalizer()
 
 
-def _manifest(state: State, *, documents: int, index: SealedFile | None = None) -> Manifest:
-    return Manifest(
-        generation=state.generation,
-        codes=state.codes,
-        dimension=state.dimension,
-        documents=documents,
-        spec=None if state.spec is None else json.loads(state.spec),
-        spec_digest=None if state.spec is None else EmbeddingSpec.from_json(state.spec).digest(),
-        index=index,
-    )
+def _verify_catalog(catalog: Catalog, path: Path, manifest: Manifest) -> None:
+    """Raise StoreError if the catalog is damaged, or older than its manifest."""
+    if not manifest.is_sealed:
+        catalog.verify()
+    generation = catalog.state().generation
+    if generation < manifest.generation:
+        raise StoreError(
+            f"{path} is at commit {generation}, its manifest at {manifest.generation}: was catalog.sqlite-wal left "
+            "behind when it was copied? restore the whole folder or index again"
+        )
+
+
+def _write_manifest(catalog: Catalog, folder: StoreFolder, files: Mapping[str, str]) -> None:
+    state = catalog.state()
+    spec = None if state.spec is None else json.loads(state.spec)
+    about = {"dtype": state.dtype, "dimension": state.dimension, "documents": catalog.count(), "spec": spec}
+    folder.write_manifest(Manifest(state.generation, files, about))
+
+
+def _ann_checksums(manifest: Manifest, folder: StoreFolder) -> dict[str, str]:
+    return {name: checksum for name, checksum in manifest.files.items() if name != folder.catalog.name}
 
 
 def _seal(catalog: Catalog, folder: StoreFolder) -> None:
-    snapshot = catalog.snapshot()
-    names = [folder.catalog.name, folder.vectors(snapshot.state.layout, snapshot.state.codes).name]
-    manifest = _manifest(
-        snapshot.state, documents=len(snapshot.keys) - len(snapshot.dead), index=folder.read_manifest().index
-    )
-    if catalog.checkpoint():  # else a reader is in the log, and the catalog's own checksums must do
-        manifest = replace(manifest, files=folder.seal(names))
-    folder.write_manifest(manifest)
+    """Write the catalog's checksum to the manifest, unless a reader still uses the write-ahead log."""
+    files = _ann_checksums(folder.read_manifest(), folder)
+    if catalog.checkpoint():
+        files[folder.catalog.name] = folder.checksum(folder.catalog.name)
+    _write_manifest(catalog, folder, files)
 
 
-def _finish(catalog: Catalog, folder: StoreFolder | None, lock: WriterLock | None, owner: int) -> None:
+def _finish(catalog: Catalog, folder: StoreFolder | None, owner: int) -> None:
     """End the work of a table that was closed or forgotten; a forked child leaves its parent's alone."""
     if os.getpid() != owner:
         return
     try:
-        if folder is not None and lock is not None and lock.held and folder.path.exists():
+        if folder is not None and folder.lock.held and folder.path.exists():
             _seal(catalog, folder)
     except (StoreError, OSError) as error:
         _logger.warning("%s was not sealed; its commits are safe: %s", folder and folder.path, error)
     finally:
         catalog.close()
-        if lock is not None:
-            lock.release()
+        if folder is not None:
+            folder.lock.release()

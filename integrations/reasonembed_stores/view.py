@@ -1,4 +1,4 @@
-"""View: a committed state of a table, as arrays that nobody changes."""
+"""View: a committed state of a store, as arrays that never change."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_stores.catalog import Snapshot, State
-from reasonembed_stores.vectors import CODES, Matrix
+from reasonembed_stores.vectors import DTYPES, Matrix
 
 __all__ = ["View", "blank_view"]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The documents' keys and vectors slot by slot; a later change makes another view and leaves this one as it is."""
+    """The keys and vectors of documents, by position; a change makes a new view and leaves this one as it is."""
 
     state: State
     keys: NDArray[np.int64]
-    """The key of each slot, growing."""
+    """The key at each position, increasing."""
     alive: NDArray[np.bool_]
-    """Whether the slot's document is still there."""
+    """Whether the document at each position still exists."""
     matrix: Matrix
-    """The slots' vectors (n, dimension) of unit length."""
+    """The vector at each position (n, dimension), of unit length."""
     count: int
-    """How many documents are there."""
+    """The number of documents."""
 
     def slots_of(self, keys: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the slots of these keys; keys that this view does not hold are left out."""
+        """Return the positions of these keys; unknown keys are left out."""
         wanted = np.asarray(keys, dtype=np.int64)
-        places = np.searchsorted(self.keys, wanted)
-        held = places < len(self.keys)
-        held[held] = self.keys[places[held]] == wanted[held]
-        return places[held]
+        positions = np.searchsorted(self.keys, wanted)
+        known = positions < len(self.keys)
+        known[known] = self.keys[positions[known]] == wanted[known]
+        return positions[known]
 
     def followed_by(self, snapshot: Snapshot, matrix: Matrix) -> View:
-        """Return the view after what came since, its vectors being behind this one's in the matrix."""
+        """Return the view after later commits, given the matrix with their vectors at its end."""
         keys = np.concatenate([self.keys, snapshot.keys])
         alive = np.concatenate([self.alive, np.ones(len(snapshot.keys), dtype=np.bool_)])
         view = replace(self, state=snapshot.state, keys=keys, matrix=matrix)
@@ -46,6 +46,6 @@ class View:
 
 
 def blank_view(state: State) -> View:
-    """Return the view of a table before its first document."""
-    no_vectors: Matrix = np.empty((0, state.dimension or 0), dtype=CODES[state.codes])
+    """Return the view of a store without documents."""
+    no_vectors: Matrix = np.empty((0, state.dimension or 0), dtype=DTYPES[state.dtype])
     return View(state, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_), no_vectors, 0)

@@ -189,12 +189,22 @@ def test_damage_after_a_kill_is_found_too(saved, tmp_path):
     vectors.write_bytes(whole)
     assert len(FaissStore.open(tmp_path / "killed")) == 301
     catalog = tmp_path / "killed" / "catalog.sqlite"
-    text = (
-        catalog.read_bytes().replace(b"text of d7\0", b"tExt of d7\0").replace(b"long text of d7", b"lOng text of d7")
-    )
-    catalog.write_bytes(text.replace(b"of d7{", b"of dX{"))
-    with pytest.raises(StoreError, match=r"'d7'.*\bchecksum\b"):
+    whole = bytearray(catalog.read_bytes())
+    place = whole.index(b"long text")
+    whole[place : place + 4096] = bytes(4096)  # a sector that never reached the disk
+    catalog.write_bytes(whole)
+    with pytest.raises(StoreError, match=r"\bcatalog\.sqlite\b.*\bdamaged\b"):
         FaissStore.open(tmp_path / "killed")
+
+
+def test_vectors_of_another_store_are_refused(saved, tmp_path):
+    with FaissStore.create(tmp_path / "other", dimension=6) as store:
+        store.upsert(
+            documents(*(f"d{n}" for n in range(300)), content="long text " * 20), np.eye(6)[np.arange(300) % 6]
+        )
+    shutil.copy(tmp_path / "other" / "vectors-000000.f32", saved)
+    with pytest.raises(StoreError, match=r"\bvectors-000000\.f32\b.*\bchecksum\b"):
+        FaissStore.open(saved)
 
 
 def test_a_copy_without_the_write_ahead_log_is_refused(saved, tmp_path):
