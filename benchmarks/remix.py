@@ -3,10 +3,10 @@
     python benchmarks/remix.py throughput [--calls 20000] [--delay 0.05] [--concurrency 64] [--runs 3]
     python benchmarks/remix.py kill [--calls 2000] [--concurrency 64]
 
-The model is tests/remixer/chat_server.py in a process of its own on loopback. Throughput is that of the judging stage,
-journal and prompts included, as a share of concurrency / delay, beside the bare client in as many threads. `kill` lets
-the server misbehave (429, 500, resets, answers cut short, illegible grades), kills a run with -9 halfway, runs it
-again, and compares its rows with an undisturbed run's.
+The model is tests/support/chat_server.py, a loopback server in its own process. Throughput is that of the judging
+stage, response cache and prompts included, as a share of concurrency / delay, beside the bare client in as many
+threads. `kill` makes the server misbehave (429, 500, resets, truncated replies, unreadable grades), kills a run with
+-9 halfway, runs it again, and compares its rows with those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from itertools import count
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVER = ROOT / "tests" / "remixer" / "chat_server.py"
+SERVER = ROOT / "tests" / "support" / "chat_server.py"
 COMMAND = [sys.executable, "-c", "import sys; from reasonembed_cli.app import main; sys.exit(main())", "remix"]
 
 
@@ -91,7 +91,7 @@ def memory(process: subprocess.Popen[bytes]) -> float:
     return int(text.partition("VmRSS:")[2].split()[0]) / 1024
 
 
-def journaled(folder: Path) -> int:
+def cached(folder: Path) -> int:
     connection = sqlite3.connect(f"file:{folder / 'journal.sqlite'}?mode=ro", uri=True)
     answers: int = connection.execute("SELECT count(*) FROM answers WHERE text IS NOT NULL").fetchone()[0]
     connection.close()
@@ -166,7 +166,7 @@ def kill(args: argparse.Namespace) -> None:
         with served("--faults", "--delay", "0.02") as url:
             process = start(arguments(work, "steady", url, **sizes))
             assert process.wait() == 0
-            steady, calls = settled(url), journaled(work / "steady")
+            steady, calls = settled(url), cached(work / "steady")
         print(f"undisturbed: {calls:,} calls paid, {steady['faulty']:,} faults met, {steady['most_pending']} at once")
         with served("--faults", "--delay", "0.02") as url:
             process = start(arguments(work, "killed", url, **sizes))
@@ -174,15 +174,15 @@ def kill(args: argparse.Namespace) -> None:
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
             process.wait()
-            paid, kept = settled(url)["paid"], journaled(work / "killed")
-            print(f"killed -9 after {paid:,} paid answers, {kept:,} of them journaled: {paid - kept} were in flight")
+            paid, kept = settled(url)["paid"], cached(work / "killed")
+            print(f"killed -9 after {paid:,} paid answers, {kept:,} of them cached: {paid - kept} were in flight")
             process = start(arguments(work, "killed", url, **sizes))
             assert process.wait() == 0
             again = settled(url)["paid"]
         print(f"run again: {again - paid:,} more answers paid")
         same = (work / "killed" / "rows.jsonl").read_bytes() == (work / "steady" / "rows.jsonl").read_bytes()
-        twice = again - journaled(work / "killed") - (paid - kept)
-        print(f"rows equal: {same}; journaled answers paid for twice: {twice}")
+        twice = again - cached(work / "killed") - (paid - kept)
+        print(f"rows equal: {same}; cached answers paid for twice: {twice}")
         if not same or twice:
             sys.exit(1)
 

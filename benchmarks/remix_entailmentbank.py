@@ -21,10 +21,10 @@ from pathlib import Path
 from reasonembed_rag.documents import Document
 from reasonembed_rag.evaluation import Example, read_task_folder
 from reasonembed_rag.files import settings_from
-from reasonembed_rag.llm import Answer, ChatModel, ChatModelConfig
+from reasonembed_rag.llm import Answer, ChatModel, ChatModelSettings
 from reasonembed_training.remixer import MODEL_STAGES, RemixConfig, remix, stage_config
 
-MODEL = ChatModelConfig(name="oracle of the train split")
+MODEL = ChatModelSettings(name="oracle of the train split")
 
 
 class Oracle:
@@ -48,7 +48,7 @@ class Oracle:
 
     def __call__(self, prompt: str) -> Answer:
         """Say what the record says."""
-        if "Reply with one word, Yes or No" in prompt:
+        if "ChatReply with one word, Yes or No" in prompt:
             return Answer("Yes" if self.ids[_between(prompt, "text")] in self.helpful else "No")
         if "You write test queries" in prompt:
             source = self.ids[_between(prompt, "document")]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["letter_embedder", "bag_embedder"]
+pytest_plugins = ["letter_embedder", "bag_embedder", "served_chat"]
 
 TinyModel = Callable[..., Path]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.llm import Chat, ChatModel, ChatModelConfig
+    from reasonembed_rag.llm import Chat, ChatModel, ChatModelSettings
     from reasonembed_training.remixer import ModelStage, RemixConfig, Stage
 
 __all__ = ["open_chat_model", "open_models"]
@@ -29,9 +29,9 @@ def open_models(config: RemixConfig, *, until: Stage) -> dict[str, ChatModel]:
 
 def open_chat_model(name: str, *, base_url: str | None) -> Chat:
     """Return a chat model by its name alone, asked as the provider's defaults have it."""
-    from reasonembed_rag.llm import ChatModelConfig
+    from reasonembed_rag.llm import ChatModelSettings
 
-    return _chat(ChatModelConfig(name=name, base_url=base_url))
+    return _chat(ChatModelSettings(name=name, base_url=base_url))
 
 
 def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
@@ -48,11 +48,11 @@ def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
     return ChatModel(_chat(settings), settings)
 
 
-def _chat(settings: ChatModelConfig) -> Chat:
+def _chat(settings: ChatModelSettings) -> Chat:
     if settings.base_url is not None:
         from reasonembed_rag.llm import OpenAIChat
 
-        key = os.environ.get(settings.api_key_env)
+        key = os.environ.get(settings.api_key_env) or None
         if key is None and settings.base_url.startswith(_NEEDS_KEY):
             raise InputError(
                 f"no API key for {settings.base_url}: set the environment variable {settings.api_key_env}, or name "

@@ -12,10 +12,10 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from reasonembed_rag.llm import Tally
+    from reasonembed_rag.llm import CallStats
     from reasonembed_training.remixer import Stage, StageState
 
-__all__ = ["RemixBar", "remix_bar", "told_tally"]
+__all__ = ["RemixBar", "format_stats", "remix_bar"]
 
 _SECONDS_BETWEEN = 0.1
 
@@ -58,12 +58,12 @@ class RemixBar:
         """Start a stage's bar."""
         self._bar = self._progress.add_task(stage, total=total, asked="")
 
-    def advance(self, done: int, tally: Tally) -> None:
+    def advance(self, done: int, stats: CallStats) -> None:
         """Move the bar, ten times a second at most."""
         now = time.monotonic()
         if self._bar is not None and now - self._shown >= _SECONDS_BETWEEN:
             self._shown = now
-            self._progress.update(self._bar, completed=done, asked=told_tally(tally))
+            self._progress.update(self._bar, completed=done, asked=format_stats(stats))
 
     def encoded(self, done: int, total: int) -> None:
         """Show how many documents the retriever's model has encoded."""
@@ -94,12 +94,12 @@ class RemixBar:
         )
 
 
-def told_tally(tally: Tally) -> str:
+def format_stats(stats: CallStats) -> str:
     """Say what has been asked so far."""
-    parts = [f"{tally.calls:,} calls", f"{tally.input_tokens + tally.output_tokens:,} tokens"]
-    if tally.cost is not None:
-        parts.append(f"cost {tally.cost:,.2f}")
-    for count, name in ((tally.remembered, "kept"), (tally.retries, "retries"), (tally.failures, "failed")):
+    parts = [f"{stats.calls:,} calls", f"{stats.input_tokens + stats.output_tokens:,} tokens"]
+    if stats.cost is not None:
+        parts.append(f"cost {stats.cost:,.2f}")
+    for count, name in ((stats.cached, "cached"), (stats.retries, "retries"), (stats.failures, "failed")):
         if count:
             parts.append(f"{count:,} {name}")
     return ", ".join(parts)

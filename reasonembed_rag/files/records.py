@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.errors import InputError, TrainingError
 
 __all__ = ["change_setting", "flat_settings", "plain_settings", "read_table", "settings_from"]
 
@@ -72,9 +72,11 @@ def _dataclass(kind: type, table: object, *, key: str, where: str) -> Any:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in table:
             raise TrainingError(f"{where}: {_join(key, name)} is missing; want it in the file or by --set")
-    return kind(
-        **{name: _value(hints[name], value, key=_join(key, name), where=where) for name, value in table.items()}
-    )
+    values = {name: _value(hints[name], value, key=_join(key, name), where=where) for name, value in table.items()}
+    try:
+        return kind(**values)
+    except InputError as error:
+        raise TrainingError(f"{where}: {error}") from error
 
 
 def _value(hint: Any, value: object, *, key: str, where: str) -> Any:

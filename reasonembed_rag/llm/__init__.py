@@ -1,4 +1,4 @@
-"""Asking a chat model."""
+"""Calling chat models: an OpenAI-compatible client, one retry policy, rate limits, a response cache, a runner."""
 
 from __future__ import annotations
 
@@ -7,44 +7,57 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_rag.llm.cache import Journal
+    from reasonembed_rag.llm.api_client import ApiClient
+    from reasonembed_rag.llm.cache import CachedReply, ResponseCache
     from reasonembed_rag.llm.chat import Answer, Chat
-    from reasonembed_rag.llm.client import FAILED, OVER_CONTEXT, Ask, Caller, Reply
-    from reasonembed_rag.llm.config import CallConfig, ChatModelConfig, Spent
+    from reasonembed_rag.llm.client import FAILED, OVER_CONTEXT, ChatClient, ChatReply, ChatRequest
+    from reasonembed_rag.llm.complete import complete_all
     from reasonembed_rag.llm.model import ChatModel, answer_key, estimated_tokens
     from reasonembed_rag.llm.openai import OpenAIChat
-    from reasonembed_rag.llm.runner import Job, Tally, run_jobs
+    from reasonembed_rag.llm.retry import CallFailure, RetryPolicy, failure_of, with_retries
+    from reasonembed_rag.llm.runner import CallStats, ChatJob, run_jobs
+    from reasonembed_rag.llm.settings import CallSettings, ChatModelSettings, TokenUsage
 
 __all__ = [
     "FAILED",
     "OVER_CONTEXT",
     "Answer",
-    "Ask",
-    "CallConfig",
-    "Caller",
+    "ApiClient",
+    "CachedReply",
+    "CallFailure",
+    "CallSettings",
+    "CallStats",
     "Chat",
+    "ChatClient",
+    "ChatJob",
     "ChatModel",
-    "ChatModelConfig",
-    "Job",
-    "Journal",
+    "ChatModelSettings",
+    "ChatReply",
+    "ChatRequest",
     "OpenAIChat",
-    "Reply",
-    "Spent",
-    "Tally",
+    "ResponseCache",
+    "RetryPolicy",
+    "TokenUsage",
     "answer_key",
+    "complete_all",
     "estimated_tokens",
+    "failure_of",
     "run_jobs",
+    "with_retries",
 ]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
-        "cache": ("Journal",),
+        "api_client": ("ApiClient",),
+        "cache": ("CachedReply", "ResponseCache"),
         "chat": ("Answer", "Chat"),
-        "client": ("Ask", "Caller", "FAILED", "OVER_CONTEXT", "Reply"),
-        "config": ("CallConfig", "ChatModelConfig", "Spent"),
+        "client": ("ChatClient", "ChatReply", "ChatRequest", "FAILED", "OVER_CONTEXT"),
+        "complete": ("complete_all",),
         "model": ("ChatModel", "answer_key", "estimated_tokens"),
         "openai": ("OpenAIChat",),
-        "runner": ("Job", "Tally", "run_jobs"),
+        "retry": ("CallFailure", "RetryPolicy", "failure_of", "with_retries"),
+        "runner": ("CallStats", "ChatJob", "run_jobs"),
+        "settings": ("CallSettings", "ChatModelSettings", "TokenUsage"),
     },
 )

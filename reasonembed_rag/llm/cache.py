@@ -1,4 +1,4 @@
-"""The journal: every answer that was paid for, kept before it is used."""
+"""A write-ahead cache of chat model answers in one SQLite file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.errors import StoreError
 from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.llm.config import Spent
+from reasonembed_rag.llm.settings import TokenUsage
 
-__all__ = ["Entry", "Journal"]
+__all__ = ["CachedReply", "ResponseCache"]
 
 _FORMAT = "1"
 _TABLES = """
@@ -27,18 +27,18 @@ _PAGES_BETWEEN_CHECKPOINTS = 8000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What a call came to: an answer, or why it will never have one."""
+class CachedReply:
+    """An answer, or the permanent failure of its call."""
 
     answer: Answer | None
     failure: str | None = None
 
 
-class Journal:
-    """Entries by key in one SQLite file, each on its way to disk before `add` returns; one process at a time.
+class ResponseCache:
+    """Replies by key, each written to the operating system before `add` returns; open in one process at a time.
 
-    A killed process loses nothing that was added; a power cut may take the last seconds, never what came before. No
-    answer is held in memory.
+    A killed process loses nothing that was added; a power failure may lose the last seconds, never anything older. No
+    answer is held in memory. Threads may share a cache.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
@@ -47,30 +47,33 @@ class Journal:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path, *, corpus: str) -> Self:
-        """Open a journal, or make one, for a corpus by its digest.
+    def open(cls, path: Path, *, corpus: str | None = None) -> Self:
+        """Open a cache, or create one with its parent directories.
 
-        One without answers goes over to another corpus. Raises TrainingError for the journal of another corpus, a file
-        that is none, one that another process writes, and a disk that cannot be written.
+        A cache that holds answers and was made for another `corpus` (any digest of the data that prompts were built
+        from) is refused; None opens every cache. Raises StoreError for that, for a file that is not a cache, one that
+        another process has open, and a disk that cannot be written.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.0)
         except (sqlite3.Error, OSError) as error:
-            raise _told(error, path) from error
+            raise _store_error(error, path) from error
         try:
             _prepare(connection)
-            _check(connection, path, {"format": _FORMAT, "corpus": corpus})
+            _check_format(connection, path)
+            if corpus is not None:
+                _check_corpus(connection, path, corpus)
         except sqlite3.Error as error:
             connection.close()
-            raise _told(error, path) from error
-        except TrainingError:
+            raise _store_error(error, path) from error
+        except StoreError:
             connection.close()
             raise
         return cls(connection, path)
 
-    def get(self, key: bytes) -> Entry | None:
-        """Return the entry of a key, None where there is none."""
+    def get(self, key: bytes) -> CachedReply | None:
+        """Return the reply of a key, None if there is none."""
         with self._lock:
             row = self._connection.execute(
                 "SELECT text, truncated, input_tokens, output_tokens, failure FROM answers WHERE key = ?", (key,)
@@ -78,15 +81,14 @@ class Journal:
         if row is None:
             return None
         text, truncated, input_tokens, output_tokens, failure = row
-        return Entry(None if text is None else Answer(text, bool(truncated), input_tokens, output_tokens), failure)
+        return CachedReply(
+            None if text is None else Answer(text, bool(truncated), input_tokens, output_tokens), failure
+        )
 
-    def add(self, key: bytes, entry: Entry, *, stage: str, model: str) -> None:
-        """Keep an entry; an answer that is there already stays, a failure gives way.
-
-        Raises TrainingError where it cannot be written.
-        """
-        answer = entry.answer or Answer("", input_tokens=0, output_tokens=0)
-        text = None if entry.answer is None else answer.text
+    def add(self, key: bytes, reply: CachedReply, *, stage: str, model: str) -> None:
+        """Store a reply; it replaces a failure, never an answer. Raises StoreError where it cannot be written."""
+        answer = reply.answer or Answer("", input_tokens=0, output_tokens=0)
+        text = None if reply.answer is None else answer.text
         row = (key, stage, model, text, answer.truncated, answer.input_tokens or 0, answer.output_tokens or 0)
         try:
             with self._lock:
@@ -95,20 +97,20 @@ class Journal:
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET text = excluded.text,"
                     " truncated = excluded.truncated, input_tokens = excluded.input_tokens,"
                     " output_tokens = excluded.output_tokens, failure = excluded.failure WHERE text IS NULL",
-                    (*row, entry.failure),
+                    (*row, reply.failure),
                 )
         except sqlite3.Error as error:
-            raise _told(error, self._path) from error
+            raise _store_error(error, self._path) from error
 
-    def spent(self, *, stage: str, model: str) -> Spent:
-        """Return how many answers of a model a stage has, and their tokens."""
+    def usage(self, *, stage: str, model: str) -> TokenUsage:
+        """Return the number and tokens of a model's answers to a stage."""
         with self._lock:
             calls, input_tokens, output_tokens = self._connection.execute(
                 "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0) FROM answers"
                 " WHERE stage = ? AND model = ? AND text IS NOT NULL",
                 (stage, model),
             ).fetchone()
-        return Spent(calls=calls, input_tokens=input_tokens, output_tokens=output_tokens)
+        return TokenUsage(calls=calls, input_tokens=input_tokens, output_tokens=output_tokens)
 
     def __len__(self) -> int:
         with self._lock:
@@ -136,38 +138,42 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
 
 
-def _check(connection: sqlite3.Connection, path: Path, wanted: dict[str, str]) -> None:
-    found = dict(connection.execute("SELECT name, value FROM about").fetchall())
-    if not found:
-        connection.executemany("INSERT INTO about VALUES (?, ?)", wanted.items())
-        return
-    if found.get("format") != wanted["format"]:
-        raise TrainingError(
-            f"{path}: written in format {found.get('format')}, this version reads {wanted['format']}; "
-            "go on with the version that wrote it, or run into another folder"
-        )
-    if found.get("corpus") != wanted["corpus"]:
-        if connection.execute("SELECT count(*) FROM answers").fetchone() == (0,):  # nothing is lost
-            connection.execute("UPDATE about SET value = ? WHERE name = 'corpus'", (wanted["corpus"],))
-            return
-        raise TrainingError(
-            f"{path}: belongs to another corpus (digest {found.get('corpus')}, now {wanted['corpus']}); "
-            "run into another folder, or put the corpus back as it was"
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    found = _property(connection, "format")
+    if found is None:
+        connection.execute("INSERT INTO about VALUES ('format', ?)", (_FORMAT,))
+    elif found != _FORMAT:
+        raise StoreError(
+            f"{path}: has format {found}, this version reads {_FORMAT}; "
+            "use the version that wrote it, or another response cache"
         )
 
 
-def _told(error: Exception, path: Path) -> TrainingError:
-    """Return a SQLite or system error as one of ours, with its cure."""
-    said = str(error)
-    if "locked" in said:
-        return TrainingError(f"{path}: another run is at work in this folder; wait for its end or stop it")
-    if "full" in said:
-        return TrainingError(
-            f"{path}: the disk is full; free some space and run the same command again, no answer is paid for twice"
+def _check_corpus(connection: sqlite3.Connection, path: Path, corpus: str) -> None:
+    found = _property(connection, "corpus")
+    if found not in {None, corpus} and connection.execute("SELECT count(*) FROM answers").fetchone() != (0,):
+        raise StoreError(
+            f"{path}: belongs to another corpus (digest {found}, now {corpus}); "
+            "use another response cache, or restore the corpus"
         )
-    if "not a database" in said or "malformed" in said:
-        return TrainingError(f"{path}: is no journal ({said}); move it away or run into another folder")
-    return TrainingError(
-        f"{path}: cannot be written ({said}); check your rights to it and the space left, then run the same command "
-        "again: what it holds is kept"
+    connection.execute("INSERT OR REPLACE INTO about VALUES ('corpus', ?)", (corpus,))
+
+
+def _property(connection: sqlite3.Connection, name: str) -> str | None:
+    row = connection.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _store_error(error: Exception, path: Path) -> StoreError:
+    """Translate an error of SQLite or of the system to ours, with its cure."""
+    message = str(error)
+    if "locked" in message:
+        return StoreError(f"{path}: another process has this response cache open; stop it or wait for its end")
+    if "full" in message:
+        return StoreError(f"{path}: the disk is full; free some space and run again, stored answers are kept")
+    if "not a database" in message or "malformed" in message:
+        return StoreError(f"{path}: not a response cache ({message}); move it away or use another path")
+    return StoreError(
+        f"{path}: cannot be written ({message}); check its permissions and the free space, then run again: stored "
+        "answers are kept"
     )

@@ -10,16 +10,16 @@ __all__ = ["Answer", "Chat"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a chat model said, and what it used where it tells."""
+    """The text of a chat model, and the tokens it used where the model reports them."""
 
     text: str
     truncated: bool = False
-    """Whether it was cut off at its longest length."""
+    """Whether the text ends at the maximum number of output tokens."""
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
 Chat = Callable[[str], str | Answer]
-"""Answers one prompt; called from several threads at once. An exception is an answer that did not come: `status_code`,
-`retry_after` and `response.headers` of it are read where it has them, as those of the openai, anthropic and httpx
-packages do."""
+"""Answers one prompt; called from several threads at once. An exception means that there is no answer; its
+`status_code`, `retry_after` and `response.headers` are read if present, as the openai, anthropic and httpx packages set
+them."""

@@ -1,4 +1,4 @@
-"""One call of a chat model: held to its limits, made again after passing failures, journaled before it is used."""
+"""One call of a chat model: rate-limited, retried, and cached before the answer is used."""
 
 from __future__ import annotations
 
@@ -6,113 +6,128 @@ import threading
 from dataclasses import dataclass
 
 from reasonembed_rag.errors import ChatError
-from reasonembed_rag.llm.cache import Entry, Journal
+from reasonembed_rag.llm.cache import CachedReply, ResponseCache
 from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.llm.config import CallConfig
-from reasonembed_rag.llm.limits import Pace, back_off
+from reasonembed_rag.llm.limits import RateLimiter
 from reasonembed_rag.llm.model import ChatModel, answer_key, estimated_tokens
-from reasonembed_rag.llm.retry import failure_of
+from reasonembed_rag.llm.retry import CallFailure, failure_of
+from reasonembed_rag.llm.settings import CallSettings
 
-__all__ = ["FAILED", "OVER_CONTEXT", "Ask", "Caller", "Reply"]
+__all__ = ["FAILED", "OVER_CONTEXT", "ChatClient", "ChatReply", "ChatRequest"]
 
 OVER_CONTEXT = "over the model's context"
 FAILED = "call failed"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A prompt; the same one asked again has another attempt."""
+class ChatRequest:
+    """A prompt; a repetition of the same prompt has another attempt."""
 
     prompt: str
     attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What came of an Ask: an answer, or a failure that lasts or may pass by the next run."""
+class ChatReply:
+    """The answer to a request, or the reason why there is none."""
 
     answer: Answer | None = None
     failure: str | None = None
-    lasting: bool = True
+    permanent: bool = True
+    """Whether a later run would meet the same failure."""
     retries: int = 0
     sent: bool = True
-    """Whether the model was called for it in this run."""
-    remembered: bool = False
-    """Whether it was called for it in an earlier one."""
+    """Whether the model was called in this run."""
+    cached: bool = False
+    """Whether it was called in an earlier run."""
 
     @property
     def reason(self) -> str:
-        """Why there is no answer, in the words under which drops are counted."""
+        """Why there is no answer; one of few texts, under which failures are counted."""
         if "context" in (self.failure or "").casefold():
             return OVER_CONTEXT
-        return FAILED if self.lasting else "call failed, may pass"
+        return FAILED if self.permanent else "call failed, retryable"
 
 
-class Caller:
-    """Ask one model for one stage; many threads may call at once.
+class ChatClient:
+    """Call one model for one stage of a program; threads may share it.
 
-    After `stop` is set no further call is made, those under way are finished and journaled.
+    After `stop` is set no further call is made; calls in flight are finished and cached.
     """
 
     def __init__(
-        self, model: ChatModel, *, stage: str, journal: Journal, config: CallConfig, stop: threading.Event
+        self,
+        model: ChatModel,
+        *,
+        stage: str,
+        cache: ResponseCache | None,
+        settings: CallSettings,
+        stop: threading.Event,
     ) -> None:
         self.model = model
         self.stage = stage
-        self.config = config
+        self.settings = settings
         self.stop = stop
-        self._journal = journal
-        self._pace = Pace(model.config, rest=stop.wait)
+        self._cache = cache
+        self._retry = settings.retry_policy()
+        self._limiter = RateLimiter(
+            requests_per_minute=model.settings.requests_per_minute,
+            tokens_per_minute=model.settings.tokens_per_minute,
+            rest=stop.wait,
+        )
 
-    def key(self, ask: Ask) -> bytes:
-        """Return the journal's key of an Ask."""
-        return answer_key(self.model.config, self.stage, ask.prompt, attempt=ask.attempt)
+    def key(self, request: ChatRequest) -> bytes:
+        """Return the cache key of a request."""
+        return answer_key(self.model.settings, self.stage, request.prompt, attempt=request.attempt)
 
-    def remembered(self, key: bytes) -> Reply | None:
-        """Return what the journal holds; of failures nothing, where they are to be tried again."""
-        entry = self._journal.get(key)
-        if entry is None or (entry.answer is None and self.config.retry_failed):
+    def cached(self, key: bytes) -> ChatReply | None:
+        """Return the cached reply; None for a failure that is to be tried again."""
+        found = self._cache.get(key) if self._cache is not None else None
+        if found is None or (found.answer is None and self.settings.retry_failed):
             return None
-        return Reply(answer=entry.answer, failure=entry.failure, sent=False, remembered=True)
+        return ChatReply(answer=found.answer, failure=found.failure, sent=False, cached=True)
 
-    def call(self, key: bytes, ask: Ask) -> Reply | None:
-        """Return the reply to an Ask; None where it was stopped before a call that could bring one.
+    def call(self, key: bytes, request: ChatRequest) -> ChatReply | None:
+        """Return the reply to a request; None if the client was stopped before there was one.
 
-        Raises ChatError where no call can succeed, TrainingError where the journal cannot be written.
+        Raises ChatError where no call can succeed, StoreError where the cache cannot be written.
         """
-        expected = estimated_tokens(ask.prompt)
-        room = self.model.config.context
-        if expected + self.model.config.longest_answer > room:
-            return Reply(failure=f"about {expected} tokens and an answer exceed the context of {room}", sent=False)
-        expected += self.model.config.longest_answer // 4  # few answers are as long as they may be
-        for attempt in range(1, self.config.attempts + 1):
-            if self.stop.is_set() or not self._pace.wait(expected):
-                return None
+        expected = estimated_tokens(request.prompt)
+        model = self.model.settings
+        if expected + model.max_output_tokens > model.context:
+            return ChatReply(
+                failure=f"about {expected} tokens and an answer exceed the context of {model.context}", sent=False
+            )
+        expected += model.max_output_tokens // 4  # few answers have the maximum length
+        attempt = 0
+        while not self.stop.is_set() and self._limiter.wait(expected):
+            attempt += 1
             try:
-                answer = self.model.answer(ask.prompt)
-            except Exception as error:  # noqa: BLE001 - any client's exception, told apart below
-                reply = self._failed(key, error, attempt)
-                if reply is not None:
-                    return reply
+                answer = self.model.answer(request.prompt)
+            except Exception as error:  # noqa: BLE001 - any client's exception, classified below
+                failure = failure_of(error)
             else:
-                self._journal.add(key, Entry(answer), stage=self.stage, model=self.model.config.name)
+                self._store(key, CachedReply(answer))
                 used = (answer.input_tokens or 0) + (answer.output_tokens or 0)
-                self._pace.settle(expected=expected, used=used)
-                return Reply(answer=answer, retries=attempt - 1)
+                self._limiter.settle(expected=expected, used=used)
+                return ChatReply(answer=answer, retries=attempt - 1)
+            if failure.retry_after:
+                self._limiter.pause(min(failure.retry_after, self._retry.longest_wait))
+            wait = self._retry.next_wait(attempt, failure)
+            if wait is None:
+                return self._failed(key, failure, retries=attempt - 1)
+            self.stop.wait(wait)
         return None
 
-    def _failed(self, key: bytes, error: Exception, attempt: int) -> Reply | None:
-        """Return the reply that a failure comes to; None, after a wait, where the call is to be made again."""
-        failure = failure_of(error)
+    def _failed(self, key: bytes, failure: CallFailure, *, retries: int) -> ChatReply:
+        """Return the reply of a call that failed; cache it if permanent, raise ChatError if fatal."""
         if failure.kind == "fatal":
-            raise ChatError(f"{self.model.config.name} cannot be asked ({failure.message}); {failure.cure}")
-        if failure.kind == "lasting":
-            entry = Entry(None, failure.message)
-            self._journal.add(key, entry, stage=self.stage, model=self.model.config.name)
-            return Reply(failure=failure.message, retries=attempt - 1)
-        if failure.retry_after:
-            self._pace.pause(min(failure.retry_after, self.config.longest_wait))
-        if attempt == self.config.attempts or failure.kind == "unclear":
-            return Reply(failure=failure.message, lasting=False, retries=attempt - 1)
-        self.stop.wait(back_off(attempt, self.config))
-        return None
+            raise ChatError(f"{self.model.settings.name} cannot be called ({failure.message}); {failure.cure}")
+        permanent = failure.kind == "permanent"
+        if permanent:
+            self._store(key, CachedReply(None, failure.message))
+        return ChatReply(failure=failure.message, permanent=permanent, retries=retries)
+
+    def _store(self, key: bytes, reply: CachedReply) -> None:
+        if self._cache is not None:
+            self._cache.add(key, reply, stage=self.stage, model=self.model.settings.name)

@@ -1,24 +1,21 @@
-"""How fast a model is asked: token buckets, a pause that the server asks for, back-off with jitter."""
+"""Rate limits: token buckets, and pauses that the server asks for."""
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable
 
-from reasonembed_rag.llm.config import CallConfig, ChatModelConfig
-
-__all__ = ["Pace", "TokenBucket", "back_off"]
+__all__ = ["RateLimiter", "TokenBucket"]
 
 _BURST_SECONDS = 5.0
 
 
 class TokenBucket:
-    """Let `rate` units a second through, and after a pause at most `capacity` at once.
+    """Admit `rate` units per second, and at most `capacity` at once after a pause.
 
-    An amount above the capacity goes through where the bucket is full, and is paid off before the next one. Over any
-    stretch of T seconds no more than capacity + rate x T is let through, save for that one amount's excess.
+    An amount above the capacity is admitted when the bucket is full and paid off before the next one. In any T seconds
+    at most capacity + rate x T is admitted, apart from that one amount's excess.
     """
 
     def __init__(self, *, rate: float, capacity: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +26,7 @@ class TokenBucket:
         self._at = clock()
 
     def wait_for(self, amount: float) -> float:
-        """Return the seconds until an amount may go through; 0 takes it out at once."""
+        """Return the seconds until an amount is admitted; at 0 it has been taken out."""
         self._fill()
         missing = min(amount, self.capacity) - self._level
         if missing > 1e-9:
@@ -38,7 +35,7 @@ class TokenBucket:
         return 0.0
 
     def give_back(self, amount: float) -> None:
-        """Put back what was taken but not used; a negative amount is taken on top."""
+        """Put back what was taken but not used; a negative amount takes more."""
         self._level = min(self.capacity, self._level + amount)
 
     def _fill(self) -> None:
@@ -47,28 +44,29 @@ class TokenBucket:
         self._at = now
 
 
-class Pace:
-    """Hold calls back to a model's limits; shared by all threads that ask it.
+class RateLimiter:
+    """Delay calls to stay within a model's limits; shared by all threads that call it.
 
-    `rest(seconds)` sleeps and returns whether to give up; a threading.Event's wait does so when it is set.
+    `rest(seconds)` sleeps and returns whether to give up, as threading.Event.wait does.
     """
 
     def __init__(
         self,
-        config: ChatModelConfig,
         *,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
         rest: Callable[[float], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rest = rest
         self._clock = clock
         self._lock = threading.Lock()
-        self._quiet_until = clock()
-        self._requests = _bucket(config.requests_per_minute, clock)
-        self._tokens = _bucket(config.tokens_per_minute, clock)
+        self._paused_until = clock()
+        self._requests = _bucket(requests_per_minute, clock)
+        self._tokens = _bucket(tokens_per_minute, clock)
 
     def wait(self, tokens: int) -> bool:
-        """Return when a call of so many tokens may be made; False where it is to be given up."""
+        """Wait until a call of this many tokens may be made; return False if it is to be given up."""
         while True:
             seconds = self._seconds(tokens)
             if seconds <= 0.0:
@@ -77,21 +75,21 @@ class Pace:
                 return False
 
     def pause(self, seconds: float) -> None:
-        """Let no call through for some seconds."""
+        """Admit no call for some seconds."""
         with self._lock:
-            self._quiet_until = max(self._quiet_until, self._clock() + seconds)
+            self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def settle(self, *, expected: int, used: int) -> None:
-        """Put the tokens right that a call was expected to use."""
+        """Correct the tokens that a call was expected to use."""
         if self._tokens is not None:
             with self._lock:
                 self._tokens.give_back(expected - used)
 
     def _seconds(self, tokens: int) -> float:
         with self._lock:
-            quiet = self._quiet_until - self._clock()
-            if quiet > 0.0:
-                return quiet
+            pause = self._paused_until - self._clock()
+            if pause > 0.0:
+                return pause
             waits = self._requests.wait_for(1) if self._requests is not None else 0.0
             if waits > 0.0 or self._tokens is None:
                 return waits
@@ -99,12 +97,6 @@ class Pace:
             if waits > 0.0 and self._requests is not None:
                 self._requests.give_back(1)
             return waits
-
-
-def back_off(attempt: int, config: CallConfig) -> float:
-    """Return the seconds to wait after the attempt-th failure (from 1): drawn evenly up to a doubling bound."""
-    bound = min(config.longest_wait, config.first_wait * 2.0 ** min(attempt - 1, 60))
-    return random.uniform(0.0, bound)  # noqa: S311 - spreads retries, guards nothing
 
 
 def _bucket(per_minute: int | None, clock: Callable[[], float]) -> TokenBucket | None:

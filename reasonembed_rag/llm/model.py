@@ -1,4 +1,4 @@
-"""A chat model as a stage uses it: what answers, under which name and parameters, within which limits."""
+"""A chat model together with the settings under which its answers are cached, limited and priced."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasonembed_rag.llm.chat import Answer, Chat
-from reasonembed_rag.llm.config import ChatModelConfig
+from reasonembed_rag.llm.settings import ChatModelSettings
 
 __all__ = [
     "ChatModel",
@@ -18,24 +18,24 @@ __all__ = [
     "estimated_tokens",
 ]
 
-_BYTES_A_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """A callable that answers prompts, and the settings it was made of.
+    """A callable that answers prompts, and its settings.
 
-    `complete` is called from as many threads as calls may be under way. Answers are kept under `config`'s name and
-    parameters: give two models two names.
+    `complete` is called from `concurrency` threads. Answers are cached under the settings' name and parameters: give
+    two models two names.
     """
 
     complete: Chat
-    config: ChatModelConfig
+    settings: ChatModelSettings
 
     def answer(self, prompt: str) -> Answer:
-        """Return the model's answer with its tokens counted, or estimated where the model does not tell."""
-        said = self.complete(prompt)
-        answer = said if isinstance(said, Answer) else Answer(said)
+        """Return the model's answer; tokens that the model does not report are estimated."""
+        reply = self.complete(prompt)
+        answer = reply if isinstance(reply, Answer) else Answer(reply)
         answer = dataclasses.replace(answer, text=answer.text.encode(errors="replace").decode())  # no lone surrogates
         if answer.input_tokens is None:
             answer = dataclasses.replace(answer, input_tokens=estimated_tokens(prompt))
@@ -44,16 +44,16 @@ class ChatModel:
         return answer
 
     def identity(self) -> list[Any]:
-        """Return what makes its answers its own, as plain data."""
-        return [self.config.name, dict(self.config.parameters or {}), self.config.context]
+        """Return what determines its answers, as plain data."""
+        return [self.settings.name, dict(self.settings.parameters or {}), self.settings.context]
 
 
-def answer_key(model: ChatModelConfig, stage: str, prompt: str, *, attempt: int) -> bytes:
-    """Return 16 bytes that differ with stage, model, parameters, prompt and attempt."""
+def answer_key(model: ChatModelSettings, stage: str, prompt: str, *, attempt: int) -> bytes:
+    """Return the cache key (16 bytes) of a prompt: a hash of stage, model, parameters, prompt and attempt."""
     parts = [stage, model.name, dict(model.parameters or {}), prompt, attempt]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def estimated_tokens(text: str) -> int:
-    """Return about how many tokens a text has: a quarter of its bytes."""
-    return math.ceil(len(text.encode()) / _BYTES_A_TOKEN)
+    """Estimate the tokens of a text: a quarter of its bytes."""
+    return math.ceil(len(text.encode()) / _BYTES_PER_TOKEN)

@@ -1,4 +1,4 @@
-"""Many calls at once for many jobs: a job is a generator that yields the prompts it needs and is sent the replies."""
+"""Run many jobs of chat calls in a thread pool: a job is a generator that yields requests and is sent the replies."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from reasonembed_rag.errors import ChatError
-from reasonembed_rag.llm.client import Ask, Caller, Reply
+from reasonembed_rag.llm.client import ChatClient, ChatReply, ChatRequest
 
-__all__ = ["Job", "Tally", "run_jobs"]
+__all__ = ["CallStats", "ChatJob", "run_jobs"]
 
 T = TypeVar("T")
 
-Job = Generator[Sequence[Ask], Sequence[Reply], T]
-"""Yields prompts to be asked at once, is sent their replies in order, and returns what it came to."""
+ChatJob = Generator[Sequence[ChatRequest], Sequence[ChatReply], T]
+"""Yields requests that are sent concurrently, is sent their replies in order, and returns its result."""
 
-_JOBS_AHEAD = 1024
-"""Jobs begun beyond the oldest unfinished one: bounds what waits in memory for its turn."""
-_FUSE_CALLS = 100
-_FUSE_LEAST = 20
+_MAX_STARTED_JOBS = 1024
+"""Jobs started from the oldest unfinished one on: bounds the memory of results that wait for their turn."""
+_BREAKER_CALLS = 100
+_BREAKER_MIN_CALLS = 20
 
 
 @dataclass(slots=True)
-class Tally:
-    """What a stage has asked so far, whoever asked for it."""
+class CallStats:
+    """Counts of the calls so far."""
 
     calls: int = 0
-    """Those that brought an answer."""
-    remembered: int = 0
-    """Answers and lasting failures taken from the journal."""
+    """Calls that brought an answer."""
+    cached: int = 0
+    """Answers and permanent failures taken from the cache."""
     failures: int = 0
     retries: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = None
     last_failure: str | None = None
-    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_FUSE_CALLS))
-    """Whether each of the latest calls failed."""
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_BREAKER_CALLS))
+    """Whether each of the latest calls failed: the circuit breaker's window."""
 
-    def count(self, reply: Reply, caller: Caller) -> None:
+    def count(self, reply: ChatReply, client: ChatClient) -> None:
         """Count a reply."""
         self.retries += reply.retries
-        if reply.remembered:
-            self.remembered += 1
+        if reply.cached:
+            self.cached += 1
         elif reply.answer is None:
             self.failures += 1
             self.last_failure = reply.failure
@@ -54,151 +54,156 @@ class Tally:
             self.calls += 1
             self.input_tokens += reply.answer.input_tokens or 0
             self.output_tokens += reply.answer.output_tokens or 0
-            self.cost = caller.model.config.cost(input_tokens=self.input_tokens, output_tokens=self.output_tokens)
-
-
-@dataclass(slots=True)
-class _Running(Generic[T]):
-    """A job under way."""
-
-    job: Job[T]
-    replies: list[Reply | None] = field(default_factory=list)
-    missing: int = 0
-    results: list[T] = field(default_factory=list)
-    """What it came to, once it is done."""
+            self.cost = client.model.settings.cost(input_tokens=self.input_tokens, output_tokens=self.output_tokens)
 
 
 def run_jobs(
-    jobs: Iterable[Job[T]], caller: Caller, *, tally: Tally, tell: Callable[[], None] | None = None
+    jobs: Iterable[ChatJob[T]],
+    client: ChatClient,
+    *,
+    stats: CallStats,
+    on_reply: Callable[[], None] | None = None,
 ) -> Iterator[T]:
-    """Run jobs with as many calls under way as the caller's settings allow; yield what they return, in their order.
+    """Run jobs with as many calls in flight as the client's settings allow; yield their results in order.
 
-    Jobs are begun only as there is work for the threads to take, and prompts that are under way already are not asked
-    twice. `tell` is called after each reply. Raises ChatError where the model cannot be asked or too many calls fail;
-    when that happens, or the iterator is left, calls under way are finished and journaled first.
+    Jobs are started only as threads need work, and a request that is in flight already is not sent twice. `on_reply`
+    is called after each reply is counted. Raises ChatError where the model cannot be called or too many calls fail;
+    then, or when the iterator is closed, calls in flight are finished and cached first.
     """
-    crew = _Crew[T](caller, tally=tally, tell=tell)
+    runner = _Runner[T](client, stats=stats, on_reply=on_reply)
     try:
-        yield from crew.run(iter(jobs))
+        yield from runner.run(iter(jobs))
     finally:
-        crew.dismiss()
+        runner.shutdown()
 
 
-class _Crew(Generic[T]):
-    def __init__(self, caller: Caller, *, tally: Tally, tell: Callable[[], None] | None) -> None:
-        self._caller = caller
-        self._tally = tally
-        self._tell = tell
-        self._work: queue.SimpleQueue[tuple[bytes, Ask] | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[tuple[bytes, Reply | BaseException | None]] = queue.SimpleQueue()
-        self._waiting: dict[bytes, list[tuple[_Running[T], int]]] = {}
-        self._threads: list[threading.Thread] = []
+@dataclass(slots=True)
+class _StartedJob(Generic[T]):
+    job: ChatJob[T]
+    replies: list[ChatReply | None] = field(default_factory=list)
+    missing: int = 0
+    results: list[T] = field(default_factory=list)
+    """Its one result, once it is finished."""
 
-    def run(self, jobs: Iterator[Job[T]]) -> Iterator[T]:
-        ahead: deque[_Running[T]] = deque()
-        enough = 2 * self._caller.config.concurrency
+
+class _Runner(Generic[T]):
+    """A thread pool that starts workers on demand; all job code runs in the calling thread."""
+
+    def __init__(self, client: ChatClient, *, stats: CallStats, on_reply: Callable[[], None] | None) -> None:
+        self._client = client
+        self._stats = stats
+        self._on_reply = on_reply
+        self._queue: queue.SimpleQueue[tuple[bytes, ChatRequest] | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[bytes, ChatReply | BaseException | None]] = queue.SimpleQueue()
+        self._waiting: dict[bytes, list[tuple[_StartedJob[T], int]]] = {}
+        self._workers: list[threading.Thread] = []
+
+    def run(self, jobs: Iterator[ChatJob[T]]) -> Iterator[T]:
+        started: deque[_StartedJob[T]] = deque()
+        enough = 2 * self._client.settings.concurrency
         more = True
-        while more or ahead:
-            while more and len(self._waiting) < enough and len(ahead) < _JOBS_AHEAD:
+        while more or started:
+            while more and len(self._waiting) < enough and len(started) < _MAX_STARTED_JOBS:
                 job = next(jobs, None)
                 more = job is not None
                 if job is not None:
-                    ahead.append(_Running(job))
-                    self._advance(ahead[-1], first=True)
-                if ahead and ahead[0].results:
-                    break  # hand over what the journal answered before more is begun
-            while ahead and ahead[0].results:
-                yield ahead.popleft().results[0]
-            if self._waiting and (len(self._waiting) >= enough or not more or len(ahead) >= _JOBS_AHEAD):
-                self._take()
+                    started.append(_StartedJob(job))
+                    self._advance(started[-1], first=True)
+                if started and started[0].results:
+                    break  # yield what the cache answered before more jobs are started
+            while started and started[0].results:
+                yield started.popleft().results[0]
+            if self._waiting and (len(self._waiting) >= enough or not more or len(started) >= _MAX_STARTED_JOBS):
+                self._receive()
 
-    def dismiss(self) -> None:
-        """Let the threads finish their calls, and end them."""
+    def shutdown(self) -> None:
+        """Let the workers finish their calls, and join them."""
         if self._waiting:
-            self._caller.stop.set()
-        for _ in self._threads:
-            self._work.put(None)
-        for thread in self._threads:
-            thread.join()
+            self._client.stop.set()
+        for _ in self._workers:
+            self._queue.put(None)
+        for worker in self._workers:
+            worker.join()
 
-    def _advance(self, running: _Running[T], *, first: bool = False) -> None:
-        """Take a job on until it waits for a call or is done; what the journal holds it gets at once."""
+    def _advance(self, started: _StartedJob[T], *, first: bool = False) -> None:
+        """Run a job until it waits for a call or is finished; cached replies are sent to it at once."""
         while True:
             try:
-                asks = next(running.job) if first else running.job.send([r for r in running.replies if r is not None])
+                replies = [reply for reply in started.replies if reply is not None]
+                requests = next(started.job) if first else started.job.send(replies)
             except StopIteration as stop:
-                running.results = [stop.value]
+                started.results = [stop.value]
                 return
             first = False
-            running.replies = [None] * len(asks)
-            running.missing = 0
-            for place, ask in enumerate(asks):
-                self._submit(running, place, ask)
-            if running.missing:
+            started.replies = [None] * len(requests)
+            started.missing = 0
+            for index, request in enumerate(requests):
+                self._submit(started, index, request)
+            if started.missing:
                 return
 
-    def _submit(self, running: _Running[T], place: int, ask: Ask) -> None:
-        key = self._caller.key(ask)
+    def _submit(self, started: _StartedJob[T], index: int, request: ChatRequest) -> None:
+        key = self._client.key(request)
         if key not in self._waiting:
-            remembered = self._caller.remembered(key)
-            if remembered is not None:
-                running.replies[place] = remembered
-                self._count(remembered)
+            cached = self._client.cached(key)
+            if cached is not None:
+                started.replies[index] = cached
+                self._count(cached)
                 return
             self._waiting[key] = []
-            self._work.put((key, ask))
-            if len(self._threads) < min(self._caller.config.concurrency, len(self._waiting)):
-                self._hire()
-        self._waiting[key].append((running, place))
-        running.missing += 1
+            self._queue.put((key, request))
+            if len(self._workers) < min(self._client.settings.concurrency, len(self._waiting)):
+                self._start_worker()
+        self._waiting[key].append((started, index))
+        started.missing += 1
 
-    def _take(self) -> None:
+    def _receive(self) -> None:
         """Wait for a call to end, and hand its reply to the jobs that wait for it."""
         key, reply = self._finished.get()
         if isinstance(reply, BaseException):
             raise reply
         if reply is None:
-            raise ChatError("stopped before all calls were made; run the same command again to go on")
+            raise ChatError("stopped before all calls were made; run the same command again to continue")
         self._count(reply)
-        self._watch_fuse(reply)
-        for running, place in self._waiting.pop(key):
-            running.replies[place] = reply
-            running.missing -= 1
-            if not running.missing:
-                self._advance(running)
+        self._check_breaker(reply)
+        for started, index in self._waiting.pop(key):
+            started.replies[index] = reply
+            started.missing -= 1
+            if not started.missing:
+                self._advance(started)
 
-    def _count(self, reply: Reply) -> None:
-        self._tally.count(reply, self._caller)
-        if self._tell is not None:
-            self._tell()
+    def _count(self, reply: ChatReply) -> None:
+        self._stats.count(reply, self._client)
+        if self._on_reply is not None:
+            self._on_reply()
 
-    def _watch_fuse(self, reply: Reply) -> None:
+    def _check_breaker(self, reply: ChatReply) -> None:
+        """Raise ChatError when too many of the latest calls failed."""
         if not reply.sent:
             return
-        recent = self._tally.recent
+        recent = self._stats.recent
         recent.append(reply.answer is None)
         failed = sum(recent)
-        if reply.answer is None and len(recent) >= _FUSE_LEAST:
-            share = failed / len(recent)
-            if share >= self._caller.config.fuse:
-                raise ChatError(
-                    f"{failed} of the last {len(recent)} calls of {self._caller.model.config.name} failed, the "
-                    f"last with: {reply.failure}; mend that and run the same command again, no answer is paid for twice"
-                )
+        too_many = failed / len(recent) >= self._client.settings.max_failure_share
+        if reply.answer is None and len(recent) >= _BREAKER_MIN_CALLS and too_many:
+            raise ChatError(
+                f"{failed} of the last {len(recent)} calls of {self._client.model.settings.name} failed, the last "
+                f"with: {reply.failure}; fix that and run again, stored answers are not paid for twice"
+            )
 
-    def _hire(self) -> None:
-        thread = threading.Thread(target=self._serve, name=f"remix-{self._caller.stage}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _start_worker(self) -> None:
+        worker = threading.Thread(target=self._work, name=f"llm-{self._client.stage}", daemon=True)
+        self._workers.append(worker)
+        worker.start()
 
-    def _serve(self) -> None:
+    def _work(self) -> None:
         while True:
-            item = self._work.get()
+            item = self._queue.get()
             if item is None:
                 return
-            key, ask = item
+            key, request = item
             try:
-                reply: Reply | BaseException | None = self._caller.call(key, ask)
-            except BaseException as error:  # noqa: BLE001 - raised again where the jobs are run
+                reply: ChatReply | BaseException | None = self._client.call(key, request)
+            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
                 reply = error
             self._finished.put((key, reply))

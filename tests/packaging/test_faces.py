@@ -38,7 +38,7 @@ MIRRORED = {
     "langchain": ["langchain_reasonembed"],
     "llama_index": [name for name in ROOMS if name.startswith("llama_index")],
     "training": ["reasonembed_training", "reasonembed_training.data"],
-    "remixer": ["reasonembed_training.remixer", "reasonembed_rag.llm"],
+    "remixer": ["reasonembed_training.remixer"],
 }
 """Which rooms the folders of tests look into, where the names differ."""
 

@@ -1,92 +1,42 @@
-"""A corpus, a card, a chat model without a network, and the same model behind a server of its own."""
+"""A corpus, a card, and a chat model without a network that answers as the served one does."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from chat_server import answer_to
 
 from reasonembed_rag.files import settings_from
-from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.llm.config import ChatModelConfig
-from reasonembed_rag.llm.model import ChatModel
+from reasonembed_rag.llm import Answer, ChatModel, ChatModelSettings
 from reasonembed_rag.retrieval import BM25
 from reasonembed_training.remixer.cards import RemixCard, card_to_toml
 from reasonembed_training.remixer.config import MODEL_STAGES, RemixConfig, stage_config
 from reasonembed_training.remixer.run import remix
-
-SERVER = Path(__file__).with_name("chat_server.py")
-
-
-def _load_server() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("remix_chat_server", SERVER)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class ScriptedModel:
     """Answer as the server does, in this process, and remember every prompt."""
 
     def __init__(self) -> None:
-        self.says = _load_server().answer_to
         self.prompts: Counter[str] = Counter()
         self.lock = threading.Lock()
 
     def __call__(self, prompt: str) -> str | Answer:
         with self.lock:
             self.prompts[prompt] += 1
-        return self.says(prompt, asked_before=0, faults=False)
-
-
-class ServedModel:
-    """The server in a process of its own."""
-
-    def __init__(self, process: subprocess.Popen, url: str) -> None:
-        self.process = process
-        self.url = url
-
-    def stats(self) -> dict[str, int]:
-        with urllib.request.urlopen(self.url.replace("/v1", "/stats"), timeout=10) as reply:
-            return json.load(reply)
-
-    def settled(self) -> dict[str, int]:
-        """Return the figures once nothing is pending."""
-        while (stats := self.stats())["pending"]:
-            pass
-        return stats
+        return answer_to(prompt, asked_before=0, faults=False)
 
 
 @pytest.fixture
 def scripted() -> ScriptedModel:
     return ScriptedModel()
-
-
-@pytest.fixture
-def serve():
-    """Start a server: serve("--delay", "0.05", "--faults")."""
-    processes = []
-
-    def start(*options: str) -> ServedModel:
-        process = subprocess.Popen([sys.executable, str(SERVER), *options], stdout=subprocess.PIPE, text=True)
-        processes.append(process)
-        return ServedModel(process, process.stdout.readline().strip())
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 @pytest.fixture
@@ -148,7 +98,7 @@ def models_of():
     def make(complete, config: RemixConfig | None = None) -> dict[str, ChatModel]:
         def settings(stage):
             named = config.model_of(stage) if config is not None else None
-            return stage_config(named or ChatModelConfig(name="scripted"), stage)
+            return stage_config(named or ChatModelSettings(name="scripted"), stage)
 
         return {stage: ChatModel(complete, settings(stage)) for stage in MODEL_STAGES}
 

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm import Answer
 
 pytest.importorskip("langchain_core")
 pytest.importorskip("llama_index.core")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import ChatError, TrainingError
-from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm import Answer
 from reasonembed_rag.tasks import BRIGHT_TASKS, TASKS, TaskCard
 from reasonembed_training.remixer.cards import RemixCard, card_to_toml, load_card, read_card, shipped_cards
 from reasonembed_training.remixer.drafting import blank_card, draft_card, sample_documents

@@ -55,8 +55,13 @@ def test_the_guides_changes_are_settings():
             if name == "data":  # the trainer's
                 break
             assert name in holder.__annotations__, change
-            kind = {"model": "ChatModelConfig", "mine": "MineConfig", "judge": "JudgeConfig", "sources": "SourceConfig"}
-            kind["calls"] = "CallConfig"
+            kind = {
+                "model": "ChatModelSettings",
+                "mine": "MineConfig",
+                "judge": "JudgeConfig",
+                "sources": "SourceConfig",
+            }
+            kind["calls"] = "CallSettings"
             holder = getattr(importlib.import_module("reasonembed_training.remixer.config"), kind.get(name, ""), None)
 
 

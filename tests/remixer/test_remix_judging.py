@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.llm.client import Reply
+from reasonembed_rag.llm import Answer, ChatReply
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
 from reasonembed_training.remixer.judging import judging_job
@@ -44,11 +43,11 @@ def _judge(count: int, reply_to, **config) -> tuple[Outcome, list[list[int]]]:
 def _grades(grade_of):
     """Reply with the grades of documents, in the form that their number asks for."""
 
-    def reply_to(places: list[int], _attempt: int) -> Reply:
+    def reply_to(places: list[int], _attempt: int) -> ChatReply:
         if len(places) == 1:
-            return Reply(answer=Answer(f"<score>{grade_of(places[0])}</score>"))
+            return ChatReply(answer=Answer(f"<score>{grade_of(places[0])}</score>"))
         lines = (f'<score document="{n}">{grade_of(place)}</score>' for n, place in enumerate(places, start=1))
-        return Reply(answer=Answer("\n".join(lines)))
+        return ChatReply(answer=Answer("\n".join(lines)))
 
     return reply_to
 
@@ -65,10 +64,10 @@ def test_judging_in_groups_ends_in_the_grades_of_judging_alone(grades: list[int]
 
 
 def test_a_document_that_a_group_leaves_out_is_judged_alone():
-    def reply_to(places: list[int], attempt: int) -> Reply:
+    def reply_to(places: list[int], attempt: int) -> ChatReply:
         if len(places) > 1:
-            return Reply(answer=Answer('<score document="2">4</score>'))
-        return Reply(answer=Answer(f"<score>{places[0] + 1}</score>"))
+            return ChatReply(answer=Answer('<score document="2">4</score>'))
+        return ChatReply(answer=Answer(f"<score>{places[0] + 1}</score>"))
 
     outcome, asked = _judge(3, reply_to, group=3)
     assert asked == [[0, 1, 2], [0], [2]]
@@ -77,8 +76,8 @@ def test_a_document_that_a_group_leaves_out_is_judged_alone():
 
 
 def test_a_group_whose_answer_holds_no_grade_is_judged_one_by_one():
-    def reply_to(places: list[int], attempt: int) -> Reply:
-        return Reply(answer=Answer("none" if len(places) > 1 else "<score>2</score>"))
+    def reply_to(places: list[int], attempt: int) -> ChatReply:
+        return ChatReply(answer=Answer("none" if len(places) > 1 else "<score>2</score>"))
 
     outcome, asked = _judge(2, reply_to, group=2)
     assert asked == [[0, 1], [0], [1]]
@@ -88,10 +87,10 @@ def test_a_group_whose_answer_holds_no_grade_is_judged_one_by_one():
 def test_an_illegible_grade_is_asked_for_again_and_then_dropped():
     attempts = []
 
-    def reply_to(places: list[int], attempt: int) -> Reply:
+    def reply_to(places: list[int], attempt: int) -> ChatReply:
         attempts.append((places[0], attempt))
         legible = places[0] == 0 or (places[0] == 1 and attempt == 1)
-        return Reply(answer=Answer("<score>3</score>" if legible else "it depends", truncated=places[0] == 3))
+        return ChatReply(answer=Answer("<score>3</score>" if legible else "it depends", truncated=places[0] == 3))
 
     outcome, _ = _judge(4, reply_to)
     assert attempts == [(0, 0), (1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (3, 1)]
@@ -101,10 +100,10 @@ def test_an_illegible_grade_is_asked_for_again_and_then_dropped():
 
 
 def test_a_group_over_the_context_is_judged_one_by_one():
-    def reply_to(places: list[int], attempt: int) -> Reply:
+    def reply_to(places: list[int], attempt: int) -> ChatReply:
         if len(places) > 1 or places == [1]:
-            return Reply(failure="maximum context length exceeded")
-        return Reply(answer=Answer("<score>5</score>"))
+            return ChatReply(failure="maximum context length exceeded")
+        return ChatReply(answer=Answer("<score>5</score>"))
 
     outcome, asked = _judge(3, reply_to, group=3)
     assert asked == [[0, 1, 2], [0], [1], [2]]
@@ -113,19 +112,19 @@ def test_a_group_over_the_context_is_judged_one_by_one():
 
 
 def test_failed_calls_drop_their_documents_and_say_whether_that_may_pass():
-    def reply_to(places: list[int], attempt: int) -> Reply:
+    def reply_to(places: list[int], attempt: int) -> ChatReply:
         if places[0] < 2:
-            return Reply(failure="HTTP 400", lasting=places == [0])
-        return Reply(answer=Answer("<score>1</score>"))
+            return ChatReply(failure="HTTP 400", permanent=places == [0])
+        return ChatReply(answer=Answer("<score>1</score>"))
 
     outcome, asked = _judge(3, reply_to)
-    assert outcome.drops == {"call failed": 1, "call failed, may pass": 1}
+    assert outcome.drops == {"call failed": 1, "call failed, retryable": 1}
     assert outcome.passing == 1
     assert len(asked) == 3
 
 
 def test_a_query_without_any_grade_is_dropped():
-    outcome, _ = _judge(2, lambda *_: Reply(answer=Answer("?")))
+    outcome, _ = _judge(2, lambda *_: ChatReply(answer=Answer("?")))
     assert outcome.record is None
     assert outcome.drops == {"no legible grade": 2, "no grade at all": 1}
 

@@ -78,11 +78,11 @@ def test_a_run_against_a_dead_server_says_so_and_goes_on_later(tmp_path, serve, 
     _finish(process)
     server.process.kill()
     server.process.wait()
-    process = command(*arguments, "--set", "calls.attempts=2", "--set", "calls.fuse=0.9")
+    process = command(*arguments, "--set", "calls.attempts=2", "--set", "calls.max_failure_share=0.9")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "error: " in err.splitlines()[-1]
-    assert "ConnectionRefusedError" in err.splitlines()[-1] or "left nothing" in err.splitlines()[-1]
+    assert "Connection refused" in err.splitlines()[-1] or "left nothing" in err.splitlines()[-1]
     again = serve()
     _finish(command(*_arguments(corpus, card, out, again.url)))
     assert (out / "rows.jsonl").is_file()

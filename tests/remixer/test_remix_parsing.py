@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm import Answer
 from reasonembed_training.remixer.parsing import is_yes, parse_query, parse_scores, parse_text, spoken
 from reasonembed_training.remixer.prompts import judging_prompt, length_in_words, membership_prompt, query_prompt
 

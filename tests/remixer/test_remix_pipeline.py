@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import ChatError, InputError, TrainingError
-from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm import Answer
 from reasonembed_rag.retrieval import BM25
 from reasonembed_training.data import Source, content_key, open_rows
 from reasonembed_training.remixer.corpus import read_corpus
@@ -151,7 +151,7 @@ def test_a_changed_setting_asks_only_what_depends_on_it(make_config, run_remix, 
     run_remix(make_config(**change), scripted)
     new = scripted.prompts - scripted.prompts.__class__(before)
     kinds = {
-        "clean": "Reply with one word",
+        "clean": "ChatReply with one word",
         "generate": "You write test queries",
         "reason": "Think about it in writing",
         "judge": "Judge how much",
@@ -181,7 +181,7 @@ def test_what_failed_in_passing_is_asked_for_by_the_next_run(make_config, run_re
 
     config = make_config(calls={"attempts": 1})
     states = run_remix(config, flaky)
-    assert states["judge"].passing == states["judge"].drops["call failed, may pass"] == len(broken) > 0
+    assert states["judge"].passing == states["judge"].drops["call failed, retryable"] == len(broken) > 0
     states = run_remix(config, flaky)
     assert states["judge"].passing == 0
     undisturbed = make_config(out=str(tmp_path / "undisturbed"))
@@ -241,7 +241,7 @@ def test_equal_queries_make_one_row(make_config, run_remix, scripted):
 @pytest.mark.parametrize(
     ("says", "stage", "reason"),
     [
-        ({"Reply with one word": "No"}, "sources", "'not of the domain': 30"),
+        ({"ChatReply with one word": "No"}, "sources", "'not of the domain': 30"),
         ({"You write test queries": "I'm sorry, I can't help with that."}, "generate", "'refused': 5"),
         ({"Judge how much": "A fine question. Let me ramble about it."}, "judge", "'no grade at all': 5"),
         ({"Judge how much": "<score>1</score>"}, "rows", "'no positive': 5"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.llm.config import ChatModelConfig
 from reasonembed_training.remixer.plan import make_plan
 
 
@@ -72,9 +71,9 @@ def test_cost_is_the_prices_times_the_tokens_and_unknown_without_prices(make_con
     assert make_plan(make_config(models={"judge": prices})).cost is None
 
 
-def test_prices_below_nothing_are_refused():
-    with pytest.raises(TrainingError, match=r"\bprices?\b.*-1\.0\b.*\b1\.0\b"):
-        ChatModelConfig(name="m", input_price=-1.0, output_price=1.0)
+def test_prices_below_nothing_are_refused(make_config):
+    with pytest.raises(TrainingError, match=r"\btest\b.*\bprices?\b.*-1\.0\b.*\b1\.0\b"):
+        make_config(model={"name": "m", "input_price": -1.0, "output_price": 1.0})
 
 
 def test_rate_limits_tell_the_least_time(make_config):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm import Answer
 from reasonembed_training.remixer.agreement import agreement_to_json, measure_agreement, read_grades
 from reasonembed_training.remixer.config import read_settings
 from reasonembed_training.remixer.quality import measure_quality, word_overlap

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.llm.client import Reply
+from reasonembed_rag.llm import Answer, ChatReply
 from reasonembed_training.remixer.cards import EDUCATION, LENGTHS
 from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool
@@ -34,7 +33,7 @@ def _run(said):
             length = ask.prompt.count("x", ask.prompt.index("<text>") + 6, ask.prompt.index("</text>")) - 1
             asked.append(length)
             answer = said(length)
-            reply = Reply(answer=Answer(answer)) if answer is not None else Reply(failure="no", lasting=False)
+            reply = ChatReply(answer=Answer(answer)) if answer is not None else ChatReply(failure="no", permanent=False)
             try:
                 job.send([reply])
             except StopIteration as stop:

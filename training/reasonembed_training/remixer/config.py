@@ -12,9 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from reasonembed_rag.deprecation import warn_deprecated
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import change_setting, plain_settings, read_table, replacing, settings_from
-from reasonembed_rag.llm import CallConfig, ChatModelConfig
+from reasonembed_rag.llm import CallSettings, ChatModelSettings
 
 __all__ = [
     "MODEL_STAGES",
@@ -127,8 +128,8 @@ class RemixConfig:
     """The name of a shipped task card, or the path of a .toml file."""
     out: Path
     """The run's folder."""
-    model: ChatModelConfig | None = None
-    models: Mapping[str, ChatModelConfig] = field(default_factory=lambda: MappingProxyType({}))
+    model: ChatModelSettings | None = None
+    models: Mapping[str, ChatModelSettings] = field(default_factory=lambda: MappingProxyType({}))
     """Another model for a stage: clean, generate, reason, judge."""
     exclude_gold: tuple[Path, ...] = ()
     """Task folders whose gold documents are kept out."""
@@ -141,7 +142,7 @@ class RemixConfig:
     mine: MineConfig = field(default_factory=MineConfig)
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     rows: RowConfig = field(default_factory=RowConfig)
-    calls: CallConfig = field(default_factory=CallConfig)
+    calls: CallSettings = field(default_factory=CallSettings)
 
     def __post_init__(self) -> None:
         for name in self.models:
@@ -162,7 +163,7 @@ class RemixConfig:
         """Return whether a stage asks a model at all."""
         return {"clean": self.sources.clean != "off", "reason": self.reasoning}.get(stage, True)
 
-    def model_of(self, stage: ModelStage) -> ChatModelConfig | None:
+    def model_of(self, stage: ModelStage) -> ChatModelSettings | None:
         """Return the model settings of a stage."""
         return self.models.get(stage, self.model)
 
@@ -180,6 +181,9 @@ def read_config(path: Path | None, *, given: Mapping[str, Any], changes: Sequenc
         table[key] = {**table.get(key, {}), **value} if isinstance(value, Mapping) else value
     for change in changes:
         change_setting(table, change)
+    table, renamed = _with_new_names(table)
+    if renamed:
+        warn_deprecated("calls.fuse", "calls.max_failure_share", category=FutureWarning, stacklevel=3)
     return settings_from(RemixConfig, table, where=str(path) if path is not None else "settings")
 
 
@@ -206,10 +210,22 @@ def read_settings(folder: Path) -> RemixConfig:
         table = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise TrainingError(f"{path}: not JSON ({error}); run into the folder again to write it anew") from error
+    table, _ = _with_new_names(table)
     return settings_from(RemixConfig, {**table, "out": str(folder)}, where=str(path))
 
 
-def stage_config(config: ChatModelConfig, stage: ModelStage) -> ChatModelConfig:
+def _with_new_names(table: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return settings with the new names of keys that older versions wrote, and whether there were any."""
+    calls = table.get("calls")
+    if not isinstance(calls, dict) or "fuse" not in calls:
+        return table, False
+    if "max_failure_share" in calls:
+        raise TrainingError("calls has both max_failure_share and fuse, its old name; want max_failure_share alone")
+    new = {"max_failure_share" if key == "fuse" else key: value for key, value in calls.items()}
+    return {**table, "calls": new}, True
+
+
+def stage_config(config: ChatModelSettings, stage: ModelStage) -> ChatModelSettings:
     """Return a model's settings with the stage's own parameters where they name none."""
     if config.parameters is not None:
         return config

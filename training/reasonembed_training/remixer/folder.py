@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reasonembed_rag.documents import read_jsonl
-from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.errors import StoreError, TrainingError
 from reasonembed_rag.files import replacing
-from reasonembed_rag.llm import Spent
+from reasonembed_rag.llm import ResponseCache, TokenUsage
 from reasonembed_training.remixer.config import STAGES, Stage
 from reasonembed_training.remixer.records import Outcome
 
@@ -48,7 +48,7 @@ class StageState:
     """Answers that are missing for a reason which may pass."""
     seconds: float = 0.0
     """How long the run took that finished it."""
-    spent: Spent = field(default_factory=Spent)
+    spent: TokenUsage = field(default_factory=TokenUsage)
     """What all runs paid for this stage and model."""
     failure: str | None = None
     """What the last of its failed calls said."""
@@ -61,9 +61,16 @@ class RunFolder:
         self.path = path
 
     @property
-    def journal(self) -> Path:
-        """Where the journal lies."""
+    def cache_file(self) -> Path:
+        """The file of the run's response cache."""
         return self.path / "journal.sqlite"
+
+    def open_cache(self, *, corpus: str) -> ResponseCache:
+        """Open the run's response cache for a corpus, by its digest; raises TrainingError where it cannot be used."""
+        try:
+            return ResponseCache.open(self.cache_file, corpus=corpus)
+        except StoreError as error:
+            raise TrainingError(f"{error}; or run into another folder") from error
 
     def file(self, stage: Stage) -> Path:
         """Return the file of a stage's records."""
@@ -78,7 +85,9 @@ class RunFolder:
             table = json.loads(path.read_text(encoding="utf-8"))
             return {stage: _state(table[stage]) for stage in STAGES if stage in table}
         except (ValueError, TypeError, LookupError) as error:
-            raise TrainingError(f"{path}: damaged ({error}); delete it, the journal keeps all answers") from error
+            raise TrainingError(
+                f"{path}: damaged ({error}); delete it, the response cache keeps all answers"
+            ) from error
 
     def finished(self, stage: Stage, *, inputs: str) -> StageState | None:
         """Return the state of a stage that was finished from these inputs, nothing missing that may yet come."""
@@ -143,7 +152,7 @@ def digest_of(*parts: Any) -> str:
 
 
 def _state(table: Mapping[str, Any]) -> StageState:
-    return StageState(**{**table, "spent": Spent(**table["spent"])})
+    return StageState(**{**table, "spent": TokenUsage(**table["spent"])})
 
 
 def _line(record: Any) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm import OVER_CONTEXT, Ask, Job, Reply
+from reasonembed_rag.llm import OVER_CONTEXT, ChatJob, ChatReply, ChatRequest
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
 from reasonembed_training.remixer.parsing import parse_scores
@@ -28,7 +28,7 @@ def judging_job(
     config: JudgeConfig,
     *,
     asked_again: int,
-) -> Job[Outcome[Judged]]:
+) -> ChatJob[Outcome[Judged]]:
     """Grade a query's candidates, best ranked first.
 
     A document that an answer about several leaves without a grade is judged alone; one without a grade even then is
@@ -96,24 +96,24 @@ class _Bench:
         """Return the grades of the judged, best ranked first."""
         return [self.grades[place] for place in sorted(self.grades)]
 
-    def judge(self, wave: range) -> Job[None]:
+    def judge(self, wave: range) -> ChatJob[None]:
         """Judge the candidates at these places."""
         groups = [_Group(tuple(wave[start : start + self.size])) for start in range(0, len(wave), self.size)]
         while groups:
-            replies = yield [Ask(self._prompt(group), group.attempt) for group in groups]
+            replies = yield [ChatRequest(self._prompt(group), group.attempt) for group in groups]
             groups = [left for group, reply in zip(groups, replies, strict=True) for left in self._take(group, reply)]
 
     def _prompt(self, group: _Group) -> str:
         return judging_prompt(self.card, self.query, [self.contents[place] for place in group.places])
 
-    def _take(self, group: _Group, reply: Reply) -> list[_Group]:
+    def _take(self, group: _Group, reply: ChatReply) -> list[_Group]:
         """Take in a reply; return what is to be asked because of it."""
         alone = [_Group((place,)) for place in group.places] if len(group.places) > 1 else []
         if reply.answer is None:
             if alone and reply.reason == OVER_CONTEXT:
                 return alone
             self.drops[reply.reason] += len(group.places)
-            self.passing += 0 if reply.lasting else len(group.places)
+            self.passing += 0 if reply.permanent else len(group.places)
             return []
         found = parse_scores(reply.answer, documents=len(group.places))
         self.grades.update({group.places[number]: grade for number, grade in found.items()})

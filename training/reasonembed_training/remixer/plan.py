@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm import ChatModelConfig, Journal, Spent, estimated_tokens
+from reasonembed_rag.llm import ChatModelSettings, TokenUsage, estimated_tokens
 from reasonembed_training.remixer.cards import RemixCard, load_card
 from reasonembed_training.remixer.config import MODEL_STAGES, ModelStage, RemixConfig, Stage, stage_config
 from reasonembed_training.remixer.corpus import Pool, open_pool
@@ -144,7 +144,13 @@ def _shapes(
 
 
 def _stage_plan(
-    stage: ModelStage, model: ChatModelConfig | None, calls: int, *, shape: _Shape, spent: Spent | None, pool: Pool
+    stage: ModelStage,
+    model: ChatModelSettings | None,
+    calls: int,
+    *,
+    shape: _Shape,
+    spent: TokenUsage | None,
+    pool: Pool,
 ) -> StagePlan:
     answered = spent.calls if spent is not None else 0
     if spent is not None and answered:
@@ -165,28 +171,28 @@ def _stage_plan(
     )
 
 
-def _model(config: RemixConfig, stage: ModelStage) -> ChatModelConfig | None:
+def _model(config: RemixConfig, stage: ModelStage) -> ChatModelSettings | None:
     named = config.model_of(stage)
     return stage_config(named, stage) if named is not None else None
 
 
-def _over_context(model: ChatModelConfig, pool: Pool) -> int:
-    room = model.context - model.longest_answer
+def _over_context(model: ChatModelSettings, pool: Pool) -> int:
+    room = model.context - model.max_output_tokens
     return sum(estimated_tokens(document.content) > room for document in pool.documents)
 
 
-def _minutes(model: ChatModelConfig, calls: int, tokens: int) -> float | None:
+def _minutes(model: ChatModelSettings, calls: int, tokens: int) -> float | None:
     limits = [(calls, model.requests_per_minute), (tokens, model.tokens_per_minute)]
     return max((amount / limit for amount, limit in limits if limit is not None), default=None)
 
 
-def _spent(config: RemixConfig, folder: RunFolder, pool: Pool) -> dict[ModelStage, Spent]:
-    """Return what the folder's journal holds of each stage's model."""
-    if not folder.journal.is_file():
+def _spent(config: RemixConfig, folder: RunFolder, pool: Pool) -> dict[ModelStage, TokenUsage]:
+    """Return the token usage that the folder's response cache holds of each stage's model."""
+    if not folder.cache_file.is_file():
         return {}
-    with Journal.open(folder.journal, corpus=pool.digest) as journal:
+    with folder.open_cache(corpus=pool.digest) as cache:
         named = [(stage, config.model_of(stage)) for stage in MODEL_STAGES]
-        return {stage: journal.spent(stage=stage, model=model.name) for stage, model in named if model is not None}
+        return {stage: cache.usage(stage=stage, model=model.name) for stage, model in named if model is not None}
 
 
 def _mean_words(lengths: Mapping[str, float]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.llm import FAILED, OVER_CONTEXT, ChatModel, Journal, Spent
+from reasonembed_rag.llm import FAILED, OVER_CONTEXT, ChatModel, ResponseCache, TokenUsage
 from reasonembed_training.remixer.cards import load_card
 from reasonembed_training.remixer.config import MODEL_STAGES, STAGES, RemixConfig, Stage, write_settings
 from reasonembed_training.remixer.corpus import open_pool
@@ -27,9 +27,9 @@ def remix(
 ) -> dict[Stage, StageState]:
     """Make training rows by the settings, up to a stage; what the run's folder holds already is not made again.
 
-    Every answer is journaled before it is used, so a run that was killed goes on where it was and pays for nothing
+    Every answer is cached before it is used, so a run that was killed continues where it was and pays for nothing
     twice. Raises InputError or TrainingError for a corpus, card or folder that cannot be used and for a stage that
-    leaves nothing, ChatError where a model cannot be asked; what was journaled by then is kept.
+    leaves nothing, ChatError where a model cannot be asked; cached answers are kept.
     """
     wanted = STAGES[: STAGES.index(until) + 1]
     missing = [stage for stage in MODEL_STAGES if stage in wanted and config.asks(stage) and stage not in models]
@@ -40,18 +40,18 @@ def remix(
         raise TrainingError(f"{config.out}: is a file; want a folder for the run, or the name of a new one")
     pool = open_pool(config, card=card.name)
     folder = RunFolder(config.out)
-    with Journal.open(folder.journal, corpus=pool.digest) as journal:
-        used = {stage: model.config for stage, model in models.items()}
+    with folder.open_cache(corpus=pool.digest) as cache:
+        used = {stage: model.settings for stage, model in models.items()}
         write_settings(replace(config, models={**config.models, **used}))
-        stages = Stages(config, card, pool, folder, journal=journal, models=models, make_retriever=make_retriever)
+        stages = Stages(config, card, pool, folder, cache=cache, models=models, make_retriever=make_retriever)
         states: dict[Stage, StageState] = {}
         for stage in wanted:
-            states[stage] = _finish(stage, stages, watcher or Silent(), journal, models)
+            states[stage] = _finish(stage, stages, watcher or Silent(), cache, models)
         return states
 
 
 def _finish(
-    stage: Stage, stages: Stages, watcher: Watcher, journal: Journal, models: Mapping[str, ChatModel]
+    stage: Stage, stages: Stages, watcher: Watcher, cache: ResponseCache, models: Mapping[str, ChatModel]
 ) -> StageState:
     """Finish a stage, unless it is; raises TrainingError where it leaves nothing to go on with."""
     folder, inputs = stages.folder, digest_of(stages.inputs(stage))
@@ -64,7 +64,7 @@ def _finish(
         progress = Progress(watcher)
         state = folder.write(stage, stages.outcomes(stage, progress), inputs=inputs)
         if stage in models:
-            state = replace(state, spent=_spent(stage, models[stage], journal), failure=progress.tally.last_failure)
+            state = replace(state, spent=_spent(stage, models[stage], cache), failure=progress.stats.last_failure)
         folder.note(stage, state)
     watcher.end(stage, state, kept=found is not None)
     if not state.records and stage not in {"clean", "reason"}:
@@ -78,11 +78,11 @@ def _nothing_left(stage: Stage, state: StageState, folder: RunFolder) -> Trainin
     if state.passing and state.failure:
         return TrainingError(f"{told}, the last with: {state.failure}; mend that and run the same command again")
     return TrainingError(
-        f"{told}: look at the answers in {folder.journal}, then change the card, the model or the settings"
+        f"{told}: look at the answers in {folder.cache_file}, then change the card, the model or the settings"
     )
 
 
-def _spent(stage: Stage, model: ChatModel, journal: Journal) -> Spent:
+def _spent(stage: Stage, model: ChatModel, cache: ResponseCache) -> TokenUsage:
     """Return what all runs in this folder paid for a stage's answers from its model."""
-    spent = journal.spent(stage=stage, model=model.config.name)
-    return replace(spent, cost=model.config.cost(input_tokens=spent.input_tokens, output_tokens=spent.output_tokens))
+    spent = cache.usage(stage=stage, model=model.settings.name)
+    return replace(spent, cost=model.settings.cost(input_tokens=spent.input_tokens, output_tokens=spent.output_tokens))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import replacing
-from reasonembed_rag.llm import ChatModelConfig, Journal, answer_key
+from reasonembed_rag.llm import ChatModelSettings, ResponseCache, answer_key
 from reasonembed_training.remixer.cards import load_card
 from reasonembed_training.remixer.config import RemixConfig, stage_config
 from reasonembed_training.remixer.corpus import open_pool
@@ -64,26 +64,26 @@ def trajectories(config: RemixConfig) -> Iterator[Trajectory]:
     pool = open_pool(config, card=card.name)
     documents = {document.id: document.content for document in pool.documents}
     folder = RunFolder(config.out)
-    with Journal.open(folder.journal, corpus=pool.digest) as journal:
+    with folder.open_cache(corpus=pool.digest) as cache:
         judged = aligned(folder.read("generate", Query), folder.read("judge", Judged))
         for query, grades in judged:
             if grades is None:
                 continue
             for identity, grade in zip(grades.ids, grades.grades, strict=True):
                 prompt = judging_prompt(card, query.query, [documents[identity]])
-                answer = _answer(journal, model, prompt, grade, attempts=config.calls.asked_again + 1)
+                answer = _answer(cache, model, prompt, grade, attempts=config.calls.asked_again + 1)
                 if answer is not None:
                     yield Trajectory(id=query.id, document_id=identity, prompt=prompt, answer=answer, grade=grade)
 
 
-def _answer(journal: Journal, model: ChatModelConfig, prompt: str, grade: int, *, attempts: int) -> str | None:
+def _answer(cache: ResponseCache, model: ChatModelSettings, prompt: str, grade: int, *, attempts: int) -> str | None:
     """Return the first whole answer that holds the grade."""
     for attempt in range(attempts):
-        entry = journal.get(answer_key(model, "judge", prompt, attempt=attempt))
-        if entry is None or entry.answer is None or entry.answer.truncated:
+        found = cache.get(answer_key(model, "judge", prompt, attempt=attempt))
+        if found is None or found.answer is None or found.answer.truncated:
             continue
-        if parse_scores(entry.answer, documents=1).get(0) == grade:
-            return entry.answer.text
+        if parse_scores(found.answer, documents=1).get(0) == grade:
+            return found.answer.text
     return None
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.llm import Ask, Job
+from reasonembed_rag.llm import ChatJob, ChatRequest
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool
@@ -18,7 +18,7 @@ from reasonembed_training.remixer.sampling import draw, place
 
 __all__ = ["clean", "eligible_sources", "sample_sources"]
 
-VerdictJobs = Callable[[Iterable[Job[Outcome[Verdict]]]], Iterator[Outcome[Verdict]]]
+VerdictJobs = Callable[[Iterable[ChatJob[Outcome[Verdict]]]], Iterator[Outcome[Verdict]]]
 """Runs jobs, in their order."""
 
 
@@ -84,11 +84,11 @@ def sample_sources(
         )
 
 
-def _verdict(card: RemixCard, document: Document) -> Job[Outcome[Verdict]]:
-    """Ask once; without an answer a document counts as one that does not belong."""
-    (reply,) = yield [Ask(membership_prompt(card, document.content))]
+def _verdict(card: RemixCard, document: Document) -> ChatJob[Outcome[Verdict]]:
+    """ChatRequest once; without an answer a document counts as one that does not belong."""
+    (reply,) = yield [ChatRequest(membership_prompt(card, document.content))]
     if reply.answer is None:
         verdict = Verdict(id=document.id, belongs=False)
-        return Outcome(verdict, {reply.reason: 1}, passing=0 if reply.lasting else 1)
+        return Outcome(verdict, {reply.reason: 1}, passing=0 if reply.permanent else 1)
     belongs = is_yes(reply.answer)
     return Outcome(Verdict(id=document.id, belongs=belongs), {} if belongs else {"not of the domain": 1})

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm import Caller, ChatModel, Job, Journal, Tally, run_jobs
+from reasonembed_rag.llm import CallStats, ChatClient, ChatJob, ChatModel, ResponseCache, run_jobs
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import ModelStage, RemixConfig, Stage
 from reasonembed_training.remixer.corpus import Pool
@@ -42,12 +42,12 @@ class Progress:
     """How far a stage is."""
 
     watcher: Watcher
-    tally: Tally = field(default_factory=Tally)
+    stats: CallStats = field(default_factory=CallStats)
     done: int = 0
 
     def tell(self) -> None:
         """Let the watcher hear of it."""
-        self.watcher.advance(self.done, self.tally)
+        self.watcher.advance(self.done, self.stats)
 
     def count(self, outcomes: Iterable[Outcome[Any]]) -> Iterator[Outcome[Any]]:
         """Pass outcomes through, counting them."""
@@ -67,7 +67,7 @@ class Stages:
         pool: Pool,
         folder: RunFolder,
         *,
-        journal: Journal,
+        cache: ResponseCache,
         models: Mapping[str, ChatModel],
         make_retriever: MakeRetriever,
     ) -> None:
@@ -75,7 +75,7 @@ class Stages:
         self.card = card
         self.pool = pool
         self.folder = folder
-        self._journal = journal
+        self._cache = cache
         self._models = models
         self._make_retriever = make_retriever
         self._documents: Mapping[str, Document] = {document.id: document for document in pool.documents}
@@ -202,15 +202,15 @@ class Stages:
     def _queries(self) -> Iterator[Query]:
         return self.folder.read("generate", Query)
 
-    def _asked(self, jobs: Iterable[Job[T]], *, stage: ModelStage, progress: Progress) -> Iterator[T]:
-        caller = Caller(
+    def _asked(self, jobs: Iterable[ChatJob[T]], *, stage: ModelStage, progress: Progress) -> Iterator[T]:
+        client = ChatClient(
             self._models[stage],
             stage=stage,
-            journal=self._journal,
-            config=self.config.calls,
+            cache=self._cache,
+            settings=self.config.calls,
             stop=threading.Event(),
         )
-        return run_jobs(jobs, caller, tally=progress.tally, tell=progress.tell)
+        return run_jobs(jobs, client, stats=progress.stats, on_reply=progress.tell)
 
 
 class Watcher(Protocol):
@@ -219,7 +219,7 @@ class Watcher(Protocol):
     def begin(self, stage: Stage, *, total: int | None) -> None:
         """Hear that a stage begins, and how many things it will go through where that is known."""
 
-    def advance(self, done: int, tally: Tally) -> None:
+    def advance(self, done: int, stats: CallStats) -> None:
         """Hear how many things are done and what has been asked; once for every reply too."""
 
     def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
@@ -232,7 +232,7 @@ class Silent:
     def begin(self, stage: Stage, *, total: int | None) -> None:
         """Do nothing."""
 
-    def advance(self, done: int, tally: Tally) -> None:
+    def advance(self, done: int, stats: CallStats) -> None:
         """Do nothing."""
 
     def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm import Answer, Ask, Job
+from reasonembed_rag.llm import Answer, ChatJob, ChatRequest
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.duplicates import fingerprint
 from reasonembed_training.remixer.parsing import ParsedText, parse_query, parse_text
@@ -18,7 +18,7 @@ __all__ = ["distinct_queries", "query_job", "reasoning_job"]
 
 def query_job(
     card: RemixCard, source: Source, documents: Mapping[str, Document], *, asked_again: int
-) -> Job[Outcome[Query]]:
+) -> ChatJob[Outcome[Query]]:
     """Write one query from a source."""
     content = documents[source.id].content
     prompt = query_prompt(card, content, length=source.length, education=source.education)
@@ -36,7 +36,7 @@ def query_job(
     )
 
 
-def reasoning_job(card: RemixCard, query: Query, *, asked_again: int) -> Job[Outcome[Reasoned]]:
+def reasoning_job(card: RemixCard, query: Query, *, asked_again: int) -> ChatJob[Outcome[Reasoned]]:
     """Write the thoughts about one query."""
     written = yield from _written(reasoning_prompt(card, query.query), parse_text, asked_again=asked_again)
     if written.text is None:
@@ -66,12 +66,12 @@ class _Written:
     passing: int = 0
 
 
-def _written(prompt: str, parse: Callable[[Answer], ParsedText], *, asked_again: int) -> Job[_Written]:
+def _written(prompt: str, parse: Callable[[Answer], ParsedText], *, asked_again: int) -> ChatJob[_Written]:
     reason = ""
     for attempt in range(asked_again + 1):
-        (reply,) = yield [Ask(prompt, attempt)]
+        (reply,) = yield [ChatRequest(prompt, attempt)]
         if reply.answer is None:
-            return _Written(None, reply.reason, passing=0 if reply.lasting else 1)
+            return _Written(None, reply.reason, passing=0 if reply.permanent else 1)
         parsed = parse(reply.answer)
         if parsed.text is not None:
             return _Written(parsed.text)

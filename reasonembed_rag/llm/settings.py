@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.llm.retry import RetryPolicy
 
-__all__ = ["CallConfig", "ChatModelConfig", "Spent"]
+__all__ = ["CallSettings", "ChatModelSettings", "TokenUsage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatModelConfig:
-    """[model] for all stages, [models.STAGE] for one: a chat model and what it may be asked."""
+class ChatModelSettings:
+    """A chat model, its sampling parameters, limits and prices; raises InputError for values that cannot be used."""
 
     name: str
     base_url: str | None = None
-    """An OpenAI-compatible server; left out, the name is one for LangChain's init_chat_model."""
+    """An OpenAI-compatible server; None: the name is one for LangChain's init_chat_model."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable of the server's key."""
     parameters: Mapping[str, Any] | None = None
-    """What requests carry (temperature, max_tokens, ...); left out, the stage's own."""
+    """Sent with every request (temperature, max_tokens, ...); None: the caller's defaults."""
     context: int = 32_768
     """Tokens that prompt and answer may have together."""
     timeout: float = 300.0
@@ -29,7 +30,7 @@ class ChatModelConfig:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     input_price: float | None = None
-    """Of a million tokens, in any currency; with output_price, costs are told."""
+    """Per million tokens, in any currency; with output_price, costs are reported."""
     output_price: float | None = None
 
     def __post_init__(self) -> None:
@@ -49,52 +50,58 @@ class ChatModelConfig:
         )
 
     @property
-    def longest_answer(self) -> int:
-        """Tokens that an answer may have, as far as the parameters tell."""
+    def max_output_tokens(self) -> int:
+        """The maximum length of an answer if the parameters limit it, else 0."""
         parameters = self.parameters or {}
         limits = [parameters.get(name) for name in ("max_tokens", "max_completion_tokens", "num_predict")]
         return next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
 
     def cost(self, *, input_tokens: int, output_tokens: int) -> float | None:
-        """Return what tokens cost, None where no prices are given."""
+        """Return the price of these tokens, None without prices."""
         if self.input_price is None or self.output_price is None:
             return None
         return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallConfig:
-    """[calls]: how models are asked."""
+class CallSettings:
+    """How many calls are made at once, and what happens when they fail; raises InputError for unusable values."""
 
     concurrency: int = 16
-    """Calls under way at once."""
+    """Calls in flight at once."""
     attempts: int = 6
-    """Times a call is made before a passing failure (429, 5xx, timeout, lost connection) counts."""
+    """Calls made for a prompt before a retryable failure (429, 5xx, timeout, lost connection) counts."""
     first_wait: float = 1.0
-    """Seconds before the second attempt, at most; doubled for every further one."""
+    """Seconds before the second attempt; doubled for each further one."""
     longest_wait: float = 60.0
-    """Of any wait, one that the server asks for with Retry-After included."""
+    """Upper bound of every wait, Retry-After included."""
     asked_again: int = 1
-    """Times that an answer nothing can be made of is asked for again."""
+    """Times that a prompt is sent again because its answer could not be parsed."""
     retry_failed: bool = False
-    """Whether calls that failed for good in an earlier run are made once more."""
-    fuse: float = 0.5
-    """Share of failures among the last hundred calls (at least twenty) at which the run stops."""
+    """Whether prompts that failed permanently in an earlier run are sent once more."""
+    max_failure_share: float = 0.5
+    """The circuit breaker: the share of failures among the last 100 calls (at least 20) at which the run stops."""
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "attempts"):
-            _want(getattr(self, name) >= 1, f"calls.{name} is {getattr(self, name)}; want at least 1")
-        _want(
-            0 <= self.first_wait <= self.longest_wait,
-            f"calls: first_wait is {self.first_wait} and longest_wait {self.longest_wait}; want 0 <= first <= longest",
-        )
+        _want(self.concurrency >= 1, f"calls.concurrency is {self.concurrency}; want at least 1")
         _want(self.asked_again >= 0, f"calls.asked_again is {self.asked_again}; want at least 0")
-        _want(0 < self.fuse <= 1, f"calls.fuse is {self.fuse}; want a share above 0, at most 1")
+        _want(
+            0 < self.max_failure_share <= 1,
+            f"calls.max_failure_share is {self.max_failure_share}; want a share above 0, at most 1",
+        )
+        try:
+            self.retry_policy()
+        except InputError as error:
+            raise InputError(f"calls: {error}") from error
+
+    def retry_policy(self) -> RetryPolicy:
+        """Return the retry policy of these calls."""
+        return RetryPolicy(attempts=self.attempts, first_wait=self.first_wait, longest_wait=self.longest_wait)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """Answered calls, their tokens and, where prices are known, their cost."""
+class TokenUsage:
+    """Answered calls, their tokens and, with prices, their cost."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -104,4 +111,4 @@ class Spent:
 
 def _want(condition: bool, message: str) -> None:
     if not condition:
-        raise TrainingError(message)
+        raise InputError(message)

@@ -1,6 +1,6 @@
 """A chat model on loopback that speaks OpenAI's protocol, answers at a fixed pace and misbehaves as told.
 
-python tests/remixer/chat_server.py --delay 0.05 --faults prints its address, then serves until it is killed. What it
+python tests/support/chat_server.py --delay 0.05 --faults prints its address, then serves until it is killed. What it
 says depends on the prompt alone, so every run of the same calls ends in the same rows. With --faults the first request
 of some prompts meets a 429, a 500, a connection reset or an answer cut short on the wire; some judgements have no
 legible grade the first time, some never. GET /stats tells how many answers were paid for, and how often the most

@@ -1,4 +1,4 @@
-"""Rates: the law of the token bucket, pauses, back-off."""
+"""Rate limits: the law of the token bucket, and pauses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.llm.config import CallConfig, ChatModelConfig
-from reasonembed_rag.llm.limits import Pace, TokenBucket, back_off
+from reasonembed_rag.llm.limits import RateLimiter, TokenBucket
 
 
 class Clock:
@@ -58,66 +57,57 @@ def test_a_bucket_that_is_always_asked_gives_its_whole_rate(rate: float, calls: 
     assert clock.now == pytest.approx((calls - 1) / rate)
 
 
-def _pace(clock: Clock, **limits: int) -> Pace:
-    return Pace(ChatModelConfig(name="m", **limits), rest=clock.rest, clock=clock)
+def _limiter(clock: Clock, **limits: int) -> RateLimiter:
+    return RateLimiter(**limits, rest=clock.rest, clock=clock)
 
 
 def test_without_limits_nothing_waits():
     clock = Clock()
-    pace = _pace(clock)
-    assert all(pace.wait(10**9) for _ in range(100))
+    limiter = _limiter(clock)
+    assert all(limiter.wait(10**9) for _ in range(100))
     assert clock.now == 0.0
 
 
 def test_requests_a_minute_hold_after_the_first_burst():
     clock = Clock()
-    pace = _pace(clock, requests_per_minute=60)
+    limiter = _limiter(clock, requests_per_minute=60)
     for _ in range(65):
-        pace.wait(1)
+        limiter.wait(1)
     assert clock.now == pytest.approx(60.0)
 
 
 def test_tokens_a_minute_hold_and_what_was_not_used_is_given_back():
     clock = Clock()
-    pace = _pace(clock, tokens_per_minute=600)
-    pace.wait(50)  # the burst
-    pace.settle(expected=50, used=10)
-    pace.wait(40)
+    limiter = _limiter(clock, tokens_per_minute=600)
+    limiter.wait(50)  # the burst
+    limiter.settle(expected=50, used=10)
+    limiter.wait(40)
     assert clock.now == 0.0
-    pace.wait(20)
+    limiter.wait(20)
     assert clock.now == pytest.approx(2.0)
-    pace.settle(expected=20, used=40)  # longer than expected: paid off first
-    pace.wait(10)
+    limiter.settle(expected=20, used=40)  # longer than expected: paid off first
+    limiter.wait(10)
     assert clock.now == pytest.approx(5.0)
 
 
 def test_a_request_that_waits_for_tokens_does_not_use_up_requests():
     clock = Clock()
-    pace = _pace(clock, requests_per_minute=6, tokens_per_minute=60)
-    pace.wait(12)
-    pace.wait(12)  # its request is due at 10 s, its tokens at 12 s
+    limiter = _limiter(clock, requests_per_minute=6, tokens_per_minute=60)
+    limiter.wait(12)
+    limiter.wait(12)  # its request is due at 10 s, its tokens at 12 s
     assert clock.now == pytest.approx(12.0)
 
 
 def test_a_pause_holds_everyone_and_the_longest_counts():
     clock = Clock()
-    pace = _pace(clock)
-    pace.pause(3.0)
-    pace.pause(1.0)
-    pace.wait(1)
+    limiter = _limiter(clock)
+    limiter.pause(3.0)
+    limiter.pause(1.0)
+    limiter.wait(1)
     assert clock.now == pytest.approx(3.0)
 
 
 def test_a_wait_is_given_up_when_the_rest_is_cut_short():
-    pace = Pace(ChatModelConfig(name="m"), rest=lambda _: True, clock=Clock())
-    pace.pause(1.0)
-    assert not pace.wait(1)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 200))
-def test_back_off_doubles_up_to_its_bound_and_is_spread(attempt: int):
-    config = CallConfig(first_wait=0.5, longest_wait=20.0)
-    waits = {back_off(attempt, config) for _ in range(20)}
-    assert all(0.0 <= wait <= min(20.0, 0.5 * 2.0 ** (attempt - 1)) for wait in waits)
-    assert len(waits) > 1
+    limiter = RateLimiter(rest=lambda _: True, clock=Clock())
+    limiter.pause(1.0)
+    assert not limiter.wait(1)

@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
 from reasonembed_rag.errors import ChatError, InputError
 from reasonembed_rag.llm.chat import Answer
 from reasonembed_rag.llm.openai import OpenAIChat
+from reasonembed_rag.llm.retry import failure_of
 
 pytestmark = [pytest.mark.loopback, pytest.mark.usefixtures("socket_enabled")]
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        size = int(self.headers["Content-Length"])
-        self.server.requests.append((self.path, dict(self.headers), json.loads(self.rfile.read(size))))
-        self.server.clients.add(self.client_address)
-        if len(self.server.requests) == self.server.silent_at:
-            self.server.answer.wait(timeout=30)
-        status, body, headers = self.server.replies[min(len(self.server.requests), len(self.server.replies)) - 1]
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args) -> None:
-        pass
-
-
-@pytest.fixture
-def reply_with():
-    """Serve these replies, one after the other, the last one for ever: reply_with((200, {...}), ...)."""
-    servers = []
-
-    def start(*replies):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        made = [
-            (status, body if isinstance(body, bytes) else json.dumps(body).encode(), {}) for status, body in replies
-        ]
-        server.replies, server.requests, server.clients = made, [], set()
-        server.silent_at, server.answer = None, threading.Event()
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        servers.append((server, thread))
-        server.url = f"http://127.0.0.1:{server.server_port}/v1"
-        return server
-
-    yield start
-    for server, thread in servers:
-        server.answer.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _completion(text: str, **more) -> dict:
@@ -144,8 +98,8 @@ def test_retry_after_is_passed_on(reply_with):
         (b"no JSON", "JSONDecodeError.*no JSON"),
         (b"[]", r"TypeError.*\[\]"),
         (b"{}", "KeyError.*choices"),
-        (b'{"choices": []}', r"IndexError.*'choices': \[\]"),
-        (b'{"choices": [{"message": 3}]}', "AttributeError.*'message': 3"),
+        (b'{"choices": []}', r"IndexError.*\"choices\": \[\]"),
+        (b'{"choices": [{"message": 3}]}', 'AttributeError.*"message": 3'),
     ],
 )
 def test_what_is_no_completion_is_told(reply_with, body, problem):
@@ -158,8 +112,9 @@ def test_an_answer_cut_short_on_the_wire_is_none_and_the_next_call_works(reply_w
     server = reply_with((200, _completion("a")))
     server.replies = [(200, b'{"cho', {"Content-Length": "500", "Connection": "close"}), *server.replies]
     chat = OpenAIChat(server.url, "m", timeout=5)
-    with pytest.raises(http.client.IncompleteRead):
+    with pytest.raises(ChatError, match="RemoteProtocolError") as caught:
         chat("1")
+    assert failure_of(caught.value).kind == "retryable"
     assert chat("2") == Answer("a")
 
 
@@ -167,15 +122,16 @@ def test_after_a_timeout_the_late_answer_is_not_taken_for_the_next_one(reply_wit
     server = reply_with((200, _completion("late")), (200, _completion("next")))
     server.silent_at = 1
     chat = OpenAIChat(server.url, "m", timeout=0.2)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(ChatError, match=r"\b0\.2\b.*ReadTimeout"):
         chat("1")
     server.answer.set()
     assert chat("2") == Answer("next")
 
 
-def test_a_server_that_is_not_there_is_a_connection_error():
-    with pytest.raises(ConnectionError):
+def test_a_server_that_is_not_there_is_a_retryable_error():
+    with pytest.raises(ChatError, match=r"http://127\.0\.0\.1:9/v1.*ConnectError") as caught:
         OpenAIChat("http://127.0.0.1:9/v1", "m")("?")
+    assert failure_of(caught.value).kind == "retryable"
 
 
 def test_plain_http_goes_through_the_environments_proxy(reply_with, monkeypatch):
@@ -189,14 +145,83 @@ def test_plain_http_goes_through_the_environments_proxy(reply_with, monkeypatch)
     assert OpenAIChat(server.url, "m")("?") == Answer("by proxy")
 
 
-def test_https_through_a_proxy_asks_it_for_a_tunnel(monkeypatch):
-    monkeypatch.setenv("https_proxy", "proxy.example:3128")
-    connection = OpenAIChat("https://models.example/v1", "m")._connect()
-    assert (connection.host, connection.port) == ("proxy.example", 3128)
-    assert connection._tunnel_host == "models.example"
+def test_https_through_a_proxy_asks_it_for_a_tunnel(reply_with, monkeypatch):
+    server = reply_with((200, b""))
+    monkeypatch.setenv("https_proxy", server.url.removesuffix("/v1"))
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(ChatError, match=r"ProxyError.*\b501\b"):  # the server knows no CONNECT
+        OpenAIChat("https://models.example/v1", "m")("?")
+
+
+def test_the_key_is_in_no_repr_and_no_error(reply_with):
+    chat = OpenAIChat(reply_with((401, {"error": {"message": "wrong key sk-geheim"}})).url, "m", api_key="sk-geheim")
+    with pytest.raises(ChatError, match=r"wrong key \*\*\*") as caught:
+        chat("?")
+    shown = [repr(chat), repr(vars(chat)), repr(vars(chat._api)), str(caught.value), repr(caught.value.__cause__)]
+    assert not [text for text in shown if "geheim" in text]
+
+
+@pytest.mark.parametrize("key", ["", "sk-geheim\n", "sk geheim", "sk-geheim\u00e9"])
+def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(key: str):
+    with pytest.raises(InputError, match=r"\bapi_key\b") as caught:
+        OpenAIChat("http://host/v1", "m", api_key=key)
+    assert "geheim" not in str(caught.value)
+
+
+def test_temperature_and_max_tokens_are_parameters_and_given_once():
+    bodies = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json=_completion("hi"))
+
+    chat = OpenAIChat("http://host/v1", "m", temperature=0.0, max_tokens=9, transport=httpx.MockTransport(reply))
+    assert chat("?") == Answer("hi")
+    assert (bodies[0]["temperature"], bodies[0]["max_tokens"]) == (0.0, 9)
+    with pytest.raises(InputError, match="temperature"):
+        OpenAIChat("http://host/v1", "m", temperature=0.0, parameters={"temperature": 1.0})
+
+
+def test_async_answers_and_errors_are_those_of_a_call_and_do_not_block(reply_with):
+    server = reply_with((200, _completion("slow")))
+    server.silent_at = 1
+    chat = OpenAIChat(server.url, "m")
+
+    async def ask() -> tuple[Answer, Answer]:
+        first = asyncio.create_task(chat.acomplete("1"))
+        await asyncio.to_thread(server.asked.wait, 30)
+        second = await chat.acomplete("2")  # is answered while the first one waits
+        server.answer.set()
+        got = await first, second
+        server.replies = [(400, b"no", {})]
+        with pytest.raises(ChatError, match=r"\b400\b"):
+            await chat.acomplete("3")
+        await chat.aclose()
+        return got
+
+    assert asyncio.run(ask()) == (Answer("slow"), Answer("slow"))
+
+
+def test_many_event_loops_may_use_one_chat(reply_with):
+    chat = OpenAIChat(reply_with((200, _completion("hi"))).url, "m")
+    assert [asyncio.run(chat.acomplete("?")) for _ in range(2)] == [Answer("hi")] * 2
+
+
+def test_a_closed_chat_says_so(reply_with):
+    with OpenAIChat(reply_with((200, _completion("hi"))).url, "m") as chat:
+        chat("?")
+    with pytest.raises(ChatError, match="closed"):
+        chat("?")
+
+
+@pytest.mark.parametrize("address", ["http://me:geheim@host/v1", "http://host/v1?key=geheim"])
+def test_a_url_with_a_secret_in_it_is_refused_without_showing_it(address: str):
+    with pytest.raises(InputError, match=r"\bbase_url\b.*\bapi_key\b") as caught:
+        OpenAIChat(address, "m")
+    assert "geheim" not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["localhost:8000/v1", "", "ftp://host/v1", "http://", "http://host:port/v1"])
 def test_what_is_no_address_is_refused(address: str):
-    with pytest.raises(InputError, match=rf"\bbase_url\b.*{re.escape(repr(address.rstrip('/')))}"):
+    with pytest.raises(InputError, match=rf"\bbase_url\b.*{re.escape(repr(address))}"):
         OpenAIChat(address, "m")
