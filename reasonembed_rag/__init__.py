@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reasonembed_rag.documents import Document
-    from reasonembed_rag.encoder import Encoder
+    from reasonembed_rag.encoder import Encoder, EncoderSettings, RemoteEncoder
     from reasonembed_rag.errors import ReasonEmbedError
     from reasonembed_rag.hits import Hits
     from reasonembed_rag.protocols import Embedder
@@ -21,8 +21,10 @@ __all__ = [
     "Embedder",
     "EmbeddingSpec",
     "Encoder",
+    "EncoderSettings",
     "Hits",
     "ReasonEmbedError",
+    "RemoteEncoder",
     "TaskCard",
     "__version__",
     "exact_search",
@@ -34,8 +36,10 @@ _HOME = {
     "Embedder": "protocols",
     "EmbeddingSpec": "spec",
     "Encoder": "encoder",
+    "EncoderSettings": "encoder",
     "Hits": "hits",
     "ReasonEmbedError": "errors",
+    "RemoteEncoder": "encoder",
     "TaskCard": "tasks",
     "exact_search": "search",
     "get_task": "tasks",

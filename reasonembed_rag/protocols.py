@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Embedder", "Metered", "Retriever", "Usage"]
+__all__ = ["AdapterEmbedder", "AsyncEmbedder", "Embedder", "Metered", "Retriever", "Usage"]
 
 
 @runtime_checkable
@@ -81,3 +81,24 @@ class Embedder(Protocol):
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of documents, in input order."""
+
+
+@runtime_checkable
+class AsyncEmbedder(Embedder, Protocol):
+    """An embedder that can be awaited: its calls never block the event loop."""
+
+    async def aencode_queries(
+        self, texts: Sequence[str], *, task: str | None = None, instruction: str | None = None
+    ) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of queries, in input order."""
+
+    async def aencode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of documents, in input order."""
+
+
+@runtime_checkable
+class AdapterEmbedder(Embedder, Protocol):
+    """An embedder of one model with several adapters."""
+
+    def with_adapter(self, name: str | None) -> Embedder:
+        """Return the embedder with an adapter on, None for none; raises InputError for an unknown name."""

@@ -191,7 +191,7 @@ def sum_error() -> Callable[..., float]:
 @pytest.fixture
 def words() -> WordEmbedder:
     """Share a fresh WordEmbedder under the name "words", wherever a model is named."""
-    from reasonembed_stores import share_embedder
+    from reasonembed_rag.encoder import share_embedder
 
     embedder = WordEmbedder()
     share_embedder("words", embedder)

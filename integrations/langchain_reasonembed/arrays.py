@@ -30,7 +30,7 @@ def document_vectors(embedding: Embeddings, texts: list[str]) -> NDArray[np.floa
 async def adocument_vectors(embedding: Embeddings, texts: list[str]) -> NDArray[np.float32]:
     """Do as document_vectors, by the embeddings' own asynchronous path."""
     if isinstance(embedding, ReasonEmbedEmbeddings):
-        return await embedding.engine.aencode_documents(texts)
+        return await embedding.encoder.aencode_documents(texts)
     return _rows(await embedding.aembed_documents(texts))
 
 

@@ -11,8 +11,8 @@ from langchain_core.utils import secret_from_env
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from reasonembed_rag.encoder import CACHE_BYTES, EncoderSettings, SharedEncoder, shared_encoder
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of
 
 __all__ = ["ReasonEmbedEmbeddings"]
 
@@ -56,14 +56,15 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     show_progress: bool = False
 
     @property
-    def engine(self) -> Engine:
-        """The model, shared by all that name it with the same settings."""
-        return get_engine(
-            ModelChoice(
+    def encoder(self) -> SharedEncoder:
+        """The encoder of these settings, shared by the process."""
+        return shared_encoder(
+            EncoderSettings(
                 model=self.model,
                 revision=self.revision,
-                adapter=tuple(self.adapter.items()) if isinstance(self.adapter, dict) else self.adapter,
-                device=tuple(self.device) if isinstance(self.device, list) else self.device,
+                adapter=None if isinstance(self.adapter, dict) else self.adapter,
+                adapters=self.adapter if isinstance(self.adapter, dict) else {},
+                device=self.device,
                 dtype=self.dtype,
                 max_query_length=self.max_query_length,
                 max_document_length=self.max_document_length,
@@ -71,19 +72,22 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
                 token_budget=self.token_budget,
                 cache=self.cache,
                 cache_bytes=self.cache_bytes,
-                server=server_of(self.base_url, self.server_spec, self.tokenizer, _secret(self.api_key)),
+                base_url=self.base_url,
+                server_spec=self.server_spec,
+                tokenizer=self.tokenizer,
+                api_key=None if self.api_key is None else self.api_key.get_secret_value(),
             )
         )
 
     @property
     def spec(self) -> EmbeddingSpec:
         """What fixes the vectors; loads the model."""
-        return self.engine.spec
+        return self.encoder.spec
 
     @property
     def dimension(self) -> int:
         """The length of every vector; loads the model."""
-        return self.engine.dimension
+        return self.encoder.dimension
 
     def encode_queries(
         self,
@@ -98,7 +102,7 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
 
         A task or an instruction given here takes the place of the one in the settings.
         """
-        return self.engine.encode_queries(
+        return self.encoder.encode_queries(
             list(texts),
             **self._said(task, instruction),
             adapter=adapter,
@@ -110,7 +114,7 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of documents: embed_documents without Python lists."""
         shown = show_progress or self.show_progress
-        return self.engine.encode_documents(list(texts), adapter=adapter, show_progress=shown)
+        return self.encoder.encode_documents(list(texts), adapter=adapter, show_progress=shown)
 
     def embed_documents(self, texts: list[str], *, adapter: str | None = None) -> list[list[float]]:
         """Return the vectors of documents as lists of Python floats."""
@@ -127,14 +131,14 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
 
     async def aembed_documents(self, texts: list[str], *, adapter: str | None = None) -> list[list[float]]:
         """Do as embed_documents, off the event loop, loading included."""
-        vectors: list[list[float]] = (await self.engine.aencode_documents(list(texts), adapter=adapter)).tolist()
+        vectors: list[list[float]] = (await self.encoder.aencode_documents(list(texts), adapter=adapter)).tolist()
         return vectors
 
     async def aembed_query(
         self, text: str, *, task: str | None = None, instruction: str | None = None, adapter: str | None = None
     ) -> list[float]:
         """Do as embed_query, off the event loop, loading included; calls that come together share batches."""
-        vectors = await self.engine.aencode_queries([text], **self._said(task, instruction), adapter=adapter)
+        vectors = await self.encoder.aencode_queries([text], **self._said(task, instruction), adapter=adapter)
         vector: list[float] = vectors[0].tolist()
         return vector
 
@@ -143,7 +147,3 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
         if task is None and instruction is None:
             return {"task": self.task, "instruction": self.query_instruction}
         return {"task": task, "instruction": instruction}
-
-
-def _secret(key: SecretStr | None) -> str | None:
-    return None if key is None else key.get_secret_value()

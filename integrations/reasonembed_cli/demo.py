@@ -24,10 +24,11 @@ from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL
 from reasonembed_rag.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from reasonembed_rag.encoder import SharedEncoder
     from reasonembed_rag.evaluation import Report
     from reasonembed_rag.hits import Hits
     from reasonembed_rag.protocols import Retriever
-    from reasonembed_stores import Engine, FaissStore
+    from reasonembed_stores import FaissStore
 
 __all__ = ["demo"]
 
@@ -94,7 +95,7 @@ class _Index:
     """The index with its model, as evaluation asks them."""
 
     store: FaissStore
-    engine: Engine
+    encoder: SharedEncoder
 
     def search(
         self,
@@ -108,7 +109,7 @@ class _Index:
 
         from reasonembed_rag.hits import Hits
 
-        found = self.store.search(self.engine.encode_queries(queries), k=k, excluded_ids=excluded_ids)
+        found = self.store.search(self.encoder.encode_queries(queries), k=k, excluded_ids=excluded_ids)
         return [
             Hits(tuple(hit.document.id for hit in hits), np.array([hit.score for hit in hits], dtype=np.float32))
             for hits in found
@@ -127,21 +128,22 @@ def _index_folder(to: Path | None) -> Iterator[Path]:
 
 
 def _index(folder: Path, model: str) -> _Index:
+    from reasonembed_rag.encoder import EncoderSettings, shared_encoder
     from reasonembed_rag.evaluation.python_reference import python_reference_documents
-    from reasonembed_stores import FaissStore, ModelChoice, build_index, get_engine
+    from reasonembed_stores import FaissStore, build_index
 
-    engine = get_engine(ModelChoice(model=model))
+    encoder = shared_encoder(EncoderSettings(model=model))
     documents = python_reference_documents()
     _heading(1, f"Index {len(documents)} passages of Python's language reference")
     with indexing_progress() as tell:
-        build_index(documents, folder, engine, on_progress=tell)
-    return _Index(FaissStore.open(folder), engine)
+        build_index(documents, folder, encoder, on_progress=tell)
+    return _Index(FaissStore.open(folder), encoder)
 
 
 def _ask(index: _Index, questions: Sequence[str]) -> None:
     _heading(2, "Ask questions that share few words with their answers")
     for question in questions:
-        (hits,) = index.store.search(index.engine.encode_queries([question]), k=3)
+        (hits,) = index.store.search(index.encoder.encode_queries([question]), k=3)
         typer.echo(f"\n{question}\n{format_hits(hits, lines=3)}")
 
 

@@ -82,6 +82,7 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
     """
     from rich.console import Console
 
+    from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RunOptions
 
     outputs = _Outputs.of(out)
@@ -89,12 +90,14 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
     outputs.check(len(wanted))
     options = RunOptions(k=k, batch_size=query_batch, keep_going=keep_going)
     choice = Choice(
-        model=model,
-        adapter=adapter,
-        device=device,
-        dtype=dtype,
-        max_query_length=max_query_length,
-        max_document_length=max_document_length,
+        settings=EncoderSettings(
+            model=model,
+            adapter=adapter,
+            device=device,
+            dtype=dtype,
+            max_query_length=max_query_length,
+            max_document_length=max_document_length,
+        ),
         kind=retriever,
         weight=weight,
         through=through,

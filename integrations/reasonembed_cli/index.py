@@ -52,16 +52,17 @@ def index(
 
     reasonembed index docs/ --to docs.index
     """
-    from reasonembed_stores import SUFFIXES, FileCorpus, ModelChoice, build_index, get_engine
+    from reasonembed_rag.encoder import EncoderSettings, shared_encoder
+    from reasonembed_stores import SUFFIXES, FileCorpus, build_index
 
     corpus = FileCorpus(source, splitter=_splitter(splitter, splitter_settings))
     if next(iter(corpus), None) is None:
         raise InputError(f"{source}: holds no document; want at least one in {', '.join(SUFFIXES)} files")
     if (codes or structure) and (to / "manifest.json").is_file():
         raise InputError(f"--codes and --structure are for a new index, {to} is one already: leave them out")
-    engine = get_engine(ModelChoice(model=model))
+    encoder = shared_encoder(EncoderSettings(model=model))
     with truncations_summed(str(to)), indexing_progress() as tell:
-        report = build_index(corpus, to, engine, sync=sync, codes=codes, index=structure, on_progress=tell)
+        report = build_index(corpus, to, encoder, sync=sync, codes=codes, index=structure, on_progress=tell)
     typer.echo(f'{to}: {_told(report)}; ask with: reasonembed search {to} "your question"')
 
 

@@ -81,6 +81,7 @@ def measure_robustness(  # noqa: PLR0913  # each is an option of the command
     """
     from rich.console import Console
 
+    from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RunOptions, load_task
     from reasonembed_rag.robustness import RobustnessOptions, read_robustness
 
@@ -104,10 +105,7 @@ def measure_robustness(  # noqa: PLR0913  # each is an option of the command
     with ExitStack() as stack:
         cache = out / "vectors" if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         choice = Choice(
-            model=model,
-            adapter=adapter,
-            device=device,
-            dtype=dtype,
+            settings=EncoderSettings(model=model, adapter=adapter, device=device, dtype=dtype),
             kind=retriever,
             weight=weight,
             through=through,
@@ -149,14 +147,14 @@ def _rewording(
 ) -> Rewording:
     """Open what other words come from."""
     from reasonembed_cli.chat_models import open_chat_model
+    from reasonembed_rag.encoder import EncoderSettings, shared_encoder
     from reasonembed_rag.perturb import Rewording, chat_paraphraser, open_thesaurus
-    from reasonembed_stores import ModelChoice, get_engine
 
     if base_url is not None and paraphrase is None:
         raise InputError(f"got --base-url {base_url} without a model there; name one with --paraphrase")
     return Rewording(
         thesauri=tuple(open_thesaurus(path) for path in thesauri or ()),
-        judge=get_engine(ModelChoice(model=judge)).embedder if judge is not None else None,
+        judge=shared_encoder(EncoderSettings(model=judge)).embedder if judge is not None else None,
         threshold=threshold,
         paraphraser=chat_paraphraser(open_chat_model(paraphrase, base_url=base_url)) if paraphrase else None,
         workers=workers,

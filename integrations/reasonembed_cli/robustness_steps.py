@@ -62,8 +62,8 @@ class Attack:
 
     def audit(self, choice: Choice, task: RetrievalTask, *, checkpoint: Path | None, progress: Tell) -> PoisonReport:
         """Attack copies of the task's corpus, searched as the choice says."""
+        from reasonembed_rag.encoder import EncoderSettings, share_embedder
         from reasonembed_rag.robustness import AuditSettings, KeptVectors, halves, poison_audit
-        from reasonembed_stores import share_embedder
 
         encoder = embedder_of(choice)
         settings = AuditSettings(passages=self.passages, steps=self.steps)
@@ -76,7 +76,7 @@ class Attack:
 
             # Copies of one corpus differ in the poison alone: the frameworks' classes find vectors that were made.
             share_embedder(_SHARED, KeptVectors(encoder))
-            kept = Choice(model=_SHARED, through=choice.through, store=choice.store)
+            kept = Choice(settings=EncoderSettings(model=_SHARED), through=choice.through, store=choice.store)
             return poison_audit(
                 encoder,
                 task,

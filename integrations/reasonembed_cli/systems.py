@@ -16,10 +16,10 @@ from reasonembed_rag.errors import InputError, MissingDependencyError
 if TYPE_CHECKING:
     from reasonembed_cli.progress import Tell
     from reasonembed_rag.documents import Document
+    from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RetrievalTask, System
     from reasonembed_rag.hits import Hits
     from reasonembed_rag.protocols import Embedder, Retriever, Usage
-    from reasonembed_stores import ModelChoice
 
 __all__ = ["Choice", "Kind", "Store", "Through", "describe", "embedder_of", "open_retriever"]
 
@@ -34,12 +34,7 @@ _PACKAGE = {"langchain": "langchain-core", "llama-index": "llama-index-core"}
 class Choice:
     """Which system is measured, and how it is asked."""
 
-    model: str = "default"
-    adapter: str | None = None
-    device: str | None = None
-    dtype: str = "auto"
-    max_query_length: int | None = None
-    max_document_length: int | None = None
+    settings: EncoderSettings
     kind: Kind = "model"
     weight: float = 0.5
     """The model's share in a hybrid; BM25 has the rest."""
@@ -87,7 +82,8 @@ def describe(choice: Choice, task: RetrievalTask) -> System:
         settings["store"] = choice.store
     if choice.kind == "hybrid":
         settings |= {"weight": choice.weight, "fusion": "scores"}
-    name = " + ".join(filter(None, (choice.model, choice.adapter, bm25 if choice.kind == "hybrid" else None)))
+    parts = (choice.settings.model, choice.settings.adapter, bm25 if choice.kind == "hybrid" else None)
+    name = " + ".join(filter(None, parts))
     return System(name=name, through=choice.through, spec=spec, settings=settings)
 
 
@@ -119,31 +115,19 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
 
 def embedder_of(choice: Choice) -> Embedder:
     """Return the model, loaded once in the process whichever way it is asked."""
-    from reasonembed_stores import get_engine
+    from reasonembed_rag.encoder import shared_encoder
 
-    return get_engine(_model_choice(choice)).embedder
-
-
-def _model_choice(choice: Choice) -> ModelChoice:
-    from reasonembed_stores import ModelChoice
-
-    return ModelChoice(
-        model=choice.model,
-        adapter=choice.adapter,
-        device=choice.device,
-        dtype=choice.dtype,
-        max_query_length=choice.max_query_length,
-        max_document_length=choice.max_document_length,
-    )
+    return shared_encoder(choice.settings).embedder
 
 
 def _shared_name(choice: Choice) -> str:
     """Return the name by which the frameworks' classes find the loaded model, whatever its settings."""
-    from reasonembed_stores import ModelChoice, share_embedder
+    from reasonembed_rag.encoder import EncoderSettings, share_embedder
 
-    if _model_choice(choice) == ModelChoice(model=choice.model):
-        return choice.model
-    name = f"{choice.model} as it is evaluated"
+    model = choice.settings.model
+    if choice.settings == EncoderSettings(model=model):
+        return model
+    name = f"{model} as it is evaluated"
     share_embedder(name, embedder_of(choice))
     return name
 

@@ -9,7 +9,6 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_stores.checks import check_k
     from reasonembed_stores.chroma_store import ChromaStore
-    from reasonembed_stores.engines import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of, share_embedder
     from reasonembed_stores.faiss_store import FaissStore
     from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
     from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
@@ -19,11 +18,9 @@ if TYPE_CHECKING:
     from reasonembed_stores.store import Hit, Store
 
 __all__ = [
-    "CACHE_BYTES",
     "SUFFIXES",
     "ChromaStore",
     "Condition",
-    "Engine",
     "FaissStore",
     "FileCorpus",
     "Filter",
@@ -31,7 +28,6 @@ __all__ = [
     "Group",
     "Hit",
     "IndexReport",
-    "ModelChoice",
     "Progress",
     "Question",
     "Searcher",
@@ -39,14 +35,11 @@ __all__ = [
     "TextSplitter",
     "build_index",
     "check_k",
-    "get_engine",
     "is_unfinished",
     "load_splitter",
     "parse_filter",
     "search_mmr",
     "select_mmr",
-    "server_of",
-    "share_embedder",
 ]
 
 __getattr__, __dir__ = lazy_face(
@@ -54,7 +47,6 @@ __getattr__, __dir__ = lazy_face(
     {
         "checks": ("check_k",),
         "chroma_store": ("ChromaStore",),
-        "engines": ("CACHE_BYTES", "Engine", "ModelChoice", "get_engine", "server_of", "share_embedder"),
         "faiss_store": ("FaissStore",),
         "filters": ("Condition", "Filter", "FilterLike", "Group", "parse_filter"),
         "indexing": ("IndexReport", "Progress", "build_index", "is_unfinished"),
@@ -62,5 +54,10 @@ __getattr__, __dir__ = lazy_face(
         "readers": ("FileCorpus", "SUFFIXES", "TextSplitter", "load_splitter"),
         "searcher": ("Question", "Searcher"),
         "store": ("Hit", "Store"),
+    },
+    renamed={
+        "ModelChoice": "reasonembed_rag.encoder.EncoderSettings",
+        "get_engine": "reasonembed_rag.encoder.shared_encoder",
+        "share_embedder": "reasonembed_rag.encoder.share_embedder",
     },
 )

@@ -9,9 +9,9 @@ from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
 from chromadb.utils.embedding_functions import register_embedding_function
 from numpy.typing import NDArray
 
+from reasonembed_rag.encoder import EncoderSettings, SharedEncoder, shared_encoder
 from reasonembed_rag.errors import InputError, SpecMismatchError
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores.engines import Engine, ModelChoice, get_engine
 
 __all__ = ["ReasonEmbedFunction"]
 
@@ -21,7 +21,7 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
     """Embed documents and query texts for Chroma, each by its own path.
 
     It holds names only and costs nothing to make: Chroma builds one from the collection's configuration at every call,
-    and all of them share the process's one engine. No path to a secret and no device is written to the configuration.
+    and all of them share the process's one encoder. No path to a secret and no device is written to the configuration.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
         instruction: str | None = None,
     ) -> None:
         """Name a model, how its vectors are made, and what is said before queries."""
-        self._choice = ModelChoice(
+        self._settings = EncoderSettings(
             model=model,
             revision=revision,
             adapter=adapter,
@@ -49,22 +49,22 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
         self._instruction = instruction
 
     @property
-    def engine(self) -> Engine:
-        """The model, shared by all that name it with the same settings."""
-        return get_engine(self._choice)
+    def encoder(self) -> SharedEncoder:
+        """The encoder of these settings, shared by the process."""
+        return shared_encoder(self._settings)
 
     @property
     def spec(self) -> EmbeddingSpec:
         """What fixes the vectors; loads the model."""
-        return self.engine.spec
+        return self.encoder.spec
 
     def __call__(self, input: Documents) -> Embeddings:  # noqa: A002 - Chroma passes it by name
         """Return the vectors of documents."""
-        return _rows(self.engine.encode_documents(list(input)))
+        return _rows(self.encoder.encode_documents(list(input)))
 
     def embed_query(self, input: Documents) -> Embeddings:  # noqa: A002 - Chroma passes it by name
         """Return the vectors of queries."""
-        return _rows(self.engine.encode_queries(list(input), task=self._task, instruction=self._instruction))
+        return _rows(self.encoder.encode_queries(list(input), task=self._task, instruction=self._instruction))
 
     @staticmethod
     def name() -> str:
@@ -74,12 +74,12 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
     def get_config(self) -> dict[str, Any]:
         """Return what build_from_config needs, settings at their defaults left out."""
         settings = {
-            "model": self._choice.model,
-            "revision": self._choice.revision,
-            "adapter": self._choice.adapter,
-            "max_query_length": self._choice.max_query_length,
-            "max_document_length": self._choice.max_document_length,
-            "truncate_dim": self._choice.truncate_dim,
+            "model": self._settings.model,
+            "revision": self._settings.revision,
+            "adapter": self._settings.adapter,
+            "max_query_length": self._settings.max_query_length,
+            "max_document_length": self._settings.max_document_length,
+            "truncate_dim": self._settings.truncate_dim,
             "task": self._task,
             "instruction": self._instruction,
         }

@@ -12,8 +12,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonembed_rag.encoder import EncoderSettings, SharedEncoder, shared_encoder
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.engines import Engine, ModelChoice, get_engine, server_of
 from reasonembed_stores.filters import FilterLike
 from reasonembed_stores.indexing import is_unfinished
 from reasonembed_stores.opening import open_store
@@ -56,18 +56,18 @@ class Searcher:
         """
         self._index = index
         self._model = model
-        self._base = ModelChoice(device=device, dtype=dtype)
+        self._base = EncoderSettings(device=device, dtype=dtype)
         self._base_url = base_url
         self._api_key = api_key
         self._lock = Lock()
-        self._ready: tuple[Store, Engine] | None = None
+        self._ready: tuple[Store, SharedEncoder] | None = None
 
     @property
     def model_name(self) -> str | None:
         """The model of the queries, where it is known without opening anything."""
         return self._model if self._ready is None else self._ready[1].spec.model
 
-    def ready(self) -> tuple[Store, Engine]:
+    def ready(self) -> tuple[Store, SharedEncoder]:
         """Return the opened store and its loaded model.
 
         Raises StoreError, SpecMismatchError or ModelError where one of them cannot be had.
@@ -78,45 +78,51 @@ class Searcher:
                 if is_unfinished(Path(self._index)):
                     _logger.warning("%s is unfinished: index again to add what is missing", self._index)
                 try:
-                    self._ready = store, self._engine(store)
+                    self._ready = store, self._encoder(store)
                 except BaseException:
                     store.close()
                     raise
             return self._ready
 
-    def _engine(self, store: Store) -> Engine:
+    def _encoder(self, store: Store) -> SharedEncoder:
         spec = store.spec
         if self._base_url is not None:
-            server = server_of(self._base_url, spec, None, self._api_key)
-            return get_engine(replace(self._base, model=self._model or (spec.model if spec else ""), server=server))
+            settings = replace(
+                self._base,
+                model=self._model or (spec.model if spec else self._base.model),
+                base_url=self._base_url,
+                server_spec=spec,
+                api_key=self._api_key,
+            )
+            return shared_encoder(settings)
         if self._model is not None:
-            choice = replace(self._base, model=self._model)
+            settings = replace(self._base, model=self._model)
         elif spec is not None:
-            choice = replace(self._base, model=spec.model, revision=spec.revision, adapter=spec.adapter)
+            settings = replace(self._base, model=spec.model, revision=spec.revision, adapter=spec.adapter)
         else:
             raise InputError(f"{self._index} does not name the model of its vectors; name it yourself: model=...")
-        engine = get_engine(choice)
-        if spec is not None and spec.dimension < engine.dimension:
-            engine = get_engine(replace(choice, truncate_dim=spec.dimension))
-        store.check_spec(engine.spec)
-        return engine
+        encoder = shared_encoder(settings)
+        if spec is not None and spec.dimension < encoder.dimension:
+            encoder = shared_encoder(replace(settings, truncate_dim=spec.dimension))
+        store.check_spec(encoder.spec)
+        return encoder
 
     def search(self, question: Question) -> list[Hit]:
         """Return the k best documents for a question, best first."""
-        store, engine = self.ready()
+        store, encoder = self.ready()
         vectors = None
         if question.vector is None:
             texts = list(question.texts)
-            vectors = engine.encode_queries(texts, task=question.task, instruction=question.instruction)
+            vectors = encoder.encode_queries(texts, task=question.task, instruction=question.instruction)
         return _find(store, question, vectors)
 
     async def asearch(self, question: Question) -> list[Hit]:
         """Do the same without ever blocking the event loop."""
-        store, engine = await asyncio.to_thread(self.ready) if self._ready is None else self._ready
+        store, encoder = await asyncio.to_thread(self.ready) if self._ready is None else self._ready
         vectors = None
         if question.vector is None:
             texts = list(question.texts)
-            vectors = await engine.aencode_queries(texts, task=question.task, instruction=question.instruction)
+            vectors = await encoder.aencode_queries(texts, task=question.task, instruction=question.instruction)
         return await asyncio.to_thread(_find, store, question, vectors)
 
 

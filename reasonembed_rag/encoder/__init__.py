@@ -13,13 +13,23 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.encoder import Encoder
     from reasonembed_rag.encoder.local import LocalEngine, padded_forward
     from reasonembed_rag.encoder.remote import RemoteEncoder
+    from reasonembed_rag.encoder.shared import (
+        CACHE_BYTES,
+        EncoderSettings,
+        SharedEncoder,
+        share_embedder,
+        shared_encoder,
+    )
     from reasonembed_rag.encoder.truncation import TruncationCounts, collect_truncations
 
 __all__ = [
+    "CACHE_BYTES",
     "Encoder",
+    "EncoderSettings",
     "EncodingProgress",
     "LocalEngine",
     "RemoteEncoder",
+    "SharedEncoder",
     "TruncationCounts",
     "VectorCache",
     "collect_truncations",
@@ -29,6 +39,8 @@ __all__ = [
     "encode_stream",
     "padded_forward",
     "plan_packs",
+    "share_embedder",
+    "shared_encoder",
 ]
 
 __getattr__, __dir__ = lazy_face(
@@ -40,6 +52,7 @@ __getattr__, __dir__ = lazy_face(
         "encoder": ("Encoder",),
         "local": ("LocalEngine", "padded_forward"),
         "remote": ("RemoteEncoder",),
+        "shared": ("CACHE_BYTES", "EncoderSettings", "SharedEncoder", "share_embedder", "shared_encoder"),
         "truncation": ("TruncationCounts", "collect_truncations"),
     },
 )

@@ -100,7 +100,7 @@ def test_reports_of_both_commands_may_share_a_folder(succeeds, folder, tmp_path)
 def test_another_model_judges_the_synonyms_and_the_one_under_test_may_not(
     succeeds, fails, folder, tmp_path, words, make_embedder
 ):
-    from reasonembed_stores import share_embedder
+    from reasonembed_rag.encoder import share_embedder
 
     share_embedder("other words", make_embedder(model="other"))
     options = ("robustness", "--data", folder, "--model", "words", "--kinds", "synonymizing", *FAST)

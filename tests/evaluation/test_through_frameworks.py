@@ -10,12 +10,12 @@ pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
 
 from reasonembed_cli.systems import Choice, describe, open_retriever
+from reasonembed_rag.encoder import EncoderSettings, share_embedder
 from reasonembed_rag.evaluation.bright import load_task
 from reasonembed_rag.evaluation.run import RunOptions, run_retriever
 from reasonembed_rag.evaluation.scoring import score_run
 from reasonembed_rag.evaluation.trec import write_run
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores import share_embedder
 
 _FOLDER = Path(__file__).parents[3] / "shared" / "data" / "bright_theoremqa_questions"
 _NAME = "words hashed for tests"
@@ -61,7 +61,7 @@ def task():
 
 
 def _run(task, **options):
-    choice = Choice(model=_NAME, **options)
+    choice = Choice(settings=EncoderSettings(model=_NAME), **options)
     with open_retriever(choice, task) as retriever:
         run = run_retriever(retriever, task, options=RunOptions(k=200))
     return run, score_run(run, task, system=describe(choice, task))

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings, ReasonEmbedRetriever
-from reasonembed_rag import Encoder
+from reasonembed_rag import Encoder, EncoderSettings
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_stores import FaissStore
 
@@ -49,18 +49,16 @@ class TestEmbeddings:
     def test_4_several_devices_get_every_setting_and_are_taken_once(self, words, monkeypatch):
         taken = []
 
-        def load(model, **settings):
-            taken.append((model, settings))
+        def load(settings):
+            taken.append(settings)
             return words
 
-        monkeypatch.setattr(Encoder, "from_pretrained", staticmethod(load))
+        monkeypatch.setattr(Encoder, "from_settings", staticmethod(load))
         settings = {"truncate_dim": 16, "max_document_length": 9, "dtype": "bfloat16"}
         embeddings = ReasonEmbedEmbeddings(model="several", device=["cuda:0", "cuda:1"], **settings)
         embeddings.embed_documents(["one", "two"])
         ReasonEmbedEmbeddings(model="several", device=["cuda:0", "cuda:1"], **settings).embed_query("three")
-        ((model, given),) = taken
-        assert (model, given["device"]) == ("several", ("cuda:0", "cuda:1"))
-        assert settings.items() <= given.items()
+        assert taken == [EncoderSettings(model="several", device=("cuda:0", "cuda:1"), **settings)]
 
     async def test_5_concurrent_calls_give_what_serial_ones_give(self, words):
         embeddings = ReasonEmbedEmbeddings(model="words")
@@ -85,7 +83,7 @@ class TestEmbeddings:
                 calls.append(texts)
                 raise MemoryError
 
-        from reasonembed_stores import share_embedder
+        from reasonembed_rag.encoder import share_embedder
 
         share_embedder("failing", Failing())
         with pytest.raises(MemoryError):
@@ -110,9 +108,9 @@ class TestEmbeddings:
     def test_the_model_is_shared_by_all_that_name_it(self, tiny_model):
         folder = str(tiny_model("bert", pooling="mean"))
         one, same, other = (ReasonEmbedEmbeddings(model=folder, dtype=kind) for kind in ("float32", "float32", "auto"))
-        assert one.engine is same.engine
-        assert one.engine is not other.engine
-        assert one.engine is ReasonEmbedEmbeddings(model=folder, dtype="float32", task="pony").engine
+        assert one.encoder is same.encoder
+        assert one.encoder is not other.encoder
+        assert one.encoder is ReasonEmbedEmbeddings(model=folder, dtype="float32", task="pony").encoder
 
     def test_unknown_settings_are_refused(self):
         with pytest.raises(ValueError, match="normalise"):

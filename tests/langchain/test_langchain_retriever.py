@@ -14,8 +14,9 @@ from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
 from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings, ReasonEmbedRetriever
 from reasonembed_rag import Document, Encoder
+from reasonembed_rag.encoder import share_embedder
 from reasonembed_rag.errors import InputError, SpecMismatchError
-from reasonembed_stores import ChromaStore, FaissStore, share_embedder
+from reasonembed_stores import ChromaStore, FaissStore
 
 TEXTS = [f"passage about topic {n % 5}, number {n}" for n in range(30)]
 

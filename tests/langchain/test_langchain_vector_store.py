@@ -14,8 +14,9 @@ from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings
+from reasonembed_rag.encoder import share_embedder
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
-from reasonembed_stores import FaissStore, select_mmr, share_embedder
+from reasonembed_stores import FaissStore, select_mmr
 
 
 class Angles(Embeddings):

@@ -38,7 +38,7 @@ class TestEmbedding:
         assert words.calls == [("queries", ["same"]), ("documents", ["same"])]
 
     def test_8_an_error_surfaces_at_once_and_once(self):
-        from reasonembed_stores import share_embedder
+        from reasonembed_rag.encoder import share_embedder
 
         calls = []
 

@@ -242,7 +242,7 @@ def test_a_whole_index_runs_through_it_and_through_storage_contexts(tmp_path, wo
 
 
 def test_a_store_for_one_model_refuses_another(tmp_path, words, make_embedder):
-    from reasonembed_stores import share_embedder
+    from reasonembed_rag.encoder import share_embedder
 
     share_embedder("others", make_embedder(model="others"))
     path = str(tmp_path / "index")

@@ -91,8 +91,8 @@ def _parts_of(room: str) -> tuple[set[str], set[str], set[str]]:
             listed = set(ast.literal_eval(node.value))
         elif isinstance(node, ast.If):
             typed = {alias.name for inner in node.body if isinstance(inner, ast.ImportFrom) for alias in inner.names}
-        elif isinstance(node, ast.Dict):
-            mapped = {name for names in ast.literal_eval(node).values() for name in names}
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "lazy_face":
+            mapped = {name for names in ast.literal_eval(node.args[1]).values() for name in names}
     return listed, typed, mapped
 
 

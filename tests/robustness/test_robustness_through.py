@@ -9,6 +9,7 @@ pytest.importorskip("llama_index.core", reason="llama-index-core is not installe
 
 from reasonembed_cli.systems import Choice, describe, open_retriever
 from reasonembed_rag.documents import Document
+from reasonembed_rag.encoder import EncoderSettings
 from reasonembed_rag.evaluation import Example, RetrievalTask, RunOptions
 from reasonembed_rag.perturb import Rewording, Thesaurus
 from reasonembed_rag.robustness.drop import RobustnessOptions, robustness
@@ -31,7 +32,7 @@ _REWORDING = Rewording(
 
 
 def _report(through):
-    choice = Choice(model="words", through=through)
+    choice = Choice(settings=EncoderSettings(model="words"), through=through)
     options = RobustnessOptions(seeds=(5, 27), rewording=_REWORDING, asking=RunOptions(k=10))
     with open_retriever(choice, _TASK) as retriever:
         return robustness(retriever, _TASK, system=describe(choice, _TASK), options=options)

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from reasonembed_rag import Document
+from reasonembed_rag.encoder import share_embedder
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
-from reasonembed_stores import ChromaStore, share_embedder
+from reasonembed_stores import ChromaStore
 from reasonembed_stores.chroma_embedding import ReasonEmbedFunction
 
 

@@ -11,9 +11,9 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, SecretStr, field_validator
 
+from reasonembed_rag.encoder import CACHE_BYTES, EncoderSettings, SharedEncoder, shared_encoder
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores import CACHE_BYTES, Engine, ModelChoice, get_engine, server_of
 
 __all__ = ["ReasonEmbedEmbedding"]
 
@@ -65,14 +65,15 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         return "ReasonEmbedEmbedding"
 
     @property
-    def engine(self) -> Engine:
-        """The model, shared by all that name it with the same settings."""
-        return get_engine(
-            ModelChoice(
+    def encoder(self) -> SharedEncoder:
+        """The encoder of these settings, shared by the process."""
+        return shared_encoder(
+            EncoderSettings(
                 model=self.model_name,
                 revision=self.revision,
-                adapter=tuple(self.adapter.items()) if isinstance(self.adapter, dict) else self.adapter,
-                device=tuple(self.device) if isinstance(self.device, list) else self.device,
+                adapter=None if isinstance(self.adapter, dict) else self.adapter,
+                adapters=self.adapter if isinstance(self.adapter, dict) else {},
+                device=self.device,
                 dtype=self.dtype,
                 max_query_length=self.max_query_length,
                 max_document_length=self.max_document_length,
@@ -80,7 +81,10 @@ class ReasonEmbedEmbedding(BaseEmbedding):
                 token_budget=self.token_budget,
                 cache=self.cache,
                 cache_bytes=self.cache_bytes,
-                server=server_of(self.base_url, self.server_spec, self.tokenizer, self._key()),
+                base_url=self.base_url,
+                server_spec=self.server_spec,
+                tokenizer=self.tokenizer,
+                api_key=self._key(),
             )
         )
 
@@ -90,12 +94,12 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     @property
     def spec(self) -> EmbeddingSpec:
         """What fixes the vectors; loads the model."""
-        return self.engine.spec
+        return self.encoder.spec
 
     @property
     def dimension(self) -> int:
         """The length of every vector; loads the model."""
-        return self.engine.dimension
+        return self.encoder.dimension
 
     def encode_queries(
         self,
@@ -106,13 +110,13 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         show_progress: bool = False,
     ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of queries, without Python lists."""
-        return self.engine.encode_queries(
+        return self.encoder.encode_queries(
             texts, **self._said(task, instruction), show_progress=show_progress or self.show_progress
         )
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of texts, without Python lists."""
-        return self.engine.encode_documents(texts, show_progress=show_progress or self.show_progress)
+        return self.encoder.encode_documents(texts, show_progress=show_progress or self.show_progress)
 
     def _said(self, task: str | None = None, instruction: str | None = None) -> dict[str, str | None]:
         if task is None and instruction is None:
@@ -123,7 +127,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         return _lists(self.encode_queries([query]))[0]
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return _lists(await self.engine.aencode_queries([query], **self._said()))[0]
+        return _lists(await self.encoder.aencode_queries([query], **self._said()))[0]
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._get_text_embeddings([text])[0]
@@ -135,7 +139,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         return _lists(self.encode_documents(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return _lists(await self.engine.aencode_documents(texts))
+        return _lists(await self.encoder.aencode_documents(texts))
 
     def get_agg_embedding_from_queries(
         self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
@@ -147,7 +151,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
     ) -> Embedding:
         """Do the same off the event loop."""
-        return (agg_fn or mean_agg)(_lists(await self.engine.aencode_queries(queries, **self._said())))
+        return (agg_fn or mean_agg)(_lists(await self.encoder.aencode_queries(queries, **self._said())))
 
 
 def _lists(vectors: NDArray[np.float32]) -> list[Embedding]:

@@ -1,0 +1,168 @@
+"""Encoders shared by everything in a process that asks for the same settings."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from reasonembed_rag.backbone import CACHE_BYTES, EncoderSettings
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.protocols import AdapterEmbedder, AsyncEmbedder, Embedder
+from reasonembed_rag.spec import EmbeddingSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["CACHE_BYTES", "EncoderSettings", "SharedEncoder", "share_embedder", "shared_encoder"]
+
+_Result = TypeVar("_Result")
+
+
+class SharedEncoder:
+    """An embedder that is loaded at its first use, for threads and event loops alike.
+
+    It serves any Embedder. Those without async methods are run in one worker thread; an adapter can be chosen per call
+    where the embedder is an AdapterEmbedder.
+    """
+
+    def __init__(self, load: Callable[[], Embedder]) -> None:
+        self._load = load
+        self._lock = Lock()
+        self._embedder: Embedder | None = None
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reasonembed")
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder, loaded if it was not yet."""
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = self._load()
+            return self._embedder
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """The spec of the vectors; loads the model."""
+        return self.embedder.spec
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector; loads the model."""
+        return self.embedder.dimension
+
+    def with_adapter(self, name: str | None) -> Embedder:
+        """Return the embedder with another adapter of its model; raises InputError where it has none to choose from."""
+        if name is None:
+            return self.embedder
+        if not isinstance(self.embedder, AdapterEmbedder):
+            raise InputError(f"{self.spec.model} has no adapters to choose from; leave adapter out")
+        return self.embedder.with_adapter(name)
+
+    def encode_queries(
+        self,
+        texts: str | Sequence[str],
+        *,
+        task: str | None = None,
+        instruction: str | None = None,
+        adapter: str | None = None,
+        show_progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of queries, in input order; (dimension,) for a single string."""
+        embedder = self.with_adapter(adapter)
+        several = [texts] if isinstance(texts, str) else texts
+        vectors = embedder.encode_queries(several, task=task, instruction=instruction, show_progress=show_progress)
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
+
+    def encode_documents(
+        self, texts: str | Sequence[str], *, adapter: str | None = None, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of documents, in input order; (dimension,) for a single string."""
+        embedder = self.with_adapter(adapter)
+        several = [texts] if isinstance(texts, str) else texts
+        vectors = embedder.encode_documents(several, show_progress=show_progress)
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
+
+    async def aencode_queries(
+        self,
+        texts: str | Sequence[str],
+        *,
+        task: str | None = None,
+        instruction: str | None = None,
+        adapter: str | None = None,
+    ) -> NDArray[np.float32]:
+        """Return what encode_queries returns, without blocking the event loop, loading included.
+
+        Concurrent calls share forward passes where the embedder has async methods, and queue where it has none.
+        """
+        if isinstance(texts, str):
+            return (await self.aencode_queries([texts], task=task, instruction=instruction, adapter=adapter)).squeeze(0)
+        embedder = await self._loaded(adapter)
+        if isinstance(embedder, AsyncEmbedder):
+            return await embedder.aencode_queries(texts, task=task, instruction=instruction)
+        encode = functools.partial(embedder.encode_queries, texts, task=task, instruction=instruction)
+        return await self._off_loop(encode)
+
+    async def aencode_documents(self, texts: str | Sequence[str], *, adapter: str | None = None) -> NDArray[np.float32]:
+        """Return what encode_documents returns, without blocking the event loop, loading included."""
+        if isinstance(texts, str):
+            return (await self.aencode_documents([texts], adapter=adapter)).squeeze(0)
+        embedder = await self._loaded(adapter)
+        if isinstance(embedder, AsyncEmbedder):
+            return await embedder.aencode_documents(texts)
+        return await self._off_loop(functools.partial(embedder.encode_documents, texts))
+
+    async def _loaded(self, adapter: str | None) -> Embedder:
+        if self._embedder is None:
+            return await self._off_loop(functools.partial(self.with_adapter, adapter))
+        return self.with_adapter(adapter)
+
+    async def _off_loop(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function in the worker thread: callers queue, so that an embedder never runs twice at once."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function)
+
+
+_encoders: dict[EncoderSettings, SharedEncoder] = {}
+_by_name: dict[str, SharedEncoder] = {}
+_lock = Lock()
+
+
+def shared_encoder(settings: EncoderSettings) -> SharedEncoder:
+    """Return the encoder of these settings, the same object for equal settings in a process; nothing is loaded yet.
+
+    Settings with a base_url give the RemoteEncoder of that server; those that name a shared embedder give that one.
+    Raises InputError for other settings beside the name of a shared embedder, which is loaded already.
+    """
+    with _lock:
+        if settings.model in _by_name:
+            if settings != EncoderSettings(model=settings.model):
+                raise InputError(
+                    f"{settings.model!r} is a shared embedder, loaded already; leave its other settings out"
+                )
+            return _by_name[settings.model]
+        return _encoders.setdefault(settings, SharedEncoder(functools.partial(_load, settings)))
+
+
+def share_embedder(name: str, embedder: Embedder) -> None:
+    """Let this process find an embedder of yours by name, wherever it takes the name of a model."""
+    with _lock:
+        _by_name[name] = SharedEncoder(lambda: embedder)
+
+
+def _load(settings: EncoderSettings) -> Embedder:
+    if settings.base_url is not None and isinstance(settings.server_spec, EmbeddingSpec):
+        from reasonembed_rag.encoder.remote import RemoteEncoder
+
+        return RemoteEncoder(
+            settings.base_url,
+            settings.model,
+            settings.server_spec,
+            api_key=settings.api_key,
+            tokenizer=settings.tokenizer,
+        )
+    from reasonembed_rag.encoder.encoder import Encoder
+
+    return Encoder.from_settings(settings)
