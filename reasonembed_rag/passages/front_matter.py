@@ -1,0 +1,65 @@
+"""Front matter: the YAML or TOML block at the start of a page, as static site generators read it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["FrontMatter", "read_front_matter"]
+
+_BLOCK = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.*?)^\1[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """What a page says of itself, and the place in characters where its text begins."""
+
+    title: str | None
+    metadata: Mapping[str, str | int | float | bool]
+    end: int
+
+
+def read_front_matter(text: str) -> FrontMatter | None:
+    """Return the front matter of a text: its title, and its scalars and lists of scalars as metadata.
+
+    Dates become ISO text, a list becomes its values with commas between; nested tables are left out. None where the
+    text begins with none: what does not parse as a table of keys is text.
+    """
+    found = _BLOCK.match(text)
+    if found is None:
+        return None
+    table = _parse(found[2], toml=found[1] == "+++")
+    if table is None:
+        return None
+    values = {name: value for name, raw in table.items() if (value := _plain(raw)) is not None}
+    title = values.pop("title", None)
+    heading = " ".join(str(title).split()) if title is not None else ""
+    return FrontMatter(heading or None, values, found.end())
+
+
+def _parse(block: str, *, toml: bool) -> dict[str, Any] | None:
+    """Return the table of a block whose keys are text; None where it is something else."""
+    try:
+        if toml:
+            table: Any = tomllib.loads(block)
+        else:
+            import yaml
+
+            table = yaml.safe_load(block)
+    except Exception:  # noqa: BLE001 - what a parser cannot read is text, whatever it raises
+        return None
+    return table if isinstance(table, dict) and table and all(isinstance(name, str) for name in table) else None
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, list) and value and all(isinstance(one, str | int | float) for one in value):
+        return ", ".join(map(str, value))
+    return None

@@ -1,0 +1,195 @@
+"""The text splitter of the project: a text becomes passages that know their headings.
+
+Paragraphs stay whole where they fit; a code block, an indented block and a list keep the paragraph that introduces
+them; an entry such as `str.split(sep=None)` with its indented description opens a passage of its own. Every passage is
+a slice of the text, and what lies between two slices is blank, front matter, or a heading of the second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.passages.blocks import Slice, blocks_of, packed, sentence_start
+from reasonembed_rag.passages.front_matter import read_front_matter
+from reasonembed_rag.passages.outline import Line, Section, sections_of
+from reasonembed_rag.passages.units import TokenSpans, Units, token_units, word_units
+
+__all__ = ["Passage", "PassageSplitter", "SplitText", "split_passages"]
+
+_TINY = 8
+"""A section of fewer words that says no sentence joins the next: a version line, a lone label."""
+_NAVIGATION = re.compile(r"\s*(?:(?:next|previous|prev|up|top|contents|index)\s*[:»«][^\n]*?\s*)+", re.IGNORECASE)
+_LETTER = re.compile(r"\w")
+_SENTENCE = re.compile(r"[.!?](?:\s|$)|[。！？]")  # noqa: RUF001
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A slice of a text under its trail of headings, outermost first; `start` is its place in characters."""
+
+    heading: tuple[str, ...]
+    text: str
+    start: int = field(default=0, compare=False)
+
+    @property
+    def content(self) -> str:
+        """Return what is embedded: the trail of headings, a blank line, the text."""
+        return f"{_trail(self.heading)}{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitText:
+    """The passages of a text, and how many were left out: `Next: ... Up: ...`, or a rule without a letter."""
+
+    passages: tuple[Passage, ...]
+    boilerplate: int = 0
+
+
+def split_passages(text: str, *, max_words: int = 160) -> list[Passage]:
+    """Split a text into passages of at most max_words words, the trail of headings not counted.
+
+    Raises InputError for max_words below 1.
+    """
+    if max_words < 1:
+        raise InputError(f"max_words is {max_words}; want at least 1")
+    units = word_units(text)
+    sections = _sections(text)
+    passages: list[Passage] = []
+    for section, following in zip_longest(sections, sections[1:]):
+        passages += _passages(text, section, following, units, max_words)
+    return passages
+
+
+@dataclass(frozen=True, slots=True)
+class PassageSplitter:
+    """Split texts by a model's own tokens, so that nothing of a passage with its headings is beyond what it reads.
+
+    `limit` is how many tokens of text the model reads, `target` how many a passage should have at most, `overlap` how
+    many tokens of the passage before it one repeats within a section. Raises InputError for a target above the limit
+    and for an overlap of half the target or more.
+    """
+
+    spans: TokenSpans
+    limit: int
+    target: int
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.target <= self.limit:
+            raise InputError(f"passages of {self.target} tokens; want 1 to {self.limit}, which is what the model reads")
+        if not 0 <= self.overlap <= self.target // 2:
+            raise InputError(f"an overlap of {self.overlap} tokens; want 0 to {self.target // 2}, half of a passage")
+
+    def split(self, text: str) -> SplitText:
+        """Return the passages of a text, each at most `limit` tokens with its trail of headings."""
+        units = token_units(text, self.spans([text])[0])
+        sections = _joined(_sections(text), units, self.target)
+        passages: list[Passage] = []
+        trails = self._sizes([_trail(section.titles) for section in sections])
+        for section, following, size in zip_longest(sections, sections[1:], trails):
+            room = max(self.target - size, (self.target + 1) // 2)
+            found = _passages(text, section, following, units, max(1, room - self.overlap))
+            passages += self._overlapping(text, found, units)
+        sizes = self._sizes([passage.content for passage in passages])
+        kept = [
+            part
+            for passage, size in zip(passages, sizes, strict=True)
+            for part in ([passage] if size <= self.limit else self._fitting(passage, units))
+        ]
+        content = [passage for passage in kept if not _is_boilerplate(passage.text)]
+        return SplitText(tuple(content), len(kept) - len(content))
+
+    def _sizes(self, texts: Sequence[str]) -> list[int]:
+        return [len(spans) for spans in self.spans(texts)] if texts else []
+
+    def _overlapping(self, text: str, passages: Sequence[Passage], units: Units) -> Iterator[Passage]:
+        """Yield the passages of a section, each but the first begun as far back as the overlap allows."""
+        for place, passage in enumerate(passages):
+            before = units.within(passages[0].start, passage.start)
+            if self.overlap == 0 or place == 0 or not before:
+                yield passage
+                continue
+            start = sentence_start(text, before[-min(self.overlap, len(before))], passage.start)
+            yield Passage(passage.heading, text[start : passage.start + len(passage.text)], start)
+
+    def _fitting(self, passage: Passage, units: Units) -> list[Passage]:
+        """Return a passage as it is where it fits; else with fewer headings, else in parts.
+
+        Pieces of a text may be cut into other tokens than the whole: at most a few more.
+        """
+        if self._sizes([passage.content])[0] <= self.limit:
+            return [passage]
+        if passage.heading:
+            return self._fitting(Passage(passage.heading[1:], passage.text, passage.start), units)
+        end = passage.start + len(passage.text)
+        inner = [start for start in units.within(passage.start, end) if start > passage.start]
+        cut = inner[len(inner) // 2] if inner else passage.start + len(passage.text) // 2
+        if not passage.start < cut < end:
+            return [passage]
+        head = passage.text[: cut - passage.start].rstrip()
+        halves = (Passage((), head, passage.start), Passage((), passage.text[cut - passage.start :], cut))
+        return [part for half in halves if half.text.strip() for part in self._fitting(half, units)]
+
+
+def _sections(text: str) -> list[Section]:
+    front = read_front_matter(text)
+    return sections_of(text) if front is None else sections_of(text, start=front.end, title=front.title)
+
+
+def _passages(text: str, section: Section, following: Section | None, units: Units, most: int) -> list[Passage]:
+    """Return the passages of a section; a heading with nothing below it is one itself."""
+    titles = section.titles
+    blocks = blocks_of(text, section.body, units, most)
+    if not blocks and (following is None or len(following.trail) <= len(section.trail)):
+        blocks, titles = blocks_of(text, section.heading, units, most), titles[:-1]
+    return [_passage(text, titles, part) for part in packed(blocks, most)]
+
+
+def _passage(text: str, titles: tuple[str, ...], part: Slice) -> Passage:
+    return Passage(titles + part.signatures, text[part.start : part.end], part.start)
+
+
+def _is_boilerplate(text: str) -> bool:
+    return _NAVIGATION.fullmatch(text) is not None or not _LETTER.search(text)
+
+
+def _trail(heading: Sequence[str]) -> str:
+    return f"{' > '.join(heading)}\n\n" if heading else ""
+
+
+def _joined(sections: Sequence[Section], units: Units, most: int) -> list[Section]:
+    """Join each section that says next to nothing with the one after it, under the headings that both share."""
+    joined: list[Section] = []
+    for section in sections:
+        before = joined[-1] if joined else None
+        if before is not None and _is_tiny(before, section) and _size(units, before, section) <= most:
+            shared = _shared(before, section)
+            joined[-1] = Section(shared.trail, shared.heading, [*shared.body, *section.heading, *section.body])
+        else:
+            joined.append(section)
+    return joined
+
+
+def _shared(first: Section, second: Section) -> Section:
+    """Return the first section under the headings that it shares with the second; its own others become text."""
+    if second.trail[: len(first.trail)] == first.trail:
+        return first
+    depth = sum(1 for one, other in zip(first.trail, second.trail, strict=False) if one == other)
+    return Section(first.trail[:depth], (), [*first.heading, *first.body])
+
+
+def _is_tiny(section: Section, following: Section) -> bool:
+    """Whether a section says next to nothing; one without text is the heading of those below it."""
+    body = "".join(line.text for line in section.body)
+    if not body.strip():
+        return len(following.trail) <= len(section.trail)
+    return len(body.split()) < _TINY and not _SENTENCE.search(body) and not _is_boilerplate(body)
+
+
+def _size(units: Units, first: Section, last: Section) -> int:
+    lines: list[Line] = [*first.heading, *first.body, *last.heading, *last.body]
+    return units.count(lines[0].start, lines[-1].start + len(lines[-1].text)) if lines else 0

@@ -1,0 +1,65 @@
+"""What the length of a passage is counted in: words, or a model's tokens."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["TokenSpans", "Units", "count_words", "token_units", "word_units"]
+
+# Chinese, Japanese and Korean are written without spaces: each of their characters counts as a word.
+_WORD = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]|[^\s\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
+_LONGEST_TOKEN = 16
+"""Characters of one unit. A tokenizer may turn a run of any length that it does not know into one token."""
+
+
+class TokenSpans(Protocol):
+    """Say where a model's tokens are in a text."""
+
+    def __call__(self, texts: Sequence[str]) -> Sequence[Sequence[tuple[int, int]]]:
+        """Return for each text the start and end of its tokens in characters, in order, without special tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The units of a text by the places where they start, in characters, ascending."""
+
+    starts: Sequence[int]
+
+    def count(self, start: int, end: int) -> int:
+        """Return how many units start in a slice of the text."""
+        return bisect_left(self.starts, end) - bisect_left(self.starts, start)
+
+    def within(self, start: int, end: int) -> Sequence[int]:
+        """Return the starts that are in a slice of the text."""
+        return self.starts[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
+
+
+def count_words(text: str) -> int:
+    """Count the words of a text; each Chinese, Japanese or Korean character is one."""
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+def word_units(text: str) -> Units:
+    """Return the words of a text as units."""
+    return Units([found.start() for found in _WORD.finditer(text)])
+
+
+def token_units(text: str, spans: Iterable[tuple[int, int]]) -> Units:
+    """Return the tokens of a text as units; one of more than 16 characters counts as several."""
+    return Units(sorted({start for first, end in spans for start in _pieces(text, first, end)}))
+
+
+def _pieces(text: str, first: int, end: int) -> Iterator[int]:
+    """Yield the places at which a token may be cut, its start first; a letter is never parted from its accents."""
+    yield first
+    for place in range(first + _LONGEST_TOKEN, end, _LONGEST_TOKEN):
+        cut = place
+        while cut < end and unicodedata.combining(text[cut]):
+            cut += 1
+        if cut < end:
+            yield cut
