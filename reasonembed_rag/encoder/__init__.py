@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.encoder import Encoder
     from reasonembed_rag.encoder.local import LocalEngine, padded_forward
     from reasonembed_rag.encoder.remote import RemoteEncoder
+    from reasonembed_rag.encoder.remote_client import RemoteSettings
     from reasonembed_rag.encoder.shared import (
         CACHE_BYTES,
         EncoderSettings,
@@ -29,6 +30,7 @@ __all__ = [
     "EncodingProgress",
     "LocalEngine",
     "RemoteEncoder",
+    "RemoteSettings",
     "SharedEncoder",
     "TruncationCounts",
     "VectorCache",
@@ -52,6 +54,7 @@ __getattr__, __dir__ = lazy_face(
         "encoder": ("Encoder",),
         "local": ("LocalEngine", "padded_forward"),
         "remote": ("RemoteEncoder",),
+        "remote_client": ("RemoteSettings",),
         "shared": ("CACHE_BYTES", "EncoderSettings", "SharedEncoder", "share_embedder", "shared_encoder"),
         "truncation": ("TruncationCounts", "collect_truncations"),
     },

@@ -1,8 +1,7 @@
-"""The encoder's remote twin: the same protocol over an OpenAI-compatible /v1/embeddings (vLLM, TEI, Infinity)."""
+"""An encoder whose model runs on an OpenAI-compatible server with /v1/embeddings (vLLM, TEI, Infinity)."""
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -14,8 +13,8 @@ import numpy as np
 
 from reasonembed_rag.encoder.batching import distinct
 from reasonembed_rag.encoder.coalescer import Coalescer
-from reasonembed_rag.encoder.endpoint import CLOSED, Endpoint, OutageError, RemoteSettings
 from reasonembed_rag.encoder.progress import progress_bar
+from reasonembed_rag.encoder.remote_client import CLOSED, EmbeddingsClient, OutageError, RemoteSettings
 from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
@@ -30,25 +29,23 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone import TextTokenizer, Tokens
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["RemoteEncoder", "RemoteSettings"]
-
-_logger = logging.getLogger(__name__)
+__all__ = ["RemoteEncoder"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """How a text is sent: what stands around it and how long it may be; the key by which async calls join."""
+class _TextFormat:
+    """Prefix, suffix and maximum length of a text; async calls with the same format share requests."""
 
     affixes: tuple[str, str]
     max_length: int
 
 
 class RemoteEncoder:
-    """Turn queries and documents into vectors on a server, templates and lengths applied here.
+    """Turn queries and documents into vectors on a server; templates and lengths are applied on this side.
 
-    spec says what the server's model is: templates, dimension, lengths, normalisation; the server's vectors are cut and
-    scaled by it. With a tokenizer (a folder or a hub id) texts are cut here; without one the server's own limit holds.
-    Threads may share a remote encoder. The key stands in no repr, spec or error.
+    spec describes the server's model: templates, dimension, lengths, normalisation; its vectors are truncated and
+    normalised accordingly. With a tokenizer (a folder or a hub id) texts are truncated here; without one the server's
+    own limit applies. Threads may share a remote encoder. The key is part of no repr, spec or error.
     """
 
     def __init__(
@@ -62,9 +59,9 @@ class RemoteEncoder:
         tokenizer: str | None = None,
         settings: RemoteSettings | None = None,
     ) -> None:
-        """Describe a server; nothing is sent and nothing loaded before the first call.
+        """Describe a server; nothing is sent or loaded before the first call.
 
-        base_url is what clients of OpenAI are given, such as http://localhost:8000/v1; api_key_env names the
+        base_url is the same as for OpenAI's clients, such as http://localhost:8000/v1; api_key_env names the
         environment variable that holds the key. Raises InputError for settings that contradict each other or the spec.
         """
         self._settings = settings or RemoteSettings()
@@ -75,7 +72,7 @@ class RemoteEncoder:
         if self._width < spec.dimension:
             raise InputError(f"server_dimension is {self._width}; want at least the spec's {spec.dimension}")
         key = _key(api_key, api_key_env)
-        self._endpoint = Endpoint(base_url, model, api_key=key, settings=self._settings)
+        self._client = EmbeddingsClient(base_url, model, api_key=key, settings=self._settings)
         self._requests = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="reasonembed-remote")
         self._coalescer = Coalescer(
             self._run_joined,
@@ -86,7 +83,7 @@ class RemoteEncoder:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"RemoteEncoder({self._endpoint.base_url!r}, {self._endpoint.model!r})"
+        return f"RemoteEncoder({self._client.base_url!r}, {self._client.model!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +95,7 @@ class RemoteEncoder:
 
     @property
     def spec(self) -> EmbeddingSpec:
-        """What fixes the vectors."""
+        """The settings that determine the vectors."""
         return self._spec
 
     @property
@@ -117,10 +114,12 @@ class RemoteEncoder:
         """Return float32 vectors (n, dimension) of queries, in input order; (0, dimension) for none.
 
         Raises InputError for texts and instructions that cannot be sent, BackendError where the server refuses them,
-        stays away or answers something else than vectors of this dimension.
+        does not answer, or does not answer with vectors of this dimension.
         """
-        form = self._query_form(task, instruction)
-        return self._encode(check_texts(texts, kind="texts", allow_empty=False), form, show_progress=show_progress)
+        text_format = self._query_form(task, instruction)
+        return self._encode(
+            check_texts(texts, kind="texts", allow_empty=False), text_format, show_progress=show_progress
+        )
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of documents, in input order; raises as encode_queries does."""
@@ -131,8 +130,8 @@ class RemoteEncoder:
         self, texts: Sequence[str], *, task: str | None = None, instruction: str | None = None
     ) -> NDArray[np.float32]:
         """Return what encode_queries returns, without blocking the event loop; concurrent calls share requests."""
-        form = self._query_form(task, instruction)
-        return await self._coalescer.encode(check_texts(texts, kind="texts", allow_empty=False), form)
+        text_format = self._query_form(task, instruction)
+        return await self._coalescer.encode(check_texts(texts, kind="texts", allow_empty=False), text_format)
 
     async def aencode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return what encode_documents returns, without blocking the event loop; concurrent calls share requests."""
@@ -140,27 +139,27 @@ class RemoteEncoder:
         return await self._coalescer.encode(documents, self._document_form())
 
     def close(self) -> None:
-        """Close the connections and end the threads; later calls raise BackendError."""
+        """Close the connections and stop the threads; later calls raise BackendError."""
         self._coalescer.close()
         self._requests.shutdown(cancel_futures=True)
-        self._endpoint.close()
+        self._client.close()
 
-    def _query_form(self, task: str | None, instruction: str | None) -> _Form:
-        return _Form(query_affixes(self._spec, task=task, instruction=instruction), self._spec.max_query_length)
+    def _query_form(self, task: str | None, instruction: str | None) -> _TextFormat:
+        return _TextFormat(query_affixes(self._spec, task=task, instruction=instruction), self._spec.max_query_length)
 
-    def _document_form(self) -> _Form:
-        return _Form(self._spec.document_affixes(), self._spec.max_document_length)
+    def _document_form(self) -> _TextFormat:
+        return _TextFormat(self._spec.document_affixes(), self._spec.max_document_length)
 
     def _run_joined(self, texts: list[str], key: Hashable) -> NDArray[np.float32]:
-        if not isinstance(key, _Form):
-            raise TypeError(f"want _Form, got {type(key).__name__}")
+        if not isinstance(key, _TextFormat):
+            raise TypeError(f"want _TextFormat, got {type(key).__name__}")
         return self._encode(texts, key, show_progress=False)
 
-    def _encode(self, texts: list[str], form: _Form, *, show_progress: bool) -> NDArray[np.float32]:
+    def _encode(self, texts: list[str], text_format: _TextFormat, *, show_progress: bool) -> NDArray[np.float32]:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         unique = distinct(texts)
-        inputs = self._inputs([texts[row] for row in unique.first], form)
+        inputs = self._inputs([texts[row] for row in unique.first], text_format)
         vectors = np.empty((len(inputs), self.dimension), dtype=np.float32)
         with progress_bar(total=len(inputs), unit="texts", show=show_progress) as advance:
             for start, part in self._parts(inputs):
@@ -169,7 +168,7 @@ class RemoteEncoder:
         return vectors[unique.inverse]
 
     def _parts(self, inputs: _Inputs) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield each request's vectors and where they begin, as they come; after an error nothing more is sent."""
+        """Yield the vectors of each request with their start, as they arrive; after an error nothing more is sent."""
         stop = threading.Event()
         starts: dict[Future[NDArray[np.float32]], int] = {}
         finished: SimpleQueue[Future[NDArray[np.float32]]] = SimpleQueue()
@@ -195,11 +194,11 @@ class RemoteEncoder:
             raise BackendError(CLOSED) from error
 
     def _batch(self, inputs: _Inputs, start: int, stop: threading.Event) -> NDArray[np.float32]:
-        vectors = self._endpoint.embed(inputs.part(start, start + self._settings.batch_size), stop=stop)
+        vectors = self._client.embed(inputs.part(start, start + self._settings.batch_size), stop=stop)
         if vectors.shape[1] != self._width:
             raise OutageError(
-                f"{self._endpoint.base_url} gives vectors of {vectors.shape[1]} numbers, want {self._width}: its model "
-                "is not the spec's; where the spec keeps only their first numbers (Matryoshka), say so by "
+                f"{self._client.base_url} gives vectors of dimension {vectors.shape[1]}, want {self._width}: its model "
+                "is not the spec's; if the spec keeps only the first numbers (Matryoshka), set "
                 f"RemoteSettings(server_dimension={vectors.shape[1]})"
             )
         vectors = vectors[:, : self.dimension]
@@ -207,18 +206,20 @@ class RemoteEncoder:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
 
-    def _inputs(self, texts: list[str], form: _Form) -> _Inputs:
-        before, after = form.affixes
+    def _inputs(self, texts: list[str], text_format: _TextFormat) -> _Inputs:
+        before, after = text_format.affixes
         if self._tokenizer_name is None:
             return _Texts(texts, before, after)
         tokenizer = self._loaded_tokenizer(self._tokenizer_name)
-        tokens = tokenizer(texts, before=before, after=after, max_length=form.max_length)
-        report_truncation(tokens.cut, texts=len(texts), max_length=form.max_length)
+        tokens = tokenizer(texts, before=before, after=after, max_length=text_format.max_length)
+        report_truncation(tokens.cut, texts=len(texts), max_length=text_format.max_length)
         if self._sends_tokens:
             return _Ids(tokens)
         kept = list(texts)
-        for row in np.flatnonzero(tokens.lengths >= form.max_length).tolist():
-            kept[row] = tokenizer.shortened(kept[row], before=before, after=after, max_length=form.max_length)
+        for index in np.flatnonzero(tokens.lengths >= text_format.max_length).tolist():
+            kept[index] = tokenizer.shortened(
+                kept[index], before=before, after=after, max_length=text_format.max_length
+            )
         return _Texts(kept, before, after)
 
     def _loaded_tokenizer(self, name: str) -> TextTokenizer:
@@ -231,12 +232,12 @@ class RemoteEncoder:
 
 
 class _Texts:
-    """Texts to send as they are, in their template."""
+    """Texts to send with prefix and suffix."""
 
     def __init__(self, texts: list[str], before: str, after: str) -> None:
         if not before and not after and "" in texts:
             raise InputError(
-                "one of the texts is empty, which servers refuse; leave it out, or send token ids by tokenizer=..."
+                "one of the texts is empty, which servers refuse; leave it out, or pass tokenizer=... to send token ids"
             )
         self._texts, self._before, self._after = texts, before, after
 
@@ -249,7 +250,7 @@ class _Texts:
 
 
 class _Ids:
-    """Token ids to send; Python lists are made of one request's at a time."""
+    """Token ids to send, converted to lists one request at a time."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
@@ -268,11 +269,11 @@ _Inputs = _Texts | _Ids
 def _sends_tokens(settings: RemoteSettings, spec: EmbeddingSpec, tokenizer: str | None) -> bool:
     send = settings.send or ("text" if tokenizer is None else "tokens")
     if send == "tokens" and tokenizer is None:
-        raise InputError("send is 'tokens' without a tokenizer; want tokenizer= the model's folder or hub id")
+        raise InputError("send is 'tokens', but there is no tokenizer; want tokenizer= the model's folder or hub id")
     if send == "text" and spec.append_eos:
         raise InputError(
-            "the spec appends EOS, which text cannot carry; want a tokenizer, whose token ids do, or append_eos=False "
-            "in the spec where the server's own tokenizer appends it"
+            "the spec appends EOS, which is impossible with text; want a tokenizer, so that token ids are sent, or "
+            "append_eos=False in the spec if the server's own tokenizer appends it"
         )
     return send == "tokens"
 
@@ -284,5 +285,7 @@ def _key(api_key: str | None, api_key_env: str | None) -> str | None:
         raise InputError("got both api_key and api_key_env; want one of them")
     key = os.environ.get(api_key_env)
     if not key:
-        raise InputError(f"api_key_env is {api_key_env!r}, which the environment lacks; set it, or pass api_key")
+        raise InputError(
+            f"api_key_env is {api_key_env!r}, which is not set in the environment; set it, or pass api_key"
+        )
     return key

@@ -1,4 +1,4 @@
-"""The remote twin against a real HTTP server on the loopback interface."""
+"""The remote encoder against a real HTTP server on the loopback interface."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -23,9 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.backbone import load_tokenizer
-from reasonembed_rag.encoder import endpoint
-from reasonembed_rag.encoder.remote import RemoteEncoder, RemoteSettings
+from reasonembed_rag.encoder import RemoteEncoder, RemoteSettings
 from reasonembed_rag.errors import BackendError, InputError, UnknownTaskError
+from reasonembed_rag.llm import RetryPolicy
 from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -168,14 +169,17 @@ def remote(server):
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """Collect the pauses between tries instead of waiting for them."""
-    taken, chosen = [], endpoint.Endpoint._pause_s
+    """Collect the pauses between attempts instead of waiting for them."""
+    taken, chosen = [], RetryPolicy.next_wait
 
-    def note(self, number, setback):
-        taken.append(chosen(self, number, setback))
+    def note(self, attempt, failure):
+        wait = chosen(self, attempt, failure)
+        if wait is None:
+            return None
+        taken.append(wait)
         return 0.0
 
-    monkeypatch.setattr(endpoint.Endpoint, "_pause_s", note)
+    monkeypatch.setattr(RetryPolicy, "next_wait", note)
     return taken
 
 
@@ -320,8 +324,8 @@ def test_text_is_cut_for_a_server_that_takes_no_ids(server, remote, tiny_model, 
     assert re.search(rf"\b1\b.*\b2\b.*\b{SPEC.max_document_length}\b", caplog.text)
 
 
-def test_what_passes_is_tried_again_and_retry_after_is_heeded(server, remote, pauses):
-    in_a_while = formatdate(endpoint.time.time() + 40, usegmt=True)
+def test_retryable_failures_are_retried_and_retry_after_is_honoured(server, remote, pauses):
+    in_a_while = formatdate(time.time() + 40, usegmt=True)
     server.faults = [
         (503, "busy", {}),
         (429, "slow down", {"retry-after": "7"}),
@@ -338,7 +342,7 @@ def test_what_passes_is_tried_again_and_retry_after_is_heeded(server, remote, pa
     assert all(0.25 * 2**number <= pause <= 0.5 * 2**number for number, pause in backed_off)
 
 
-def test_pauses_have_a_limit_and_a_server_that_asks_for_more_is_an_error(server, remote, pauses):
+def test_waits_are_bounded_and_a_server_that_asks_for_more_is_an_error(server, remote, pauses):
     server.faults = [(503, "busy", {})] * 3
     remote(retries=3, longest_pause_s=0.6).encode_documents(["a"])
     assert pauses[2] <= 0.6
@@ -520,7 +524,8 @@ def test_the_key_is_sent_and_shown_nowhere(server, remote, monkeypatch, pauses):
     monkeypatch.setenv("SOME_KEY", SECRET)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-asked-for")
     for encoder in (remote(api_key=SECRET, retries=0), remote(api_key_env="SOME_KEY", retries=0)):
-        shown = [repr(encoder), encoder.spec.to_json(), repr(vars(encoder)), repr(vars(encoder._endpoint))]
+        holders = (encoder, encoder._client, encoder._client._api)
+        shown = [repr(encoder), encoder.spec.to_json(), *(repr(vars(holder)) for holder in holders)]
         for status in (401, 503):
             server.faults = [(status, f'{{"error": {{"message": "wrong key {SECRET}"}}}}', {})]
             with pytest.raises(BackendError, match=r"wrong key \*\*\*") as caught:
