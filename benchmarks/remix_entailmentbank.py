@@ -19,8 +19,9 @@ import tempfile
 from pathlib import Path
 
 from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation import Example, read_task_folder
-from reasonembed_rag.files import settings_from
+from reasonembed_rag.files import record_from
 from reasonembed_rag.llm import Answer, ChatModel, ChatModelSettings
 from reasonembed_training.remixer import MODEL_STAGES, RemixConfig, remix, stage_config
 
@@ -90,7 +91,7 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
             "calls": {"concurrency": 2},
         }
         states = remix(
-            settings_from(RemixConfig, table, where="benchmark"),
+            record_from(RemixConfig, table, where="benchmark", error=TrainingError),
             models={stage: ChatModel(oracle, stage_config(MODEL, stage)) for stage in MODEL_STAGES},
             make_retriever=lambda documents: Hybrid(
                 [Part(BM25(documents)), Part(EmbedderRetriever(Encoder.from_pretrained("default-base"), documents))]

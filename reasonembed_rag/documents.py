@@ -1,92 +1,31 @@
-"""Documents and how they are read from JSON Lines files and folders of text."""
+"""Documents: texts under unique ids."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["Document", "decode_lines", "parse_jsonl", "read_jsonl", "read_jsonl_documents", "unique_ids"]
+__all__ = ["Document", "unique_ids"]
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text that can be found, under an id of its own."""
+    """A text that can be found, with its id and metadata."""
 
     id: str
     content: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) for each line that is not blank.
-
-    Raises InputError, naming file:line, for a missing file, a line that is not JSON, or not an object.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; want a JSON Lines file")
-    with path.open("rb") as lines:
-        yield from parse_jsonl(lines, name=str(path))
-
-
-def parse_jsonl(lines: Iterable[bytes], *, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) for each line that is not blank; errors call the source by `name`.
-
-    Raises InputError, naming source:line, for a line that is not JSON, not an object or not UTF-8.
-    """
-    for number, line in decode_lines(lines, name=name):
-        if line.strip():
-            yield number, _json_object(line, where=f"{name}:{number}")
-
-
-def decode_lines(lines: Iterable[bytes], *, name: str) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end); raises InputError, naming source:line, for bytes not UTF-8.
-
-    Lines come as bytes because a text file decodes ahead of the line it yields, and could not tell which one is wrong.
-    """
-    for number, line in enumerate(lines, start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{name}:{number}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-        yield number, text.rstrip("\r\n")
-
-
-def _json_object(line: str, *, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); want one object a line") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: got {type(value).__name__}, want a JSON object")
-    return value
-
-
-def read_jsonl_documents(path: Path) -> Iterator[Document]:
-    """Yield the documents of a JSON Lines file of {"id", "content", ...}; other fields become metadata.
-
-    Raises InputError, naming file:line, for a line without a string id and a string content.
-    """
-    for number, row in read_jsonl(path):
-        fields = dict(row)
-        identity, content = fields.pop("id", None), fields.pop("content", None)
-        if not isinstance(identity, str) or not identity:
-            raise InputError(f'{path}:{number}: "id" is {identity!r}; want a non-empty string')
-        if not isinstance(content, str):
-            raise InputError(f'{path}:{number}: "content" of {identity!r} is {content!r}; want a string')
-        yield Document(identity, content, fields)
-
-
 def unique_ids(documents: Iterable[Document], *, name: str | None = None) -> Iterator[Document]:
-    """Pass the documents through; raise InputError, telling their source's name, at the first id seen before."""
+    """Yield the documents; raises InputError, naming their source, at the first repeated id."""
     seen: set[str] = set()
-    told = f"{name}: " if name else ""
+    where = f"{name}: " if name else ""
     for document in documents:
         if document.id in seen:
-            raise InputError(f"{told}document id {document.id!r} occurs twice; ids must be unique: rename or drop one")
+            raise InputError(f"{where}document id {document.id!r} occurs twice; ids must be unique: rename or drop one")
         seen.add(document.id)
         yield document

@@ -24,7 +24,7 @@ def crop_documents(
 
     reasonembed crop --documents docs/documents.jsonl --out halves.jsonl
     """
-    from reasonembed_rag.documents import read_jsonl_documents
+    from reasonembed_rag.files import read_jsonl_documents
     from reasonembed_training.data import crop
 
     check_output_file(out)

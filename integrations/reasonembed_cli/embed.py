@@ -12,9 +12,8 @@ import typer
 
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_output_file
-from reasonembed_rag.documents import decode_lines, parse_jsonl
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files import replacing
+from reasonembed_rag.files import decode_lines, parse_jsonl, replacing
 
 __all__ = ["embed"]
 

@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from reasonembed_rag.documents import Document, read_jsonl_documents
+from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.files import read_jsonl_documents
 from reasonembed_stores.html_text import html_to_text
 
 __all__ = ["SUFFIXES", "Corpus", "FileCorpus", "TextSplitter", "load_splitter"]

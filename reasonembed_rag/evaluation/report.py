@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +12,14 @@ from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.environment import Environment
 from reasonembed_rag.evaluation.significance import Interval
 from reasonembed_rag.evaluation.slices import Slice
-from reasonembed_rag.files import write_text
+from reasonembed_rag.files import plain_record, record_from, write_text
 from reasonembed_rag.protocols import Usage
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"]
 
 _FORMAT = 1
+_WANTED = "want the JSON that `reasonembed eval` wrote"
 _OTHERS = (".mteb.json", ".robustness.json")
 
 
@@ -132,21 +132,34 @@ class Report:
 
     def to_json(self) -> str:
         """Return the report as JSON; from_json reads it back."""
-        fields = dataclasses.asdict(self)
-        fields["system"]["digest"] = self.system.spec.digest() if self.system.spec else None
-        return json.dumps({"format": _FORMAT, **fields}, ensure_ascii=False, indent=1)
+        return json.dumps(self.to_fields(), ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
         """Read a report that to_json wrote; raises EvaluationError for anything else."""
         try:
-            fields: dict[str, Any] = json.loads(text)
-            version = fields.pop("format")
-            if version != _FORMAT:
-                raise EvaluationError(f"report format is {version!r}; want {_FORMAT}: evaluate again with this version")
-            return cls(**_values(fields))
-        except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
-            raise EvaluationError(f"not a report ({error!r}); want the JSON that `reasonembed eval` wrote") from error
+            return cls.from_fields(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise EvaluationError(f"not JSON ({error}); {_WANTED}") from error
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the report as what JSON can hold, with the format's number and the spec's digest."""
+        fields = plain_record(self)
+        fields["system"]["digest"] = self.system.spec.digest() if self.system.spec else None
+        return {"format": _FORMAT, **fields}
+
+    @classmethod
+    def from_fields(cls, fields: object) -> Report:
+        """Make a report of what JSON gave; raises EvaluationError for anything that to_fields did not return."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("system"), dict):
+            raise EvaluationError(f"not a report; {_WANTED}")
+        if fields.get("format") != _FORMAT:
+            raise EvaluationError(
+                f"report format is {fields.get('format')!r}; want {_FORMAT}: evaluate again with this version"
+            )
+        system = {name: value for name, value in fields["system"].items() if name != "digest"}
+        table = {name: value for name, value in fields.items() if name != "format"} | {"system": system}
+        return record_from(cls, table, where="report", error=EvaluationError)
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -175,22 +188,3 @@ def read_reports(path: Path) -> list[Report]:
     if not files:
         raise InputError(f"{path}: holds no report; want the folder that `reasonembed eval --out` wrote")
     return [read_report(file) for file in files]
-
-
-def _values(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn the nested records of a report's JSON back into values."""
-    system = dict(fields["system"])
-    system.pop("digest")
-    spec = system["spec"]
-    return {
-        **fields,
-        "task": TaskFacts(**{**fields["task"], "warnings": tuple(fields["task"]["warnings"])}),
-        "system": System(**{**system, "spec": EmbeddingSpec(**spec) if spec else None}),
-        "queries": tuple(QueryScore(**query) for query in fields["queries"]),
-        "intervals": {measure: Interval(**ends) for measure, ends in fields["intervals"].items()},
-        "slices": tuple(Slice(**values) for values in fields["slices"]),
-        "latency": Latency(**fields["latency"]) if fields["latency"] else None,
-        "usage": Usage(**fields["usage"]) if fields["usage"] else None,
-        "environment": Environment(**fields["environment"]),
-        "notes": tuple(fields["notes"]),
-    }

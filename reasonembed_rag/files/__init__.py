@@ -8,7 +8,8 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.files.atomic import flush_folder, replacing, write_text
-    from reasonembed_rag.files.records import change_setting, flat_settings, plain_settings, read_table, settings_from
+    from reasonembed_rag.files.jsonl import decode_lines, parse_jsonl, read_jsonl, read_jsonl_documents
+    from reasonembed_rag.files.records import change_setting, flat_record, plain_record, read_toml, record_from
     from reasonembed_rag.files.tables import SUFFIXES, TableDocuments, find_table, read_rows, read_table_documents
     from reasonembed_rag.files.text import check_texts, check_words
 
@@ -18,15 +19,19 @@ __all__ = [
     "change_setting",
     "check_texts",
     "check_words",
+    "decode_lines",
     "find_table",
-    "flat_settings",
+    "flat_record",
     "flush_folder",
-    "plain_settings",
+    "parse_jsonl",
+    "plain_record",
+    "read_jsonl",
+    "read_jsonl_documents",
     "read_rows",
-    "read_table",
     "read_table_documents",
+    "read_toml",
+    "record_from",
     "replacing",
-    "settings_from",
     "write_text",
 ]
 
@@ -34,7 +39,8 @@ __getattr__, __dir__ = lazy_face(
     __name__,
     {
         "atomic": ("flush_folder", "replacing", "write_text"),
-        "records": ("change_setting", "flat_settings", "plain_settings", "read_table", "settings_from"),
+        "jsonl": ("decode_lines", "parse_jsonl", "read_jsonl", "read_jsonl_documents"),
+        "records": ("change_setting", "flat_record", "plain_record", "read_toml", "record_from"),
         "tables": ("SUFFIXES", "TableDocuments", "find_table", "read_rows", "read_table_documents"),
         "text": ("check_texts", "check_words"),
     },

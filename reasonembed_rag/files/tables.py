@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from reasonembed_rag.documents import Document, parse_jsonl, read_jsonl, read_jsonl_documents, unique_ids
+from reasonembed_rag.documents import Document, unique_ids
 from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.files.jsonl import read_jsonl, read_jsonl_documents
 
 __all__ = ["SUFFIXES", "TableDocuments", "find_table", "read_rows", "read_table_documents"]
 
@@ -81,8 +80,7 @@ def read_rows(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, row in enumerate(_parquet([path], columns=None).to_pylist(), start=1):
                 yield f"{path}, row {number}", row
         else:
-            lines = _read_gzipped(path) if path.suffix == ".gz" else read_jsonl(path)
-            yield from ((f"{path}:{number}", row) for number, row in lines)
+            yield from ((f"{path}:{number}", row) for number, row in read_jsonl(path))
 
 
 def read_table_documents(paths: Sequence[Path]) -> Sequence[Document]:
@@ -97,30 +95,11 @@ def read_table_documents(paths: Sequence[Path]) -> Sequence[Document]:
         ids = [str(identity) for identity in table.column("id").to_pylist()]
         documents = TableDocuments(ids, lambda start, stop: contents.slice(start, stop - start).to_pylist())
     else:
-        rows = (document for path in paths for document in _read_jsonl_documents(path))
+        rows = (document for path in paths for document in read_jsonl_documents(path))
         documents = tuple(unique_ids(rows, name=str(paths[0])))
     if not documents:
         raise InputError(f"{paths[0]}: holds no document; want at least one")
     return documents
-
-
-def _read_jsonl_documents(path: Path) -> Iterator[Document]:
-    if path.suffix != ".gz":
-        yield from read_jsonl_documents(path)
-        return
-    for number, row in _read_gzipped(path):
-        identity, content = row.get("id"), row.get("content")
-        if not isinstance(identity, str) or not isinstance(content, str):
-            raise InputError(f'{path}:{number}: got {sorted(row)}; want a string "id" and a string "content"')
-        yield Document(identity, content)
-
-
-def _read_gzipped(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with gzip.open(path, "rb") as lines:
-            yield from parse_jsonl(lines, name=str(path))
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot unpack it ({error}); want a whole gzip file") from error
 
 
 def _parquet(paths: Sequence[Path], *, columns: list[str] | None) -> Any:

@@ -7,14 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation import Environment, Interval, Report, RetrievalTask, System, TaskFacts
-from reasonembed_rag.files import write_text
+from reasonembed_rag.files import plain_record, record_from, write_text
 from reasonembed_rag.perturb import Acceptance, Kind, Perturbation
 from reasonembed_rag.robustness.embedding_geometry import Geometry
-from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = [
     "Agreement",
@@ -30,6 +28,7 @@ __all__ = [
 ]
 
 _FORMAT = 1
+_WANTED = "want the JSON that `reasonembed robustness` wrote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,24 +114,28 @@ class RobustnessReport:
 
     def to_json(self) -> str:
         """Return the report as JSON; from_json reads it back."""
-        fields = {entry.name: _plain(getattr(self, entry.name)) for entry in dataclasses.fields(self)}
+        fields = plain_record(dataclasses.replace(self, clean=None, variants=()))
         del fields["variants"]
-        fields["clean"] = json.loads(self.clean.to_json()) if self.clean else None
+        fields["clean"] = self.clean.to_fields() if self.clean else None
         return json.dumps({"format": _FORMAT, "robustness": True, **fields}, ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> RobustnessReport:
         """Read a report that to_json wrote; raises EvaluationError for anything else."""
         try:
-            fields: dict[str, Any] = json.loads(text)
-            version = fields.pop("format")
-            if fields.pop("robustness") is not True or version != _FORMAT:
-                raise EvaluationError(f"report format is {version!r}; want {_FORMAT}: measure again with this version")
-            return cls(**_values(fields))
-        except (json.JSONDecodeError, TypeError, KeyError, AttributeError, ValueError) as error:
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise EvaluationError(f"not JSON ({error}); {_WANTED}") from error
+        if not isinstance(fields, dict) or fields.get("robustness") is not True:
+            raise EvaluationError(f"not a robustness report; {_WANTED}")
+        if fields.get("format") != _FORMAT:
             raise EvaluationError(
-                f"not a robustness report ({error!r}); want the JSON that `reasonembed robustness` wrote"
-            ) from error
+                f"report format is {fields.get('format')!r}; want {_FORMAT}: measure again with this version"
+            )
+        clean = Report.from_fields(fields["clean"]) if fields.get("clean") else None
+        table = {name: value for name, value in fields.items() if name not in {"format", "robustness", "clean"}}
+        report = record_from(cls, {**table, "clean": None}, where="robustness report", error=EvaluationError)
+        return dataclasses.replace(report, clean=clean)
 
 
 def write_robustness(report: RobustnessReport, path: Path) -> None:
@@ -163,54 +166,6 @@ def write_variants(report: RobustnessReport, path: Path, *, task: RetrievalTask)
         for example, variant in zip(task.examples, made.variants, strict=True)
     ]
     write_text("".join(f"{line}\n" for line in lines), path)
-
-
-def _plain(value: object) -> Any:
-    """Return a value as JSON knows it."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _values(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn the nested records of a report's JSON back into values."""
-    system = fields["system"]
-    return {
-        **fields,
-        "task": TaskFacts(**{**fields["task"], "warnings": tuple(fields["task"]["warnings"])}),
-        "system": System(**{**system, "spec": EmbeddingSpec(**system["spec"]) if system["spec"] else None}),
-        "seeds": tuple(fields["seeds"]),
-        "kinds": tuple(_kind(kind) for kind in fields["kinds"]),
-        "clean": Report.from_json(json.dumps(fields["clean"])) if fields["clean"] else None,
-        "environment": Environment(**fields["environment"]),
-        "geometry": {name: Geometry(**of) for name, of in fields["geometry"].items()},
-        "poison": PoisonReport.from_fields(fields["poison"]) if fields["poison"] else None,
-        "notes": tuple(fields["notes"]),
-    }
-
-
-def _kind(fields: dict[str, Any]) -> KindResult:
-    return KindResult(
-        **{
-            **fields,
-            "acceptance": Acceptance(**fields["acceptance"]) if fields["acceptance"] else None,
-            "drops": {measure: _drop(drop) for measure, drop in fields["drops"].items()},
-            "overlap_at_10": _agreement(fields["overlap_at_10"]),
-            "rank_biased_overlap": _agreement(fields["rank_biased_overlap"]),
-            "example": tuple(fields["example"]) if fields["example"] else None,
-        }
-    )
-
-
-def _drop(fields: dict[str, Any]) -> Drop:
-    interval = fields["interval"]
-    return Drop(**{**fields, "interval": Interval(**interval) if interval else None, "seeds": tuple(fields["seeds"])})
-
-
-def _agreement(fields: dict[str, Any]) -> Agreement:
-    return Agreement(mean=fields["mean"], interval=Interval(**fields["interval"]))
 
 
 HEADLINE_K = 20
@@ -311,36 +266,3 @@ class PoisonReport:
     def blocked(self, defence: DefenceScore, attack: str) -> dict[int, float]:
         """Return by how much a defence lowers an attack's ASR@k, for every k."""
         return {k: rate - defence.success[attack][k] for k, rate in self.attack(attack).success.items()}
-
-    def to_fields(self) -> dict[str, Any]:
-        """Return the report as what JSON knows; from_fields makes an equal report of it."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> PoisonReport:
-        """Make a report of its fields, as they are or as JSON gives them back; raises EvaluationError for others."""
-        try:
-            return cls(
-                **{
-                    **fields,
-                    "attacks": tuple(_attack(one) for one in fields["attacks"]),
-                    "defences": tuple(_defence(one) for one in fields["defences"]),
-                    "hub_ranks": tuple(fields["hub_ranks"]),
-                    "similarity": tuple((before, after) for before, after in fields["similarity"]),
-                }
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise EvaluationError(f"not a poisoning report ({error!r}); want what to_fields gave") from error
-
-
-def _attack(fields: Mapping[str, Any]) -> AttackScore:
-    return AttackScore(**{**fields, "success": _rates(fields["success"])})
-
-
-def _defence(fields: Mapping[str, Any]) -> DefenceScore:
-    return DefenceScore(**{**fields, "success": {name: _rates(one) for name, one in fields["success"].items()}})
-
-
-def _rates(rates: Mapping[Any, float]) -> dict[int, float]:
-    """Return rates by cutoff; JSON made text of the numbers."""
-    return {int(k): rate for k, rate in rates.items()}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,3 +211,14 @@ def test_an_unknown_field_is_not_a_report():
     fields = json.loads(report.to_json()) | {"surprise": 1}
     with pytest.raises(EvaluationError, match="surprise"):
         Report.from_json(json.dumps(fields))
+
+
+def test_a_report_written_before_records_read_it_still_opens_and_is_written_the_same():
+    path = Path(__file__).with_name("report_format_1.json")
+    report = read_report(path)
+    assert f"{report.to_json()}\n" == path.read_text()
+    assert report.system.label == "<script>alert(1)</script>"
+    assert report.system.settings == {"instruction": None, "k1": 0.9, "exact": True}
+    assert [query.id for query in report.queries] == ["q0", "q1"]
+    assert report.mean("recall@10") == report.mean_all["recall@10"] == 1.0
+    assert report.usage.document_tokens == 2222

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from chat_server import answer_to
 
-from reasonembed_rag.files import settings_from
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files import record_from
 from reasonembed_rag.llm import Answer, ChatModel, ChatModelSettings
 from reasonembed_rag.retrieval import BM25
 from reasonembed_training.remixer.cards import RemixCard, card_to_toml
@@ -86,7 +87,7 @@ def make_config(tmp_path: Path, card: RemixCard, write_corpus):
         }
         for key, value in settings.items():
             table[key] = {**table.get(key, {}), **value} if isinstance(value, dict) else value
-        return settings_from(RemixConfig, table, where="test")
+        return record_from(RemixConfig, table, where="test", error=TrainingError)
 
     return make
 

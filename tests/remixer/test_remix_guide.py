@@ -13,7 +13,8 @@ import pytest
 import typer
 
 from reasonembed_cli.remix import remix
-from reasonembed_rag.files import settings_from
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files import record_from
 from reasonembed_training.remixer.config import RemixConfig
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "remixer.md"
@@ -44,7 +45,7 @@ def test_the_guide_shows_every_command():
 
 def test_the_guides_settings_are_read():
     (block,) = _blocks("toml")
-    config = settings_from(RemixConfig, tomllib.loads(block), where="guide")
+    config = record_from(RemixConfig, tomllib.loads(block), where="guide", error=TrainingError)
     assert config.models["judge"].parameters["top_k"] == 40
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,3 +256,14 @@ def test_the_thesaurus_is_looked_for_once(retriever, monkeypatch):
     options = RobustnessOptions(kinds=("synonymizing",))
     robustness(retriever, _TASK, system=_SYSTEM, options=options)
     assert calls == [1]
+
+
+def test_a_report_written_before_records_read_it_still_opens_and_is_written_the_same():
+    path = Path(__file__).with_name("robustness_format_1.json")
+    report = read_robustness(path)
+    assert f"{report.to_json()}\n" == path.read_text()
+    assert [result.kind for result in report.kinds] == ["misspelling", "reordering", "naturalizing"]
+    assert report.kinds[0].acceptance.rate == 0.75
+    assert report.poison.attack("hotflip").success == {5: 0.5, 20: 0.9}
+    assert report.poison.similarity == ((0.1, 0.8),)
+    assert report.clean.system == report.system

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasonembed_rag.files import change_setting, flat_settings, plain_settings, read_table, settings_from
+from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files import change_setting, flat_record, plain_record, read_toml, record_from
 from reasonembed_training.config import AnchorConfig, ConsistencyConfig, Recipe
 
 __all__ = ["changed_keys", "read_recipe", "recipe_from", "recipe_to_json"]
@@ -34,26 +35,26 @@ def read_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
 
     Raises TrainingError for a file that is not TOML and for keys that are missing, misspelt or of the wrong type.
     """
-    table = read_table(path, kind="recipe", example="training/recipes/tiny-cpu.toml")
+    table = read_toml(path, kind="recipe", example="training/recipes/tiny-cpu.toml", error=TrainingError)
     for change in changes:
-        change_setting(table, change)
+        change_setting(table, change, error=TrainingError)
     return recipe_from(table, where=str(path))
 
 
 def recipe_from(table: Mapping[str, Any], *, where: str) -> Recipe:
     """Make a recipe of a table; `where` names its origin in errors."""
-    return settings_from(Recipe, table, where=where)
+    return record_from(Recipe, table, where=where, error=TrainingError)
 
 
 def recipe_to_json(recipe: Recipe) -> str:
     """Return the recipe with every default written out, as one JSON object."""
-    return json.dumps(plain_settings(recipe), indent=2, ensure_ascii=False, sort_keys=True)
+    return json.dumps(plain_record(recipe), indent=2, ensure_ascii=False, sort_keys=True)
 
 
 def changed_keys(before: str, after: str) -> list[str]:
     """Return the keys in which two recipes (recipe_to_json) differ, those left out that do not change the weights."""
     older_runs_lack = {"consistency": ConsistencyConfig(), "anchor": AnchorConfig()}
-    added_later = flat_settings({name: plain_settings(one) for name, one in older_runs_lack.items()})
-    old, new = (added_later | flat_settings(json.loads(recipe)) for recipe in (before, after))
+    added_later = flat_record({name: plain_record(one) for name, one in older_runs_lack.items()})
+    old, new = (added_later | flat_record(json.loads(recipe)) for recipe in (before, after))
     differing = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     return sorted(differing - _WITHOUT_EFFECT)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files import plain_settings, read_table, settings_from
+from reasonembed_rag.files import plain_record, read_toml, record_from
 
 __all__ = ["EDUCATION", "LENGTHS", "RemixCard", "card_to_toml", "load_card", "read_card", "shipped_cards"]
 
@@ -84,12 +84,13 @@ def load_card(name: str) -> RemixCard:
 
 def read_card(path: Path) -> RemixCard:
     """Read a card's file; raises TrainingError, naming it, for keys that are missing, unknown or of the wrong type."""
-    return settings_from(RemixCard, read_table(path, kind="task card", example="card.toml"), where=str(path))
+    table = read_toml(path, kind="task card", example="card.toml", error=TrainingError)
+    return record_from(RemixCard, table, where=str(path), error=TrainingError)
 
 
 def card_to_toml(card: RemixCard) -> str:
     """Return a card as TOML; read_card makes an equal one of it."""
-    table = plain_settings(card)
+    table = plain_record(card)
     lines = [f"{key} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for key, weights in table.items():
         if isinstance(weights, dict):
@@ -98,7 +99,7 @@ def card_to_toml(card: RemixCard) -> str:
 
 
 def _card(text: str, *, where: str) -> RemixCard:
-    return settings_from(RemixCard, tomllib.loads(text), where=where)
+    return record_from(RemixCard, tomllib.loads(text), where=where, error=TrainingError)
 
 
 def _toml(value: str | int) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from reasonembed_rag.deprecation import warn_deprecated
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.files import change_setting, plain_settings, read_table, replacing, settings_from
+from reasonembed_rag.files import change_setting, plain_record, read_toml, record_from, replacing
 from reasonembed_rag.llm import CallSettings, ChatModelSettings
 
 __all__ = [
@@ -176,15 +176,16 @@ def read_config(path: Path | None, *, given: Mapping[str, Any], changes: Sequenc
 
     Raises TrainingError for a file that is not TOML and for keys that are missing, unknown or of the wrong type.
     """
-    table = read_table(path, kind="settings", example="remix.toml") if path is not None else {}
+    table = read_toml(path, kind="settings", example="remix.toml", error=TrainingError) if path is not None else {}
     for key, value in given.items():
         table[key] = {**table.get(key, {}), **value} if isinstance(value, Mapping) else value
     for change in changes:
-        change_setting(table, change)
+        change_setting(table, change, error=TrainingError)
     table, renamed = _with_new_names(table)
     if renamed:
         warn_deprecated("calls.fuse", "calls.max_failure_share", category=FutureWarning, stacklevel=3)
-    return settings_from(RemixConfig, table, where=str(path) if path is not None else "settings")
+    where = str(path) if path is not None else "settings"
+    return record_from(RemixConfig, table, where=where, error=TrainingError)
 
 
 def write_settings(config: RemixConfig) -> None:
@@ -198,7 +199,7 @@ def write_settings(config: RemixConfig) -> None:
         exclude_gold=tuple(folder.absolute() for folder in config.exclude_gold),
     )
     with replacing(config.out / _FILE) as file:
-        file.write(json.dumps(plain_settings(kept), indent=2, ensure_ascii=False).encode() + b"\n")
+        file.write(json.dumps(plain_record(kept), indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def read_settings(folder: Path) -> RemixConfig:
@@ -211,7 +212,7 @@ def read_settings(folder: Path) -> RemixConfig:
     except ValueError as error:
         raise TrainingError(f"{path}: not JSON ({error}); run into the folder again to write it anew") from error
     table, _ = _with_new_names(table)
-    return settings_from(RemixConfig, {**table, "out": str(folder)}, where=str(path))
+    return record_from(RemixConfig, {**table, "out": str(folder)}, where=str(path), error=TrainingError)
 
 
 def _with_new_names(table: dict[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import ChatError
-from reasonembed_rag.files import settings_from
+from reasonembed_rag.errors import ChatError, TrainingError
+from reasonembed_rag.files import record_from
 from reasonembed_rag.llm import Answer, Chat
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.parsing import parse_fields
@@ -40,7 +40,9 @@ def draft_card(name: str, samples: Sequence[str], complete: Chat) -> RemixCard:
             f"the model's draft lacks {', '.join(missing)}; ask again, take another model, or draft a blank card"
         )
     instruction = _instruction(fields["query_type"], fields["document_type"])
-    return settings_from(RemixCard, {"name": name, "instruction": instruction, **fields}, where="the model's draft")
+    return record_from(
+        RemixCard, {"name": name, "instruction": instruction, **fields}, where="the model's draft", error=TrainingError
+    )
 
 
 def blank_card(name: str) -> RemixCard:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reasonembed_rag.documents import read_jsonl
 from reasonembed_rag.errors import StoreError, TrainingError
-from reasonembed_rag.files import replacing
+from reasonembed_rag.files import read_jsonl, replacing
 from reasonembed_rag.llm import ResponseCache, TokenUsage
 from reasonembed_training.remixer.config import STAGES, Stage
 from reasonembed_training.remixer.records import Outcome
