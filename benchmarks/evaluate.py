@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.evaluation import Example, QueryResult, RetrievalTask, Run, System, run_retriever, score_run
 from reasonembed_rag.files import TableDocuments
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.retrieval import EmbedderRetriever
+from reasonembed_rag.retrieval import DenseRetriever
 from reasonembed_rag.spec import EmbeddingSpec
 
 _DIMENSION = 384
@@ -99,7 +99,7 @@ def _exclusions(documents: int) -> None:
     for excluded in (0, 11_000):
         task = _task(documents, 111, min(excluded, documents // 2))
         with tempfile.TemporaryDirectory() as folder:
-            retriever = EmbedderRetriever(_Noise(), task.documents, cache=Path(folder))
+            retriever = DenseRetriever(_Noise(), task.documents, cache=Path(folder))
             start = time.perf_counter()
             retriever.encode()
             encoded = time.perf_counter()

@@ -71,7 +71,7 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
     """Run all stages of ReMixer into out/remix."""
     from reasonembed_rag import Encoder
     from reasonembed_rag.pipeline import Hybrid, Part
-    from reasonembed_rag.retrieval import BM25, EmbedderRetriever
+    from reasonembed_rag.retrieval import BM25, DenseRetriever
 
     train, dev = (read_task_folder(data, split=split) for split in ("train", "dev"))
     hidden = frozenset(one for example in dev.examples for one in example.gold_ids)
@@ -94,7 +94,7 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
             record_from(RemixConfig, table, where="benchmark", error=TrainingError),
             models={stage: ChatModel(oracle, stage_config(MODEL, stage)) for stage in MODEL_STAGES},
             make_retriever=lambda documents: Hybrid(
-                [Part(BM25(documents)), Part(EmbedderRetriever(Encoder.from_pretrained("default-base"), documents))]
+                [Part(BM25(documents)), Part(DenseRetriever(Encoder.from_pretrained("default-base"), documents))]
             ),
         )
     for stage, state in states.items():

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from reasonembed_rag.documents import Document
     from reasonembed_rag.encoder import Encoder, EncoderSettings, RemoteEncoder
     from reasonembed_rag.errors import ReasonEmbedError
-    from reasonembed_rag.hits import Hits
+    from reasonembed_rag.hits import Hit, Hits
     from reasonembed_rag.protocols import Embedder
-    from reasonembed_rag.search import exact_search
+    from reasonembed_rag.retrieval import exact_search
     from reasonembed_rag.spec import EmbeddingSpec
     from reasonembed_rag.tasks import TaskCard, get_task
 
@@ -22,6 +22,7 @@ __all__ = [
     "EmbeddingSpec",
     "Encoder",
     "EncoderSettings",
+    "Hit",
     "Hits",
     "ReasonEmbedError",
     "RemoteEncoder",
@@ -37,11 +38,12 @@ _HOME = {
     "EmbeddingSpec": "spec",
     "Encoder": "encoder",
     "EncoderSettings": "encoder",
+    "Hit": "hits",
     "Hits": "hits",
     "ReasonEmbedError": "errors",
     "RemoteEncoder": "encoder",
     "TaskCard": "tasks",
-    "exact_search": "search",
+    "exact_search": "retrieval",
     "get_task": "tasks",
 }
 

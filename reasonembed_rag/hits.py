@@ -1,18 +1,81 @@
-"""Hits: what every search returns."""
+"""Hits: what every search returns, in the core, in stores, in pipelines and in the frameworks' classes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Hits"]
+from reasonembed_rag.errors import InputError
+
+if TYPE_CHECKING:
+    from reasonembed_rag.documents import Document
+
+__all__ = ["Hit", "Hits"]
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """One document found for a query; higher scores are better."""
+
+    id: str
+    score: float
+    document: Document | None = None
+    """The document itself, where the search knows it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Hits:
-    """The documents found for one query, best first: ids and float32 scores of equal length."""
+    """The documents found for one query, best first: ids with float32 scores, and the documents where known.
+
+    Raises InputError for lengths that differ.
+    """
 
     ids: tuple[str, ...]
     scores: NDArray[np.float32]
+    documents: tuple[Document, ...] | None = None
+
+    def __post_init__(self) -> None:
+        scores = np.asarray(self.scores, dtype=np.float32)
+        object.__setattr__(self, "scores", scores)
+        if scores.shape != (len(self.ids),):
+            raise InputError(f"got {len(self.ids)} ids with scores of shape {scores.shape}; want one score per id")
+        if self.documents is not None and len(self.documents) != len(self.ids):
+            raise InputError(f"got {len(self.ids)} ids and {len(self.documents)} documents; want one document per id")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Hit]:
+        documents = self.documents or (None,) * len(self.ids)
+        return map(Hit, self.ids, self.scores.tolist(), documents)
+
+    @overload
+    def __getitem__(self, position: int) -> Hit: ...
+    @overload
+    def __getitem__(self, position: slice) -> Hits: ...
+    def __getitem__(self, position: int | slice) -> Hit | Hits:
+        documents = self.documents
+        if isinstance(position, slice):
+            return Hits(self.ids[position], self.scores[position], None if documents is None else documents[position])
+        document = None if documents is None else documents[position]
+        return Hit(self.ids[position], float(self.scores[position]), document)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Hits):
+            return NotImplemented
+        return self.ids == other.ids and np.array_equal(self.scores, other.scores) and self.documents == other.documents
+
+    __hash__ = None  # type: ignore[assignment]  # holds an array
+
+    def take(self, positions: Iterable[int]) -> Hits:
+        """Return the hits at these positions, in their order."""
+        chosen = list(positions)
+        return Hits(
+            tuple(self.ids[position] for position in chosen),
+            self.scores[chosen] if chosen else self.scores[:0],
+            None if self.documents is None else tuple(self.documents[position] for position in chosen),
+        )

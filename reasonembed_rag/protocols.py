@@ -1,4 +1,4 @@
-"""The protocol of everything that finds documents for queries, and of those that can say what it cost."""
+"""The protocols of embedders and retrievers, and of those that report what they have used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["AdapterEmbedder", "AsyncEmbedder", "Embedder", "Metered", "Retriever", "Usage"]
+__all__ = ["AdapterEmbedder", "AsyncEmbedder", "Embedder", "Metered", "Retriever", "TokenCounter", "Usage"]
 
 
 @runtime_checkable
@@ -38,7 +38,7 @@ class Retriever(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a retriever has used so far; None where it cannot tell."""
+    """What a retriever has used so far; None where it is not known."""
 
     encoding_seconds: float | None = None
     """Time taken to encode the documents."""
@@ -51,10 +51,19 @@ class Usage:
 
 @runtime_checkable
 class Metered(Protocol):
-    """A retriever, or a stage of one, that can say what it has used."""
+    """A retriever, or a stage of one, that reports what it has used."""
 
     def usage(self) -> Usage:
-        """Return what has been used since it was made."""
+        """Return what has been used since construction."""
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """An embedder that counts the tokens it encodes."""
+
+    @property
+    def tokens_encoded(self) -> int:
+        """The tokens encoded since construction."""
 
 
 @runtime_checkable

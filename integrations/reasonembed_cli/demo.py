@@ -153,7 +153,7 @@ def _measure(index: _Index, model: str) -> None:
     from reasonembed_rag import Encoder
     from reasonembed_rag.evaluation import RunOptions, System, evaluate
     from reasonembed_rag.evaluation.python_reference import load_python_reference
-    from reasonembed_rag.retrieval import BM25, EmbedderRetriever
+    from reasonembed_rag.retrieval import BM25, DenseRetriever
 
     task = load_python_reference("test")
     _heading(
@@ -162,7 +162,7 @@ def _measure(index: _Index, model: str) -> None:
     systems: dict[str, Retriever] = {f"model: {model}": index}
     if model == DEFAULT_MODEL:
         base = Encoder.from_pretrained(BASE_MODEL)
-        systems[f"model: {BASE_MODEL}"] = EmbedderRetriever(base, task.documents)
+        systems[f"model: {BASE_MODEL}"] = DenseRetriever(base, task.documents)
     systems["BM25"] = BM25(task.documents)
     options = RunOptions(k=100, batch_size=32)
     reports: list[Report] = []

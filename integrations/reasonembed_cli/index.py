@@ -124,7 +124,7 @@ def indexing_progress() -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def _told_of_building(tell: Callable[[str], object]) -> Iterator[None]:
-    """Tell what the store logs while it builds a search structure, which takes minutes after the last document."""
+    """Tell what the store logs while it builds an ANN index, which takes minutes after the last document."""
     import logging
 
     class Teller(logging.Handler):

@@ -84,10 +84,10 @@ def _retriever(
 
         return BM25(task.documents), _BM25
     from reasonembed_rag import Encoder
-    from reasonembed_rag.retrieval import EmbedderRetriever
+    from reasonembed_rag.retrieval import DenseRetriever
 
     encoder = Encoder.from_pretrained(model)
     wanted = instruction or (task.card.instruction if task.card else None)
     vectors = cache / ".vectors"
-    retriever = EmbedderRetriever(encoder, task.documents, instruction=wanted, cache=vectors, progress=tell)
+    retriever = DenseRetriever(encoder, task.documents, instruction=wanted, cache=vectors, progress=tell)
     return retriever, f"{encoder.spec.digest()} {retriever.instruction}"

@@ -48,10 +48,10 @@ def _dense(
     model: str, documents: Sequence[Document], config: RemixConfig, progress: EncodingProgress | None
 ) -> Retriever:
     from reasonembed_rag import Encoder
-    from reasonembed_rag.retrieval import EmbedderRetriever
+    from reasonembed_rag.retrieval import DenseRetriever
     from reasonembed_training.remixer import load_card
 
-    return EmbedderRetriever(
+    return DenseRetriever(
         Encoder.from_pretrained(model),
         documents,
         instruction=load_card(config.card).instruction,

@@ -140,9 +140,9 @@ def _instruction(choice: Choice, task: RetrievalTask) -> str | None:
 @contextmanager
 def _open_model(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Iterator[Retriever]:
     if choice.through == "core":
-        from reasonembed_rag.retrieval import EmbedderRetriever
+        from reasonembed_rag.retrieval import DenseRetriever
 
-        dense = EmbedderRetriever(
+        dense = DenseRetriever(
             embedder_of(choice),
             task.documents,
             instruction=_instruction(choice, task),

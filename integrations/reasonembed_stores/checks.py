@@ -1,4 +1,4 @@
-"""What every store checks at its door."""
+"""Checks of the arguments of every store."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError, SpecMismatchError
+from reasonembed_rag.retrieval import unit_rows
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["check_dimension", "check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
-
-_UNIT = 1e-5
-"""How far the square of a length may lie from 1 for a row to be kept as it is."""
 
 
 def check_k(k: object) -> None:
@@ -94,22 +92,4 @@ def check_vectors(vectors: NDArray[Any], *, name: str, dimension: int | None) ->
     if not fits or rows_ND.dtype.kind not in "fiu":
         want = f"(n, {dimension or 'dimension'})"
         raise InputError(f"{name} is {rows_ND.dtype} of shape {rows_ND.shape}; want numbers of shape {want}")
-    return _unit_rows(np.ascontiguousarray(rows_ND, dtype=np.float32), name=name)
-
-
-def _unit_rows(rows_ND: NDArray[np.float32], *, name: str) -> NDArray[np.float32]:
-    """Scale rows to length 1; those that have it up to rounding, and rows of zeros, are kept bit for bit."""
-    with np.errstate(over="ignore"):
-        squares_N = np.einsum("nd,nd->n", rows_ND, rows_ND)
-    if not np.isfinite(squares_N).all():
-        row = int(np.flatnonzero(~np.isfinite(squares_N))[0])
-        raise InputError(f"row {row} of {name} holds NaN, infinity or numbers too large; encode its text again")
-    off_N = np.flatnonzero(np.abs(squares_N - 1.0) > _UNIT)
-    if not len(off_N):
-        return rows_ND
-    wide_ND = rows_ND[off_N].astype(np.float64)
-    lengths_N = np.linalg.norm(wide_ND, axis=1)
-    lengths_N[lengths_N == 0.0] = 1.0
-    scaled_ND = rows_ND.copy()
-    scaled_ND[off_N] = (wide_ND / lengths_N[:, None]).astype(np.float32)
-    return scaled_ND
+    return unit_rows(np.ascontiguousarray(rows_ND, dtype=np.float32), name=name)

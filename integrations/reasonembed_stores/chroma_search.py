@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.search import exact_scores
+from reasonembed_rag.retrieval import ROUNDING, exact_scores
 from reasonembed_stores.chroma_metadata import OVERFLOW, from_chroma, to_where
 from reasonembed_stores.filters import Filter, matches
 from reasonembed_stores.store import Hit
@@ -20,8 +20,6 @@ __all__ = ["Allowed", "find_allowed", "find_neighbours"]
 _PAGE = 2000
 _MARGIN = 8
 """Neighbours asked for beyond k, so that documents that tie at the cut are seen."""
-_ROUNDING = 1e-5
-"""Bounds the difference between Chroma's float32 scores and ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def _ranked(answer: Any, row: int, query_D: NDArray[np.float32]) -> list[Hit]:
 
 def _settled(best: list[Hit], ranked: list[Hit], k: int) -> bool:
     """Tell whether no record beyond those that were returned can belong to the k best."""
-    return len(best) == k and best[-1].score > ranked[-1].score + _ROUNDING
+    return len(best) == k and best[-1].score > ranked[-1].score + ROUNDING
 
 
 def _widen(collection: Any, wanted: int) -> None:

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, StoreError
+from reasonembed_rag.retrieval import TopRows
 from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.ann import KINDS
 from reasonembed_stores.batch import Batch
 from reasonembed_stores.catalog import State
 from reasonembed_stores.checks import check_dimension, check_exclusions, check_k, check_spec, check_vectors, id_list
 from reasonembed_stores.filters import FilterLike, parse_filter
 from reasonembed_stores.finder import Finder
 from reasonembed_stores.folder import new_folder
-from reasonembed_stores.ranking import Found
 from reasonembed_stores.store import Hit
-from reasonembed_stores.structures import KINDS
 from reasonembed_stores.table import Table
 from reasonembed_stores.vectors import DTYPES, Matrix
 from reasonembed_stores.view import View
@@ -211,29 +211,29 @@ class FaissStore:
         """
         queries_QD = check_vectors(query_vectors, name="query_vectors", dimension=self.dimension)
         check_k(k)
-        banned_ids = check_exclusions(excluded_ids, queries=len(queries_QD))
+        excluded = check_exclusions(excluded_ids, queries=len(queries_QD))
         tree = parse_filter(filters)
         for _ in range(_ATTEMPTS):
             view = self._table.view()
             if view.count == 0:
                 return [[] for _ in queries_QD]
             allowed = self._finder.allowed(view, tree, None if ids is None else id_list(ids))
-            found = self._finder.find(view, queries_QD, k=k, allowed=allowed, banned_ids=banned_ids)
+            found = self._finder.find(view, queries_QD, k=k, allowed=allowed, excluded_ids=excluded)
             hits = self._hits(view, found, k)
             if hits is not None:
                 return hits
         raise StoreError(f"{self._name} changes faster than it can be searched; search again")
 
-    def _hits(self, view: View, found: Sequence[Found], k: int) -> list[list[Hit]] | None:
+    def _hits(self, view: View, found: Sequence[TopRows], k: int) -> list[list[Hit]] | None:
         """Fetch the documents of the k best, ties by larger id; None where one of them is gone since the view."""
         catalog = self._table.catalog
-        tied = [one for one in found if len(one.slots) > k]
+        tied = [one for one in found if len(one.rows) > k]
         names: dict[int, str] = {}
         if tied:
-            names = catalog.ids_of(np.unique(view.keys[np.concatenate([one.slots for one in tied])]).tolist())
+            names = catalog.ids_of(np.unique(view.keys[np.concatenate([one.rows for one in tied])]).tolist())
         best: list[list[tuple[float, int]]] = []
         for one in found:
-            pairs = list(zip(one.scores.tolist(), view.keys[one.slots].tolist(), strict=True))
+            pairs = list(zip(one.scores.tolist(), view.keys[one.rows].tolist(), strict=True))
             if len(pairs) > k:
                 pairs = sorted(pairs, key=lambda pair: (pair[0], names.get(pair[1], "")), reverse=True)[:k]
             best.append(pairs)

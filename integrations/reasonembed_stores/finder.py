@@ -1,4 +1,4 @@
-"""Finder: from query vectors, filters and exclusions to the slots of a table."""
+"""Finder: query vectors, filters and exclusions to the slots of a table."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_stores.approximate import rank_with
+from reasonembed_rag.retrieval import TopRows, top_rows
+from reasonembed_stores.ann import AnnIndex, build_ann_index, float16_scan, kind_for
+from reasonembed_stores.ann_search import search_ann
 from reasonembed_stores.columns import Columns
 from reasonembed_stores.filters import Filter
-from reasonembed_stores.ranking import Found, rank_exactly
-from reasonembed_stores.structures import Structure, build_structure, code_structure, kind_for
 from reasonembed_stores.table import Table
 from reasonembed_stores.view import View
 
@@ -23,17 +23,17 @@ __all__ = ["Finder"]
 _logger = logging.getLogger(__name__)
 
 _GROWN = 1.25
-"""By how much a table may outgrow its search structure before another is built."""
+"""By how much a table may outgrow its ANN index before it is rebuilt."""
 
 
 class Finder:
-    """What a store remembers to find faster: metadata columns, and a search structure."""
+    """Caches of a store for faster search: metadata columns, and an ANN index."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._lock = RLock()
         self._columns: tuple[int, Columns] | None = None
-        self._structure: tuple[int, Structure | None] | None = None
+        self._ann: tuple[int, AnnIndex | None] | None = None
 
     def allowed(self, view: View, tree: Filter | None, ids: Sequence[str] | None) -> NDArray[np.bool_] | None:
         """Return which slots may be found; None where all may."""
@@ -63,54 +63,54 @@ class Finder:
         *,
         k: int,
         allowed: NDArray[np.bool_] | None,
-        banned_ids: Sequence[Sequence[str]],
-    ) -> list[Found]:
-        """Find for each query the k best slots among the allowed ones, less its banned documents."""
-        keys = self._table.catalog.keys_of(list({identity for ids in banned_ids for identity in ids}))
-        banned = [view.slots_of([keys[identity] for identity in ids if identity in keys]) for ids in banned_ids]
-        structure = self.structure(view)
-        if structure is None or structure.covered > len(view.keys):
-            return rank_exactly(view.matrix, queries_QD, k=k, allowed=allowed, banned=banned)
-        return rank_with(structure, view.matrix, queries_QD, k=k, allowed=allowed, banned=banned)
+        excluded_ids: Sequence[Sequence[str]],
+    ) -> list[TopRows]:
+        """Return for each query the k best slots among the allowed ones, without its excluded documents."""
+        keys = self._table.catalog.keys_of(list({identity for ids in excluded_ids for identity in ids}))
+        excluded = [view.slots_of([keys[identity] for identity in ids if identity in keys]) for ids in excluded_ids]
+        index = self._ann_index(view)
+        if index is None or index.covered > len(view.keys):
+            return list(top_rows([view.matrix], queries_QD, k=k, allowed=allowed, excluded_rows=excluded))
+        return search_ann(index, view.matrix, queries_QD, k=k, allowed=allowed, excluded_rows=excluded)
 
-    def structure(self, view: View) -> Structure | None:
-        """Return what to search with; None is exact search over the stored vectors."""
+    def _ann_index(self, view: View) -> AnnIndex | None:
+        """Return the index to search; None means exact search over the stored vectors."""
         layout, half = view.state.layout, view.state.dtype == "float16"
         with self._lock:
-            if self._structure is None or self._structure[0] != layout:
-                self._structure = (layout, self._table.read_structure(layout))
-            structure = self._structure[1]
-            outgrown = structure is None or (structure.kind == "codes" and _is_outgrown(structure, view))
+            if self._ann is None or self._ann[0] != layout:
+                self._ann = (layout, self._table.read_ann_index(layout))
+            index = self._ann[1]
+            outgrown = index is None or (index.kind == "codes" and _is_outgrown(index, view))
             if half and outgrown and view.count:
-                structure = code_structure(view.matrix)
-                self._structure = (layout, structure)
-            return structure
+                index = float16_scan(view.matrix)
+                self._ann = (layout, index)
+            return index
 
     def build(self) -> None:
-        """Build the structure that the table was made for, where it is due, and keep it."""
+        """Build the ANN index that the table was created for, where it is due, and write it."""
         view = self._table.view()
         kind = kind_for(view.state.ann, view.count)
-        structure = self.structure(view)
-        due = structure is None or structure.kind != kind or _is_outgrown(structure, view)
+        index = self._ann_index(view)
+        due = index is None or index.kind != kind or _is_outgrown(index, view)
         if kind == "flat" or view.count == 0 or not due:
             return
         view = self._table.begin()
         _logger.info("%s: building %s over %d vectors", self._table.path or "in memory", kind, len(view.keys))
-        structure = build_structure(view.matrix, kind)
-        self._table.write_structure(structure)
+        index = build_ann_index(view.matrix, kind)
+        self._table.write_ann_index(index)
         with self._lock:
-            self._structure = (view.state.layout, structure)
+            self._ann = (view.state.layout, index)
         _logger.info("%s: searches by %s", self._table.path or "in memory", self.described(view))
 
     def described(self, view: View) -> str:
-        """Return how the table is searched, in words."""
-        structure = self.structure(view)
-        if structure is None or structure.kind == "codes":
+        """Describe how the table is searched."""
+        index = self._ann_index(view)
+        if index is None or index.kind == "codes":
             return f"exact over {len(view.keys):,} vectors"
-        if structure.covered == len(view.keys):
-            return f"{structure.kind} over {structure.covered:,} vectors"
-        return f"{structure.kind} over {structure.covered:,} of {len(view.keys):,} vectors, exact over the rest"
+        if index.covered == len(view.keys):
+            return f"{index.kind} over {index.covered:,} vectors"
+        return f"{index.kind} over {index.covered:,} of {len(view.keys):,} vectors, exact over the rest"
 
 
-def _is_outgrown(structure: Structure, view: View) -> bool:
-    return structure.covered * _GROWN < len(view.keys)
+def _is_outgrown(index: AnnIndex, view: View) -> bool:
+    return index.covered * _GROWN < len(view.keys)

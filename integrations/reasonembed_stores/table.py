@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
+from reasonembed_stores.ann import AnnIndex, read_ann_index, write_ann_index
 from reasonembed_stores.batch import Batch
 from reasonembed_stores.catalog import Catalog, Change, Snapshot, State
 from reasonembed_stores.folder import Manifest, StoreFolder, new_folder
-from reasonembed_stores.structures import Structure, read_structure, write_structure
 from reasonembed_stores.vectors import Matrix, VectorBuffer, VectorFile
 from reasonembed_stores.view import View, blank_view
 
@@ -212,23 +212,23 @@ class Table:
         if self._folder is not None:
             self._folder.remove_stale([self._folder.vectors(change.state.layout, change.state.dtype)])
 
-    def write_structure(self, structure: Structure) -> None:
+    def write_ann_index(self, index: AnnIndex) -> None:
         """Store an ANN index of this table's vectors; raises StoreError if the disk refuses."""
         with self._writing:
             state = self.begin().state
             if self._folder is not None:
-                path = self._folder.ann(state.layout, structure.covered)
-                write_structure(structure, path)
+                path = self._folder.ann(state.layout, index.covered)
+                write_ann_index(index, path)
                 _write_manifest(self.catalog, self._folder, {path.name: self._folder.checksum(path.name)})
                 self._folder.remove_stale([self._folder.vectors(state.layout, state.dtype), path])
 
-    def read_structure(self, layout: int) -> Structure | None:
+    def read_ann_index(self, layout: int) -> AnnIndex | None:
         """Return the stored ANN index of a layout; None if there is none."""
         if self._folder is None:
             return None
         prefix = self._folder.ann(layout, 0).name.removesuffix("0.faiss")
         names = [name for name in self._folder.read_manifest().files if name.startswith(prefix)]
-        return read_structure(self._folder.path / names[0]) if names else None
+        return read_ann_index(self._folder.path / names[0]) if names else None
 
     def save(self) -> None:
         """Seal the folder with checksums and let another writer start."""

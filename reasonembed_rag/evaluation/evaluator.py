@@ -10,7 +10,7 @@ from reasonembed_rag.evaluation.run import Progress, RunOptions, run_retriever
 from reasonembed_rag.evaluation.scoring import score_run
 from reasonembed_rag.evaluation.task import RetrievalTask
 from reasonembed_rag.protocols import Embedder, Retriever
-from reasonembed_rag.retrieval import EmbedderRetriever
+from reasonembed_rag.retrieval import DenseRetriever
 
 __all__ = ["evaluate", "evaluate_embedder"]
 
@@ -50,7 +50,7 @@ def evaluate_embedder(
     """
     task.check_judged()
     instruction = task.card.instruction if task.card else None
-    retriever = EmbedderRetriever(
+    retriever = DenseRetriever(
         embedder, task.documents, instruction=instruction, cache=cache, progress=encoding_progress
     )
     retriever.encode()

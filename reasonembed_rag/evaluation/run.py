@@ -118,7 +118,7 @@ class _Asker:
     def _result(self, example: Example, hits: Hits, seconds: float | None) -> QueryResult:
         problem = self._problem(example, hits)
         if problem is None:
-            return QueryResult(example.id, hits, seconds)
+            return QueryResult(example.id, Hits(hits.ids, hits.scores), seconds)  # a run keeps no documents
         if not self.options.keep_going:
             raise EvaluationError(_stop(example, problem))
         return QueryResult(example.id, _nothing(), seconds, problem)
@@ -127,7 +127,6 @@ class _Asker:
         """Say what is wrong with the hits of a query, None where nothing is."""
         found = frozenset(hits.ids)
         checks = (
-            (len(hits.ids) != len(hits.scores), f"{len(hits.ids)} ids with {len(hits.scores)} scores"),
             (len(hits.ids) > self.options.k, f"{len(hits.ids)} hits where {self.options.k} were asked for"),
             (len(found) < len(hits.ids), f"{len(hits.ids) - len(found)} hits that repeat a document"),
             (not np.isfinite(hits.scores).all(), "scores that are not finite numbers"),
@@ -143,4 +142,4 @@ def _stop(example: Example, problem: str) -> str:
 
 
 def _nothing() -> Hits:
-    return Hits((), np.empty(0, dtype=np.float32))
+    return Hits((), np.empty(0, np.float32))

@@ -1,4 +1,4 @@
-"""Stages that find documents for queries, behind one protocol."""
+"""Retrievers over documents in memory: BM25, dense, and any function; and exact search."""
 
 from __future__ import annotations
 
@@ -10,17 +10,35 @@ if TYPE_CHECKING:
     from reasonembed_rag.retrieval.analyzer import STOP_WORDS, EnglishAnalyzer
     from reasonembed_rag.retrieval.bm25 import BM25
     from reasonembed_rag.retrieval.callable import CallableRetriever, hits_in_order, keep
-    from reasonembed_rag.retrieval.dense import EmbedderRetriever, EmbeddingFunctions
+    from reasonembed_rag.retrieval.dense import DenseRetriever, EmbeddingFunctions
+    from reasonembed_rag.retrieval.exact import (
+        ROUNDING,
+        ExactIndex,
+        TopRows,
+        exact_scores,
+        exact_search,
+        top_candidates,
+        top_rows,
+        unit_rows,
+    )
 
 __all__ = [
     "BM25",
+    "ROUNDING",
     "STOP_WORDS",
     "CallableRetriever",
-    "EmbedderRetriever",
+    "DenseRetriever",
     "EmbeddingFunctions",
     "EnglishAnalyzer",
+    "ExactIndex",
+    "TopRows",
+    "exact_scores",
+    "exact_search",
     "hits_in_order",
     "keep",
+    "top_candidates",
+    "top_rows",
+    "unit_rows",
 ]
 
 __getattr__, __dir__ = lazy_face(
@@ -29,6 +47,17 @@ __getattr__, __dir__ = lazy_face(
         "analyzer": ("EnglishAnalyzer", "STOP_WORDS"),
         "bm25": ("BM25",),
         "callable": ("CallableRetriever", "hits_in_order", "keep"),
-        "dense": ("EmbedderRetriever", "EmbeddingFunctions"),
+        "dense": ("DenseRetriever", "EmbeddingFunctions"),
+        "exact": (
+            "ExactIndex",
+            "ROUNDING",
+            "TopRows",
+            "exact_scores",
+            "exact_search",
+            "top_candidates",
+            "top_rows",
+            "unit_rows",
+        ),
     },
+    renamed={"EmbedderRetriever": "DenseRetriever"},
 )

@@ -1,4 +1,4 @@
-"""BM25 over an inverted index in numpy arrays: bag of words, and the query-side variant that BRIGHT published.
+"""BM25 over an inverted index in numpy arrays: bag of words, and the query-side variant of BRIGHT's published baseline.
 
 With weight(tf, length) = idf tf / (tf + k1 (1 - b + b length / average length)) and Lucene's
 idf = ln((N + 1) / (df + 0.5)), a document scores the sum over the query's terms of
@@ -24,14 +24,14 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Usage
 from reasonembed_rag.retrieval.analyzer import EnglishAnalyzer
-from reasonembed_rag.retrieval.ranks import descending_ranks
+from reasonembed_rag.retrieval.exact import descending_ranks
 
 __all__ = ["BM25", "Variant"]
 
 Variant = Literal["bag-of-words", "query-side"]
 
 _BLOCK_TOKENS = 4_000_000
-"""Tokens counted at once while indexing: bounds the memory of the sort."""
+"""Tokens counted at a time while indexing: bounds the memory of the sort."""
 
 
 class BM25:
@@ -68,13 +68,13 @@ class BM25:
     ) -> list[Hits]:
         """Return the k best documents of each query, its excluded ids removed before the cut; ties by id descending.
 
-        Excluded ids unknown to the corpus are ignored. Raises InputError for k < 1 and for a count of exclusion lists
+        Excluded ids unknown to the corpus are ignored. Raises InputError for k < 1 and for a number of exclusion lists
         other than that of the queries.
         """
         if k < 1:
             raise InputError(f"k is {k}; want at least 1")
         if excluded_ids is not None and len(excluded_ids) != len(queries):
-            raise InputError(f"got {len(queries)} queries and {len(excluded_ids)} exclusion lists; want one a query")
+            raise InputError(f"got {len(queries)} queries and {len(excluded_ids)} exclusion lists; want one per query")
         return [
             self._search_one(query, k, excluded_ids[number] if excluded_ids is not None else ())
             for number, query in enumerate(queries)
@@ -86,7 +86,7 @@ class BM25:
         return Usage(index_bytes=sum(int(array.nbytes) for array in arrays))
 
     def score_all(self, query: str) -> NDArray[np.float64]:
-        """Return the score of every document (N,) in the order of the documents; 0 where no term is shared."""
+        """Return the score (N,) of every document, in the order of the documents; 0 where no term is shared."""
         scores = np.zeros(len(self._ids), dtype=np.float64)
         for term, weight in self._query_weights(query):
             start, stop = self._starts[term], self._starts[term + 1]
@@ -101,10 +101,10 @@ class BM25:
             worst = np.partition(scores[found], len(found) - k)[len(found) - k]
             found = found[scores[found] >= worst]
         best = found[np.lexsort((self._rank_of_row[found], -scores[found]))][:k]
-        return Hits(tuple(self._ids[row] for row in best), scores[best])
+        return Hits(tuple(map(self._ids.__getitem__, best.tolist())), scores[best])
 
     def _query_weights(self, query: str) -> list[tuple[int, float]]:
-        """Return (term, weight) of a query's terms that the corpus knows."""
+        """Return (term, weight) of a query's terms that are in the vocabulary."""
         known = [self._vocabulary[term] for term in self._analyzer.terms(query) if term in self._vocabulary]
         counts = Counter(known)
         if self.variant == "bag-of-words":
@@ -118,7 +118,7 @@ class BM25:
         return self.k1 * (1.0 - self.b + self.b * length / self._average_length)
 
     def _index(self, documents: Sequence[Document]) -> None:
-        """Build the postings: for each term the rows that hold it and what it adds to their scores."""
+        """Build the postings: for each term the rows that contain it and what it adds to their scores."""
         self._vocabulary: dict[str, int] = {}
         lengths = np.zeros(len(documents), dtype=np.int64)
         blocks: list[_Counts] = []
@@ -150,7 +150,7 @@ class BM25:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """How often a term stands in a row: three arrays of equal length."""
+    """How often a term occurs in a row: three arrays of equal length."""
 
     rows: NDArray[np.int32]
     terms: NDArray[np.int32]
@@ -158,7 +158,7 @@ class _Counts:
 
 
 def _count(tokens: list[int], lengths: NDArray[np.int64], first: int) -> _Counts:
-    """Count the terms of each row; `tokens` holds the rows from `first` on, one after the other."""
+    """Count the terms of each row; `tokens` holds the rows from `first` on, concatenated."""
     rows = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
     width = 1 << 32
     pairs, counts = np.unique(rows * width + np.asarray(tokens, dtype=np.int64), return_counts=True)

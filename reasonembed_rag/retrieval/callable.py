@@ -1,4 +1,4 @@
-"""Retrievers seen from outside: what they return becomes hits, and exclusions are kept although they know of none."""
+"""Foreign retrievers: what a function returns becomes Hits, and exclusions are applied for it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 
-__all__ = ["Answer", "CallableRetriever", "hits_in_order", "keep"]
+__all__ = ["CallableRetriever", "SearchOutput", "hits_in_order", "keep"]
 
-Answer = Hits | Sequence[str] | Sequence[tuple[str, float]]
-"""What a callable may return, best first: hits, ids, or ids with scores."""
+SearchOutput = Hits | Sequence[str] | Sequence[tuple[str, float]]
+"""What a function may return, best first: hits, ids, or ids with scores."""
 
 
 class CallableRetriever:
     """Turn a function of (query, k) into a retriever.
 
-    The function is asked for as many documents more as the query excludes; those are then taken out, and k are left.
+    The function is asked for k documents plus as many as the query excludes; those are then removed.
     """
 
-    def __init__(self, search: Callable[[str, int], Answer]) -> None:
+    def __init__(self, search: Callable[[str, int], SearchOutput]) -> None:
         self._search = search
 
     def search(
@@ -34,7 +34,7 @@ class CallableRetriever:
     ) -> list[Hits]:
         """Return at most k hits of each query in the function's order, its excluded ids removed before the cut.
 
-        Raises InputError where the function returns something else than hits, ids or pairs of id and score.
+        Raises InputError where the function does not return hits, ids or pairs of id and score.
         """
         bans = excluded_ids if excluded_ids is not None else [()] * len(queries)
         return [
@@ -44,15 +44,15 @@ class CallableRetriever:
 
 
 def hits_in_order(ids: Sequence[str], scores: Sequence[float] | None = None) -> Hits:
-    """Return hits that rank as the ids stand.
+    """Return hits that are ranked in the order of the ids.
 
     Scores are kept where they never rise along the ids; where they never fall they are distances, and their negatives
-    are kept. Others (none at all, or scores of different scales merged) cannot order the documents and give way to the
-    count of places from the end.
+    are kept. Others (none at all, or scores of different scales merged) cannot order the documents and are replaced by
+    the number of positions from the end.
     """
     if scores is not None:
         if len(scores) != len(ids):
-            raise InputError(f"got {len(ids)} ids and {len(scores)} scores; want one score an id")
+            raise InputError(f"got {len(ids)} ids and {len(scores)} scores; want one score per id")
         kept = np.asarray(scores, dtype=np.float32)
         if not (kept[1:] > kept[:-1]).any():
             return Hits(tuple(ids), kept)
@@ -64,16 +64,15 @@ def hits_in_order(ids: Sequence[str], scores: Sequence[float] | None = None) -> 
 def keep(hits: Hits, excluded: Collection[str], k: int) -> Hits:
     """Return the first k hits that are not excluded."""
     banned = frozenset(excluded)
-    left = [place for place, identity in enumerate(hits.ids) if identity not in banned][:k]
-    return Hits(tuple(hits.ids[place] for place in left), hits.scores[left])
+    return hits.take([position for position, identity in enumerate(hits.ids) if identity not in banned][:k])
 
 
-def _hits(answer: Answer) -> Hits:
-    if isinstance(answer, Hits):
-        return answer
-    if isinstance(answer, str) or not isinstance(answer, Iterable):
-        raise InputError(f"the function returned {answer!r:.80}; want ids, or pairs of id and score")
-    found = list(answer)
+def _hits(output: SearchOutput) -> Hits:
+    if isinstance(output, Hits):
+        return output
+    if isinstance(output, str) or not isinstance(output, Iterable):
+        raise InputError(f"the function returned {output!r:.80}; want ids, or pairs of id and score")
+    found = list(output)
     if all(isinstance(item, str) for item in found):
         return hits_in_order([item for item in found if isinstance(item, str)])
     pairs = [_pair(item) for item in found]

@@ -1,4 +1,4 @@
-"""An embedder over documents, searched exactly."""
+"""Dense retrieval over documents in memory: an embedder, or two embedding functions, searched exactly."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.encoder import EncodingProgress, encode_corpus, encode_corpus_to_disk
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.protocols import Embedder, Usage
-from reasonembed_rag.retrieval.exact import ExactIndex
+from reasonembed_rag.protocols import Embedder, TokenCounter, Usage
+from reasonembed_rag.retrieval.exact import ExactIndex, unit_rows
 
-__all__ = ["EmbedderRetriever", "EmbeddingFunctions"]
+__all__ = ["DenseRetriever", "EmbeddingFunctions"]
 
 
-class EmbedderRetriever:
-    """Find documents by the inner product of their vectors with the query's; documents are encoded once, when needed.
+class DenseRetriever:
+    """Find documents by the inner product of their vectors with the query's.
 
-    Only contents are encoded: ids never reach the model. `instruction` goes to models whose queries take one; without
-    it they use their default one. With a cache folder the vectors are kept there and an interrupted encoding goes on.
+    Documents are encoded once, at the first search or by encode(); only their contents reach the model. `instruction`
+    is for models whose queries take one; without it they use their default. With a cache folder the vectors are kept
+    there, and an interrupted encoding continues.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class EmbedderRetriever:
     ) -> list[Hits]:
         """Return the k nearest documents of each query, exclusions before the cut; ties by id descending."""
         index = self._encoded()
-        tokens = _tokens_encoded(self._embedder)
+        before = _tokens_encoded(self._embedder)
         vectors = self._embedder.encode_queries(list(queries), instruction=self.instruction)
-        used = _since(tokens, _tokens_encoded(self._embedder))
+        used = _difference(before, _tokens_encoded(self._embedder))
         self._query_tokens = None if used is None else (self._query_tokens or 0) + used
         return index.search(vectors, k=k, excluded_ids=excluded_ids)
 
     def usage(self) -> Usage:
-        """Return time, tokens and bytes used so far; tokens only of an embedder that counts them (tokens_encoded)."""
+        """Return the time, tokens and bytes used so far; tokens only for an embedder that counts them."""
         return Usage(
             encoding_seconds=self._encoding_seconds,
             document_tokens=self._document_tokens,
@@ -75,7 +76,7 @@ class EmbedderRetriever:
 
     def _encoded(self) -> ExactIndex:
         if self._index is None:
-            start, tokens = time.perf_counter(), _tokens_encoded(self._embedder)
+            start, before = time.perf_counter(), _tokens_encoded(self._embedder)
             if self._cache is None:
                 shards = encode_corpus(self._embedder, self._documents, progress=self._progress)
             else:
@@ -83,24 +84,21 @@ class EmbedderRetriever:
                     self._embedder, self._documents, folder=self._cache, progress=self._progress
                 )
             self._encoding_seconds = time.perf_counter() - start
-            self._document_tokens = _since(tokens, _tokens_encoded(self._embedder))
+            self._document_tokens = _difference(before, _tokens_encoded(self._embedder))
             self._index = ExactIndex(shards, [document.id for document in self._documents])
         return self._index
 
 
 def _tokens_encoded(embedder: Embedder) -> int | None:
-    """Return an embedder's running count of tokens, None where it keeps none."""
-    count = getattr(embedder, "tokens_encoded", None)
-    return count if isinstance(count, int) else None
+    """Return an embedder's running count of tokens; None where it keeps none."""
+    return embedder.tokens_encoded if isinstance(embedder, TokenCounter) else None
 
 
-def _since(before: int | None, after: int | None) -> int | None:
+def _difference(before: int | None, after: int | None) -> int | None:
     return None if before is None or after is None else after - before
 
 
 _BATCH = 2048
-_UNIT = 1e-5
-"""How far the square of a length may lie from 1 for a vector to be kept bit for bit."""
 
 _Vectors = Sequence[Sequence[float]]
 
@@ -108,8 +106,8 @@ _Vectors = Sequence[Sequence[float]]
 class EmbeddingFunctions:
     """Find documents by the cosine similarity of what two functions return for documents and for a query.
 
-    Documents are embedded when the object is made, 2,048 at a time; ids never reach the functions. Raises InputError
-    where a function returns something else than one finite vector of one length for each text.
+    Documents are embedded at construction, 2,048 at a time; only their contents reach the functions. Raises InputError
+    where a function does not return one finite vector of one length per text.
     """
 
     def __init__(
@@ -123,7 +121,7 @@ class EmbeddingFunctions:
         shards: list[NDArray[np.float32]] = []
         for start in range(0, len(documents), _BATCH):
             contents = [document.content for document in documents[start : start + _BATCH]]
-            shards.append(_unit_rows(embed_documents(contents), count=len(contents)))
+            shards.append(_checked(embed_documents(contents), count=len(contents)))
         self._index = ExactIndex(shards, [document.id for document in documents])
 
     def search(
@@ -134,19 +132,16 @@ class EmbeddingFunctions:
         excluded_ids: Sequence[Collection[str]] | None = None,
     ) -> list[Hits]:
         """Return the k documents of highest cosine similarity, exclusions before the cut; ties by id descending."""
-        vectors = _unit_rows([self._embed_query(query) for query in queries], count=len(queries))
+        vectors = _checked([self._embed_query(query) for query in queries], count=len(queries))
         return self._index.search(vectors, k=k, excluded_ids=excluded_ids)
 
 
-def _unit_rows(vectors: _Vectors, *, count: int) -> NDArray[np.float32]:
+def _checked(vectors: _Vectors, *, count: int) -> NDArray[np.float32]:
+    """Return an embedding function's vectors as rows of length 1."""
     try:
         rows_ND = np.asarray(vectors, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise InputError(f"the embedding function returned no rectangle of numbers ({error})") from error
+        raise InputError(f"the embedding function did not return a rectangle of numbers ({error})") from error
     if rows_ND.ndim != 2 or len(rows_ND) != count:
         raise InputError(f"the embedding function returned shape {rows_ND.shape} for {count} texts; want ({count}, D)")
-    squares_N = np.einsum("nd,nd->n", rows_ND, rows_ND)
-    off_N = np.flatnonzero(~(np.abs(squares_N - 1.0) <= _UNIT) & (squares_N > 0.0))
-    wide_ND = rows_ND[off_N].astype(np.float64)
-    rows_ND[off_N] = (wide_ND / np.linalg.norm(wide_ND, axis=1, keepdims=True)).astype(np.float32)
-    return rows_ND
+    return unit_rows(rows_ND, name="the embedding function's vectors")

@@ -239,12 +239,11 @@ def _rates_at(hits_at: Mapping[int, list[Hits]], poison_ids: Collection[str], ks
 
 
 def _cut(hits: Sequence[Hits], k: int) -> list[Hits]:
-    return [Hits(found.ids[:k], found.scores[:k]) for found in hits]
+    return [found[:k] for found in hits]
 
 
 def _kept(found: Hits, defence: Defence, document_of: Mapping[str, Document]) -> Hits:
-    places = defence.keep([document_of[identity] for identity in found.ids])
-    return Hits(tuple(found.ids[place] for place in places), found.scores[places])
+    return found.take(defence.keep([document_of[identity] for identity in found.ids]))
 
 
 def _dropped(before: Sequence[Hits], after: Sequence[Hits]) -> float:

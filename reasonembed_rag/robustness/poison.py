@@ -11,7 +11,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Embedder, Retriever
-from reasonembed_rag.retrieval import EmbedderRetriever
+from reasonembed_rag.retrieval import DenseRetriever
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = [
@@ -133,7 +133,7 @@ def as_build(system: Embedder | BuildIndex, *, instruction: str | None = None) -
     Raises InputError for a retriever, whose documents cannot be had.
     """
     if isinstance(system, Embedder):
-        return lambda documents: EmbedderRetriever(system, documents, instruction=instruction)
+        return lambda documents: DenseRetriever(system, documents, instruction=instruction)
     if isinstance(system, Retriever):
         raise InputError(
             f"got a {type(system).__name__}; want an embedder, or a function that makes a retriever of documents: "

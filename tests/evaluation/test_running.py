@@ -68,7 +68,6 @@ _FAULTS = {
     "unknown": (_hits("az", [3, 2]), "corpus"),
     "nan": (_hits("ab", [3, np.nan]), "finite"),
     "too many": (_hits("abcd", [4, 3, 2, 1]), r"\b4\b.*\b3\b"),
-    "uneven": (_hits("ab", [3]), r"\b2\b.*\b1\b"),
 }
 
 

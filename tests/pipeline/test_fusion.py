@@ -10,7 +10,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.fusion import Hybrid, Part
 from reasonembed_rag.protocols import Retriever
-from reasonembed_rag.retrieval import BM25, EmbedderRetriever
+from reasonembed_rag.retrieval import BM25, DenseRetriever
 
 
 class _Fixed:
@@ -73,7 +73,7 @@ def test_exclusions_and_depth_reach_every_part():
 
 def test_a_heavy_part_decides_and_usage_is_the_sum(letter_embedder):
     documents = [Document("a", "moon moon"), Document("b", "tide"), Document("c", "m" * 12)]
-    bm25, dense = BM25(documents), EmbedderRetriever(letter_embedder(), documents)
+    bm25, dense = BM25(documents), DenseRetriever(letter_embedder(), documents)
     for weights, best in [((9.0, 1.0), "a"), ((1.0, 9.0), "c")]:
         hybrid = Hybrid([Part(part, weight) for part, weight in zip((bm25, dense), weights, strict=True)])
         assert hybrid.search(["moom moon"], k=1)[0].ids == (best,)

@@ -8,7 +8,7 @@ import pytest
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.hubness import count_hubs, ranks_of, robust_z, scan_hubs
-from reasonembed_rag.retrieval import EmbedderRetriever
+from reasonembed_rag.retrieval import DenseRetriever
 from reasonembed_rag.robustness import hotflip, poisoned_copy
 
 
@@ -41,19 +41,19 @@ def test_where_most_documents_are_never_found_the_mean_deviation_stands_in():
 
 def test_a_scan_without_queries_is_refused(bag, task):
     with pytest.raises(InputError, match=r"\breference\b"):
-        scan_hubs(EmbedderRetriever(bag, task.documents), [], task.documents)
+        scan_hubs(DenseRetriever(bag, task.documents), [], task.documents)
 
 
 def test_poison_comes_first_and_its_removal_restores_clean_results_exactly(large_bag, large_task):
     queries = [example.query for example in large_task.examples]
     poison = hotflip(large_bag, queries[::2], large_task.documents, passages=6, tokens=15, steps=60)
     poisoned = poisoned_copy(large_task.documents, poison.texts)
-    retriever = EmbedderRetriever(large_bag, poisoned)
+    retriever = DenseRetriever(large_bag, poisoned)
     scan = scan_hubs(retriever, queries[1::2], poisoned, k=3)
     own = [document.id for document in poisoned[-6:]]
     assert sorted(ranks_of(scan, own)) == [1, 2, 3, 4, 5, 6]
     first = [hub.id for hub in scan.hubs[:6]]
-    clean = EmbedderRetriever(large_bag, large_task.documents).search(queries, k=20)
+    clean = DenseRetriever(large_bag, large_task.documents).search(queries, k=20)
     restored = retriever.search(queries, k=20, excluded_ids=[first] * len(queries))
     assert [found.ids for found in restored] == [found.ids for found in clean]
     assert all(np.array_equal(one.scores, other.scores) for one, other in zip(restored, clean, strict=True))

@@ -10,7 +10,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.protocols import Retriever
 from reasonembed_rag.retrieval import dense as embedding_functions
 from reasonembed_rag.retrieval.dense import EmbeddingFunctions
-from reasonembed_rag.search import exact_search
+from reasonembed_rag.retrieval.exact import exact_search
 
 
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 9), batch=st.sampled_from([2, 100]))
@@ -36,7 +36,7 @@ def test_hits_are_exact_search_over_unit_vectors(seed, count, batch):
 
 def test_vectors_of_unit_length_are_kept_bit_for_bit_and_zeros_pass():
     third = np.float32([1 / 3, 2 / 3, 2 / 3])
-    rows = embedding_functions._unit_rows([third.tolist(), [0.0, 0.0, 0.0], [3.0, 0.0, 0.0]], count=3)
+    rows = embedding_functions._checked([third.tolist(), [0.0, 0.0, 0.0], [3.0, 0.0, 0.0]], count=3)
     np.testing.assert_array_equal(rows, [third, [0, 0, 0], [1, 0, 0]])
 
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.retrieval import exact
-from reasonembed_rag.retrieval.exact import ExactIndex
-from reasonembed_rag.search import exact_search
+from reasonembed_rag.retrieval.exact import ExactIndex, exact_scores, exact_search, top_rows
 
 
 def _vectors(rng, count, dimension=7):
@@ -42,6 +41,33 @@ def test_shards_are_searched_as_one(seed, queries, documents, shard, k, block):
         patch.setattr(exact, "_BLOCK_SCORES", block)
         found = ExactIndex(shards, ids).search(query_vectors, k=k, excluded_ids=excluded)
     _same(found, exact_search(query_vectors, document_vectors, ids, k=k, excluded_ids=excluded))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    documents=st.integers(1, 60),
+    shard=st.integers(1, 70),
+    k=st.integers(1, 20),
+    share=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    half=st.booleans(),
+)
+def test_allowed_rows_are_searched_as_if_the_others_were_not_there(seed, documents, shard, k, share, half):
+    rng = np.random.default_rng(seed)
+    vectors = _vectors(rng, documents).astype(np.float16 if half else np.float32)
+    queries = _vectors(rng, 3)
+    allowed = rng.random(documents) < share
+    excluded = [rng.choice(documents, size=rng.integers(0, documents + 1), replace=False) for _ in queries]
+    shards = [vectors[start : start + shard] for start in range(0, documents, shard)]
+    largest = float(np.linalg.norm(vectors.astype(np.float32), axis=1).max())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "_BLOCK_ROWS", 7)
+        found = top_rows(shards, queries, k=k, allowed=allowed, excluded_rows=excluded, largest_norm=largest)
+        for query, banned, best in zip(queries, excluded, found, strict=True):
+            left = np.setdiff1d(np.flatnonzero(allowed), banned)
+            scores = exact_scores(query, vectors[left])
+            cut = np.sort(scores)[-k:].min(initial=np.inf)
+            wanted = [(row, score) for row, score in zip(left, scores, strict=True) if score >= cut]
+            assert list(zip(best.rows, best.scores, strict=True)) == wanted
 
 
 def test_one_by_one_is_all_at_once_to_the_last_bit():

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag import search
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.search import exact_search
+from reasonembed_rag.retrieval import exact
+from reasonembed_rag.retrieval.exact import exact_search
 
 
 def by_sorting(queries, documents, ids, k, excluded):
@@ -39,7 +39,7 @@ def test_blocks_change_nothing(monkeypatch):
     queries, documents = (rng.standard_normal((n, 8)).astype(np.float32) for n in (9, 30))
     ids = [str(n) for n in range(30)]
     whole = exact_search(queries, documents, ids, k=5)
-    monkeypatch.setattr(search, "_BLOCK_SCORES", 60)
+    monkeypatch.setattr(exact, "_BLOCK_SCORES", 60)
     assert [hit.ids for hit in exact_search(queries, documents, ids, k=5)] == [hit.ids for hit in whole]
 
 

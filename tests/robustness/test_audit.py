@@ -13,7 +13,7 @@ from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation import HEADLINE, RetrievalTask, evaluate_embedder
 from reasonembed_rag.files import plain_record, record_from
 from reasonembed_rag.pipeline import ranks_of, scan_hubs
-from reasonembed_rag.retrieval import EmbedderRetriever
+from reasonembed_rag.retrieval import DenseRetriever
 from reasonembed_rag.robustness.audit import AuditSettings, halves, poison_audit
 from reasonembed_rag.robustness.poison import KeptVectors, attack_success, poisoned_copy
 from reasonembed_rag.robustness.report import PoisonReport
@@ -81,7 +81,7 @@ def test_more_queries_that_the_attacker_has_not_seen_are_the_guards_to_ask(
     assert (alone.guard_queries, helped.guard_queries) == (4, 4 + len(reference))
     assert helped.attacks == alone.attacks  # only the measured queries are attacked
     documents = poisoned_copy(large_task.documents, passages_of(bag_for(large_task), few, known, settings))
-    retriever = EmbedderRetriever(bag_for(large_task), documents)
+    retriever = DenseRetriever(bag_for(large_task), documents)
     queries = [example.query for example in (*few.examples, *reference)]
     scan = scan_hubs(retriever, queries, documents, k=settings.hub_k)
     own = [document.id for document in documents[len(large_task.documents) :]]
@@ -119,7 +119,7 @@ def test_a_system_of_ones_own_is_attacked_in_the_encoders_place_with_the_passage
 
     def build(documents):
         made.append(len(documents))
-        return EmbedderRetriever(kept, documents)
+        return DenseRetriever(kept, documents)
 
     report = poison_audit(bag, measured_task, settings=SETTINGS, attackers=attackers, system=build, checkpoint=path)
     assert report == audited

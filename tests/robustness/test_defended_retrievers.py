@@ -21,7 +21,7 @@ from langchain_reasonembed import DefendedRetriever, ReasonEmbedEmbeddings, Reas
 from reasonembed_rag import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.pipeline import HubnessGuard, NearDuplicateFilter, keep_through
-from reasonembed_rag.retrieval import EmbedderRetriever
+from reasonembed_rag.retrieval import DenseRetriever
 from reasonembed_stores import FaissStore
 
 DOCUMENTS = [Document(f"d{n:02}", f"passage about topic {n % 5}, number {n}") for n in range(30)]
@@ -51,7 +51,7 @@ def ranked(words):
     """The core's own ranking."""
 
     def rank(query, k, banned=()):
-        return list(EmbedderRetriever(words, DOCUMENTS).search([query], k=k, excluded_ids=[banned])[0].ids)
+        return list(DenseRetriever(words, DOCUMENTS).search([query], k=k, excluded_ids=[banned])[0].ids)
 
     return rank
 

@@ -12,7 +12,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation import Example, RetrievalTask, RunOptions, System, evaluate
 from reasonembed_rag.perturb import KINDS, Rewording, Thesaurus, perturb
-from reasonembed_rag.retrieval import BM25, CallableRetriever, EmbedderRetriever
+from reasonembed_rag.retrieval import BM25, CallableRetriever, DenseRetriever
 from reasonembed_rag.robustness import drop as measuring
 from reasonembed_rag.robustness.drop import RobustnessOptions, drop_of, robustness
 from reasonembed_rag.robustness.overlap import overlap, rank_biased_overlap
@@ -131,7 +131,7 @@ def test_without_judgements_only_agreement_is_told(retriever, report):
 def test_each_wording_of_a_query_is_asked_once_and_progress_ends_at_their_number(make_embedder):
     embedder, told = make_embedder(), []
     robustness(
-        EmbedderRetriever(embedder, _DOCUMENTS),
+        DenseRetriever(embedder, _DOCUMENTS),
         _TASK,
         system=_SYSTEM,
         options=_OPTIONS,

@@ -10,7 +10,7 @@ import pytest
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.retrieval import BM25, EmbedderRetriever
+from reasonembed_rag.retrieval import BM25, DenseRetriever
 from reasonembed_rag.robustness.poison import (
     KeptVectors,
     attack_success,
@@ -72,8 +72,8 @@ def test_any_index_can_be_attacked_and_the_original_is_not_touched(task):
 
 
 def test_a_finished_retriever_cannot_be_attacked(bag, task):
-    retriever = EmbedderRetriever(bag, task.documents)
-    with pytest.raises(InputError, match=r"\bEmbedderRetriever\b.*\bembedder\b"):
+    retriever = DenseRetriever(bag, task.documents)
+    with pytest.raises(InputError, match=r"\bDenseRetriever\b.*\bembedder\b"):
         attack_success(retriever, ["a"], task.documents, ["b"])
 
 

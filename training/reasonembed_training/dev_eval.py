@@ -14,7 +14,7 @@ from reasonembed_rag.backbone import Tokens
 from reasonembed_rag.encoder import distinct, plan_packs
 from reasonembed_rag.evaluation import RetrievalTask, read_task_folder, score_rankings
 from reasonembed_rag.files import check_texts
-from reasonembed_rag.search import exact_search
+from reasonembed_rag.retrieval import exact_search
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_rag.tasks import get_task
 from reasonembed_training.config import DevSetConfig

@@ -1,8 +1,8 @@
-"""Search structures of FAISS over the vectors of a store: half-precision codes, a graph, or an inverted file.
+"""ANN indexes of FAISS over the vectors of a store: an HNSW graph, an inverted file, or a scan of float16 vectors.
 
-A structure only proposes candidates; their scores are computed from the stored vectors, and vectors that came after
-the structure was built are searched exactly. Sizes and kinds follow FAISS's guidelines and measurements on 20,000
-vectors of 256 dimensions (recall@10: HNSW32 0.994, IVF,SQ8 0.986).
+An ANN index only proposes candidates: their scores are computed from the stored vectors, and vectors added after it was
+built are searched exactly. Sizes and kinds follow FAISS's guidelines and measurements on 20,000 vectors of 256
+dimensions (recall@10: HNSW32 0.994, IVF,SQ8 0.986).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from reasonembed_stores.vectors import Matrix
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["KINDS", "Structure", "build_structure", "code_structure", "kind_for", "read_structure", "write_structure"]
+__all__ = ["KINDS", "AnnIndex", "build_ann_index", "float16_scan", "kind_for", "read_ann_index", "write_ann_index"]
 
 Kind = Literal["codes", "hnsw", "ivf"]
 KINDS = ("auto", "flat", "hnsw", "ivf")
-"""What a store may be asked for."""
+"""What the user of a store chooses from."""
 _EXACT_UP_TO = 200_000
 _GRAPH_UP_TO = 2_000_000
 _LINKS = 32
@@ -34,7 +34,7 @@ _BLOCK = 65_536
 
 
 def kind_for(asked: str, size: int) -> str:
-    """Return flat, hnsw or ivf: what was asked for, or what the number of vectors calls for."""
+    """Return flat, hnsw or ivf: the kind asked for, or with auto the one that suits the number of vectors."""
     if asked != "auto":
         return asked
     if size <= _EXACT_UP_TO:
@@ -42,8 +42,11 @@ def kind_for(asked: str, size: int) -> str:
     return "hnsw" if size <= _GRAPH_UP_TO else "ivf"
 
 
-class Structure:
-    """A FAISS index over the first `covered` slots of one layout; never changed once it is built."""
+class AnnIndex:
+    """A FAISS index over the first `covered` slots of one layout; never changed after it is built.
+
+    Its kind "codes" is not approximate: FAISS scans all float16 vectors, faster than numpy does.
+    """
 
     __slots__ = ("_faiss", "_index", "kind")
 
@@ -54,19 +57,19 @@ class Structure:
 
     @property
     def covered(self) -> int:
-        """How many slots the structure knows."""
+        """The number of slots in the index."""
         return int(self._index.ntotal)
 
     def nearest(
         self, queries_QD: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return about the k best scores and slots (Q, k) among the allowed ones; the slot -1 stands for none."""
+        """Return approximately the k best scores and slots (Q, k) among the allowed ones; slot -1 means no result."""
         selector, bits = None, None
         if allowed is not None:
             bits = np.packbits(allowed[: self.covered], bitorder="little")
             selector = self._faiss.IDSelectorBitmap(bits)
         scores_QK, slots_QK = self._index.search(queries_QD, min(k, self.covered), params=self._parameters(k, selector))
-        del bits  # lived as long as the selector that points into it
+        del bits  # must outlive the selector, which points into it
         return scores_QK, slots_QK
 
     def _parameters(self, k: int, selector: Any) -> Any:
@@ -77,17 +80,19 @@ class Structure:
         return self._faiss.SearchParameters(sel=selector)
 
 
-def code_structure(matrix: Matrix) -> Structure:
-    """Give FAISS rows of float16 to search as they are."""
+def float16_scan(matrix: Matrix) -> AnnIndex:
+    """Return an index that scans rows of float16 as they are."""
     faiss = _faiss()
     index = faiss.IndexScalarQuantizer(matrix.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    index.train(np.zeros((1, matrix.shape[1]), dtype=np.float32))  # learns nothing: the codes are the numbers
+    index.train(
+        np.zeros((1, matrix.shape[1]), dtype=np.float32)
+    )  # required, but learns nothing: the codes are the numbers
     faiss.copy_array_to_vector(np.ascontiguousarray(matrix).view(np.uint8).ravel(), index.codes)
     index.ntotal = len(matrix)
-    return Structure(index, "codes")
+    return AnnIndex(index, "codes")
 
 
-def build_structure(matrix: Matrix, kind: str) -> Structure:
+def build_ann_index(matrix: Matrix, kind: str) -> AnnIndex:
     """Build a graph (hnsw) or an inverted file (ivf); takes minutes for hundreds of thousands of vectors."""
     faiss = _faiss()
     size, dimension = matrix.shape
@@ -96,20 +101,20 @@ def build_structure(matrix: Matrix, kind: str) -> Structure:
         index.hnsw.efConstruction = _BUILD_BREADTH
         index.train(np.zeros((1, dimension), dtype=np.float32))
     else:
-        lists = max(1, min(int(4 * size**0.5), size // 39))  # FAISS wants 39 vectors to learn one list from
+        lists = max(1, min(int(4 * size**0.5), size // 39))  # FAISS wants 39 training vectors per list
         index = faiss.index_factory(dimension, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
         sample = np.random.default_rng(0).choice(size, min(size, 64 * lists), replace=False)
         index.train(matrix[np.sort(sample)].astype(np.float32))
     for start in range(0, size, _BLOCK):
         index.add(np.ascontiguousarray(matrix[start : start + _BLOCK], dtype=np.float32))
-    return Structure(index, "hnsw" if kind == "hnsw" else "ivf")
+    return AnnIndex(index, "hnsw" if kind == "hnsw" else "ivf")
 
 
-def write_structure(structure: Structure, path: Path) -> None:
-    """Write a structure beside its place, flush it and put it there; raises StoreError where the disk refuses."""
+def write_ann_index(index: AnnIndex, path: Path) -> None:
+    """Write an index to a temporary file, flush and rename it; raises StoreError where that fails."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        structure._faiss.write_index(structure._index, str(aside))  # noqa: SLF001 - the same module
+        index._faiss.write_index(index._index, str(aside))  # noqa: SLF001 - the same module
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
@@ -120,17 +125,17 @@ def write_structure(structure: Structure, path: Path) -> None:
         ) from error
 
 
-def read_structure(path: Path) -> Structure:
-    """Read a structure whose checksum was compared already; raises StoreError for what FAISS cannot read."""
+def read_ann_index(path: Path) -> AnnIndex:
+    """Read an index whose checksum was verified already; raises StoreError for what FAISS cannot read."""
     faiss = _faiss()
     try:
-        index = faiss.read_index(str(path))  # of its own class already; a second cast would leave it freed
+        index = faiss.read_index(str(path))  # has its own class already; a second cast would free it
     except RuntimeError as error:
-        raise StoreError(f"{path} cannot be read ({error}); save the store again to build it anew") from error
+        raise StoreError(f"{path} cannot be read ({error}); save the store again to rebuild it") from error
     kinds: dict[str, Kind] = {"IndexHNSWSQ": "hnsw", "IndexIVFScalarQuantizer": "ivf"}
     if type(index).__name__ not in kinds:
         raise StoreError(f"{path} is a {type(index).__name__}, which no store writes; save the store again")
-    return Structure(index, kinds[type(index).__name__])
+    return AnnIndex(index, kinds[type(index).__name__])
 
 
 def _faiss() -> ModuleType:

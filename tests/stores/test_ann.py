@@ -11,7 +11,7 @@ import pytest
 from reasonembed_rag import Document, exact_search
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_stores import FaissStore
-from reasonembed_stores.structures import kind_for
+from reasonembed_stores.ann import kind_for
 
 SIZE, DIMENSION = 3000, 24
 
@@ -39,7 +39,7 @@ def recall(found, wanted):
 
 @pytest.fixture(scope="module", params=["hnsw", "ivf"])
 def built(request, tmp_path_factory, vectors):
-    path = tmp_path_factory.mktemp("structures") / request.param
+    path = tmp_path_factory.mktemp("ann") / request.param
     with FaissStore.create(path, dimension=DIMENSION, index=request.param) as store:
         store.upsert(documents(), vectors)
         store.save()
@@ -47,7 +47,7 @@ def built(request, tmp_path_factory, vectors):
         yield store
 
 
-def test_a_structure_finds_nearly_all_with_exact_scores(built, vectors, request):
+def test_an_ann_index_finds_nearly_all_with_exact_scores(built, vectors, request):
     kind = request.node.callspec.params["built"]
     assert built.index == f"{kind} over 3,000 vectors"
     queries = vectors[::60]
@@ -83,7 +83,7 @@ def test_exclusions_leave_before_the_cut(built, vectors):
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_what_comes_after_the_structure_is_found_and_what_goes_is_not(tmp_path, vectors, kind):
+def test_what_comes_after_the_ann_index_is_found_and_what_goes_is_not(tmp_path, vectors, kind):
     with FaissStore.create(tmp_path / "index", dimension=DIMENSION, index=kind) as store:
         store.upsert(documents(1000), vectors[:1000])
         store.save()
@@ -106,7 +106,7 @@ def test_what_comes_after_the_structure_is_found_and_what_goes_is_not(tmp_path, 
         assert not list((tmp_path / "index").glob("index-*"))
 
 
-def test_a_damaged_structure_is_refused(tmp_path, vectors):
+def test_a_damaged_ann_index_is_refused(tmp_path, vectors):
     with FaissStore.create(tmp_path / "index", dimension=DIMENSION, index="ivf") as store:
         store.upsert(documents(500), vectors[:500])
         store.save()
