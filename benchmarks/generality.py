@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_cli.cuts import cuts_told_once
 from reasonembed_rag import Encoder
 from reasonembed_rag.documents import Document
+from reasonembed_rag.encoder import collect_truncations
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation import (
     Example,
@@ -189,8 +189,10 @@ def main() -> None:
     rows: list[Row] = []
     print(f"{_MEASURE} of {asked.base} and {asked.model}; difference paired, 95 % bootstrap interval")
     for task, kind in tasks:
-        with cuts_told_once(lambda said, task=task: print(f"{task.name}: {said}", file=sys.stderr)):
+        with collect_truncations() as truncations:
             row = _row(task, kind, base, model)
+        for line in truncations.lines():
+            print(f"{task.name}: {line}", file=sys.stderr)
         rows.append(row)
         print(
             f"{row.kind:8} {row.name:28} {row.queries:5}  {row.base:.4f}  {row.model:.4f}  "

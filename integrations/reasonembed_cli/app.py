@@ -1,4 +1,4 @@
-"""The `reasonembed` command: its commands, and errors as one line and an exit code."""
+"""The `reasonembed` command: its subcommands, and errors as one line with an exit code."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from typing import Annotated
 
 import typer
 
-from reasonembed_cli.average import average
-from reasonembed_cli.crop import crop_documents
-from reasonembed_cli.curves import draw_run
-from reasonembed_cli.demo import demo
-from reasonembed_cli.embed import embed
-from reasonembed_cli.eval import evaluate_folder
-from reasonembed_cli.index import index
-from reasonembed_cli.mine import mine_negatives
-from reasonembed_cli.models import list_models
-from reasonembed_cli.remix import remix
-from reasonembed_cli.report import report
-from reasonembed_cli.robustness import measure_robustness
-from reasonembed_cli.search import search
-from reasonembed_cli.train import train_recipe
+from reasonembed_cli.average import average_command
+from reasonembed_cli.crop import crop_command
+from reasonembed_cli.curves import curves_command
+from reasonembed_cli.demo import demo_command
+from reasonembed_cli.embed import embed_command
+from reasonembed_cli.eval import eval_command
+from reasonembed_cli.index import index_command
+from reasonembed_cli.mine import mine_command
+from reasonembed_cli.models import models_command
+from reasonembed_cli.remix import remix_app
+from reasonembed_cli.report import report_command
+from reasonembed_cli.robustness import robustness_command
+from reasonembed_cli.search import search_command
+from reasonembed_cli.train import train_command
 from reasonembed_rag import __version__
 from reasonembed_rag.errors import ReasonEmbedError
 
 __all__ = ["app", "main"]
 
-_MISTAKE = 2
+_USER_ERROR = 2
+"""Exit code."""
 
 app = typer.Typer(
     name="reasonembed",
@@ -36,20 +37,20 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo)
-app.command()(index)
-app.command()(search)
-app.command()(embed)
-app.command("eval")(evaluate_folder)
-app.command()(report)
-app.command("robustness")(measure_robustness)
-app.command("models")(list_models)
-app.command("mine")(mine_negatives)
-app.command("crop")(crop_documents)
-app.command("train")(train_recipe)
-app.command()(average)
-app.add_typer(remix, name="remix")
-app.command("curves")(draw_run)
+app.command("demo")(demo_command)
+app.command("index")(index_command)
+app.command("search")(search_command)
+app.command("embed")(embed_command)
+app.command("eval")(eval_command)
+app.command("report")(report_command)
+app.command("robustness")(robustness_command)
+app.command("models")(models_command)
+app.command("mine")(mine_command)
+app.command("crop")(crop_command)
+app.command("train")(train_command)
+app.command("average")(average_command)
+app.add_typer(remix_app, name="remix")
+app.command("curves")(curves_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -63,7 +64,7 @@ def _root(
     context: typer.Context,
     *,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Find the documents that a question needs, where the link is reasoning rather than shared words."""
@@ -74,17 +75,17 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (sys.argv by default) and return its exit code.
 
-    0 is success; 2 is a mistake in the input, told in one line on stderr; 130 is an interrupt.
+    0 is success; 2 is an error that the user can fix, reported in one line on stderr; 130 is an interrupt.
     """
     try:
         code = app(args=arguments, prog_name="reasonembed", standalone_mode=False)
     except typer.TyperException as error:
-        return _fail(_usage_message(error))
+        return _report_error(_usage_message(error))
     except ReasonEmbedError as error:
-        return _fail(str(error))
+        return _report_error(str(error))
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; check the path, your rights to it and the space left")
+        prefix = f"{error.filename}: " if error.filename else ""
+        return _report_error(f"{prefix}{error.strerror or error}; check the path, its permissions and the free space")
     return code if isinstance(code, int) else 0
 
 
@@ -94,6 +95,6 @@ def _usage_message(error: typer.TyperException) -> str:
     return f"{error.format_message().rstrip('.')}; see '{command} --help'"
 
 
-def _fail(message: str) -> int:
+def _report_error(message: str) -> int:
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
-    return _MISTAKE
+    return _USER_ERROR

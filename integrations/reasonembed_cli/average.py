@@ -1,4 +1,4 @@
-"""`reasonembed average`: several trained adapters as one."""
+"""`reasonembed average`: average trained adapters into one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 
 from reasonembed_cli.outputs import check_new_folder
 
-__all__ = ["average"]
+__all__ = ["average_command"]
 
 
-def average(
-    adapters: Annotated[list[Path], typer.Argument(help="Folders that training exported with run.export=adapter.")],
+def average_command(
+    adapters: Annotated[list[Path], typer.Argument(help="Adapter folders, exported with run.export=adapter.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder.")],
     base_share: Annotated[float, typer.Option(help="How far the average goes back towards the base.")] = 0.0,

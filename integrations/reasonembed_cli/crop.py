@@ -1,4 +1,4 @@
-"""`reasonembed crop`: training rows from texts that nobody labelled."""
+"""`reasonembed crop`: training rows from unlabelled texts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import typer
 
 from reasonembed_cli.outputs import check_output_file
 
-__all__ = ["crop_documents"]
+__all__ = ["crop_command"]
 
 
-def crop_documents(
+def crop_command(
     *,
-    documents: Annotated[Path, typer.Option(help='A file of {"id", "content"} rows, JSON Lines.')],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The training rows to write, JSON Lines.")],
-    task: Annotated[str | None, typer.Option(help="The rows' task; without, the name of the file.")] = None,
-    least_words: Annotated[int, typer.Option(help="Words that each half must have.")] = 20,
-    seed: Annotated[int, typer.Option(help="Draws which half is the query.")] = 0,
+    documents: Annotated[Path, typer.Option(help='A JSON Lines file of {"id", "content"} rows.')],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file of training rows to write, JSON Lines.")],
+    task: Annotated[str | None, typer.Option(help="The rows' task; the name of the file by default.")] = None,
+    least_words: Annotated[int, typer.Option(help="The least number of words in each half.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the draw which half is the query.")] = 0,
 ) -> None:
-    """Cut long texts in halves that ask for each other: rows without labels, which keep long texts findable.
+    """Split long texts into halves that are query and positive of each other: rows without labels.
+
+    Trained on some of these, a model that otherwise sees short texts keeps finding long ones.
 
     reasonembed crop --documents docs/documents.jsonl --out halves.jsonl
     """
@@ -29,4 +31,4 @@ def crop_documents(
 
     check_output_file(out)
     report = crop(read_jsonl_documents(documents), to=out, task=task or out.stem, least_words=least_words, seed=seed)
-    typer.echo(f"{report.rows} rows; {report.short} documents too short, {report.repeated} said before")
+    typer.echo(f"{report.rows} rows; left out: {report.short} short documents, {report.repeated} duplicates")

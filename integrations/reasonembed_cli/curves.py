@@ -1,4 +1,4 @@
-"""`reasonembed curves`: a training run as a picture."""
+"""`reasonembed curves`: plot a training run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import typer
 
 from reasonembed_cli.outputs import check_output_file
 
-__all__ = ["draw_run"]
+__all__ = ["curves_command"]
 
 
-def draw_run(
+def curves_command(
     run: Annotated[Path, typer.Argument(help="The output folder of a training run.")],
     *,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG; RUN/curves.png without.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG file; RUN/curves.png by default.")] = None,
 ) -> None:
-    """Draw a run's loss, reasoning intensity and dev nDCG@10 as a PNG.
+    """Plot a run's loss, reasoning intensity and dev nDCG@10 as a PNG.
 
     reasonembed curves runs/tiny-cpu
     """

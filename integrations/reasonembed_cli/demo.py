@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
-from reasonembed_cli.eval import scores_table
+from reasonembed_cli.eval_tables import scores_table
 from reasonembed_cli.index import indexing_progress
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.protocols import Retriever
     from reasonembed_stores import FaissStore
 
-__all__ = ["demo"]
+__all__ = ["demo_command"]
 
 QUESTIONS = (
     "Why does my list keep growing between calls?",
@@ -48,7 +48,7 @@ _NEEDED = {
 """Import name to distribution."""
 
 
-def demo(
+def demo_command(
     *,
     question: Annotated[
         list[str] | None, typer.Option("--question", "-q", help="Ask this instead; may be given several times.")

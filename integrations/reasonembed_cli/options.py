@@ -1,11 +1,69 @@
-"""Options that several commands share."""
+"""Options that several commands share, as annotated types."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["ModelOption"]
+from reasonembed_cli.systems import Kind, Store, Through
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="A model folder, a hub id or 'default'.")]
+__all__ = [
+    "AdapterOption",
+    "ComponentOption",
+    "DataOption",
+    "DeviceOption",
+    "DtypeOption",
+    "HitsOption",
+    "InstructionOption",
+    "KeepGoingOption",
+    "LimitOption",
+    "ModelOption",
+    "QueryBatchOption",
+    "RetrieverOption",
+    "SplitOption",
+    "StoreOption",
+    "TaskCardOption",
+    "ThroughOption",
+    "WeightOption",
+]
+
+# The model, and the instruction before a query.
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A model folder, a Hugging Face id or 'default'.")]
+AdapterOption = Annotated[
+    str | None, typer.Option(help="A LoRA adapter on top of the model: a folder or a Hugging Face id.")
+]
+DeviceOption = Annotated[str | None, typer.Option(help="The device the model runs on, for example cuda:0.")]
+DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
+TaskCardOption = Annotated[
+    str | None, typer.Option("--task", help="A task card; its instruction goes before each query.")
+]
+InstructionOption = Annotated[str | None, typer.Option(help="Your own instruction, before each query.")]
+
+# The retriever that is measured.
+RetrieverOption = Annotated[Kind, typer.Option(help="The retriever.")]
+WeightOption = Annotated[float, typer.Option(help="The model's weight in a hybrid.")]
+ThroughOption = Annotated[Through, typer.Option(help="Run the model through a framework's own classes.")]
+StoreOption = Annotated[Store, typer.Option(help="The vector store that the framework searches.")]
+ComponentOption = Annotated[
+    str | None,
+    typer.Option(help="Measure your own component instead: module:object, of LangChain, LlamaIndex or plain Python."),
+]
+
+# The task, and how its queries are run.
+DataOption = Annotated[
+    Path | None,
+    typer.Option(help="A folder of documents and examples[.split] (BRIGHT's fields), or a copy of BRIGHT."),
+]
+SplitOption = Annotated[
+    str | None, typer.Option(help="The split of a folder: examples.<split>; plain examples by default.")
+]
+LimitOption = Annotated[int | None, typer.Option(help="Run only the first N queries.", metavar="N")]
+HitsOption = Annotated[int, typer.Option("-k", help="Hits per query.")]
+QueryBatchOption = Annotated[
+    int, typer.Option(help="Queries per batch: 1 measures latency, more are faster (and change the last bits).")
+]
+KeepGoingOption = Annotated[
+    bool, typer.Option("--keep-going", help="Count a failed query as 0 and continue, instead of stopping there.")
+]

@@ -1,4 +1,4 @@
-"""Checks of where a command will write, made before its long work."""
+"""Check that an output can be written before a command starts long work."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["check_new_folder", "check_output_file"]
 
 
 def check_output_file(path: Path) -> None:
-    """Raise InputError where a file of this name cannot be written; missing folders are no hindrance."""
+    """Raise InputError if this file cannot be written; parent directories are created if missing."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; want the name of a file")
-    home = next(folder for folder in path.absolute().parents if folder.exists())
-    if not home.is_dir() or not os.access(home, os.W_OK):
-        raise InputError(f"{path}: cannot be written, {home} is no folder you may write to; name another place")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"{path}: cannot be written, {parent} is not a writable folder; choose another path")
 
 
 def check_new_folder(path: Path) -> None:
-    """Raise InputError where something stands already; an empty folder is no hindrance."""
+    """Raise InputError if the path exists and is not an empty folder."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path}: exists already; remove it, or name another folder")
+        raise InputError(f"{path}: exists already; remove it, or choose another folder")

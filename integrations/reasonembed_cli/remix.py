@@ -1,4 +1,4 @@
-"""`reasonembed remix`: training rows from any corpus with any chat model."""
+"""`reasonembed remix`: make training rows from any corpus with any chat model."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from reasonembed_cli.remix_options import (
     ConfigOption,
     CorpusArgument,
     GoldOption,
-    ModelOption,
     OutOption,
-    settings_of,
+    StageModelOption,
+    read_settings_of,
 )
-from reasonembed_cli.remix_progress import remix_bar
+from reasonembed_cli.remix_progress import remix_progress
 from reasonembed_cli.remix_retriever import retriever_maker
 from reasonembed_cli.remix_tables import agreement_table, plan_table, plan_text, quality_lines
 from reasonembed_rag.errors import InputError
 
-__all__ = ["remix"]
+__all__ = ["remix_app"]
 
-remix = typer.Typer(no_args_is_help=True, help="Make training rows from any corpus with any chat model.")
+remix_app = typer.Typer(no_args_is_help=True, help="Make training rows from any corpus with any chat model.")
 
 
-class StageName(StrEnum):
-    """The stages of a run, in their order."""
+class _StageName(StrEnum):
+    """The stages of a run, in order."""
 
     clean = "clean"
     sources = "sources"
@@ -46,17 +46,19 @@ class StageName(StrEnum):
 _RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 
 
-@remix.command()
+@remix_app.command()
 def card(
-    name: Annotated[str | None, typer.Argument(help="Show a shipped card; without a name, list them.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The shipped card to show; without a name, list them.")] = None,
     *,
-    corpus: Annotated[str | None, typer.Option("--from", help="Draft a card for these documents.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the card; shown without.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="A chat model that reads some documents.")] = None,
+    corpus: Annotated[str | None, typer.Option("--from", help="Draft a card for this corpus.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; printed by default.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A chat model that reads sample documents.")
+    ] = None,
     base_url: Annotated[str | None, typer.Option("--base-url", help="Its OpenAI-compatible server.")] = None,
-    seed: Annotated[int, typer.Option(help="Which documents it is shown.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 42,
 ) -> None:
-    """Show a task card, or draft one for a corpus: by a chat model, or as a form to fill in.
+    """Show a task card, or draft one for a corpus: written by a chat model, or as a form to fill in.
 
     reasonembed remix card --from corpus.jsonl --model openai:gpt-4o-mini --out card.toml
     """
@@ -64,7 +66,7 @@ def card(
 
     if corpus is not None:
         if name is not None:
-            raise InputError(f"got the card {name!r} and --from; want one of them")
+            raise InputError(f"got the card {name!r} and --from; want only one of them")
         text = _draft(corpus, out, model=model, base_url=base_url, seed=seed)
     elif name is not None:
         text = card_to_toml(load_card(name))
@@ -78,7 +80,7 @@ def card(
     check_output_file(out)
     with replacing(out) as file:
         file.write(text.encode())
-    typer.echo(f"{out}: written; read it, make it your corpus's own, then: reasonembed remix plan ... --card {out}")
+    typer.echo(f"{out}: written; check and edit it, then: reasonembed remix plan ... --card {out}")
 
 
 def _draft(corpus: str, out: Path | None, *, model: str | None, base_url: str | None, seed: int) -> str:
@@ -88,24 +90,24 @@ def _draft(corpus: str, out: Path | None, *, model: str | None, base_url: str | 
     samples = sample_documents(read_corpus(corpus).documents, seed=seed)
     if model is None:
         if base_url is not None:
-            raise InputError("got --base-url without --model; name the model too")
+            raise InputError("got --base-url without --model; name the model with --model")
         return card_to_toml(blank_card(title))
     return card_to_toml(draft_card(title, samples, open_chat_model(model, base_url=base_url)))
 
 
-@remix.command()
+@remix_app.command()
 def plan(
     corpus: CorpusArgument = None,
     *,
     card: CardOption = None,
     out: OutOption = None,
-    model: ModelOption = None,
+    model: StageModelOption = None,
     base_url: BaseUrlOption = None,
     exclude_gold: GoldOption = None,
     config: ConfigOption = None,
     change: ChangeOption = None,
 ) -> None:
-    """Show what a run will ask: calls, tokens and cost. Nothing is sent.
+    """Show what a run will need: calls, tokens and cost. Nothing is sent.
 
     reasonembed remix plan corpus.jsonl --card card.toml --out run --model openai:gpt-4o-mini
     """
@@ -113,7 +115,7 @@ def plan(
 
     from reasonembed_training.remixer import make_plan
 
-    settings = settings_of(
+    settings = read_settings_of(
         corpus=corpus,
         card=card,
         out=out,
@@ -128,26 +130,26 @@ def plan(
     typer.echo(plan_text(made))
 
 
-@remix.command()
-def run(  # noqa: PLR0913 - a command's options are its arguments
+@remix_app.command()
+def run(  # noqa: PLR0913 - each is an option of the command
     corpus: CorpusArgument = None,
     *,
     card: CardOption = None,
     out: OutOption = None,
-    model: ModelOption = None,
+    model: StageModelOption = None,
     base_url: BaseUrlOption = None,
     exclude_gold: GoldOption = None,
-    until: Annotated[StageName, typer.Option(help="The last stage to run.")] = StageName.rows,
+    until: Annotated[_StageName, typer.Option(help="The last stage to run.")] = _StageName.rows,
     config: ConfigOption = None,
     change: ChangeOption = None,
 ) -> None:
-    """Make training rows; run the same command again to go on after a stop, nothing is paid for twice.
+    """Make training rows; after a stop, the same command resumes, and no answer is paid for twice.
 
     reasonembed remix run corpus.jsonl --card card.toml --out run --model openai:gpt-4o-mini
     """
     from reasonembed_training.remixer import remix as make_rows
 
-    settings = settings_of(
+    settings = read_settings_of(
         corpus=corpus,
         card=card,
         out=out,
@@ -158,20 +160,20 @@ def run(  # noqa: PLR0913 - a command's options are its arguments
         changes=change,
     )
     models = open_models(settings, until=until.value)
-    with remix_bar() as bar:
+    with remix_progress() as bar:
         make_retriever = retriever_maker(settings, progress=bar.encoded)
         states = make_rows(settings, models=models, make_retriever=make_retriever, until=until.value, watcher=bar)
-    if until is StageName.rows:
+    if until is _StageName.rows:
         typer.echo(f"{settings.out / 'rows.jsonl'}: {states['rows'].records:,} training rows")
 
 
-@remix.command()
+@remix_app.command()
 def report(
     folder: _RunArgument,
     *,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; RUN/report.html without.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; RUN/report.html by default.")] = None,
 ) -> None:
-    """Write a page about the quality of a run's rows: triviality, scores, positives, lengths, samples.
+    """Write a page on the quality of a run's rows: word overlap, scores, positives, lengths, samples.
 
     reasonembed remix report run
     """
@@ -183,18 +185,20 @@ def report(
     quality = measure_quality(folder)
     write_text(quality_page(quality), path)
     typer.echo("\n".join(quality_lines(quality)))
-    typer.echo(f"{path}: the whole report")
+    typer.echo(f"{path}: the full report")
 
 
-@remix.command()
+@remix_app.command()
 def sft(
     folder: _RunArgument,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The JSON Lines file to write.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="How many answers to export; all without.")] = None,
-    balanced: Annotated[bool, typer.Option("--balanced", help="As many of each grade as the rarest has.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="The most answers to export; all by default.")] = None,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Equally many of each grade, as many as the rarest has.")
+    ] = False,
 ) -> None:
-    """Export the judge's answers as chat-format rows, to train a small judge on.
+    """Export the judge's answers as chat-format rows, to train a smaller judge.
 
     reasonembed remix sft run --out judge-sft.jsonl --balanced
     """
@@ -206,10 +210,10 @@ def sft(
     typer.echo(f"{out}: {sum(counts.values()):,} answers, {grades}")
 
 
-@remix.command()
+@remix_app.command()
 def agreement(
     first: _RunArgument,
-    second: Annotated[Path, typer.Argument(metavar="OTHER", help="A copy of it, judged by another model.")],
+    second: Annotated[Path, typer.Argument(metavar="OTHER", help="A copy of the run, judged by another model.")],
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures as JSON.")] = None,
 ) -> None:

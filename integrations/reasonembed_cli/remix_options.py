@@ -1,4 +1,4 @@
-"""What `remix plan` and `remix run` are told, as the settings of a run."""
+"""The options of `remix plan` and `remix run`, and the settings of a run from them."""
 
 from __future__ import annotations
 
@@ -20,41 +20,47 @@ __all__ = [
     "ConfigOption",
     "CorpusArgument",
     "GoldOption",
-    "ModelOption",
     "OutOption",
-    "settings_of",
+    "StageModelOption",
+    "read_settings_of",
 ]
 
 CorpusArgument = Annotated[
     str | None,
     typer.Argument(help="Documents: a .jsonl, .jsonl.gz or .parquet file, a folder with documents.*, or bright:TASK."),
 ]
-CardOption = Annotated[str | None, typer.Option(help="A task card: a .toml file, or the name of one of BRIGHT's.")]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", help="The run's folder; run into it again to go on there.")
+CardOption = Annotated[
+    str | None, typer.Option(help="A task card: a .toml file, or the name of a shipped card (BRIGHT's tasks).")
 ]
-ModelOption = Annotated[
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The run's folder; an interrupted run resumes there.")
+]
+StageModelOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", "-m", metavar="[STAGE=]NAME", help="A chat model, for all stages or one; openai:gpt-4o-mini."
+        "--model", "-m", metavar="[STAGE=]NAME", help="A chat model for all stages or one, such as openai:gpt-4o-mini."
     ),
 ]
 BaseUrlOption = Annotated[
     list[str] | None,
-    typer.Option("--base-url", metavar="[STAGE=]URL", help="An OpenAI-compatible server, http://localhost:8000/v1."),
+    typer.Option(
+        "--base-url", metavar="[STAGE=]URL", help="An OpenAI-compatible server, such as http://localhost:8000/v1."
+    ),
 ]
 GoldOption = Annotated[
     list[Path] | None,
-    typer.Option("--exclude-gold", metavar="FOLDER", help="A benchmark's task folder whose gold documents stay out."),
+    typer.Option(
+        "--exclude-gold", metavar="FOLDER", help="A benchmark's task folder; its gold documents are excluded."
+    ),
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A TOML file of settings.")]
 ChangeOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set mine.depth=50; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set mine.depth=50 (repeatable)."),
 ]
 
 
-def settings_of(
+def read_settings_of(
     *,
     corpus: str | None,
     card: str | None,
@@ -65,7 +71,7 @@ def settings_of(
     config: Path | None,
     changes: Sequence[str] | None,
 ) -> RemixConfig:
-    """Return the settings of a command line; what it names comes before the file, changes come before both."""
+    """Return a run's settings: --set overrides the other options, which override the file."""
     from reasonembed_training.remixer import read_config
 
     given: dict[str, Any] = {"corpus": corpus, "card": card, "out": str(out) if out is not None else None}
@@ -75,31 +81,31 @@ def settings_of(
     by_stage: dict[str | None, dict[str, str]] = {}
     for field, values in (("name", models), ("base_url", base_urls)):
         for value in values or ():
-            stage, text = _staged(value)
+            stage, text = _split_stage(value)
             by_stage.setdefault(stage, {})[field] = text
     if None in by_stage:
         given["model"] = by_stage.pop(None)
     if by_stage:
         given["models"] = by_stage
-    _check_named(given, config, changes or ())
+    _check_required(given, config, changes or ())
     return read_config(config, given=given, changes=list(changes or ()))
 
 
-def _staged(value: str) -> tuple[str | None, str]:
-    """Part a stage from what is meant for it."""
+def _split_stage(value: str) -> tuple[str | None, str]:
+    """Split [STAGE=]VALUE into stage and value."""
     from reasonembed_training.remixer import MODEL_STAGES
 
     stage, equals, text = value.partition("=")
     if not equals or "/" in stage or ":" in stage:
         return None, value
     if stage not in MODEL_STAGES:
-        raise InputError(f"{value}: no stage {stage!r} that asks a model; want one of {', '.join(MODEL_STAGES)}")
+        raise InputError(f"{value}: {stage!r} is not a stage that calls a model; want one of {', '.join(MODEL_STAGES)}")
     return stage, text
 
 
-def _check_named(given: Mapping[str, Any], config: Path | None, changes: Sequence[str]) -> None:
-    """Raise InputError for what neither the command line nor, for all that is known, a file names."""
-    wanted = {"corpus": "as the first argument", "card": "with --card", "out": "with --out"}
-    for name, where in wanted.items():
+def _check_required(given: Mapping[str, Any], config: Path | None, changes: Sequence[str]) -> None:
+    """Raise InputError for a required setting that the command line lacks, if there is no file that may have it."""
+    required = {"corpus": "as the first argument", "card": "with --card", "out": "with --out"}
+    for name, source in required.items():
         if config is None and name not in given and not any(change.startswith(f"{name}=") for change in changes):
-            raise InputError(f"no {name}: name it {where}, or in a file with --config")
+            raise InputError(f"no {name}: give it {source}, or in a file with --config")

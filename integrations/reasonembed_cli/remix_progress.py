@@ -1,4 +1,4 @@
-"""The progress bar of a ReMixer run: what is done, and what it has asked and cost so far."""
+"""The progress bar of a ReMixer run: records done, calls, tokens and cost so far."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from reasonembed_rag.llm import CallStats
     from reasonembed_training.remixer import Stage, StageState
 
-__all__ = ["RemixBar", "format_stats", "remix_bar"]
+__all__ = ["RemixBar", "format_stats", "remix_progress"]
 
 _SECONDS_BETWEEN = 0.1
 
 
 @contextmanager
-def remix_bar() -> Iterator[RemixBar]:
-    """Yield a watcher that shows a bar on stderr and leaves one line a stage."""
+def remix_progress() -> Iterator[RemixBar]:
+    """Yield progress callbacks that show a bar on stderr and leave one line per stage."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -39,14 +39,14 @@ def remix_bar() -> Iterator[RemixBar]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[asked]}"),
+        TextColumn("{task.fields[usage]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield RemixBar(progress)
 
 
 class RemixBar:
-    """Show a run as it goes; satisfies the watcher of a run."""
+    """Progress callbacks of a run."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -56,46 +56,46 @@ class RemixBar:
 
     def begin(self, stage: Stage, *, total: int | None) -> None:
         """Start a stage's bar."""
-        self._bar = self._progress.add_task(stage, total=total, asked="")
+        self._bar = self._progress.add_task(stage, total=total, usage="")
 
     def advance(self, done: int, stats: CallStats) -> None:
-        """Move the bar, ten times a second at most."""
+        """Move the bar, at most ten times per second."""
         now = time.monotonic()
         if self._bar is not None and now - self._shown >= _SECONDS_BETWEEN:
             self._shown = now
-            self._progress.update(self._bar, completed=done, asked=format_stats(stats))
+            self._progress.update(self._bar, completed=done, usage=format_stats(stats))
 
     def encoded(self, done: int, total: int) -> None:
         """Show how many documents the retriever's model has encoded."""
         if self._encoding is None:
-            self._encoding = self._progress.add_task("encoding documents", total=total, asked="")
+            self._encoding = self._progress.add_task("encoding documents", total=total, usage="")
         self._progress.update(self._encoding, completed=done)
         if done == total:
             self._progress.remove_task(self._encoding)
             self._encoding = None
 
     def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
-        """Leave a line about the stage."""
+        """Print a line about the stage."""
         if self._bar is not None:
             self._progress.remove_task(self._bar)
             self._bar = None
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in state.drops.items())
         spent = state.spent
         cost = f", cost {spent.cost:,.2f}" if spent.cost is not None else ""
-        asked = (
+        usage = (
             f"; {spent.calls:,} calls, {spent.input_tokens + spent.output_tokens:,} tokens{cost}" if spent.calls else ""
         )
         typer.echo(
-            f"{stage:9} {state.records:,} records{' (from before)' if kept else ''}"
-            f"{f'; dropped: {dropped}' if dropped else ''}{asked}"
-            f"{f'; {state.passing:,} answers are missing that may come: run again' if state.passing else ''}"
+            f"{stage:9} {state.records:,} records{' (from an earlier run)' if kept else ''}"
+            f"{f'; dropped: {dropped}' if dropped else ''}{usage}"
+            f"{f'; {state.passing:,} answers are missing for now: run again' if state.passing else ''}"
             f"{f' (the last failure was {state.failure})' if state.passing and state.failure else ''}",
             err=True,
         )
 
 
 def format_stats(stats: CallStats) -> str:
-    """Say what has been asked so far."""
+    """Format the calls, tokens and cost so far."""
     parts = [f"{stats.calls:,} calls", f"{stats.input_tokens + stats.output_tokens:,} tokens"]
     if stats.cost is not None:
         parts.append(f"cost {stats.cost:,.2f}")

@@ -1,4 +1,4 @@
-"""ReMixer's plans and measurements for the eye."""
+"""ReMixer's plans and measurements as tables and lines for the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["agreement_table", "plan_table", "plan_text", "quality_lines"]
 
 
 def plan_table(plan: Plan) -> Table:
-    """Return a table of what each stage will ask."""
+    """Return a table of the calls, tokens and cost of each stage."""
     from rich.table import Table
 
     table = Table(title=f"{plan.sources:,} queries by the card {plan.card}, at most")
@@ -27,7 +27,7 @@ def plan_table(plan: Plan) -> Table:
         table.add_row(stage.stage, stage.model or "-", f"{stage.calls:,}", f"{stage.answered:,}", *tokens, cost)
     table.add_section()
     table.add_row(
-        "in all",
+        "total",
         "",
         f"{sum(stage.calls for stage in plan.stages):,}",
         f"{sum(stage.answered for stage in plan.stages):,}",
@@ -39,44 +39,44 @@ def plan_table(plan: Plan) -> Table:
 
 
 def plan_text(plan: Plan) -> str:
-    """Say what stands beside the table."""
+    """Return the remarks on the table."""
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in plan.left_out.items()) or "none"
     lines = [
-        f"{plan.documents:,} documents may be candidates, {plan.eligible:,} of them sources; left out: {left_out}.",
-        "Calls are counted as if every document belonged and every answer could be read.",
-        "Tokens and cost are of the calls not yet answered; ~ marks estimates from lengths, not measured ones.",
+        f"{plan.documents:,} documents can be candidates, {plan.eligible:,} of them sources; left out: {left_out}.",
+        "Calls are counted as if every document were relevant and every answer could be parsed.",
+        "Tokens and cost are of the calls not yet answered; ~ marks estimates from lengths.",
     ]
     if plan.cost is None:
         lines.append(
-            "Costs need prices of a million tokens: --set model.input_price=... --set model.output_price=... "
+            "Costs need prices per million tokens: --set model.input_price=... --set model.output_price=... "
             "(models.STAGE.input_price for one stage)."
         )
     for stage in plan.stages:
         if stage.minutes is not None and stage.minutes >= 1:
             lines.append(
-                f"The rate limits of {stage.model} alone make {stage.stage} last {stage.minutes:,.0f} minutes."
+                f"{stage.stage} takes at least {stage.minutes:,.0f} minutes by the rate limits of {stage.model}."
             )
         if stage.over_context:
             lines.append(
                 f"{stage.over_context:,} documents exceed the context of {stage.model} in {stage.stage} and will be "
-                "dropped where they come up; raise model.context if it has more."
+                "dropped; raise model.context if the model has more."
             )
     return "\n".join(lines)
 
 
 def quality_lines(quality: Quality) -> list[str]:
-    """Say the main figures of a run's rows."""
+    """Return the main figures of a run's rows."""
     overlap = quality.overlap
     shares = f"{overlap.source:.0%}, in its positives {overlap.positive:.0%}, in its negatives {overlap.negative:.0%}"
     return [
         f"{quality.rows:,} rows, {quality.positives_per_row:.1f} positives and {quality.negatives:.1f} negatives each",
-        f"of a query's words stand in its source {shares}",
+        f"share of a query's words that are in its source {shares}",
         f"the source would have been the first hit for {quality.source_first:.0%} of the queries",
     ]
 
 
 def agreement_table(measured: Agreement) -> Table:
-    """Return a table of how far two judges agree."""
+    """Return a table of the agreement of two judges."""
     from rich.table import Table
 
     table = Table(

@@ -1,4 +1,4 @@
-"""`reasonembed report`: one system's reports shown, or two systems' compared with significance."""
+"""`reasonembed report`: show one system's reports, or compare two systems with significance tests."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import typer
 
 from reasonembed_cli.outputs import check_output_file
 
-__all__ = ["report"]
+__all__ = ["report_command"]
 
 
-def report(
+def report_command(
     first: Annotated[Path, typer.Argument(help="A report file, or a folder that eval --out wrote.")],
-    second: Annotated[Path | None, typer.Argument(help="Another system's, on the same tasks.")] = None,
+    second: Annotated[Path | None, typer.Argument(help="The same of another system, on the same tasks.")] = None,
     *,
-    measure: Annotated[str, typer.Option(help="Which measure is compared, for instance recall@100.")] = "nDCG@10",
-    html: Annotated[Path | None, typer.Option("--html", help="Write one HTML page that needs nothing else.")] = None,
+    measure: Annotated[str, typer.Option(help="The measure to compare, for example recall@100.")] = "nDCG@10",
+    html: Annotated[Path | None, typer.Option("--html", help="Write a self-contained HTML page.")] = None,
 ) -> None:
     """Show a report, or compare two: differences with bootstrap intervals and a paired randomisation test.
 
@@ -32,20 +32,20 @@ def report(
 
     if html is not None:
         check_output_file(html)
-    ours = read_reports(first)
-    theirs = read_reports(second) if second is not None else []
-    page = report_page(ours, theirs, measure=measure) if html is not None else None
+    reports = read_reports(first)
+    others = read_reports(second) if second is not None else []
+    page = report_page(reports, others, measure=measure) if html is not None else None
     console = Console()
-    if theirs:
-        comparison = compare(ours, theirs, measure=measure)
+    if others:
+        comparison = compare(reports, others, measure=measure)
         console.print(comparison_table(comparison))
         for task in comparison.tasks:
             for note in task.notes:
                 console.print(f"{task.task}: {note}", style="yellow", markup=False, highlight=False)
     else:
-        console.print(tasks_table(ours))
-        console.print(slices_table(ours))
-    for note in dict.fromkeys(note for one in (*ours, *theirs) for note in notes(one)):
+        console.print(tasks_table(reports))
+        console.print(slices_table(reports))
+    for note in dict.fromkeys(note for one in (*reports, *others) for note in notes(one)):
         console.print(note, style="yellow", markup=False, highlight=False)
     if html is not None and page is not None:
         write_text(page, html)

@@ -1,4 +1,4 @@
-"""The steps of `reasonembed robustness`: perturbations, geometry, poison, and what is told of them."""
+"""The steps of `reasonembed robustness`: perturbations, geometry, poison, and printing the results."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ if TYPE_CHECKING:
     from reasonembed_rag.protocols import Retriever
     from reasonembed_rag.robustness import PoisonReport, RobustnessOptions, RobustnessReport
 
-__all__ = ["Attack", "measure", "tell"]
+__all__ = ["Attack", "measure_robustness", "show_robustness"]
 
 _SHARED = "what reasonembed robustness poisons"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """The poisoning audit that was asked for; none of 0 passages."""
+    """The requested poisoning audit; 0 passages for none."""
 
     passages: int
     steps: int
     others: tuple[Example, ...] | None
-    """Queries of another split: half are the attacker's, half the hubness guard's. Without, the attacker knows half of
-    the task's own."""
+    """Queries of another split, half for the attacker and half for the hubness guard. None gives the attacker half of
+    the task's own queries."""
 
     def __post_init__(self) -> None:
         if self.passages < 0 or self.steps < 1:
             raise InputError(
-                f"poison is {self.passages} and its steps {self.steps}; want 0 or more passages and at least 1 step"
+                f"poison is {self.passages} and poison_steps {self.steps}; want 0 or more passages and at least 1 step"
             )
         if self.others is not None and len(self.others) // 2 < self.passages:
             raise InputError(
-                f"the poison's split has {len(self.others)} queries for {self.passages} passages; want two a passage, "
-                "half of them the attacker's"
+                f"the poison's split has {len(self.others)} queries for {self.passages} passages; want two per "
+                "passage at least, since half of them are the attacker's"
             )
 
     def check(self, choice: Choice) -> None:
-        """Raise InputError, before any work, where the system has no model whose gradients can be followed."""
+        """Raise InputError, before any work, if the system has no model with gradients."""
         if not self.passages:
             return
         if not choice.needs_model or choice.kind != "model":
             raise InputError(
-                "poison is written against a model by its gradients; leave --poison out, or measure a model"
+                "poison is optimised with the gradients of a model; leave --poison out, or measure a model"
             )
         from reasonembed_rag.robustness import token_gradients
 
         token_gradients(embedder_of(choice))
 
     def audit(self, choice: Choice, task: RetrievalTask, *, checkpoint: Path | None, progress: Tell) -> PoisonReport:
-        """Attack copies of the task's corpus, searched as the choice says."""
+        """Attack copies of the task's corpus, searched through the chosen framework."""
         from reasonembed_rag.encoder import EncoderSettings, share_embedder
         from reasonembed_rag.robustness import AuditSettings, KeptVectors, halves, poison_audit
 
@@ -74,7 +74,7 @@ class Attack:
                 copy = dataclasses.replace(task, documents=documents)
                 return stack.enter_context(open_retriever(kept, copy))
 
-            # Copies of one corpus differ in the poison alone: the frameworks' classes find vectors that were made.
+            # The copies differ in the poison alone: the frameworks' classes reuse the vectors of the other documents.
             share_embedder(_SHARED, KeptVectors(encoder))
             kept = Choice(settings=EncoderSettings(model=_SHARED), through=choice.through, store=choice.store)
             return poison_audit(
@@ -89,7 +89,7 @@ class Attack:
             )
 
 
-def measure(
+def measure_robustness(
     choice: Choice,
     task: RetrievalTask,
     options: RobustnessOptions,
@@ -98,17 +98,17 @@ def measure(
     geometry: bool,
     out: Path | None,
 ) -> RobustnessReport:
-    """Measure a system on a task, step by step; the report is written after each."""
+    """Measure a system on a task; the report is written after each step."""
     from reasonembed_rag.robustness import robustness, task_geometry, write_variants
 
-    steps = [f"{task.name}: {step}" for step in ("encoding", "asking", "poisoning")]
+    steps = [f"{task.name}: {step}" for step in ("encoding", "searching", "poisoning")]
     with (
         truncations_summed(task.name),
-        progress_of(*steps) as (encoding, asking, poisoning),
+        progress_of(*steps) as (encoding, searching, poisoning),
     ):
         system = describe(choice, task)
         with open_retriever(choice, task, tell=encoding) as retriever:
-            report = robustness(retriever, task, system=system, options=options, progress=asking)
+            report = robustness(retriever, task, system=system, options=options, progress=searching)
         _write(report, out)
         if out is not None:
             write_variants(report, _path(report, out, ".variants.jsonl"), task=task)
@@ -124,8 +124,8 @@ def measure(
     return report
 
 
-def tell(reports: Sequence[RobustnessReport], out: Path | None, console: Console) -> None:
-    """Print the first report, compare it with the others, and write the page of all."""
+def show_robustness(reports: Sequence[RobustnessReport], out: Path | None, console: Console) -> None:
+    """Print the first report, compare it with the others, and write one page of them all."""
     from reasonembed_cli import robustness_tables as tables
     from reasonembed_rag.files import write_text
     from reasonembed_rag.pages import robustness_page
@@ -134,7 +134,7 @@ def tell(reports: Sequence[RobustnessReport], out: Path | None, console: Console
     for report in reports:
         console.print(tables.kinds_table(report))
     own = reports[0]
-    for note in tables.notes(own):
+    for note in tables.robustness_notes(own):
         console.print(note, style="yellow", markup=False, highlight=False)
     if own.geometry:
         console.print(tables.geometry_table(own))

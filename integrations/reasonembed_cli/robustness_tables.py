@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.robustness import KindResult, ModelComparison, PoisonReport, RobustnessReport
 
-__all__ = ["contrasts_table", "geometry_table", "kinds_table", "notes", "poison_table", "trades_table"]
+__all__ = ["contrasts_table", "geometry_table", "kinds_table", "poison_table", "robustness_notes", "trades_table"]
 
 
 def kinds_table(report: RobustnessReport) -> Table:
-    """Return a table of what each kind of perturbation did."""
+    """Return a table of the effect of each kind of perturbation."""
     title = f"{report.system.label}, {report.task.label}: {report.task.queries} queries"
     if report.clean is None:
         table = slim_table(
-            "kind", ("overlap@10", "95 %", "RBO .9"), title=title, caption="not judged: rankings compared"
+            "kind", ("overlap@10", "95 %", "RBO .9"), title=title, caption="no judgements: rankings are compared"
         )
         for result in report.kinds:
-            ends = result.overlap_at_10.interval
-            interval = f"{ends.low:.3f} to {ends.high:.3f}"
+            interval = result.overlap_at_10.interval
+            bounds = f"{interval.low:.3f} to {interval.high:.3f}"
             table.add_row(
-                result.kind, f"{result.overlap_at_10.mean:.3f}", interval, f"{result.rank_biased_overlap.mean:.3f}"
+                result.kind, f"{result.overlap_at_10.mean:.3f}", bounds, f"{result.rank_biased_overlap.mean:.3f}"
             )
         return table
     figures = ("nDCG@10", "drop %", "95 %", "std", "recall@10 drop %", "overlap@10")
@@ -41,32 +41,31 @@ def kinds_table(report: RobustnessReport) -> Table:
 def geometry_table(report: RobustnessReport) -> Table:
     """Return a table of the vectors' geometry, one column per set of vectors."""
     table = slim_table("vectors of", tuple(report.geometry), title="geometry, a diagnostic")
-    columns = [of.figures() for of in report.geometry.values()]
+    columns = [geometry.figures() for geometry in report.geometry.values()]
     for name in columns[0] if columns else ():
         table.add_row(name, *(figures[name] for figures in columns))
     return table
 
 
 def poison_table(report: PoisonReport) -> Table:
-    """Return a table of the attacks, bare and behind each defence, and of what the defences cost."""
+    """Return a table of the attacks without and with each defence, and of what the defences cost."""
     ks = list(report.attacks[0].success)
-    k = 20 if 20 in ks else ks[-1]
     table = slim_table(
-        "attack, behind",
+        "attack, defence",
         (*(f"ASR@{k}" for k in ks), "clean nDCG@10"),
-        title=f"poison: {report.attacks[0].passages} passages a query-agnostic attack, {report.queries} queries",
-        caption=f"ASR@k in %: queries with poison among their k best; behind a defence at {k}",
+        title=f"poison: {report.attacks[0].passages} passages per query-agnostic attack, {report.queries} queries",
+        caption="ASR@k in %: queries with poison in their top k; a defence filters the top k",
     )
     clean = f"{100 * report.clean_ndcg:.2f}" if report.clean_ndcg is not None else ""
     for attack in report.attacks:
         table.add_row(attack.label, *(f"{100 * attack.success[k]:.1f}" for k in ks), clean)
     table.add_section()
     for defence in report.defences:
-        kept = f"{100 * defence.clean_ndcg:.2f}" if defence.clean_ndcg is not None else ""
-        for place, attack in enumerate(report.attacks):
+        clean_behind = f"{100 * defence.clean_ndcg:.2f}" if defence.clean_ndcg is not None else ""
+        for position, attack in enumerate(report.attacks):
             name = f"{attack.label}, {defence.label}"
             rates = defence.success[attack.name]
-            table.add_row(name, *(f"{100 * rates[k]:.1f}" for k in ks), kept if place == 0 else "")
+            table.add_row(name, *(f"{100 * rates[k]:.1f}" for k in ks), clean_behind if position == 0 else "")
     return table
 
 
@@ -77,16 +76,16 @@ def contrasts_table(comparison: ModelComparison) -> Table:
     table = slim_table("model, by", ("queries", "difference", "95 %"), title=title, caption=caption)
     for contrast in comparison.contrasts:
         queries = sum(level.queries for level in contrast.levels)
-        ends = f"{100 * contrast.interval.low:+.2f} to {100 * contrast.interval.high:+.2f}"
-        table.add_row(f"{contrast.model}, {contrast.factor}", str(queries), f"{100 * contrast.difference:+.2f}", ends)
+        bounds = f"{100 * contrast.interval.low:+.2f} to {100 * contrast.interval.high:+.2f}"
+        table.add_row(f"{contrast.model}, {contrast.factor}", str(queries), f"{100 * contrast.difference:+.2f}", bounds)
         for level in contrast.levels:
-            ends = f"{100 * level.interval.low:+.2f} to {100 * level.interval.high:+.2f}"
-            table.add_row(f"  {level.name}", str(level.queries), f"{100 * level.difference:+.2f}", ends)
+            bounds = f"{100 * level.interval.low:+.2f} to {100 * level.interval.high:+.2f}"
+            table.add_row(f"  {level.name}", str(level.queries), f"{100 * level.difference:+.2f}", bounds)
     return table
 
 
 def trades_table(comparison: ModelComparison) -> Table:
-    """Return a table of each model's specialization tax beside its reasoning gain."""
+    """Return a table of each model's specialization tax and reasoning gain."""
     general = ", ".join(comparison.general_models)
     table = slim_table("model", ("tax", "gain"), title="tax and gain", caption=f"against the best of {general}")
     for trade in comparison.trades:
@@ -96,39 +95,39 @@ def trades_table(comparison: ModelComparison) -> Table:
     return table
 
 
-def notes(report: RobustnessReport) -> list[str]:
-    """Return what a reader should know: warnings of the task, kinds skipped, queries left as they are or failed."""
-    said = [*report.task.warnings, *report.notes]
-    said += [f"{kind} skipped: {reason}" for kind, reason in report.skipped.items()]
+def robustness_notes(report: RobustnessReport) -> list[str]:
+    """Return warnings of the task, skipped kinds, and queries that were left unchanged or failed."""
+    lines = [*report.task.warnings, *report.notes]
+    lines += [f"{kind} skipped: {reason}" for kind, reason in report.skipped.items()]
     for result in report.kinds:
-        said += _left(result, seeds=len(report.seeds))
-    return [f"{report.task.label}: {one}" for one in said]
+        lines += _kind_notes(result, seeds=len(report.seeds))
+    return [f"{report.task.label}: {one}" for one in lines]
 
 
-def _left(result: KindResult, *, seeds: int) -> list[str]:
-    left = ", ".join(f"{reason} {count / seeds:g}" for reason, count in result.kept.items())
-    said = [f"{result.kind} left queries as they are (mean over the seeds): {left}"] if left else []
+def _kind_notes(result: KindResult, *, seeds: int) -> list[str]:
+    unchanged = ", ".join(f"{reason} {count / seeds:g}" for reason, count in result.kept.items())
+    lines = [f"{result.kind} left queries unchanged (mean over the seeds): {unchanged}"] if unchanged else []
     if result.failed:
-        said.append(f"{result.kind}: the retriever failed for {result.failed} queries; they count 0")
+        lines.append(f"{result.kind}: the retriever failed for {result.failed} queries; they count 0")
     if result.acceptance is not None and result.acceptance.rate is not None:
         accepted = result.acceptance
-        said.append(
+        lines.append(
             f"{result.kind}: {accepted.judge} accepted {accepted.accepted:,} of {accepted.proposed:,} rewordings "
             f"({100 * result.acceptance.rate:.0f} %)"
         )
-    return said
+    return lines
 
 
 def _figures(result: KindResult) -> Sequence[str]:
     drop, recall = result.drops["nDCG@10"], result.drops["recall@10"].rate
-    kept = f"{result.overlap_at_10.mean:.3f}"
+    overlap = f"{result.overlap_at_10.mean:.3f}"
     if drop.rate is None or drop.interval is None:
-        return (f"{100 * drop.perturbed:.2f}", "", "", "", "", kept)
+        return (f"{100 * drop.perturbed:.2f}", "", "", "", "", overlap)
     return (
         f"{100 * drop.perturbed:.2f}",
         f"{100 * drop.rate:+.1f}",
         f"{100 * drop.interval.low:+.1f} to {100 * drop.interval.high:+.1f}",
         f"{100 * drop.deviation:.1f}",
         f"{100 * recall:+.1f}" if recall is not None else "",
-        kept,
+        overlap,
     )

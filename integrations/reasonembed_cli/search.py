@@ -1,4 +1,4 @@
-"""`reasonembed search`: a question, answered with the nearest documents of an index."""
+"""`reasonembed search`: show the documents of an index that are nearest to a question."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reasonembed_cli.options import InstructionOption, TaskCardOption
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reasonembed_stores import Hit
 
-__all__ = ["format_hits", "search"]
+__all__ = ["format_hits", "search_command"]
 
 
-def search(
-    index: Annotated[Path, typer.Argument(help="A folder that `reasonembed index` made.")],
-    question: Annotated[str, typer.Argument(help="What you want to know.")],
+def search_command(
+    index: Annotated[Path, typer.Argument(help="A folder that `reasonembed index` wrote.")],
+    question: Annotated[str, typer.Argument(help="The question.")],
     *,
     k: Annotated[int, typer.Option("-k", help="How many documents to show.")] = 5,
-    task: Annotated[str | None, typer.Option(help="A task card, whose instruction goes before the question.")] = None,
-    instruction: Annotated[str | None, typer.Option(help="Your own words to go before the question.")] = None,
+    task: TaskCardOption = None,
+    instruction: InstructionOption = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Where the model lies now, if not where the index was made.")
+        str | None,
+        typer.Option("--model", "-m", help="Where the model is now, if it moved since the index was created."),
     ] = None,
 ) -> None:
     """Show the documents of an index that help answer a question, best first, with their scores.
@@ -38,11 +41,11 @@ def search(
     hits = searcher.search(Question(texts=[question], k=k, task=task, instruction=instruction))
     typer.echo(format_hits(hits, lines=4))
     if is_unfinished(index):
-        typer.echo(f"note: indexing {index} was interrupted; run it again to add what is missing", err=True)
+        typer.echo(f"note: indexing {index} was interrupted; run it again to add the missing documents", err=True)
 
 
 def format_hits(hits: Sequence[Hit], *, lines: int) -> str:
-    """Return hits for the eye: rank, score and id, then the first lines of the content, wrapped to the terminal."""
+    """Format hits: rank, score and id, then the first lines of the content, wrapped to the terminal's width."""
     width = min(shutil.get_terminal_size().columns, 120)
     blocks: list[str] = []
     for rank, hit in enumerate(hits, start=1):

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["train_recipe"]
+__all__ = ["train_command"]
 
 _STOPPED = 143
 """What a shell reports of a process that SIGTERM ended."""
 
 
-def train_recipe(
+def train_command(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as training/recipes/tiny-cpu.toml.")],
     *,
     changes: Annotated[

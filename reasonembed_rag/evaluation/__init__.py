@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation.mteb import ReasonEmbedMteb, write_mteb_result
     from reasonembed_rag.evaluation.rag import Context, evaluate_context
     from reasonembed_rag.evaluation.report import Report, System, TaskFacts, read_report, read_reports, write_report
+    from reasonembed_rag.evaluation.results import ResultsFolder, find_run
     from reasonembed_rag.evaluation.run import Progress, QueryResult, Run, RunOptions, run_retriever
     from reasonembed_rag.evaluation.scoring import judgement_digest, rankings_of, score_run, task_facts
     from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, resampled_means
@@ -38,6 +39,7 @@ __all__ = [
     "QueryResult",
     "ReasonEmbedMteb",
     "Report",
+    "ResultsFolder",
     "RetrievalTask",
     "Run",
     "RunOptions",
@@ -50,6 +52,7 @@ __all__ = [
     "evaluate",
     "evaluate_context",
     "evaluate_embedder",
+    "find_run",
     "judgement_digest",
     "load_task",
     "rankings_of",
@@ -81,6 +84,7 @@ __getattr__, __dir__ = lazy_face(
         "mteb": ("ReasonEmbedMteb", "write_mteb_result"),
         "rag": ("Context", "evaluate_context"),
         "report": ("Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"),
+        "results": ("ResultsFolder", "find_run"),
         "run": ("Progress", "QueryResult", "Run", "RunOptions", "run_retriever"),
         "scoring": ("judgement_digest", "rankings_of", "score_run", "task_facts"),
         "significance": ("Interval", "bootstrap_intervals", "resampled_means"),

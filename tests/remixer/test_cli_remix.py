@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasonembed_cli.app import main
-from reasonembed_cli.remix_options import settings_of
+from reasonembed_cli.remix_options import read_settings_of
 from reasonembed_rag.errors import InputError
 from reasonembed_training.remixer.cards import read_card
 
@@ -145,7 +145,7 @@ def test_the_command_line_comes_before_the_file_and_changes_before_both(tmp_path
         '[model]\nname = "from-file"\ncontext = 9000\n[mine]\ndepth = 7\n'
     )
     options = {"corpus": None, "card": None, "out": None, "models": None, "base_urls": None, "gold": None}
-    config = settings_of(
+    config = read_settings_of(
         **options | {"corpus": "mine.jsonl", "models": ["named", "judge=j"], "base_urls": ["judge=http://h:1/v1"]},
         config=path,
         changes=["mine.depth=9", "model.context=5000"],
@@ -158,6 +158,6 @@ def test_the_command_line_comes_before_the_file_and_changes_before_both(tmp_path
 def test_a_models_name_may_hold_an_equals_sign_where_it_names_no_stage():
     options = {"base_urls": None, "gold": None, "config": None, "changes": None}
     options |= {"corpus": "c", "card": "biology", "out": Path("run")}
-    assert settings_of(models=["org/model=v2"], **options).model.name == "org/model=v2"
+    assert read_settings_of(models=["org/model=v2"], **options).model.name == "org/model=v2"
     with pytest.raises(InputError, match=r"'model'.*\bclean, generate, reason, judge\b"):
-        settings_of(models=["model=v2"], **options)
+        read_settings_of(models=["model=v2"], **options)

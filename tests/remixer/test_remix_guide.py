@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from reasonembed_cli.remix import remix
+from reasonembed_cli.remix import remix_app
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import record_from
 from reasonembed_training.remixer.config import RemixConfig
@@ -36,11 +36,11 @@ def _words(line: str) -> list[str]:
 
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)
 def test_a_command_of_the_guide_is_understood(words: list[str]):
-    typer.main.get_command(remix).commands[words[0]].make_context(words[0], words[1:])
+    typer.main.get_command(remix_app).commands[words[0]].make_context(words[0], words[1:])
 
 
 def test_the_guide_shows_every_command():
-    assert {words[0] for words in _commands()} == set(typer.main.get_command(remix).commands)
+    assert {words[0] for words in _commands()} == set(typer.main.get_command(remix_app).commands)
 
 
 def test_the_guides_settings_are_read():
