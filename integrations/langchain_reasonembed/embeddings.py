@@ -91,34 +91,34 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
 
     def encode_queries(
         self,
-        texts: Sequence[str],
+        texts: str | Sequence[str],
         *,
         task: str | None = None,
         instruction: str | None = None,
         adapter: str | None = None,
         show_progress: bool = False,
     ) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of queries: embed_query for many, without Python lists.
+        """Return float32 vectors (n, dimension) of queries, (dimension,) for a single string.
 
         A task or an instruction given here takes the place of the one in the settings.
         """
         return self.encoder.encode_queries(
-            list(texts),
+            texts,
             **self._said(task, instruction),
             adapter=adapter,
             show_progress=show_progress or self.show_progress,
         )
 
     def encode_documents(
-        self, texts: Sequence[str], *, adapter: str | None = None, show_progress: bool = False
+        self, texts: str | Sequence[str], *, adapter: str | None = None, show_progress: bool = False
     ) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of documents: embed_documents without Python lists."""
+        """Return float32 vectors (n, dimension) of documents, (dimension,) for a single string."""
         shown = show_progress or self.show_progress
-        return self.encoder.encode_documents(list(texts), adapter=adapter, show_progress=shown)
+        return self.encoder.encode_documents(texts, adapter=adapter, show_progress=shown)
 
     def embed_documents(self, texts: list[str], *, adapter: str | None = None) -> list[list[float]]:
         """Return the vectors of documents as lists of Python floats."""
-        vectors: list[list[float]] = self.encode_documents(texts, adapter=adapter).tolist()
+        vectors: list[list[float]] = self.encode_documents(list(texts), adapter=adapter).tolist()
         return vectors
 
     def embed_query(

@@ -208,14 +208,14 @@ class Encoder:
 
     def encode_queries(
         self,
-        texts: Sequence[str],
+        texts: str | Sequence[str],
         *,
         task: str | None = None,
         instruction: str | None = None,
         adapter: str | None = None,
         show_progress: bool = False,
     ) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of queries, in input order; (0, dimension) for none.
+        """Return float32 vectors (n, dimension) of queries, in input order; (dimension,) for a single string.
 
         task names a card whose instruction is put before each query; instruction gives the words themselves. A model
         that takes no instruction ignores the task and refuses an instruction. adapter names one of those loaded. Raises
@@ -226,23 +226,26 @@ class Encoder:
                 texts, task=task, instruction=instruction, show_progress=show_progress
             )
         work = self._query_work(task, instruction)
-        return self._encode(check_texts(texts, kind="texts", allow_empty=False), work, show_progress=show_progress)
+        queries = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=False)
+        vectors = self._encode(queries, work, show_progress=show_progress)
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     def encode_documents(
-        self, texts: Sequence[str], *, adapter: str | None = None, show_progress: bool = False
+        self, texts: str | Sequence[str], *, adapter: str | None = None, show_progress: bool = False
     ) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of documents, in input order; (0, dimension) for none.
+        """Return float32 vectors (n, dimension) of documents, in input order; (dimension,) for a single string.
 
         Raises InputError for a document that is not a string.
         """
         if adapter is not None:
             return self.with_adapter(adapter).encode_documents(texts, show_progress=show_progress)
-        documents = check_texts(texts, kind="texts", allow_empty=True)
-        return self._encode(documents, self._document_work(), show_progress=show_progress)
+        documents = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=True)
+        vectors = self._encode(documents, self._document_work(), show_progress=show_progress)
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     async def aencode_queries(
         self,
-        texts: Sequence[str],
+        texts: str | Sequence[str],
         *,
         task: str | None = None,
         instruction: str | None = None,
@@ -252,13 +255,17 @@ class Encoder:
         if adapter is not None:
             return await self.with_adapter(adapter).aencode_queries(texts, task=task, instruction=instruction)
         work = self._query_work(task, instruction)
-        return await self._submit(check_texts(texts, kind="texts", allow_empty=False), work)
+        queries = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=False)
+        vectors = await self._submit(queries, work)
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
-    async def aencode_documents(self, texts: Sequence[str], *, adapter: str | None = None) -> NDArray[np.float32]:
+    async def aencode_documents(self, texts: str | Sequence[str], *, adapter: str | None = None) -> NDArray[np.float32]:
         """Return what encode_documents returns, without blocking the event loop; concurrent calls share forwards."""
         if adapter is not None:
             return await self.with_adapter(adapter).aencode_documents(texts)
-        return await self._submit(check_texts(texts, kind="texts", allow_empty=True), self._document_work())
+        documents = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=True)
+        vectors = await self._submit(documents, self._document_work())
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     def close(self) -> None:
         """Give back the model's memory and processes; later calls raise BackendError."""

@@ -35,7 +35,6 @@ def bert(tiny_model):
         ({"a", "b"}, r"\btexts\b.*\bset\b"),
         ({"a": 1}, r"\btexts\b.*\bdict\b"),
         (b"bytes", r"\btexts\b.*\bbytes\b.*\blist\b"),
-        ("text", r"\btexts\b.*\bstr\b.*\blist\b"),
         (["a", None], r"texts\[1\].*\bNoneType\b.*\bstr\b"),
         (["a", 5.0], r"texts\[1\].*\bfloat\b.*\bstr\b"),
         ([["a"]], r"texts\[0\].*\blist\b.*\bstr\b"),
@@ -164,6 +163,19 @@ def test_odd_characters_give_finite_vectors_of_length_one(qwen, bert):
     for encoder in (qwen, bert):
         vectors = encoder.encode_documents(texts)
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+async def test_one_string_gives_the_one_vector_of_a_list_of_it(qwen):
+    text = "why do cells divide?"
+    query = qwen.encode_queries([text], task="biology")
+    assert np.array_equal(qwen.encode_queries(text, task="biology"), query[0])
+    assert np.array_equal(await qwen.aencode_queries(text, task="biology"), query[0])
+    document = qwen.encode_documents([text])
+    assert np.array_equal(qwen.encode_documents(text), document[0])
+    assert np.array_equal(await qwen.aencode_documents(text), document[0])
+    for encode in (qwen.encode_queries, qwen.aencode_queries):
+        with pytest.raises(InputError, match=r"\bempty\b"):
+            await encode("") if encode == qwen.aencode_queries else encode("")
 
 
 def test_an_empty_query_is_refused_and_an_empty_document_is_not(bert):

@@ -79,4 +79,6 @@ def test_vectors_are_the_models_own(words):
     embeddings = ReasonEmbedEmbeddings(model="words", task="biology")
     texts = ["def f():\n    return 1", "def f(): return 1"]
     np.testing.assert_array_equal(embeddings.embed_documents(texts), words.encode_documents(texts))
+    np.testing.assert_array_equal(embeddings.encode_documents("why?"), words.encode_documents(["why?"])[0])
+    np.testing.assert_array_equal(embeddings.encode_queries("why?"), embeddings.embed_query("why?"))
     np.testing.assert_array_equal(embeddings.embed_query("why?"), words.encode_queries(["why?"], task="biology")[0])

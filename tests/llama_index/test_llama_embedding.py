@@ -40,6 +40,8 @@ def test_queries_take_the_query_path_and_texts_the_document_path(words):
     np.testing.assert_array_equal(embedding.get_text_embedding_batch([text]), words.encode_documents([text]))
     np.testing.assert_array_equal(embedding.get_query_embedding(text), words.encode_queries([text], task="pony")[0])
     assert type(embedding.get_query_embedding(text)[0]) is float
+    np.testing.assert_array_equal(embedding.encode_queries(text), embedding.get_query_embedding(text))
+    np.testing.assert_array_equal(embedding.encode_documents(text), embedding.get_text_embedding(text))
 
 
 def test_it_survives_to_dict_and_pickle():

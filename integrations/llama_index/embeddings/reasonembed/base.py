@@ -103,19 +103,19 @@ class ReasonEmbedEmbedding(BaseEmbedding):
 
     def encode_queries(
         self,
-        texts: Sequence[str],
+        texts: str | Sequence[str],
         *,
         task: str | None = None,
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of queries, without Python lists."""
+        """Return float32 vectors (n, dimension) of queries, (dimension,) for a single string."""
         return self.encoder.encode_queries(
             texts, **self._said(task, instruction), show_progress=show_progress or self.show_progress
         )
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of texts, without Python lists."""
+    def encode_documents(self, texts: str | Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of texts, (dimension,) for a single string."""
         return self.encoder.encode_documents(texts, show_progress=show_progress or self.show_progress)
 
     def _said(self, task: str | None = None, instruction: str | None = None) -> dict[str, str | None]:
