@@ -15,6 +15,8 @@ __all__ = ["Batch", "decode_json", "encode_json"]
 
 encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 decode_json = json.JSONDecoder().decode
+_SEPARATOR = ',"\\u0000",'
+"""The string "\\0" between two others in a JSON list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +85,29 @@ def _check_ids(ids: list[str]) -> None:
 
 
 def _encoded(metadatas: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[str]:
-    # Keys of flat metadata are checked all at once; those of nested objects one by one.
-    flat = set(map(type, metadatas)) <= {dict} and set(map(type, chain.from_iterable(metadatas))) <= {str}
-    texts: list[str] = []
-    for identity, metadata in zip(ids, metadatas, strict=True):
-        if not _is(metadata, Mapping):
-            raise InputError(f"the metadata of {identity!r} is {metadata!r:.80}; want a mapping, {{}} if there is none")
+    # Flat metadata is encoded in one call, as every call costs half a microsecond more, and split at the separators.
+    if set(map(type, metadatas)) <= {dict} and set(map(type, chain.from_iterable(metadatas))) <= {str}:
         try:
-            text = encode_json(metadata if flat else dict(metadata))
-            if not flat or text.find("{", 1) > 0:
-                _check_keys(metadata)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(
-                f"the metadata of {identity!r} is not JSON ({error}); want strings, finite numbers, true, false, null, "
-                "and lists and objects of them"
-            ) from error
-        texts.append(text)
-    return texts
+            joined = encode_json([part for metadata in metadatas for part in (metadata, "\0")])
+        except (TypeError, ValueError, RecursionError):
+            joined = ""  # one of them is not JSON: find out which
+        texts = joined[1 : -len(_SEPARATOR)].split(_SEPARATOR)
+        if joined.count("{") == len(metadatas) == len(texts):
+            return texts  # no object inside another, so no key that was not checked
+    return [_encoded_alone(metadata, identity) for metadata, identity in zip(metadatas, ids, strict=True)]
+
+
+def _encoded_alone(metadata: Mapping[str, Any], identity: str) -> str:
+    if not _is(metadata, Mapping):
+        raise InputError(f"the metadata of {identity!r} is {metadata!r:.80}; want a mapping, {{}} if there is none")
+    try:
+        _check_keys(metadata)
+        return encode_json(dict(metadata))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"the metadata of {identity!r} is not JSON ({error}); want strings, finite numbers, true, false, null, "
+            "and lists and objects of them"
+        ) from error
 
 
 def _check_keys(value: Any) -> None:

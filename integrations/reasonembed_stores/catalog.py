@@ -23,14 +23,19 @@ __all__ = ["Catalog", "Change", "Extent", "Snapshot", "State"]
 _SCHEMA = """
 CREATE TABLE state (
     generation INTEGER NOT NULL, layout INTEGER NOT NULL, next_key INTEGER NOT NULL, dimension INTEGER,
-    dtype TEXT NOT NULL, ann TEXT NOT NULL, spec TEXT
+    codes TEXT NOT NULL, index_kind TEXT NOT NULL, spec TEXT
 );
 CREATE TABLE documents (key INTEGER PRIMARY KEY, id TEXT NOT NULL, content TEXT NOT NULL, metadata TEXT NOT NULL);
 CREATE UNIQUE INDEX documents_id ON documents (id);
 CREATE TABLE tombstones (key INTEGER PRIMARY KEY, generation INTEGER NOT NULL);
 CREATE TABLE extents (start INTEGER PRIMARY KEY, count INTEGER NOT NULL, sha256 BLOB NOT NULL);
 """
-"""Version 1 had other names for dtype and ann, and a last column of documents for checksums: we write 0 there."""
+"""codes is the dtype and index_kind the ann of State. Format 1 had a fifth column of documents, for checksums."""
+_UPDATE = """
+UPDATE state SET (generation, layout, next_key, dimension, codes, index_kind, spec) = (?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT = "INSERT INTO documents VALUES (?, ?, ?, ?)"
+_INSERT_FORMAT_1 = "INSERT INTO documents VALUES (?, ?, ?, ?, 0)"
 _PAGE = 2000
 _MANY = 1000
 _TIMEOUT_S = 30
@@ -91,9 +96,10 @@ class Snapshot:
 class Catalog:
     """A connection to the documents, shared by threads."""
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, name: str, *, insert: str = _INSERT) -> None:
         self._connection = connection
         self._name = name
+        self._insert_sql = insert
         self._lock = RLock()
 
     @classmethod
@@ -117,7 +123,9 @@ class Catalog:
         with _translated_errors(str(path)):
             connection = _connect(f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=rw'}")
             connection.execute("PRAGMA synchronous=FULL")
-        return cls(connection, str(path))
+            columns = connection.execute("PRAGMA table_info(documents)").fetchall()
+        has_checksums = any(name == "checksum" for _, name, *_ in columns)
+        return cls(connection, str(path), insert=_INSERT_FORMAT_1 if has_checksums else _INSERT)
 
     def close(self) -> None:
         """Close the connection; committed changes stay."""
@@ -166,8 +174,7 @@ class Catalog:
     def commit(self, change: Change) -> None:
         """Make a change, all of it or nothing."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
-            connection.execute("DELETE FROM state")
-            connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(change.state))
+            connection.execute(_UPDATE, astuple(change.state))
             if change.rewritten:
                 connection.execute("DELETE FROM tombstones")
                 connection.execute("DELETE FROM extents")
@@ -181,17 +188,13 @@ class Catalog:
             connection.executemany("INSERT INTO extents VALUES (?, ?, ?)", map(astuple, change.extents))
 
     def _insert(self, connection: sqlite3.Connection, born: Batch, next_key: int) -> None:
-        columns = connection.execute("PRAGMA table_info(documents)").fetchall()
-        insert = "INSERT INTO documents VALUES (?, ?, ?, ?)"
-        if columns[-1][1] == "checksum":
-            insert = "INSERT INTO documents VALUES (?, ?, ?, ?, 0)"
         # The index over the ids of a large first batch is made faster at once than entry by entry.
         defer = len(born) >= _MANY and not connection.execute("SELECT 1 FROM documents LIMIT 1").fetchone()
         if defer:
             connection.execute("DROP INDEX documents_id")
         keys = range(next_key - len(born), next_key)
         try:
-            connection.executemany(insert, zip(keys, born.ids, born.contents, born.metadatas, strict=True))
+            connection.executemany(self._insert_sql, zip(keys, born.ids, born.contents, born.metadatas, strict=True))
         except UnicodeEncodeError:
             born.check_unicode()
             raise
@@ -200,17 +203,20 @@ class Catalog:
 
     def keys_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the keys of the documents with these ids; unknown ids are left out."""
-        query = "SELECT id, key FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+        query = "SELECT documents.id, documents.key FROM json_each(?) JOIN documents ON documents.id = json_each.value"
         return dict(self._rows(query, json.dumps(ids)))
 
     def ids_of(self, keys: Sequence[int]) -> dict[int, str]:
         """Return the ids of the documents with these keys; keys of deleted ones are left out."""
-        query = "SELECT key, id FROM documents WHERE key IN (SELECT value FROM json_each(?))"
+        query = "SELECT documents.key, documents.id FROM json_each(?) JOIN documents ON documents.key = json_each.value"
         return dict(self._rows(query, json.dumps(keys)))
 
     def documents_of(self, keys: Sequence[int]) -> dict[int, Document]:
         """Return the documents with these keys; keys of deleted ones are left out."""
-        query = "SELECT key, id, content, metadata FROM documents WHERE key IN (SELECT value FROM json_each(?))"
+        query = (
+            "SELECT documents.key, documents.id, content, metadata FROM json_each(?)"
+            " JOIN documents ON documents.key = json_each.value"
+        )
         return {row[0]: self._document(*row) for row in self._rows(query, json.dumps(keys))}
 
     def documents(self) -> Iterator[Document]:
