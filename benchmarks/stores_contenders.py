@@ -324,7 +324,7 @@ CONTENDERS: dict[str, Callable[[Path], Contender]] = {
     "plain-faiss": PlainFaiss,
     "ours-memory": OursMemory,
     "ours-folder": OursStore,
-    "ours-float16": lambda folder: OursStore(folder, codes="float16"),
+    "ours-float16": lambda folder: OursStore(folder, dtype="float16"),
     "ours-langchain": OursLangChain,
     "ours-llama-index": OursLlamaIndex,
     "ours-chroma": OursChroma,

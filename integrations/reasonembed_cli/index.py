@@ -62,7 +62,7 @@ def index_command(
         raise InputError(f"--codes and --structure are for a new index, {to} is one already: leave them out")
     encoder = shared_encoder(EncoderSettings(model=model))
     with truncations_summed(str(to)), indexing_progress() as tell:
-        report = build_index(corpus, to, encoder, sync=sync, codes=codes, index=structure, on_progress=tell)
+        report = build_index(corpus, to, encoder, sync=sync, dtype=codes, ann=structure, on_progress=tell)
     typer.echo(f'{to}: {_told(report)}; ask with: reasonembed search {to} "your question"')
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonembed_rag.deprecation import renamed_arguments
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_rag.retrieval import TopRows
@@ -47,26 +48,27 @@ class FaissStore:
         self._finder = Finder(table)
 
     @classmethod
+    @renamed_arguments(codes="dtype", index="ann")
     def create(
         cls,
         path: str | Path | None = None,
         *,
         spec: EmbeddingSpec | None = None,
         dimension: int | None = None,
-        codes: Literal["float32", "float16"] = "float32",
-        index: Literal["auto", "flat", "hnsw", "ivf"] = "auto",
+        dtype: Literal["float32", "float16"] = "float32",
+        ann: Literal["auto", "flat", "hnsw", "ivf"] = "auto",
     ) -> Self:
-        """Make an empty store, in memory where there is no path.
+        """Create an empty store, in memory without a path.
 
-        Without a spec or dimension the first vectors decide the dimension, and no model is refused later. codes is how
-        vectors are kept: float16 halves the space. index is what save() builds: "flat" is exact search, "hnsw" a
-        graph, "ivf" an inverted file; "auto" stays exact up to 200,000 vectors, then takes a graph, and an inverted
-        file beyond 2 million. Raises StoreError where the path holds something already.
+        Without a spec or dimension the first vectors decide the dimension, and no model is refused later. `dtype` is
+        how vectors are stored: float16 halves the space. `ann` is the index that save() builds: "flat" none, for exact
+        search, "hnsw" a graph, "ivf" an inverted file; "auto" none up to 200,000 vectors, then a graph, and an
+        inverted file beyond 2 million. Raises StoreError if the path exists already.
         """
-        for name, value, known in (("codes", codes, tuple(DTYPES)), ("index", index, KINDS)):
+        for name, value, known in (("dtype", dtype, tuple(DTYPES)), ("ann", ann, KINDS)):
             if value not in known:
                 raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
-        state = State(0, 0, 0, check_dimension(dimension, spec), codes, index, None if spec is None else spec.to_json())
+        state = State(0, 0, 0, check_dimension(dimension, spec), dtype, ann, None if spec is None else spec.to_json())
         return cls(Table.create(None if path is None else Path(path), state))
 
     @classmethod

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from reasonembed_rag.deprecation import renamed_arguments
 from reasonembed_rag.documents import Document, unique_ids
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import replacing
@@ -73,28 +74,30 @@ class _Work:
     unchanged: list[Document]
 
 
+@renamed_arguments(codes="dtype", index="ann")
 def build_index(
     corpus: Corpus,
     to: Path,
     embedder: Embedder,
     *,
     sync: bool = False,
-    codes: Literal["float32", "float16"] | None = None,
-    index: Literal["auto", "flat", "hnsw", "ivf"] | None = None,
+    dtype: Literal["float32", "float16"] | None = None,
+    ann: Literal["auto", "flat", "hnsw", "ivf"] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> IndexReport:
-    """Make or bring up to date the FaissStore of a folder; sync also deletes what the corpus no longer has.
+    """Create the FaissStore of a folder or bring it up to date; `sync` also deletes what the corpus no longer has.
 
-    codes (float32) and index (auto) are for a store that is made now. The whole corpus is read once before anything is
-    written: bad input raises InputError and leaves no trace. Raises SpecMismatchError for the store of another model.
+    `dtype` (float32) and `ann` (auto) are for a new store, as in FaissStore.create. The whole corpus is read once
+    before anything is written: bad input raises InputError and leaves no trace. Raises SpecMismatchError for the store
+    of another model.
     """
     survey = _surveyed(corpus)
     fresh = not (to / "manifest.json").exists()
     if fresh:
         check_free(to)
-        FaissStore.create(to, spec=embedder.spec, codes=codes or "float32", index=index or "auto").close()
-    elif codes is not None or index is not None:
-        raise InputError(f"{to} was made already; leave codes and index out, or index into another folder")
+        FaissStore.create(to, spec=embedder.spec, dtype=dtype or "float32", ann=ann or "auto").close()
+    elif dtype is not None or ann is not None:
+        raise InputError(f"{to} exists already; leave out dtype and ann, or index into another folder")
     with FaissStore.open(to, spec=embedder.spec) as store:
         try:
             with _marked(to):

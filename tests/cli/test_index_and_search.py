@@ -150,7 +150,7 @@ def test_the_form_of_an_index_is_chosen_when_it_is_made(succeeds, fails, rows, m
     command = ("index", rows, "--to", tmp_path / "half", "--model", model, "--codes", "float16", "--structure", "hnsw")
     succeeds(*command)
     with FaissStore.open(tmp_path / "half") as store:
-        assert json.loads((tmp_path / "half" / "manifest.json").read_text())["codes"] == "float16"
+        assert json.loads((tmp_path / "half" / "manifest.json").read_text())["dtype"] == "float16"
         assert store.index.startswith("hnsw")
         assert len(store) == 4
     assert re.search(r"--codes\b.*--structure\b", fails(*command))

@@ -40,7 +40,7 @@ def recall(found, wanted):
 @pytest.fixture(scope="module", params=["hnsw", "ivf"])
 def built(request, tmp_path_factory, vectors):
     path = tmp_path_factory.mktemp("ann") / request.param
-    with FaissStore.create(path, dimension=DIMENSION, index=request.param) as store:
+    with FaissStore.create(path, dimension=DIMENSION, ann=request.param) as store:
         store.upsert(documents(), vectors)
         store.save()
     with FaissStore.open(path) as store:
@@ -84,7 +84,7 @@ def test_exclusions_leave_before_the_cut(built, vectors):
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
 def test_what_comes_after_the_ann_index_is_found_and_what_goes_is_not(tmp_path, vectors, kind):
-    with FaissStore.create(tmp_path / "index", dimension=DIMENSION, index=kind) as store:
+    with FaissStore.create(tmp_path / "index", dimension=DIMENSION, ann=kind) as store:
         store.upsert(documents(1000), vectors[:1000])
         store.save()
         store.upsert([Document("new", "", {"n": -1})], vectors[2000:2001])
@@ -107,7 +107,7 @@ def test_what_comes_after_the_ann_index_is_found_and_what_goes_is_not(tmp_path, 
 
 
 def test_a_damaged_ann_index_is_refused(tmp_path, vectors):
-    with FaissStore.create(tmp_path / "index", dimension=DIMENSION, index="ivf") as store:
+    with FaissStore.create(tmp_path / "index", dimension=DIMENSION, ann="ivf") as store:
         store.upsert(documents(500), vectors[:500])
         store.save()
     (path,) = (tmp_path / "index").glob("index-*")
@@ -118,7 +118,7 @@ def test_a_damaged_ann_index_is_refused(tmp_path, vectors):
 
 
 def test_a_store_in_memory_builds_one_when_told_to(vectors, caplog):
-    store = FaissStore.create(dimension=DIMENSION, index="hnsw")
+    store = FaissStore.create(dimension=DIMENSION, ann="hnsw")
     store.upsert(documents(500), vectors[:500])
     assert store.index == "exact over 500 vectors"
     with caplog.at_level(logging.INFO):
@@ -133,7 +133,7 @@ def test_size_chooses_the_kind():
         "flat", "flat", "hnsw", "hnsw", "ivf",
     ]  # fmt: skip
     assert kind_for("flat", 10**9) == "flat"
-    for name, wrong in (("index", "lsh"), ("codes", "int8")):
+    for name, wrong in (("ann", "lsh"), ("dtype", "int8")):
         with pytest.raises(InputError, match=rf"\b{name}\b.*{wrong!r}"):
             FaissStore.create(dimension=2, **{name: wrong})
 
@@ -141,7 +141,7 @@ def test_size_chooses_the_kind():
 @pytest.mark.parametrize("duplicates", [1, 50])
 def test_half_precision_codes_rank_exactly_as_their_numbers_do(tmp_path, vectors, duplicates):
     rows = np.repeat(vectors[: SIZE // duplicates], duplicates, axis=0)
-    with FaissStore.create(tmp_path / "index", dimension=DIMENSION, codes="float16") as store:
+    with FaissStore.create(tmp_path / "index", dimension=DIMENSION, dtype="float16") as store:
         store.upsert(documents(2000), rows[:2000])
         queries = vectors[:30]
         store.search(queries, k=1)  # builds the codes

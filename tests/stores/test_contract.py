@@ -179,10 +179,10 @@ class InMemory(Contract):
 
 
 class InFolder(Contract):
-    codes = "float32"
+    dtype = "float32"
 
     def make(self):
-        return FaissStore.create(self.folder / "store", dimension=3, codes=self.codes)
+        return FaissStore.create(self.folder / "store", dimension=3, dtype=self.dtype)
 
     @rule(save=st.booleans())
     def reopen(self, save):
@@ -212,7 +212,7 @@ class InFolder(Contract):
 
 
 class InFolderAsHalves(InFolder):
-    codes = "float16"
+    dtype = "float16"
 
     def stored(self, vectors):
         return vectors.astype(np.float16).astype(np.float32)

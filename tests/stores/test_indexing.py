@@ -118,10 +118,10 @@ def test_bad_input_is_told_before_anything_is_embedded_or_written(tmp_path, embe
 
 
 def test_how_a_store_is_kept_is_chosen_once(tmp_path, embedder):
-    build_index(corpus(("a", "1")), tmp_path / "index", embedder, codes="float16", index="flat")
+    build_index(corpus(("a", "1")), tmp_path / "index", embedder, dtype="float16", ann="flat")
     assert list((tmp_path / "index").glob("vectors-*.f16"))
-    with pytest.raises(InputError, match=r"/index\b.*\bcodes\b.*\bindex\b"):
-        build_index(corpus(("a", "1")), tmp_path / "index", embedder, codes="float32")
+    with pytest.raises(InputError, match=r"/index\b.*\bdtype\b.*\bann\b"):
+        build_index(corpus(("a", "1")), tmp_path / "index", embedder, dtype="float32")
 
 
 def test_a_model_that_fails_leaves_no_empty_index(tmp_path):
