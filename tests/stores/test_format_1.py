@@ -112,7 +112,7 @@ def test_a_flipped_bit_in_an_old_vector_is_refused(folder):
 
 def test_old_argument_names_warn_once_and_do_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(deprecation, "_warned", set())
-    with pytest.warns(DeprecationWarning) as caught:
+    with pytest.warns(DeprecationWarning, match=r"(codes|index)=") as caught:
         FaissStore.create(tmp_path / "one", dimension=2, codes="float16", index="flat").close()
     told = sorted(str(warning.message) for warning in caught)
     assert [(one.partition("=")[0], one.rpartition(" ")[2]) for one in told] == [("codes", "dtype="), ("index", "ann=")]
