@@ -81,24 +81,24 @@ $(ROWS)/theorems.jsonl $(ROWS)/wordnet.jsonl: $(ROWS)/%.jsonl: | $(STAMP)
 
 SETS := entailmentbank ecare strategyqa attack tldr halves attack-halves
 READ = data=[$(subst $() ,,$(foreach set,$(SETS) $(1),{path="$(ROWS)/$(set).jsonl"},))]
-# What the runs of the average change in the recipe: short ones are half as long, anchored ones keep the base's ranking
-# of what is not asked for, and those with words have free halves.
+# What the runs of the average change in the recipe: short ones are half as long, those with a reference model keep
+# the base's ranking of the other documents, and those with words do not regularise the halves.
 SHORT := redapter.start_step=30 batch.tasks.entailmentbank.weight=2.5 batch.tasks.strategyqa.weight=0.4 \
 	batch.tasks.ecare.weight=0.33 batch.tasks.attack.weight=0.1 batch.tasks.tldr.weight=0.12 \
 	batch.tasks.halves.weight=0.2 batch.tasks.attack-halves.weight=0.9 dev.sets=[]
-ANCHORED := $(call READ,theorems) anchor.weight=0.5 run.base_share=0.22 batch.tasks.ecare.weight=0.45 \
+REFERENCE := $(call READ,theorems) reference.weight=0.5 run.interpolate=0.22 batch.tasks.ecare.weight=0.45 \
 	batch.tasks.attack.weight=0.4 batch.tasks.theorems={weight=0.8,group=4}
-WORDS := $(SHORT) $(call READ,theorems wordnet) anchor.weight=0.5 \
-	anchor.tasks=["entailmentbank","ecare","strategyqa","attack","tldr","theorems"] batch.tasks.attack.weight=0.15 \
+WORDS := $(SHORT) $(call READ,theorems wordnet) reference.weight=0.5 \
+	reference.tasks=["entailmentbank","ecare","strategyqa","attack","tldr","theorems"] batch.tasks.attack.weight=0.15 \
 	batch.tasks.theorems={weight=0.6,group=4} batch.tasks.wordnet={weight=0.6,group=4}
 TRAIN = $(BIN)/reasonembed train training/recipes/default.toml $(foreach one,$(1),--set '$(one)')
-RUNS := default default-short default-anchored default-words
+RUNS := default default-short default-reference default-words
 
 # A run that has ended is not run again, and one that was stopped goes on where it was.
 default-model: $(STAMP) $(foreach set,$(SETS) theorems wordnet,$(ROWS)/$(set).jsonl)
 	$(call TRAIN)
 	$(call TRAIN,$(SHORT) run.output=runs/default-short)
-	$(call TRAIN,$(ANCHORED) run.output=runs/default-anchored)
+	$(call TRAIN,$(REFERENCE) run.output=runs/default-reference)
 	$(call TRAIN,$(WORDS) run.seed=43 run.output=runs/default-words)
 	rm -rf runs/default-average
 	$(BIN)/reasonembed average $(foreach run,$(RUNS),runs/$(run)/model) --rank 112 --out runs/default-average

@@ -57,7 +57,6 @@ def model_folder(name: str, work: Path) -> Path:
 def our_step(folder: Path, lengths: str, args: argparse.Namespace, *, weighted: bool) -> Step:
     """Return one step of ours."""
     from reasonembed_training import (
-        Labels,
         LoraConfig,
         ModelConfig,
         Objective,
@@ -66,7 +65,7 @@ def our_step(folder: Path, lengths: str, args: argparse.Namespace, *, weighted: 
         build_model,
         open_machine,
     )
-    from reasonembed_training.data import Batch
+    from reasonembed_training.data import Labels, TrainingBatch
 
     config = ModelConfig(name=str(folder), tuning="full", device=args.device)
     machine = open_machine(config, output=Path(tempfile.gettempdir()), trackers=())
@@ -86,7 +85,7 @@ def our_step(folder: Path, lengths: str, args: argparse.Namespace, *, weighted: 
     def tokens(batch: list[str]):  # noqa: ANN202
         return model.tokenizer(batch, before="", after="", max_length=args.max_length)
 
-    batch = Batch(
+    batch = TrainingBatch(
         step=0,
         task="benchmark",
         row_ids=(),

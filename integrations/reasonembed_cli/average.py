@@ -16,17 +16,22 @@ def average_command(
     adapters: Annotated[list[Path], typer.Argument(help="Adapter folders, exported with run.export=adapter.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder.")],
-    base_share: Annotated[float, typer.Option(help="How far the average goes back towards the base.")] = 0.0,
+    interpolate: Annotated[float, typer.Option(help="Share of the base's weights in the result, 0 to below 1.")] = 0.0,
+    base_share: Annotated[float | None, typer.Option(hidden=True)] = None,
     rank: Annotated[
-        int | None, typer.Option(help="Cut the average to this rank: a smaller file. Left out, nothing is cut.")
+        int | None, typer.Option(help="Reduce the average to this rank, for a smaller file; the full rank by default.")
     ] = None,
 ) -> None:
     """Average adapters of one base, trained with other seeds or for other lengths, into one.
 
     reasonembed average runs/seed-1/model runs/seed-2/model --out averaged/
     """
+    from reasonembed_rag.deprecation import warn_deprecated
     from reasonembed_training import average_adapters
 
     check_new_folder(out)
-    average_adapters(adapters, out, base_share=base_share, rank=rank)
+    if base_share is not None:
+        warn_deprecated("--base-share", "--interpolate", category=FutureWarning)
+        interpolate = base_share
+    average_adapters(adapters, out, interpolate=interpolate, rank=rank)
     typer.echo(out)

@@ -27,11 +27,11 @@ def train_command(
 
     On several GPUs: torchrun --nproc-per-node 8 $(which reasonembed) train RECIPE
     """
-    from reasonembed_training import bar, read_recipe, train
+    from reasonembed_training import read_recipe, train, training_bar
 
     read = read_recipe(recipe, changes=changes or [])
-    with bar(show=not quiet) as watcher:
-        outcome = train(read, watcher=watcher)
+    with training_bar(show=not quiet) as callback:
+        outcome = train(read, callback=callback)
     if outcome.model is None:
         raise typer.Exit(_STOPPED)
     typer.echo(outcome.model)

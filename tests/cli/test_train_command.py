@@ -79,10 +79,10 @@ def test_mine_with_bm25_needs_no_model(succeeds, tmp_path, folder):
 
 
 def test_a_run_that_was_asked_to_stop_ends_as_if_by_sigterm(monkeypatch, capsys, recipe):
-    from reasonembed_training import Outcome, Progress
+    from reasonembed_training import TrainingOutcome, TrainingProgress
 
-    progress = Progress(step=3, recipe="", data="")
-    monkeypatch.setattr("reasonembed_training.train", lambda recipe, *, watcher: Outcome(progress, 9, None))
+    progress = TrainingProgress(step=3, recipe="", data="")
+    monkeypatch.setattr("reasonembed_training.train", lambda recipe, *, callback: TrainingOutcome(progress, 9, None))
     assert main(["train", str(recipe), "--quiet"]) == 143
     assert capsys.readouterr().out == ""
 

@@ -38,10 +38,18 @@ def test_every_package_of_the_tree_is_shipped():
     assert found - {"dataset_scripts"} | {"reasonembed_rag"} == OUR_NAMES  # scripts are run from a clone
 
 
-def test_the_wheel_carries_the_default_model_the_type_marker_and_the_licence(wheel: Path):
+def test_every_import_package_of_the_wheel_has_a_type_marker(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    packages = {Path(name).parent for name in names if name.endswith("/__init__.py")}
+    tops = {str(folder) for folder in packages if folder.parent not in packages}  # llama_index is a namespace
+    assert len(tops) >= len(OUR_NAMES)
+    assert [top for top in sorted(tops) if f"{top}/py.typed" not in names] == []
+
+
+def test_the_wheel_carries_the_default_model_and_the_licence(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert "reasonembed_rag/py.typed" in names
     default = ("adapter_config.json", "adapter_model.safetensors", "spec.json", "training.json", "README.md")
     assert {f"reasonembed_rag/default/{name}" for name in default} <= set(names)
     assert any(re.fullmatch(r"reasonembed_rag-[^/]+\.dist-info/licenses/LICENSE", name) for name in names)

@@ -11,7 +11,7 @@ from reasonembed_rag.backbone import EncoderSettings, load_model
 from reasonembed_training.data.batch import BatchMaker, prefetched
 from reasonembed_training.data.rows import content_key
 from reasonembed_training.data.sampler import Sampler, TaskPlan
-from reasonembed_training.data.sources import Source, open_rows
+from reasonembed_training.data.sources import RowSource, open_rows
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def loaded(tiny_bert):
 
 @pytest.fixture
 def make(tiny_data, tmp_path, loaded):
-    table = open_rows([Source(path=tiny_data / "rows.jsonl")], cache=tmp_path)
+    table = open_rows([RowSource(path=tiny_data / "rows.jsonl")], cache=tmp_path)
 
     def maker(**settings):
         return BatchMaker(

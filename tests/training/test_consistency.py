@@ -16,12 +16,13 @@ import torch
 from reasonembed_rag.backbone import Tokens
 from reasonembed_rag.errors import InputError, TrainingError
 from reasonembed_rag.perturb import perturb
-from reasonembed_training.config import ConsistencyConfig
-from reasonembed_training.data.batch import Batch, perturber_from
+from reasonembed_training.data.batch import Labels, TrainingBatch
 from reasonembed_training.devices import Machine
 from reasonembed_training.log import read_metrics
 from reasonembed_training.losses import consistency
-from reasonembed_training.objective import Labels, Objective, Redapter
+from reasonembed_training.objective import Objective, Redapter
+from reasonembed_training.objective_config import ConsistencyConfig
+from reasonembed_training.plan import perturber_from
 from reasonembed_training.recipe import changed_keys, read_recipe, recipe_to_json
 from reasonembed_training.step import Stepper
 from reasonembed_training.trainer import train
@@ -60,7 +61,7 @@ def tokens(sequences, *, skip=0):
 
 
 def batch_of(perturbed=PERTURBED):
-    return Batch(
+    return TrainingBatch(
         step=0,
         task="one",
         row_ids=("a", "b", "c"),

@@ -12,7 +12,7 @@ from reasonembed_rag import EmbeddingSpec, Encoder
 from reasonembed_rag.evaluation import evaluate_embedder
 from reasonembed_rag.protocols import Embedder
 from reasonembed_training.config import DevSetConfig, LoraConfig, ModelConfig
-from reasonembed_training.dev_eval import LiveEmbedder, measure, read_dev_task
+from reasonembed_training.dev_eval import LiveEmbedder, measure_dev_sets, read_dev_task
 from reasonembed_training.model import build_model
 
 WORDS = ["quick", "brown", "fox", "jumps", "over", "lazy", "dog", "default", "parameter", "values", "cells", "divide"]
@@ -72,7 +72,7 @@ def dev(tmp_path_factory):
 
 def test_a_measurement_is_the_evaluation_of_the_same_model(folder, model, dev):
     task = read_dev_task(DevSetConfig(path=dev, split="dev"))
-    measured = measure(model, [task], step=4, budget=50)
+    measured = measure_dev_sets(model, [task], step=4, budget=50)
     report = evaluate_embedder(Encoder.from_pretrained(str(folder), dtype="float32"), task)
     assert measured.step == 4
     assert measured.scores[0].per_query == pytest.approx({one.id: one.measures["nDCG@10"] for one in report.queries})

@@ -14,7 +14,8 @@ from reasonembed_training.gather import Shards, gather_rows, my_shards, sum_over
 _PROCESS = """
 import sys
 import torch
-from reasonembed_training.objective import Labels, Objective, Reasoning, Redapter
+from reasonembed_training.data import Labels
+from reasonembed_training.objective import Objective, ReasoningQueries, Redapter
 
 rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
@@ -43,7 +44,7 @@ labels = Labels(
 )
 with torch.no_grad():
     present = torch.tensor([row != 4 for row in mine])
-    thought = Reasoning(redapter=Redapter(), vectors=embed(reasoning[mine]), present=present)
+    thought = ReasoningQueries(redapter=Redapter(), vectors=embed(reasoning[mine]), present=present)
 objective = Objective(temperature=0.2, dimensions=(6, 3))
 step = objective(embed(queries[mine]), embed(documents[columns]), labels, reasoning=thought)
 step.loss.backward()

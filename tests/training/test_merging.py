@@ -46,14 +46,14 @@ def _changes(folder: Path) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("share", [0.0, 0.25])
 def test_the_average_changes_every_weight_by_the_mean_of_the_changes(adapters, tmp_path, share):
-    average_adapters(adapters, tmp_path / "both", base_share=share)
+    average_adapters(adapters, tmp_path / "both", interpolate=share)
     first, second, both = (_changes(folder) for folder in (*adapters, tmp_path / "both"))
     assert first.keys() == second.keys() == both.keys()
     for layer, change in both.items():
         np.testing.assert_allclose(change, (1 - share) * (first[layer] + second[layer]) / 2, atol=1e-6)
     assert max(np.abs(change).max() for change in both.values()) > 1e-3
     record = json.loads((tmp_path / "both" / "training.json").read_text())
-    assert (record["base_share"], [one["recipe"]["run"]["seed"] for one in record["average_of"]]) == (share, [1, 2])
+    assert (record["interpolate"], [one["recipe"]["run"]["seed"] for one in record["average_of"]]) == (share, [1, 2])
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5])
@@ -96,8 +96,8 @@ def test_what_cannot_be_averaged_is_refused_and_nothing_is_written(adapters, tmp
     to = tmp_path / "both"
     with pytest.raises(TrainingError, match=str(adapters[0])):
         average_adapters(adapters[:1], to)
-    with pytest.raises(TrainingError, match=r"\bbase_share\b.*\b1\.0\b"):
-        average_adapters(adapters, to, base_share=1.0)
+    with pytest.raises(TrainingError, match=r"\binterpolate\b.*\b1\.0\b"):
+        average_adapters(adapters, to, interpolate=1.0)
     for rank in (0, 7):
         with pytest.raises(TrainingError, match=rf"\brank\b.*\b{rank}\b.*\b6\b"):
             average_adapters(adapters, to, rank=rank)

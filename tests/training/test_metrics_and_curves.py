@@ -9,7 +9,7 @@ import pytest
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.curves import draw_curves
 from reasonembed_training.log import DevMetrics, MetricsLog, StepMetrics, read_metrics
-from reasonembed_training.progress import bar
+from reasonembed_training.progress import training_bar
 from reasonembed_training.redapter import IntensityStatistics
 
 
@@ -99,10 +99,10 @@ def test_without_a_step_there_is_nothing_to_draw(tmp_path):
 
 def test_the_bar_tells_loss_intensity_speed_and_time_left_also_in_a_narrow_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
-    with bar() as watcher:
-        watcher.say("hello [bold]")
-        watcher.dev(dev(1))
-        watcher.step(step(2), steps=2)
+    with training_bar() as callback:
+        callback.message("hello [bold]")
+        callback.dev(dev(1))
+        callback.step(step(2), steps=2)
     told = " ".join(capsys.readouterr().err.split())
     assert "hello [bold]" in told
     assert re.search(r"\bstep 1\b.*\bnDCG@10 0\.2500\b.*\bone 0\.2000\b.*\btwo 0\.3000\b", told)
@@ -118,14 +118,14 @@ def test_the_bar_tells_loss_intensity_speed_and_time_left_also_in_a_narrow_termi
         r"\b0\.2500\b",
     ):
         assert re.search(figure, shown)
-    with bar(show=False) as watcher:
-        watcher.say("silence")
+    with training_bar(show=False) as callback:
+        callback.message("silence")
     assert capsys.readouterr().err == ""
 
 
 def test_the_bar_of_a_step_that_is_not_weighted_tells_no_intensity(capsys):
-    with bar() as watcher:
-        watcher.step(step(2, weighted=False), steps=2)
+    with training_bar() as callback:
+        callback.step(step(2, weighted=False), steps=2)
     told = capsys.readouterr().err
     assert "loss" in told
     assert "1.20" not in told  # the median, which the bar of a weighted step shows

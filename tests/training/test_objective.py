@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from reasonembed_training.data import Labels
 from reasonembed_training.losses import distillation, info_nce
-from reasonembed_training.objective import Distillation, Labels, Objective, Reasoning, Redapter
+from reasonembed_training.objective import Distillation, Objective, ReasoningQueries, Redapter
 
 TAU = 0.05
 
@@ -69,7 +70,9 @@ def test_redapter_loss_weights_and_gradients_equal_the_hand_written_ones(batch, 
         queries_QD,
         documents_ND,
         labels,
-        reasoning=Reasoning(redapter=Redapter(), vectors=torch.from_numpy(reasoning), present=torch.tensor(present)),
+        reasoning=ReasoningQueries(
+            redapter=Redapter(), vectors=torch.from_numpy(reasoning), present=torch.tensor(present)
+        ),
     )
     step.loss.backward()
     loss, query_gradient, document_gradient, intensity = plain_redapter(queries, reasoning, documents, present)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from pathlib import Path
 
 import pytest
 
+from reasonembed_rag import deprecation
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.recipe import changed_keys, read_recipe, recipe_from, recipe_to_json
 
@@ -168,3 +171,54 @@ def test_the_keys_that_changed_are_named_but_for_those_without_effect():
 def test_every_shipped_recipe_is_valid(path):
     recipe = read_recipe(path)
     assert recipe.run.output.name == path.stem
+
+
+@pytest.fixture
+def unwarned(monkeypatch):
+    """No deprecated name has warned yet in this process."""
+    monkeypatch.setattr(deprecation, "_warned", set())
+
+
+OLD = {"anchor": {"weight": 0.5, "tasks": ["one"]}, "run": {"output": "out", "base_share": 0.25}}
+NEW = {"reference": {"weight": 0.5, "tasks": ["one"]}, "run": {"output": "out", "interpolate": 0.25}}
+
+
+def test_deprecated_keys_are_read_and_each_warns_once_naming_the_new_one(unwarned):
+    table = {**LEAST, **OLD}
+    with pytest.warns(FutureWarning) as caught:
+        recipes = [recipe_from(table, where="r.toml") for _ in range(3)]
+    assert all(recipe == recipe_from({**LEAST, **NEW}, where="r.toml") for recipe in recipes)
+    assert table == {**LEAST, **OLD}, "the caller's table is left alone"
+    said = sorted(str(one.message) for one in caught)
+    assert len(said) == 2
+    assert "anchor" in said[0]
+    assert "reference" in said[0]
+    assert "run.base_share" in said[1]
+    assert "run.interpolate" in said[1]
+
+
+def test_changes_may_use_deprecated_keys_whichever_name_the_file_has(unwarned, written):
+    written.write_text(written.read_text() + "base_share = 0.5\n[anchor]\nweight = 9.0\n")
+    with pytest.warns(FutureWarning):
+        recipe = read_recipe(written, changes=["run.interpolate=0.25", "reference.weight=0.5", 'anchor.tasks=["one"]'])
+    assert recipe.run.interpolate == 0.25
+    assert (recipe.reference.weight, recipe.reference.tasks) == (0.5, ("one",))
+
+
+@pytest.mark.parametrize("table", [{"anchor": {}, "reference": {}}, {"run": {**OLD["run"], **NEW["run"]}}])
+def test_both_names_of_a_key_are_refused(unwarned, table):
+    with pytest.raises(TrainingError, match=r"\breference\b.*\banchor\b|\brun\.interpolate\b.*\brun\.base_share\b"):
+        recipe_from({**LEAST, **table}, where="r.toml")
+
+
+def test_a_run_begun_with_deprecated_keys_has_the_recipe_of_today_and_says_nothing(unwarned):
+    older = {**json.loads(recipe_to_json(recipe_from({**LEAST, **NEW}, where="r.toml")))}
+    older["anchor"] = older.pop("reference")
+    older["run"]["base_share"] = older["run"].pop("interpolate")
+    del older["consistency"]  # written before there was such a term
+    now = {**NEW, "reference": {**NEW["reference"], "weight": 0.75}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert changed_keys(json.dumps(older), recipe_to_json(recipe_from({**LEAST, **NEW}, where="r.toml"))) == []
+        after = recipe_to_json(recipe_from({**LEAST, **now}, where="r.toml"))
+        assert changed_keys(json.dumps(older), after) == ["reference.weight"]

@@ -19,9 +19,9 @@ from reasonembed_rag.evaluation import Example, RetrievalTask
 from reasonembed_training import checkpoint
 from reasonembed_training.data.batch import BatchMaker
 from reasonembed_training.config import LoraConfig, ModelConfig
-from reasonembed_training.data.sources import Source, open_rows
+from reasonembed_training.data.sources import RowSource, open_rows
 from reasonembed_training.export import export_model
-from reasonembed_training.dev_eval import measure
+from reasonembed_training.dev_eval import measure_dev_sets
 from reasonembed_training.devices import Machine
 from reasonembed_training.model import build_model
 from reasonembed_training.objective import Objective, Redapter
@@ -52,7 +52,7 @@ class Accelerator:
 
 
 machine = Machine(Accelerator(), narrow=False, sharded=world > 1)
-table = open_rows([Source(path=rows)], cache=folder / f"cache{rank}")
+table = open_rows([RowSource(path=rows)], cache=folder / f"cache{rank}")
 sampler = Sampler({"rows": TaskPlan(rows=len(table), queries=7, group=3)}, seed=1)
 documents = tuple(Document(str(number), f"fox {number} dog") for number in range(9))
 task = RetrievalTask("dev", None, documents, (Example("q", "fox 3", ("3",)),))
@@ -88,18 +88,18 @@ def run(tuning):
 
     def step(number):
         result = stepper(maker(sampler.batch(number), number), weighted=True)
-        gradients = {name: checkpoint._whole(one.grad) for name, one in model.trainable().items()}
+        gradients = {name: checkpoint._unsharded(one.grad) for name, one in model.trainable().items()}
         optimizer.step()
         optimizer.zero_grad()
         return {"loss": result.loss, "intensity": result.intensity.sort().values, "gradients": gradients}
 
     told = {"first": step(0)}
-    progress = checkpoint.Progress(step=1, recipe="", data="")
+    progress = checkpoint.TrainingProgress(step=1, recipe="", data="")
     saved = checkpoint.save(folder / f"kept-{tuning}", progress, model.module, optimizer, rank=rank)
     told["second"] = step(1)
     checkpoint.restore(saved, model.module, optimizer, rank=rank)
     told["again"] = step(1)
-    told["dev"] = measure(model, [task], step=2, budget=40, share=not machine.sharded).mean
+    told["dev"] = measure_dev_sets(model, [task], step=2, budget=40, share=not machine.sharded).mean
     export_model(model, folder / tuning, kind="merged", files={}, rank=rank)
     return told
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from reasonembed_rag.backbone import Tokens
-from reasonembed_training.data.batch import Batch
+from reasonembed_training.data.batch import Labels, TrainingBatch
 from reasonembed_training.devices import Machine
-from reasonembed_training.objective import Labels, Objective, Reasoning, Redapter
+from reasonembed_training.objective import Objective, ReasoningQueries, Redapter
 from reasonembed_training.step import NotFiniteError, Stepper
 
 DIMENSION = 5
@@ -53,7 +53,7 @@ THOUGHTS = {0: [1, 2, 3, 4], 2: [1, 2, 9, 10, 11]}
 def batch_of(thoughts=THOUGHTS, *, filled=False):
     present = torch.tensor([row in thoughts for row in range(3)])
     shown = [thoughts.get(row, QUERIES[row]) for row in range(3) if filled or row in thoughts]
-    return Batch(
+    return TrainingBatch(
         step=0,
         task="one",
         row_ids=("a", "b", "c"),
@@ -92,7 +92,7 @@ def plainly(thoughts, *, skip):
 
     with torch.no_grad():
         rows = [thoughts.get(row, QUERIES[row]) for row in range(3)]
-        reasoning = Reasoning(
+        reasoning = ReasoningQueries(
             redapter=Redapter(),
             vectors=embed(rows, skip),
             present=torch.tensor([row in thoughts for row in range(3)]),

@@ -98,7 +98,7 @@ def test_every_option_at_once_trains(make_recipe, tiny_data, tmp_path):
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_exported_weights_lie_where_asked_between_the_base_and_the_trained(make_recipe, tmp_path, tuning):
     def weights(share):
-        run = {"output": str(tmp_path / f"run{share}"), "base_share": share}
+        run = {"output": str(tmp_path / f"run{share}"), "interpolate": share}
         recipe = make_recipe(
             model={"tuning": tuning}, optim={"max_steps": 6, "lr": 1e-2}, dev={"keep": "last"}, run=run
         )

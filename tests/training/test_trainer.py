@@ -18,21 +18,21 @@ from safetensors.torch import load_file
 from reasonembed_rag import Encoder
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.log import read_metrics
-from reasonembed_training.progress import Silent
+from reasonembed_training.progress import SilentCallback
 from reasonembed_training.recipe import recipe_to_json
 from reasonembed_training.trainer import train
 
 TEXTS = ["quick brown fox", "cells divide over default parameter values", "lazy dog"]
 
 
-class Listener(Silent):
+class Listener(SilentCallback):
     """Keeps what is said; does something at a step."""
 
     def __init__(self, *, at: int = 0, act=None):
         self.said, self.at, self.act = [], at, act
 
-    def say(self, message):
-        self.said.append(message)
+    def message(self, text):
+        self.said.append(text)
 
     def step(self, metrics, *, steps):
         if metrics.step == self.at:
@@ -79,7 +79,7 @@ def steps_logged(output: Path):
 def whole(make_recipe, tmp_path):
     """An uninterrupted run."""
     recipe = make_recipe(run={"output": str(tmp_path / "whole")})
-    outcome = train(recipe, watcher=(listener := Listener()))
+    outcome = train(recipe, callback=(listener := Listener()))
     return recipe, outcome, listener
 
 
@@ -116,10 +116,10 @@ def test_the_exported_model_is_that_of_the_best_measurement(whole):
 def test_killed_between_checkpoints_it_ends_with_the_same_bits(whole, make_recipe):
     recipe = make_recipe()
     with pytest.raises(KilledError):
-        train(recipe, watcher=Listener(at=5, act=kill))
+        train(recipe, callback=Listener(at=5, act=kill))
     assert not (recipe.run.output / "model").exists()
     listener = Listener()
-    outcome = train(recipe, watcher=listener)
+    outcome = train(recipe, callback=listener)
     assert any(re.search(r"\bstep 4\b.*\b7\b", message) for message in listener.said)
     assert outcome.model is not None
     assert_same_bits(weights(recipe.run.output), weights(whole[0].run.output))
@@ -131,7 +131,7 @@ def test_without_its_random_state_a_resumed_run_ends_elsewhere(whole, make_recip
     """The negative control of the test above: LoRA's dropout draws from that state."""
     recipe = make_recipe()
     with pytest.raises(KilledError):
-        train(recipe, watcher=Listener(at=5, act=kill))
+        train(recipe, callback=Listener(at=5, act=kill))
     monkeypatch.setattr(torch, "set_rng_state", lambda state: None)
     train(recipe)
     one, other = weights(recipe.run.output), weights(whole[0].run.output)
@@ -141,7 +141,7 @@ def test_without_its_random_state_a_resumed_run_ends_elsewhere(whole, make_recip
 def test_asked_to_stop_it_saves_where_it_is_and_goes_on_later(whole, make_recipe):
     recipe = make_recipe()
     listener = Listener(at=3, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    outcome = train(recipe, watcher=listener)
+    outcome = train(recipe, callback=listener)
     assert (outcome.progress.step, outcome.model) == (3, None)
     assert (recipe.run.output / "checkpoints" / "step-00000003").is_dir()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -152,7 +152,7 @@ def test_asked_to_stop_it_saves_where_it_is_and_goes_on_later(whole, make_recipe
 def test_a_finished_run_is_exported_again_without_a_step(whole):
     recipe, outcome, _ = whole
     before = load_file(outcome.model / "model.safetensors")
-    again = train(recipe, watcher=Listener(at=7, act=kill))
+    again = train(recipe, callback=Listener(at=7, act=kill))
     assert again.progress.step == 7
     assert_same_bits(load_file(again.model / "model.safetensors"), before)
 
@@ -193,7 +193,7 @@ def test_kill_9_in_the_middle_of_a_checkpoint_leaves_the_one_before(whole, make_
     folder = recipe.run.output / "checkpoints"
     assert [path.name for path in folder.glob("step-*")] == ["step-00000002"]
     assert (folder / ".step-00000004.tmp").is_dir()
-    train(recipe, watcher=(listener := Listener()))
+    train(recipe, callback=(listener := Listener()))
     assert any(re.search(r"\bstep 2\b.*\b7\b", message) for message in listener.said)
     assert not (folder / ".step-00000004.tmp").exists()
     assert_same_bits(weights(recipe.run.output), weights(whole[0].run.output))
@@ -260,13 +260,13 @@ def test_it_stops_early_when_the_dev_mean_stays_down(make_recipe, monkeypatch):
     def falling(model, tasks, *, step, budget, share):
         return Measurement(step, (DevScore("dev", next(means), {}),))
 
-    monkeypatch.setattr(loop, "measure", falling)
+    monkeypatch.setattr(loop, "measure_dev_sets", falling)
     monkeypatch.setattr("reasonembed_training.trainer.model_card", lambda run: "")
     recipe = make_recipe(dev={"every": 1, "patience": 2})
     outcome = train(recipe)
     assert (outcome.progress.step, outcome.progress.best.step) == (3, 1)
     assert train(recipe).progress.step == 3
-    between = train(make_recipe(dev={"every": 1, "patience": 2}, run={"base_share": 0.5}))
+    between = train(make_recipe(dev={"every": 1, "patience": 2}, run={"interpolate": 0.5}))
     told = json.loads((between.model / "training.json").read_text())["dev_trained"]
     assert (told["step"], told["scores"][0]["mean"]) == (1, 0.9), "the kept step's weights, measured where they went"
 
@@ -283,6 +283,26 @@ def test_another_recipe_does_not_resume(whole, make_recipe, tmp_path, change, me
     with pytest.raises(TrainingError, match=message):
         train(make_recipe(run={"output": str(tmp_path / "whole")}, **change))
     assert_same_bits(weights(tmp_path / "whole"), before)
+
+
+@pytest.mark.filterwarnings("ignore:recipe key:FutureWarning")
+def test_a_run_begun_by_a_release_with_the_old_keys_ends_with_the_same_bits(make_recipe, tmp_path):
+    """The checkpoint's recipe is what that release wrote, and so is the recipe's file."""
+    settings = {"weight": 0.5, "tasks": ["rows"]}
+    run = {"output": str(tmp_path / "begun")}
+    begun = make_recipe(reference=settings, run=run | {"interpolate": 0.5})
+    with pytest.raises(KilledError):
+        train(begun, callback=Listener(at=5, act=kill))
+    for state in (tmp_path / "begun" / "checkpoints").glob("step-*/state.json"):
+        progress = json.loads(state.read_text())
+        recipe = json.loads(progress["recipe"])
+        recipe["anchor"], recipe["run"]["base_share"] = recipe.pop("reference"), recipe["run"].pop("interpolate")
+        state.write_text(json.dumps(progress | {"recipe": json.dumps(recipe)}))
+    resumed = train(make_recipe(anchor=settings, run=run | {"base_share": 0.5}), callback=(listener := Listener()))
+    assert any(re.search(r"\bstep 4\b.*\b7\b", text) for text in listener.said)
+    whole = train(make_recipe(reference=settings, run={"output": str(tmp_path / "whole"), "interpolate": 0.5}))
+    assert_same_bits(weights(tmp_path / "begun"), weights(tmp_path / "whole"))
+    assert_same_bits(*(load_file(one.model / "model.safetensors") for one in (resumed, whole)))
 
 
 def test_other_data_under_the_same_path_does_not_resume(make_recipe, tiny_data, tmp_path):
@@ -305,8 +325,8 @@ def test_settings_without_effect_may_change_when_it_goes_on(make_recipe):
 def test_a_finished_run_is_exported_in_another_way_without_a_step(whole, make_recipe, tmp_path):
     _, outcome, _ = whole
     merged = load_file(outcome.model / "model.safetensors")
-    changes = {"dev": {"keep": "last"}, "run": {"output": str(tmp_path / "whole"), "base_share": 0.5}}
-    again = train(make_recipe(**changes), watcher=Listener(at=7, act=kill))
+    changes = {"dev": {"keep": "last"}, "run": {"output": str(tmp_path / "whole"), "interpolate": 0.5}}
+    again = train(make_recipe(**changes), callback=Listener(at=7, act=kill))
     assert again.progress == outcome.progress
     record = json.loads((again.model / "training.json").read_text())
     assert (record["recipe"]["dev"]["keep"], record["dev_trained"]["step"]) == ("last", 7)

@@ -60,7 +60,7 @@ def test_two_processes_train_the_model_that_one_does(make_recipe, tmp_path, sock
         "optim": {"lr": 1e-3, "max_steps": 5},
         "loss": {"dimensions": [64, 16]},
         "consistency": {"weight": 0.5},
-        "anchor": {"weight": 0.5},
+        "reference": {"weight": 0.5},
         "dev": {"keep": "last"},
     }
     recipes = {world: make_recipe(run={"output": str(tmp_path / f"run{world}")}, **changes) for world in (1, 2)}

@@ -1,6 +1,6 @@
 """Train embedding models for reasoning-intensive retrieval: InfoNCE and Redapter, exact at any batch size.
 
-Source of Redapter: ReasonEmbed, arXiv 2510.08252.
+Redapter is described in ReasonEmbed, arXiv 2510.08252.
 """
 
 from __future__ import annotations
@@ -10,52 +10,56 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_training.checkpoint import Progress
-    from reasonembed_training.config import ConsistencyConfig, LoraConfig, ModelConfig, PerturbationKind
+    from reasonembed_training.checkpoint import TrainingProgress
+    from reasonembed_training.config import LoraConfig, ModelConfig, Recipe
     from reasonembed_training.curves import draw_curves
     from reasonembed_training.devices import open_machine
+    from reasonembed_training.log import DevMetrics, StepMetrics, read_metrics
     from reasonembed_training.merging import average_adapters
     from reasonembed_training.model import build_model
-    from reasonembed_training.objective import Labels, Objective, Redapter
-    from reasonembed_training.progress import bar
+    from reasonembed_training.objective import Objective, Redapter
+    from reasonembed_training.progress import TrainingCallback, training_bar
     from reasonembed_training.recipe import read_recipe, recipe_from
     from reasonembed_training.step import Stepper
-    from reasonembed_training.trainer import Outcome, train
+    from reasonembed_training.trainer import TrainingOutcome, train
 
 __all__ = [
-    "ConsistencyConfig",
-    "Labels",
+    "DevMetrics",
     "LoraConfig",
     "ModelConfig",
     "Objective",
-    "Outcome",
-    "PerturbationKind",
-    "Progress",
+    "Recipe",
     "Redapter",
+    "StepMetrics",
     "Stepper",
+    "TrainingCallback",
+    "TrainingOutcome",
+    "TrainingProgress",
     "average_adapters",
-    "bar",
     "build_model",
     "draw_curves",
     "open_machine",
+    "read_metrics",
     "read_recipe",
     "recipe_from",
     "train",
+    "training_bar",
 ]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
-        "checkpoint": ("Progress",),
-        "config": ("ConsistencyConfig", "LoraConfig", "ModelConfig", "PerturbationKind"),
+        "checkpoint": ("TrainingProgress",),
+        "config": ("LoraConfig", "ModelConfig", "Recipe"),
         "curves": ("draw_curves",),
         "devices": ("open_machine",),
+        "log": ("DevMetrics", "StepMetrics", "read_metrics"),
         "merging": ("average_adapters",),
         "model": ("build_model",),
-        "objective": ("Labels", "Objective", "Redapter"),
-        "progress": ("bar",),
+        "objective": ("Objective", "Redapter"),
+        "progress": ("TrainingCallback", "training_bar"),
         "recipe": ("read_recipe", "recipe_from"),
         "step": ("Stepper",),
-        "trainer": ("Outcome", "train"),
+        "trainer": ("TrainingOutcome", "train"),
     },
 )

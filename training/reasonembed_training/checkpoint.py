@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a run in one folder that is complete or absent."""
+"""Checkpoints: the state of a run in one folder that is complete or absent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reasonembed_rag.files import flush_folder, replacing
 from reasonembed_training.dev_eval import Measurement
 
 __all__ = [
-    "Progress",
+    "TrainingProgress",
     "checkpoints",
     "load_weights",
     "prune",
@@ -40,34 +40,35 @@ _WEIGHTS, _OPTIMIZER, _STATE, _RANDOM = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run is: all of its state that is no tensor."""
+class TrainingProgress:
+    """The state of a run other than tensors."""
 
     step: int
     """Optimiser steps done."""
     recipe: str
-    """As recipe_to_json writes it."""
+    """The recipe, written by recipe_to_json."""
     data: str
     """Digest of the rows."""
     world: int = 1
-    """Processes that train."""
+    """Number of processes."""
     base: Measurement | None = None
-    """The dev sets before the first step."""
+    """Dev scores before the first step."""
     best: Measurement | None = None
-    """The dev sets where their mean was highest."""
+    """Dev scores with the highest mean."""
     last: Measurement | None = None
-    """The dev sets when they were last measured."""
+    """Most recent dev scores."""
     since_best: int = 0
     """Measurements since the best one."""
     seconds: float = 0.0
     """Time spent in steps."""
     tokens: int = 0
+    """Tokens of queries and documents so far."""
 
 
-def save(folder: Path, progress: Progress, model: nn.Module, optimizer: Optimizer, *, rank: int = 0) -> Path:
+def save(folder: Path, progress: TrainingProgress, model: nn.Module, optimizer: Optimizer, *, rank: int = 0) -> Path:
     """Write a checkpoint of the step and return its folder; every process calls it.
 
-    All is written aside and flushed, then renamed: a kill at any moment leaves whole checkpoints only.
+    Files are written aside, flushed and renamed, so that a kill at any moment leaves complete checkpoints only.
     """
     final = folder / f"step-{progress.step:08d}"
     aside = folder / f".{final.name}.tmp"
@@ -92,7 +93,7 @@ def save(folder: Path, progress: Progress, model: nn.Module, optimizer: Optimize
 
 
 def restore(checkpoint: Path, model: nn.Module, optimizer: Optimizer, *, rank: int = 0) -> None:
-    """Bring weights, optimiser and random state back; every process calls it.
+    """Restore weights, optimiser and random state; every process calls it.
 
     Raises TrainingError for a damaged checkpoint and for one of another model.
     """
@@ -108,7 +109,7 @@ def restore(checkpoint: Path, model: nn.Module, optimizer: Optimizer, *, rank: i
 
 
 def save_weights(path: Path, model: nn.Module, *, rank: int = 0) -> None:
-    """Write the trained weights alone; every process calls it, the first one writes."""
+    """Write the trained weights only; every process calls it, the first one writes."""
     weights = trained_weights(model)
     if rank == 0:
         _write(path, weights)
@@ -116,26 +117,28 @@ def save_weights(path: Path, model: nn.Module, *, rank: int = 0) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Set the trained weights to those of a file; raises TrainingError for a damaged file and for another model's."""
+    """Load the trained weights from a file; raises TrainingError if it is damaged or of another model."""
     weights, parameters = _read(path), _trained(model)
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wanted = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     if shapes != wanted:
         differing = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
-        raise TrainingError(f"{path}: {len(differing)} weights are not this model's, such as {differing[0]}")
+        raise TrainingError(
+            f"{path}: {len(differing)} weights do not match this model, such as {differing[0]}; want the same model"
+        )
     set_weights(weights, model)
 
 
 def set_weights(weights: Mapping[str, Tensor], model: nn.Module) -> None:
-    """Set the trained weights, each whole and under the name that trained_weights gives it."""
+    """Set the trained weights to unsharded ones with the names of trained_weights."""
     with torch.no_grad():
         for name, parameter in _trained(model).items():
             parameter.copy_(_like(parameter, weights[name]))
 
 
 def trained_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights that are trained, whole and on the CPU, by name; every process calls it."""
-    return {name: _whole(parameter) for name, parameter in _trained(model).items()}
+    """Return the trained weights by name, unsharded and on the CPU; every process calls it."""
+    return {name: _unsharded(parameter) for name, parameter in _trained(model).items()}
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -145,28 +148,28 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def prune(folder: Path, *, keep: int) -> None:
-    """Delete all but the newest checkpoints, and what killed runs left half-written."""
+    """Delete all but the newest `keep` checkpoints, and incomplete ones of killed runs."""
     for path in [*checkpoints(folder)[:-keep], *folder.glob(".step-*.tmp")]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def read_progress(checkpoint: Path) -> Progress:
-    """Read how far a checkpoint is; raises TrainingError where it is damaged."""
+def read_progress(checkpoint: Path) -> TrainingProgress:
+    """Read the progress of a checkpoint; raises TrainingError if it is damaged."""
     try:
         fields = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         for name in ("base", "best", "last"):
             if fields[name] is not None:
                 fields[name] = Measurement.from_json(fields[name])
-        return Progress(**fields)
+        return TrainingProgress(**fields)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrainingError(f"{checkpoint}: damaged ({error}); {_CURE}") from error
 
 
-_CURE = "delete that folder, and the checkpoint before it is used"
+_CURE = "delete that folder to resume from the checkpoint before it"
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the trained parameters by the names they have without a distributed wrapper."""
+    """Return the trained parameters by their names without a distributed wrapper."""
     named = model.named_parameters()
     return {name.removeprefix("module."): parameter for name, parameter in named if parameter.requires_grad}
 
@@ -174,21 +177,21 @@ def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
 def _moments(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the optimiser's tensors by parameter/name."""
     return {
-        f"{name}/{key}": _whole(value)
+        f"{name}/{key}": _unsharded(value)
         for name, parameter in _trained(model).items()
         for key, value in optimizer.state[parameter].items()
         if isinstance(value, Tensor)
     }
 
 
-def _whole(tensor: Tensor) -> Tensor:
-    """Return a tensor whole on the CPU, gathered where its parts lie on several processes."""
+def _unsharded(tensor: Tensor) -> Tensor:
+    """Return a tensor on the CPU, gathered if it is sharded."""
     full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
     return full.detach().cpu().contiguous()
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:
-    """Return a whole tensor as the parameter lies: on its device, cut among the processes where it is."""
+    """Return an unsharded tensor on the parameter's device, sharded if the parameter is."""
     if value.ndim == 0:  # AdamW counts its steps on the CPU
         return value
     moved = value.to(parameter.device)

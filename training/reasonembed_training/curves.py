@@ -1,4 +1,4 @@
-"""A run's curves as one picture: loss, reasoning intensity and dev scores over steps, and how intensities lie."""
+"""Plot a run: loss, reasoning intensity and dev scores over steps, and the distribution of intensities."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from reasonembed_training.log import read_metrics
 __all__ = ["draw_curves"]
 
 _SMOOTH = 20
-"""Curves are means over about a twentieth of the run, drawn over the single steps."""
+"""Curves are moving averages over a window of 1 / _SMOOTH of the run."""
 
 
 def draw_curves(run: Path, *, to: Path | None = None) -> Path:
-    """Draw RUN/metrics.jsonl into a PNG (RUN/curves.png by default) and return its path.
+    """Plot RUN/metrics.jsonl as a PNG (RUN/curves.png by default) and return its path.
 
-    Raises TrainingError for a folder without a step and MissingDependencyError without matplotlib.
+    Raises TrainingError for a run without a step and MissingDependencyError if matplotlib is not installed.
     """
     lines = read_metrics(run / "metrics.jsonl")
     steps = [line for line in lines if line["kind"] == "train"]
     if not steps:
-        raise TrainingError(f"{run / 'metrics.jsonl'}: holds no step yet; want a run that has made one")
+        raise TrainingError(f"{run / 'metrics.jsonl'}: no step yet; want a run that has finished a step")
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -55,14 +55,14 @@ def _draw_loss(axes: Any, steps: list[dict[str, Any]]) -> None:
 def _draw_intensity(axes: Any, steps: list[dict[str, Any]]) -> None:
     axes.set(title="reasoning intensity", xlabel="step")
     if not steps:
-        _say_none(axes, "no step was weighted by reasoning intensity")
+        _say_none(axes, "no step weighted by reasoning intensity")
         return
     x = [line["step"] for line in steps]
     column = {name: [line["intensity"][name] for line in steps] for name in ("min", "max", "mean", "median", "clipped")}
     axes.fill_between(x, _smooth(column["min"]), _smooth(column["max"]), color="tab:orange", alpha=0.15, linewidth=0)
     axes.plot(x, _smooth(column["mean"]), color="tab:orange", label="mean")
     axes.plot(x, _smooth(column["median"]), color="tab:red", linestyle="--", label="median")
-    axes.set(ylabel="RI (band: least to greatest)", ylim=(0, None))
+    axes.set(ylabel="RI (band: minimum to maximum)", ylim=(0, None))
     share = axes.twinx()
     share.plot(x, _smooth(column["clipped"]), color="0.4", linestyle=":", label="share at kappa")
     share.set(ylim=(0, 1), ylabel="share at kappa")
@@ -72,7 +72,7 @@ def _draw_intensity(axes: Any, steps: list[dict[str, Any]]) -> None:
 def _draw_dev(axes: Any, measured: list[dict[str, Any]]) -> None:
     axes.set(title="dev nDCG@10", xlabel="step")
     if not measured:
-        _say_none(axes, "no dev set was measured")
+        _say_none(axes, "no dev set measured")
         return
     x = [line["step"] for line in measured]
     for name in measured[0]["sets"]:
@@ -85,9 +85,9 @@ def _draw_dev(axes: Any, measured: list[dict[str, Any]]) -> None:
 
 
 def _draw_histogram(axes: Any, steps: list[dict[str, Any]]) -> None:
-    axes.set(title="how the intensities of all samples lie", xlabel="RI")
+    axes.set(title="distribution of reasoning intensity", xlabel="RI")
     if not steps:
-        _say_none(axes, "no step was weighted by reasoning intensity")
+        _say_none(axes, "no step weighted by reasoning intensity")
         return
     half = len(steps) // 2
     for part, label in ((steps[:half], "first half of the steps"), (steps[half:], "second half")):
@@ -95,7 +95,7 @@ def _draw_histogram(axes: Any, steps: list[dict[str, Any]]) -> None:
         if counts.sum():
             edges = np.linspace(0, steps[0]["intensity"]["kappa"], len(counts) + 1)
             axes.stairs(counts / counts.sum(), edges, fill=True, alpha=0.4, label=label)
-    axes.set(ylabel="share of samples")
+    axes.set(ylabel="share of queries")
     axes.legend()
 
 

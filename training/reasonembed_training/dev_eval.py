@@ -1,4 +1,4 @@
-"""Measure a model while it is being trained."""
+"""Measure a model on the dev sets while it is being trained."""
 
 from __future__ import annotations
 
@@ -21,15 +21,83 @@ from reasonembed_training.config import DevSetConfig
 from reasonembed_training.gather import gather_rows, my_shards
 from reasonembed_training.model import TrainingModel
 
-__all__ = ["DevScore", "LiveEmbedder", "Measurement", "measure", "read_dev_task"]
+__all__ = ["DevScore", "LiveEmbedder", "Measurement", "measure_dev_sets", "read_dev_task"]
 
 _MEASURE = "nDCG@10"
 
 
-class LiveEmbedder:
-    """Embed with the weights as they are when it is made; several processes share the texts among them.
+@dataclass(frozen=True, slots=True)
+class DevScore:
+    """Mean nDCG@10 of one dev set, and nDCG@10 of each of its queries by id."""
 
-    With share off each of them embeds all texts: for weights that are cut among them.
+    name: str
+    mean: float
+    per_query: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Scores of all dev sets at one step."""
+
+    step: int
+    scores: tuple[DevScore, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the sets, by which the best step is chosen."""
+        return sum(score.mean for score in self.scores) / len(self.scores)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean of each set by name."""
+        return {score.name: score.mean for score in self.scores}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Measurement:
+        """Read the fields that dataclasses.asdict wrote."""
+        return cls(fields["step"], tuple(DevScore(**score) for score in fields["scores"]))
+
+
+def read_dev_task(config: DevSetConfig) -> RetrievalTask:
+    """Read a dev set, reduced to dev.sets.queries examples; raises InputError for an invalid folder."""
+    task = read_task_folder(config.path, split=config.split)
+    if config.queries is None or config.queries >= len(task.examples):
+        return task
+    chosen = np.linspace(0, len(task.examples) - 1, config.queries).round().astype(int)
+    return replace(task, examples=tuple(task.examples[number] for number in chosen))
+
+
+def measure_dev_sets(
+    model: TrainingModel, tasks: Sequence[RetrievalTask], *, step: int, budget: int, share: bool = True
+) -> Measurement:
+    """Return the model's nDCG@10 on each task, by exact search over all its documents.
+
+    budget bounds the tokens per forward pass. With `share` each process embeds a part of the texts.
+    """
+    embedder = LiveEmbedder(model, budget=budget, share=share)
+    return Measurement(step, tuple(_score(embedder, task) for task in tasks))
+
+
+def _score(embedder: LiveEmbedder, task: RetrievalTask) -> DevScore:
+    instruction = task.card.instruction if task.card and embedder.spec.takes_instruction else None
+    hits = exact_search(
+        embedder.encode_queries([example.query for example in task.examples], instruction=instruction),
+        embedder.encode_documents([document.content for document in task.documents]),
+        [document.id for document in task.documents],
+        k=10,
+        excluded_ids=[example.excluded_ids for example in task.examples],
+    )
+    rankings = {example.id: found.ids for example, found in zip(task.examples, hits, strict=True)}
+    measures = score_rankings(rankings, {example.id: example.gold_ids for example in task.examples})
+    per_query = {identity: values[_MEASURE] for identity, values in measures.items()}
+    return DevScore(task.name, sum(per_query.values()) / len(per_query), per_query)
+
+
+class LiveEmbedder:
+    """Embed with the weights as they are when it is created.
+
+    With `share` each process embeds a part of the texts and gathers the rest; without, which sharded weights need,
+    every process embeds all texts.
     """
 
     def __init__(self, model: TrainingModel, *, budget: int, share: bool = True) -> None:
@@ -40,12 +108,12 @@ class LiveEmbedder:
 
     @property
     def spec(self) -> EmbeddingSpec:
-        """What fixes the vectors, but for the weights, which change."""
+        """The model's spec without a digest of the weights, which change."""
         return replace(self._model.spec, weights=None)
 
     @property
     def dimension(self) -> int:
-        """The length of every vector."""
+        """Dimension of the vectors."""
         return self._model.spec.dimension
 
     def encode_queries(
@@ -54,7 +122,7 @@ class LiveEmbedder:
         *,
         task: str | None = None,
         instruction: str | None = None,
-        show_progress: bool = False,  # noqa: ARG002 - the training's own bar is on the screen
+        show_progress: bool = False,  # noqa: ARG002 - the training's own progress bar is shown
     ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of queries, in input order."""
         words = get_task(task).instruction if task is not None else instruction
@@ -76,7 +144,7 @@ class LiveEmbedder:
         return vectors[unique.inverse]
 
     def _embed(self, tokens: Tokens) -> torch.Tensor:
-        """Return the vectors of all texts, each process having computed a run of them."""
+        """Return the vectors of all texts; with `share` each process computes a contiguous part."""
         device = self._model.module.backbone.device
         rank, world = _rank_and_world() if self._share else (0, 1)
         mine = np.array_split(np.arange(len(tokens.lengths)), world)[rank]
@@ -87,71 +155,7 @@ class LiveEmbedder:
         return gather_rows(vectors, my_shards(len(mine), device=device)) if self._share else vectors
 
 
-def read_dev_task(config: DevSetConfig) -> RetrievalTask:
-    """Read a dev set, cut to some of its queries where the recipe asks for that; raises InputError for a bad folder."""
-    task = read_task_folder(config.path, split=config.split)
-    if config.queries is None or config.queries >= len(task.examples):
-        return task
-    places = np.linspace(0, len(task.examples) - 1, config.queries).round().astype(int)
-    return replace(task, examples=tuple(task.examples[place] for place in places))
-
-
-def measure(
-    model: TrainingModel, tasks: Sequence[RetrievalTask], *, step: int, budget: int, share: bool = True
-) -> Measurement:
-    """Return the nDCG@10 of the model at a step on each task, by exact search over all its documents."""
-    embedder = LiveEmbedder(model, budget=budget, share=share)
-    return Measurement(step, tuple(_score(embedder, task) for task in tasks))
-
-
-def _score(embedder: LiveEmbedder, task: RetrievalTask) -> DevScore:
-    instruction = task.card.instruction if task.card and embedder.spec.takes_instruction else None
-    hits = exact_search(
-        embedder.encode_queries([example.query for example in task.examples], instruction=instruction),
-        embedder.encode_documents([document.content for document in task.documents]),
-        [document.id for document in task.documents],
-        k=10,
-        excluded_ids=[example.excluded_ids for example in task.examples],
-    )
-    rankings = {example.id: found.ids for example, found in zip(task.examples, hits, strict=True)}
-    measures = score_rankings(rankings, {example.id: example.gold_ids for example in task.examples})
-    per_query = {identity: values[_MEASURE] for identity, values in measures.items()}
-    return DevScore(task.name, sum(per_query.values()) / len(per_query), per_query)
-
-
 def _rank_and_world() -> tuple[int, int]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return 0, 1
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
-
-
-@dataclass(frozen=True, slots=True)
-class DevScore:
-    """The mean nDCG@10 of one dev set, and that of each of its queries by id."""
-
-    name: str
-    mean: float
-    per_query: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """All dev sets at one step."""
-
-    step: int
-    scores: tuple[DevScore, ...]
-
-    @property
-    def mean(self) -> float:
-        """The mean over the sets: what decides."""
-        return sum(score.mean for score in self.scores) / len(self.scores)
-
-    @property
-    def means(self) -> dict[str, float]:
-        """The mean of each set by name."""
-        return {score.name: score.mean for score in self.scores}
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Measurement:
-        """Read what dataclasses.asdict made."""
-        return cls(fields["step"], tuple(DevScore(**score) for score in fields["scores"]))

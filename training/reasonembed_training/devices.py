@@ -1,4 +1,4 @@
-"""The devices that train, behind accelerate: one CPU or GPU, or a launcher's processes."""
+"""The training devices, through accelerate: one CPU or GPU, or the processes of a launcher."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _TRACKERS = ("tensorboard", "wandb")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What one process knows of the devices."""
+    """The devices as one process sees them."""
 
     accelerator: Any
     narrow: bool
-    """Whether bfloat16 is computed in."""
+    """Whether computation is in bfloat16."""
     sharded: bool = False
-    """Whether weights are cut among the processes, which then must run the model the same number of times."""
-    began_group: bool = False
-    """Whether the processes' group was begun here, and not by the caller."""
+    """Whether weights are sharded over the processes, which then must run the model equally often."""
+    owns_group: bool = False
+    """Whether the process group was created here, not by the caller."""
 
     @property
     def device(self) -> torch.device:
@@ -52,22 +52,22 @@ class Machine:
         return int(self.accelerator.num_processes)
 
     def prepare(self, module: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Any]:
-        """Wrap model and optimiser as accelerate's configuration says."""
+        """Wrap model and optimiser by accelerate's configuration."""
         wrapped: tuple[nn.Module, Any] = self.accelerator.prepare(module, optimizer)
         return wrapped
 
     def accumulate(self, module: nn.Module) -> Callable[[], AbstractContextManager[object]]:
-        """Return what keeps gradients on their processes for a while."""
+        """Return a context factory inside which gradients are not synchronised."""
         return partial(self.accelerator.no_sync, module)
 
     def close(self) -> None:
-        """Finish the trackers; leave the group with the others, where it was begun here.
+        """Finish the trackers; destroy the process group if it was created here.
 
-        A process that ends with its group open tears it down among its other threads, and may crash.
+        A process that exits with its group open destroys it while other threads still run, and may crash.
         """
         for tracker in self.accelerator.trackers:
             tracker.finish()
-        if self.began_group:
+        if self.owns_group:
             self.accelerator.wait_for_everyone()
             torch.distributed.destroy_process_group()
 
@@ -75,8 +75,8 @@ class Machine:
 def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...] | None) -> Machine:
     """Start accelerate on the recipe's device, or on the launcher's.
 
-    Raises TrainingError for a GPU recipe where there is no GPU, a precision that the device lacks, a distribution that
-    gradients cannot be cached under, and a tracker that is not installed.
+    Raises TrainingError for a missing GPU, a precision that the device does not support, a kind of distribution that
+    does not allow gradient caching, and a tracker that is not installed.
     """
     try:
         from accelerate import Accelerator
@@ -89,7 +89,7 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
     narrow = _narrow(config, cpu=on_cpu or not torch.cuda.is_available())
     chosen = _trackers(trackers)
     launched = _in_group()
-    # accelerate keeps the first run's device and precision for the life of the process; each run has its own.
+    # accelerate keeps the first run's device and precision for the whole process; each run must have its own.
     AcceleratorState._reset_state(reset_partial_state=not launched)  # noqa: SLF001
     accelerator = Accelerator(
         cpu=on_cpu, mixed_precision="bf16" if narrow else "no", log_with=chosen or None, project_dir=str(output)
@@ -97,12 +97,12 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if accelerator.distributed_type == DistributedType.DEEPSPEED or (sharded and not accelerator.is_fsdp2):
         raise TrainingError(
-            f"accelerate is set up for {accelerator.distributed_type.value}, under which gradients cannot be taken "
-            "chunk by chunk; choose FSDP version 2 where the model must be cut among devices, or data parallelism"
+            f"accelerate is set up for {accelerator.distributed_type.value}, which does not allow gradients chunk by "
+            "chunk; want data parallelism, or FSDP version 2 if the model must be sharded over devices"
         )
     if sharded and config.forward == "packed":
-        raise TrainingError("model.forward is 'packed', which FSDP cannot follow; want auto or padded")
-    return Machine(accelerator, narrow, sharded, began_group=not launched and _in_group())
+        raise TrainingError("model.forward is 'packed', which FSDP does not support; want auto or padded")
+    return Machine(accelerator, narrow, sharded, owns_group=not launched and _in_group())
 
 
 def _in_group() -> bool:
@@ -117,7 +117,7 @@ def _check_device(name: str | None) -> None:
     if not torch.cuda.is_available():
         raise TrainingError(
             f"model.device is {name!r} and this machine has no GPU that torch can use; "
-            "run a CPU recipe such as tiny-cpu, or --set model.device=cpu"
+            "use a CPU recipe such as tiny-cpu, or --set model.device=cpu"
         )
     number = int(name.partition(":")[2] or 0)
     if number >= torch.cuda.device_count():

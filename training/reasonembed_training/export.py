@@ -1,4 +1,4 @@
-"""The trained model as a folder that Encoder.from_pretrained and sentence-transformers load alike."""
+"""Export a trained model as a folder that Encoder.from_pretrained and sentence-transformers both load."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _MODULES = "sentence_transformers.models"
 def export_model(
     model: TrainingModel, folder: Path, *, kind: Literal["merged", "adapter"], files: dict[str, str], rank: int = 0
 ) -> None:
-    """Write weights, tokenizer, spec and sentence-transformers' files, with `files` beside them, whole or not at all.
+    """Write weights, tokenizer, spec, sentence-transformers' files and `files`; the folder appears once it is complete.
 
-    Every process calls it, the first one writes. An adapter names its base, which must be had to load it; merged
-    weights stand alone. Raises TrainingError for an adapter where all weights were trained.
+    Every process calls it, the first one writes. Loading an adapter needs its base, which it names. Raises
+    TrainingError for kind "adapter" if all weights were trained.
     """
     weights = {name.removeprefix("backbone."): one for name, one in trained_weights(model.module).items()}
     adapter = getattr(model.module.backbone, "peft_config", {}).get(ADAPTER)
     if kind == "adapter" and adapter is None:
-        raise TrainingError("all weights were trained, there is no adapter to export; want kind='merged'")
+        raise TrainingError("all weights were trained, so there is no adapter to export; want kind='merged'")
     if rank != 0:
         return
     aside = folder.with_name(f".{folder.name}.tmp")
@@ -57,7 +57,7 @@ def export_model(
 
 
 def _write_merged(model: TrainingModel, weights: dict[str, Tensor], folder: Path, *, adapted: bool) -> None:
-    """Write the base as it was loaded, with what was trained put in; an adapter in the folder is used up."""
+    """Write the base with the trained weights; an adapter in the folder is merged and its files are deleted."""
     settings = EncoderSettings(
         model=model.spec.model,
         revision=model.spec.revision,
@@ -81,7 +81,7 @@ def _write_merged(model: TrainingModel, weights: dict[str, Tensor], folder: Path
 
 
 def _write_adapter(model: TrainingModel, config: Any, weights: dict[str, Tensor], folder: Path) -> None:
-    """Write PEFT's own format: adapter_config.json and adapter_model.safetensors."""
+    """Write PEFT's format: adapter_config.json and adapter_model.safetensors."""
     base, local = model.spec.model, find_model(model.spec.model, revision=model.spec.revision)
     named = copy(config)
     by_name = base in (DEFAULT_MODEL, BASE_MODEL) or ("/" in base and not Path(base).expanduser().is_dir())
@@ -105,8 +105,8 @@ def _write_sentence_transformers_files(spec: EmbeddingSpec, folder: Path) -> Non
     kinds = ["Transformer", "Pooling", *(["Normalize"] if spec.normalize else [])]
     paths = ["", "1_Pooling", "2_Normalize"]
     modules = [
-        {"idx": place, "name": str(place), "path": path, "type": f"{_MODULES}.{kind}"}
-        for place, (kind, path) in enumerate(zip(kinds, paths, strict=False))
+        {"idx": number, "name": str(number), "path": path, "type": f"{_MODULES}.{kind}"}
+        for number, (kind, path) in enumerate(zip(kinds, paths, strict=False))
     ]
     pooling = {
         "word_embedding_dimension": spec.dimension,
@@ -118,7 +118,7 @@ def _write_sentence_transformers_files(spec: EmbeddingSpec, folder: Path) -> Non
     }
     query, _ = spec.query_affixes(None)
     document, _ = spec.document_affixes()
-    faces = {
+    contents = {
         "modules.json": modules,
         "1_Pooling/config.json": pooling,
         "sentence_bert_config.json": {
@@ -131,15 +131,15 @@ def _write_sentence_transformers_files(spec: EmbeddingSpec, folder: Path) -> Non
             "similarity_fn_name": "cosine" if spec.normalize else "dot",
         },
     }
-    for name, content in faces.items():
+    for name, content in contents.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def settle(aside: Path, folder: Path) -> None:
-    """Put the finished folder in place, flushed to disk; who may read its spec may read its weights."""
+    """Flush the finished folder to disk and rename it; its weights get the permissions of its spec."""
     for path in aside.rglob("*.safetensors"):
-        shutil.copymode(aside / "spec.json", path)  # safetensors makes its files private
+        shutil.copymode(aside / "spec.json", path)  # safetensors creates private files
     for path in aside.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Gathering over processes: every process sees the whole batch, and gradients come out as on one device."""
+"""Gather over processes: every process sees the global batch, and gradients equal those of one device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Shards", "gather_rows", "greatest_over_processes", "my_shards", "sum
 
 
 class Shards:
-    """How the rows of a batch lie on the processes: sizes[r] rows on process r, this one being `rank`."""
+    """How the rows of a batch are distributed: sizes[r] rows on process r; this process is `rank`."""
 
     __slots__ = ("rank", "sizes")
 
@@ -21,22 +21,22 @@ class Shards:
 
     @property
     def offset(self) -> int:
-        """The first of this process's rows in the whole batch."""
+        """Index of this process's first row in the global batch."""
         return sum(self.sizes[: self.rank])
 
     @property
     def mine(self) -> slice:
-        """This process's rows in the whole batch."""
+        """This process's rows in the global batch."""
         return slice(self.offset, self.offset + self.sizes[self.rank])
 
     @property
     def total(self) -> int:
-        """Rows of the whole batch."""
+        """Rows of the global batch."""
         return sum(self.sizes)
 
 
 def my_shards(rows: int, *, device: torch.device) -> Shards:
-    """Tell every process how many rows each has; one process alone has them all."""
+    """Exchange how many rows each process has."""
     if not _several():
         return Shards((rows,), 0)
     mine = torch.tensor([rows], device=device)
@@ -46,10 +46,10 @@ def my_shards(rows: int, *, device: torch.device) -> Shards:
 
 
 def gather_rows(local_LD: Tensor, shards: Shards) -> Tensor:
-    """Return the rows of all processes, (N, ...), in rank order, differentiably.
+    """Return the rows of all processes, (N, ...), in rank order; differentiable.
 
-    Backward sums over the processes what each of them did with this one's rows: where the objective is the SUM of what
-    the processes compute, each gets the gradient of its own rows as one device would have it.
+    The backward pass sums the gradients that the processes have for this process's rows. So if the objective is the
+    SUM of what the processes compute, each gets the gradient of its own rows that one device would compute.
     """
     if len(shards.sizes) == 1:
         return local_LD
@@ -66,7 +66,7 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 
 def greatest_over_processes(value: Tensor) -> Tensor:
-    """Return the greatest of a number over the processes."""
+    """Return the maximum of a number over the processes."""
     greatest = value.detach().clone()
     if _several():
         distributed.all_reduce(greatest, op=distributed.ReduceOp.MAX)

@@ -1,9 +1,10 @@
-"""Gradient caching: the gradient of one large batch, with the memory of one chunk (GradCache, arXiv 2101.06983).
+"""Gradient caching: the gradient of a large batch in the memory of one chunk (GradCache, arXiv 2101.06983).
 
-All rows are embedded without graph, the objective is taken over all embeddings at once, and its gradient with respect
-to them is carried into the model chunk by chunk. Before a chunk is embedded again the random state of its first time
-comes back, so that dropout falls on the same units. One chunk keeps its graph from the start, since its memory is
-needed anyway: it is embedded once instead of twice, and a batch of one chunk costs what it costs without caching.
+All rows are embedded without graph, the objective is computed over all embeddings at once, and its gradient with
+respect to them is back-propagated into the model chunk by chunk. Before a chunk is embedded again, the random state of
+its first pass is restored, so that dropout drops the same units. One chunk keeps its graph from the first pass, since
+its memory is needed anyway: it is embedded once instead of twice, and a batch of one chunk costs no more than without
+caching.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from reasonembed_rag.errors import InputError
 __all__ = ["EmbedRows", "HasLoss", "cached_backward", "embed_detached"]
 
 EmbedRows = Callable[[NDArray[np.int64]], Tensor]
-"""Embed some rows of the batch, (n,) row numbers to (n, D), under whatever gradient mode is on."""
+"""Embed rows of the batch, (n,) row numbers to (n, D), in the current gradient mode."""
 
 
 class HasLoss(Protocol):
-    """What an objective returns: at least the scalar to minimise."""
+    """The result of an objective."""
 
     @property
     def loss(self) -> Tensor:
@@ -44,12 +45,12 @@ def cached_backward(
     *,
     accumulate: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Result:
-    """Add the gradient of objective(all embeddings).loss to the parameters behind `embed`; return what it returned.
+    """Add the gradient of objective(all embeddings).loss to the parameters of `embed`; return the objective's result.
 
-    plan holds each row 0..n-1 in exactly one chunk; its first chunk, which keeps its graph, should be among the
-    largest. The objective gets the embeddings (n, D) in row order. Every chunk but the one that is propagated last runs
-    inside accumulate(): there a distributed wrapper's no_sync belongs. Raises InputError for a plan that is no
-    partition; an error of the objective leaves the parameters' gradients untouched.
+    plan has each row 0..n-1 in exactly one chunk; its first chunk, which keeps its graph, should be among the largest.
+    The objective gets the embeddings (n, D) in row order. Every chunk but the last to be back-propagated runs inside
+    accumulate(), which is for a distributed wrapper's no_sync. Raises InputError for a plan that is not a partition; an
+    error in the objective leaves the parameters' gradients unchanged.
     """
     _check(plan)
     kept, *others = plan
@@ -67,7 +68,7 @@ def cached_backward(
 
 
 def embed_detached(embed: EmbedRows, plan: Sequence[NDArray[np.int64]]) -> Tensor:
-    """Embed all rows of a plan chunk by chunk without graph; return (n, D) in row order."""
+    """Embed all rows of a plan chunk by chunk, detached; return (n, D) in row order."""
     _check(plan)
     with torch.no_grad():
         return _assemble([(rows, embed(rows)) for rows in plan])
@@ -75,7 +76,7 @@ def embed_detached(embed: EmbedRows, plan: Sequence[NDArray[np.int64]]) -> Tenso
 
 @dataclass(frozen=True, slots=True)
 class _RandomState:
-    """The states of the generators that dropout draws from, on the CPU and on the current accelerator."""
+    """The states of the random generators on the CPU and on the current GPU, from which dropout draws."""
 
     cpu: Tensor
     device: Tensor | None
@@ -86,7 +87,7 @@ class _RandomState:
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
-        """Bring the state back for a while; what was drawn meanwhile does not move the generators on."""
+        """Restore the state inside the context; afterwards the generators are as before it."""
         devices = [] if self.device is None else [torch.cuda.current_device()]
         with torch.random.fork_rng(devices=devices):
             torch.set_rng_state(self.cpu)
@@ -97,7 +98,7 @@ class _RandomState:
 
 @dataclass(frozen=True, slots=True)
 class _FirstPass:
-    """A chunk embedded without graph, and the random state from before."""
+    """A chunk embedded without graph, and the random state before it."""
 
     rows: NDArray[np.int64]
     state: _RandomState
@@ -128,4 +129,4 @@ def _assemble(parts: Sequence[tuple[NDArray[np.int64], Tensor]]) -> Tensor:
 def _check(plan: Sequence[NDArray[np.int64]]) -> None:
     rows = np.sort(np.concatenate(plan)) if plan else np.empty(0, dtype=np.int64)
     if not len(rows) or not np.array_equal(rows, np.arange(len(rows))):
-        raise InputError(f"the plan's {len(plan)} chunks hold {len(rows)} rows; want each of 0..n-1 exactly once")
+        raise InputError(f"the plan's {len(plan)} chunks have {len(rows)} rows; want each of 0..n-1 exactly once")

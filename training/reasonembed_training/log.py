@@ -1,4 +1,4 @@
-"""What a run tells: one JSON line a step and a measurement, and the same to accelerate's trackers."""
+"""Metrics of a run: one JSON line per step or measurement, and the same numbers for accelerate's trackers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["DevMetrics", "MetricsLog", "StepMetrics", "read_metrics"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepMetrics:
-    """One optimiser step, over all processes."""
+    """Metrics of an optimiser step, over all processes."""
 
     step: int
     """Counted from 1."""
@@ -25,12 +25,12 @@ class StepMetrics:
     loss: float
     """The objective, weighted."""
     info_nce: float
-    """The mean loss, unweighted."""
+    """Mean InfoNCE, unweighted."""
     intensity: IntensityStatistics | None
     divergence: float | None = None
-    """The mean divergence of perturbed queries' rankings from the queries' own, unweighted."""
+    """Mean KL of perturbed queries' rankings from the queries' own, unweighted."""
     drift: float | None = None
-    """The mean divergence of the queries' rankings from the first model's, unweighted."""
+    """Mean KL of the queries' rankings from the reference model's, unweighted."""
     gradient_norm: float
     lr: float
     tokens: int
@@ -40,17 +40,18 @@ class StepMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevMetrics:
-    """One measurement on the dev sets."""
+    """Metrics of a measurement on the dev sets."""
 
     step: int
     mean: float
     """Mean nDCG@10 over the sets."""
     sets: Mapping[str, float]
+    """nDCG@10 by set."""
     best: bool
 
 
 class MetricsLog:
-    """Append to RUN/metrics.jsonl; a resumed run first drops what came after its checkpoint."""
+    """Append to RUN/metrics.jsonl; a resumed run first deletes the lines after its checkpoint."""
 
     def __init__(self, path: Path, *, after_step: int, tracker: Any = None) -> None:
         self._path = path
@@ -61,11 +62,11 @@ class MetricsLog:
                 file.writelines(f"{json.dumps(line)}\n".encode() for line in kept)
 
     def step(self, metrics: StepMetrics) -> None:
-        """Write a step."""
+        """Log a step."""
         self._write("train", asdict(metrics))
 
     def dev(self, metrics: DevMetrics) -> None:
-        """Write a measurement."""
+        """Log a measurement."""
         self._write("dev", asdict(metrics))
 
     def _write(self, kind: str, values: dict[str, Any]) -> None:
@@ -78,12 +79,12 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a run's metrics; a last line cut short by a kill is left out.
+    """Read the metrics of a run; a last line truncated by a kill is ignored.
 
-    Raises TrainingError for a missing file and any other bad line.
+    Raises TrainingError for a missing file and for any other invalid line.
     """
     if not path.is_file():
-        raise TrainingError(f"{path}: no such file; want the folder of a run that has made a step")
+        raise TrainingError(f"{path}: no such file; want the output folder of a run that has finished a step")
     lines = path.read_text(encoding="utf-8").split("\n")
     metrics = []
     for number, line in enumerate(lines, start=1):

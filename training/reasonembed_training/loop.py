@@ -1,4 +1,4 @@
-"""The training loop: steps, measurements and checkpoints, from wherever the run stands."""
+"""The training loop: steps, measurements and checkpoints, from the first step or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation import RetrievalTask
 from reasonembed_rag.files import replacing
 from reasonembed_training import checkpoint
-from reasonembed_training.checkpoint import Progress
+from reasonembed_training.checkpoint import TrainingProgress
 from reasonembed_training.config import Recipe
-from reasonembed_training.data import Batch, BatchMaker, prefetched
-from reasonembed_training.dev_eval import Measurement, measure
+from reasonembed_training.data import BatchMaker, TrainingBatch, prefetched
+from reasonembed_training.dev_eval import Measurement, measure_dev_sets
 from reasonembed_training.devices import Machine
 from reasonembed_training.gather import sum_over_processes
 from reasonembed_training.log import DevMetrics, MetricsLog, StepMetrics
 from reasonembed_training.model import TrainingModel
-from reasonembed_training.progress import Watcher
+from reasonembed_training.progress import TrainingCallback
 from reasonembed_training.redapter import intensity_statistics
 from reasonembed_training.step import NotFiniteError, Stepper, StepResult
 
 __all__ = ["Loop", "StopRequest", "rate_at", "stop_on_signals"]
 
 _WINDOW = 20
-"""Steps over which speed is averaged."""
+"""Steps over which the speed is averaged."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,18 +54,23 @@ class Loop:
     maker: BatchMaker
     dev_tasks: Sequence[RetrievalTask]
     steps: int
-    progress: Progress
+    progress: TrainingProgress
     log: MetricsLog | None
     """None on all processes but the first."""
-    watcher: Watcher
+    callback: TrainingCallback
 
     @property
     def folder(self) -> Path:
-        """Where checkpoints lie."""
+        """Folder of the checkpoints."""
         return self.recipe.run.output / "checkpoints"
 
-    def run(self, stop: StopRequest) -> Progress:
-        """Train to the end, to early stopping, or until asked to stop; the state is saved whichever it is."""
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left."""
+        return self.progress.step >= self.steps or self._stopped_early()
+
+    def run(self, stop: StopRequest) -> TrainingProgress:
+        """Train to the last step, to early stopping or until a stop is requested; always save at the end."""
         if self.progress.base is None:
             self._measure()
         steps = range(self.progress.step, self.steps)
@@ -78,21 +83,16 @@ class Loop:
                 done = self.progress.step
                 if done % self.recipe.dev.every == 0 or done == self.steps:
                     self._measure()
-                asked = self._anyone(stop)
-                if asked or done % self.recipe.run.checkpoint_every == 0:
+                stopping = self._any_process(stop)
+                if stopping or done % self.recipe.run.checkpoint_every == 0:
                     self._save()
-                if asked:
-                    self.watcher.say(f"asked to stop: saved at step {done} of {self.steps}; the same command goes on")
+                if stopping:
+                    self.callback.message(f"stopped and saved at step {done} of {self.steps}; run again to resume")
                     break
         self._save()
         return self.progress
 
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.progress.step >= self.steps or self._stopped_early()
-
-    def _step(self, batch: Batch, recent: deque[float]) -> None:
+    def _step(self, batch: TrainingBatch, recent: deque[float]) -> None:
         started = time.perf_counter()
         config = self.recipe.optim
         lr = config.lr * rate_at(batch.step, steps=self.steps, warmup=config.warmup, schedule=config.schedule)
@@ -110,31 +110,31 @@ class Loop:
         self.progress = replace(
             self.progress,
             step=batch.step + 1,
-            tokens=self.progress.tokens + result.tokens,
             seconds=self.progress.seconds + recent[-1],
+            tokens=self.progress.tokens + result.tokens,
         )
-        self._tell(batch, result, norm=norm, lr=lr, seconds=sum(recent) / len(recent))
+        self._report_step(batch, result, norm=norm, lr=lr, seconds=sum(recent) / len(recent))
 
     def _clip(self) -> float:
-        """Clip the gradient in place and return its norm from before."""
+        """Clip the gradient in place and return its norm before."""
         most = self.recipe.optim.clip or float("inf")
         norm = float(self.machine.accelerator.clip_grad_norm_(self.module.parameters(), most))
         if not torch.isfinite(torch.tensor(norm)):
             raise NotFiniteError(f"the gradient's norm is {norm}")
         return norm
 
-    def _stop_at(self, batch: Batch, reason: str) -> TrainingError:
-        """Save which rows a bad step was made of."""
+    def _stop_at(self, batch: TrainingBatch, reason: str) -> TrainingError:
+        """Save the ids of the rows of a step that failed; return the error to raise."""
         path = self.recipe.run.output / f"stopped-at-step-{batch.step + 1:08d}-{self.machine.rank}.json"
         with replacing(path) as file:
             rows = {"step": batch.step + 1, "reason": reason, "task": batch.task, "rows": batch.row_ids}
             file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode())
         return TrainingError(
             f"step {batch.step + 1}: {reason}; the ids of its rows are in {path}, the checkpoints are intact: "
-            "look at those rows, lower optim.lr, or train in float32 (model.precision)"
+            "check those rows, lower optim.lr, or train in float32 (model.precision)"
         )
 
-    def _tell(self, batch: Batch, result: StepResult, *, norm: float, lr: float, seconds: float) -> None:
+    def _report_step(self, batch: TrainingBatch, result: StepResult, *, norm: float, lr: float, seconds: float) -> None:
         step = batch.step + 1
         if self.log is None or (step % self.recipe.run.log_every and step != self.steps):
             return
@@ -156,10 +156,10 @@ class Loop:
             seconds_left=seconds * (self.steps - step),
         )
         self.log.step(metrics)
-        self.watcher.step(metrics, steps=self.steps)
+        self.callback.step(metrics, steps=self.steps)
 
     def _measure(self) -> None:
-        """Measure on the dev sets and keep the weights if they are the best so far."""
+        """Measure on the dev sets and save the weights if they are the best so far."""
         if not self.dev_tasks:
             return
         step, before = self.progress.step, self.progress.best
@@ -177,15 +177,15 @@ class Loop:
         if self.log is not None:
             metrics = DevMetrics(step=step, mean=measured.mean, sets=measured.means, best=best)
             self.log.dev(metrics)
-            self.watcher.dev(metrics)
+            self.callback.dev(metrics)
 
     def measured(self) -> Measurement:
-        """Return the scores of the weights as they are on the dev sets, of which there is one at least."""
+        """Return the dev scores of the current weights; the recipe must have a dev set."""
         budget, share = self.recipe.batch.tokens, not self.machine.sharded
-        return measure(self.model, self.dev_tasks, step=self.progress.step, budget=budget, share=share)
+        return measure_dev_sets(self.model, self.dev_tasks, step=self.progress.step, budget=budget, share=share)
 
     def best_path(self, step: int) -> Path:
-        """Return where the weights of a measured step are kept while they are the best."""
+        """Return the file of the weights that were best at a step."""
         return self.folder / f"best-{step:08d}.safetensors"
 
     def _save(self) -> None:
@@ -203,16 +203,16 @@ class Loop:
         patience = self.recipe.dev.patience
         return patience is not None and self.progress.since_best >= patience
 
-    def _anyone(self, stop: StopRequest) -> bool:
-        """Return whether any process was asked to stop, the same on all."""
+    def _any_process(self, stop: StopRequest) -> bool:
+        """Return on every process whether any process was asked to stop."""
         return bool(sum_over_processes(torch.tensor(float(stop.made), device=self.machine.device)) > 0)
 
 
 def rate_at(step: int, *, steps: int, warmup: float, schedule: Literal["linear", "cosine", "constant"]) -> float:
-    """Return the share of the peak rate for a step counted from 0, of `steps` in all.
+    """Return the learning rate at a step counted from 0, of `steps` in total, as a share of its peak.
 
-    The rate rises in a line over the first `warmup` share of the steps, then falls to 0 in a line or half a cosine
-    wave, or stays.
+    It rises linearly over the first `warmup` share of the steps, then falls to 0 linearly or as half a cosine wave, or
+    stays constant.
     """
     rising = math.ceil(warmup * steps)
     if step < rising:
@@ -224,7 +224,7 @@ def rate_at(step: int, *, steps: int, warmup: float, schedule: Literal["linear",
 
 
 class StopRequest:
-    """Whether somebody asked to stop."""
+    """Whether a stop was requested."""
 
     def __init__(self) -> None:
         self.made = False
@@ -232,9 +232,9 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Yield what tells whether SIGTERM or SIGINT came; the second one acts as it would without us.
+    """Yield a request that SIGTERM or SIGINT makes; a second signal has its usual effect.
 
-    Outside the main thread signals cannot be caught, and nothing is ever requested.
+    Signals can only be caught in the main thread; in others the request is never made.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""The model in training: a backbone with or without LoRA, run by the engine's own forward, under autograd."""
+"""The model in training: a backbone with or without LoRA, run by the encoder's forward pass under autograd."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ __all__ = ["ADAPTER", "EmbeddingModule", "TrainingModel", "build_model", "merged
 _logger = logging.getLogger(__name__)
 
 _TOLERANCE, _NARROW_TOLERANCE = 1e-3, 0.1
-"""How far the packed forward may lie from transformers' own, relative, in float32 and in bfloat16."""
+"""Largest relative difference of the packed forward from transformers', in float32 and in bfloat16."""
 ADAPTER = "default"
-"""The name under which the backbone holds its LoRA."""
+"""Name of the LoRA adapter in the backbone."""
 
 
 class Forward(Protocol):
-    """Token sequences to pooled states."""
+    """Map token sequences to vectors."""
 
     def __call__(self, sequences: Sequence[NDArray[np.int32]], *, skip: int = 0) -> Tensor:
-        """Return pooled float32 states (n, D); mean pooling leaves out the first `skip` tokens."""
+        """Return float32 vectors (n, D); mean pooling ignores the first `skip` tokens."""
 
 
 class EmbeddingModule(nn.Module):
-    """Token sequences to vectors, as one module that a distributed wrapper can hold."""
+    """Map token sequences to vectors, as one module for a distributed wrapper."""
 
     def __init__(self, loaded: LoadedModel, *, checkpointing: bool = False) -> None:
         super().__init__()
@@ -60,30 +60,30 @@ class EmbeddingModule(nn.Module):
         self._spec = loaded.spec
         self._pad_id = loaded.pad_id
         self._own_mask = loaded.needs_own_mask
-        self._no_split_modules = getattr(loaded.backbone, "_no_split_modules", None)  # FSDP cuts there
+        self._no_split_modules = getattr(loaded.backbone, "_no_split_modules", None)  # units that FSDP shards
         self._checkpointing = checkpointing
         self.use_padded()
 
     def use_padded(self) -> None:
-        """Run texts as transformers does: right for every backbone."""
+        """Run texts with padding, as transformers does; works for every backbone."""
         self._run: Forward = PaddedForward(
             self.backbone, pooling=self._spec.pooling, pad_id=self._pad_id, own_mask=self._own_mask
         )
 
     def use_packed(self) -> None:
-        """Run texts without padding; raises UnsupportedError where the backbone does not fit."""
+        """Run texts without padding; raises UnsupportedError if that does not support the backbone."""
         blueprint = read_blueprint(self.backbone, causal=self._spec.attention == "causal", make=make_live)
         self._run = PackedForward(blueprint, pooling=self._spec.pooling, checkpointing=self._checkpointing)
 
     def forward(self, sequences: Sequence[NDArray[np.int32]], skip: int = 0) -> Tensor:
-        """Return the vectors (n, dimension) of n token sequences, under whatever gradient mode is on."""
+        """Return the vectors (n, dimension) of n token sequences, in the current gradient mode."""
         pooled = self._run(sequences, skip=skip)
         return finish(pooled, dimension=self._spec.dimension, normalize=self._spec.normalize)
 
     def frozen(self) -> Forward:
-        """Return the forward to vectors with the weights as they are now, without dropout or gradients.
+        """Return a forward with the current weights, without dropout or gradients.
 
-        On a CPU the weights are copied into the engine's fast form, LoRA added in; elsewhere the model itself runs.
+        On a CPU the weights, LoRA merged, are copied into the encoder's fast layout; elsewhere the model itself runs.
         """
         if not isinstance(self._run, PackedForward) or self.backbone.device.type != "cpu":
             return self._evaluated
@@ -109,39 +109,39 @@ class EmbeddingModule(nn.Module):
 
 
 def merged_layer(module: nn.Module) -> nn.Module:
-    """Return a linear layer with what LoRA learnt added to a copy of its weights; one without LoRA as it is."""
+    """Return a linear layer with LoRA merged into a copy of its weights; a layer without LoRA is returned as it is."""
     delta = getattr(module, "get_delta_weight", None)
     if delta is None:
         return module
     base = cast("nn.Linear", module.base_layer)
-    whole = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
-    whole.weight = nn.Parameter(base.weight.detach() + delta(ADAPTER).detach().to(base.weight.dtype))
+    merged = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+    merged.weight = nn.Parameter(base.weight.detach() + delta(ADAPTER).detach().to(base.weight.dtype))
     if base.bias is not None:
-        whole.bias = base.bias
-    return whole
+        merged.bias = base.bias
+    return merged
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingModel:
-    """What training holds of a model."""
+    """A model in training, with its spec and tokenizer."""
 
     module: EmbeddingModule
     spec: EmbeddingSpec
     tokenizer: TextTokenizer
     folder: Path
-    """Where the model came from."""
+    """The folder that the model was loaded from."""
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Return the parameters that training changes, by name."""
+        """Return the trained parameters by name."""
         return {name: one for name, one in self.module.named_parameters() if one.requires_grad}
 
 
 def build_model(config: ModelConfig, lora: LoraConfig, *, device: torch.device, narrow: bool) -> TrainingModel:
-    """Load the model, put LoRA on it or free its weights, and choose its forward.
+    """Load the model, add LoRA or unfreeze its weights, and choose its forward.
 
-    The backbone's own dropout is off; LoRA's stays. narrow holds frozen weights in bfloat16. Raises ModelError or
-    InputError for a model that cannot be loaded, TrainingError for LoRA targets that match no layer and for a packed
-    forward that is asked for and does not fit.
+    The backbone's own dropout is turned off, LoRA's is not. With `narrow` frozen weights are in bfloat16. Raises
+    ModelError or InputError for a model that cannot be loaded, TrainingError for LoRA targets that match no layer and
+    for forward = "packed" where the packed forward does not support the backbone.
     """
     loaded = _load(config, device=device, narrow=narrow and config.tuning == "lora")
     for module in loaded.backbone.modules():
@@ -161,7 +161,7 @@ def build_model(config: ModelConfig, lora: LoraConfig, *, device: torch.device, 
 
 
 def add_lora(backbone: PreTrainedModel, config: LoraConfig) -> None:
-    """Put LoRA on the named linear layers in place; raises TrainingError, naming the layers there are, for no match."""
+    """Add LoRA to the target layers in place; raises TrainingError, naming the linear layers, for an unknown target."""
     try:
         import peft
     except ImportError as error:
@@ -177,7 +177,7 @@ def add_lora(backbone: PreTrainedModel, config: LoraConfig) -> None:
     unmatched = sorted(target for target in config.targets if target.rpartition(".")[2] not in names)
     if unmatched:
         raise TrainingError(
-            f"lora.targets names {', '.join(unmatched)}, which {type(backbone).__name__} lacks; "
+            f"lora.targets names {', '.join(unmatched)}, which {type(backbone).__name__} does not have; "
             f"its linear layers are {', '.join(sorted(names))}"
         )
     peft.inject_adapter_in_model(settings, backbone, adapter_name=ADAPTER)
@@ -199,10 +199,10 @@ def _load(config: ModelConfig, *, device: torch.device, narrow: bool) -> LoadedM
 
 
 def _choose_forward(module: EmbeddingModule, wanted: Literal["auto", "packed", "padded"]) -> None:
-    """Use the packed forward where its vectors and gradients are those of transformers; freeze what has no gradient."""
+    """Use the packed forward if its vectors and gradients match transformers'; freeze parameters without a gradient."""
     expected = _probe(module)
     for name, parameter in module.named_parameters():
-        if name not in expected.gradients:  # BERT's pooler, say: a distributed wrapper would wait for it
+        if name not in expected.gradients:  # such as BERT's pooler; a distributed wrapper would wait for its gradient
             parameter.requires_grad = False
     if wanted == "padded":
         return
@@ -214,23 +214,25 @@ def _choose_forward(module: EmbeddingModule, wanted: Literal["auto", "packed", "
     else:
         if difference < (_TOLERANCE if module.backbone.dtype == torch.float32 else _NARROW_TOLERANCE):
             return
-        reason = f"its vectors or gradients differ from transformers' by {difference:.1e} of their size"
+        reason = f"its vectors or gradients differ from transformers' by {difference:.1e} in relative norm"
     module.use_padded()
     if wanted == "packed":
-        raise TrainingError(f"model.forward is 'packed', which does not fit {type(module.backbone).__name__}: {reason}")
-    _logger.warning("training with padding, since the packed forward does not fit: %s", reason)
+        raise TrainingError(
+            f"model.forward is 'packed', which does not support {type(module.backbone).__name__}: {reason}"
+        )
+    _logger.warning("training with padding, since the packed forward does not support this model: %s", reason)
 
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """What a forward makes of three short sequences."""
+    """The vectors and gradients of a forward for three short sequences."""
 
     vectors: Tensor
     gradients: dict[str, Tensor]
-    """Of a weighted sum of the vectors; parameters without one are left out."""
+    """Gradients of a weighted sum of the vectors, for parameters that have one."""
 
     def difference(self, expected: _Probe) -> float:
-        """Return the larger distance of the two, relative to what was expected."""
+        """Return the larger of the relative differences of vectors and of gradients."""
         if self.gradients.keys() != expected.gradients.keys():
             return float("inf")
         own, other = (

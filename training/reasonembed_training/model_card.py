@@ -1,4 +1,4 @@
-"""What goes beside the weights of a trained model: its card for the hub, and the record of its training."""
+"""The model card and the training record of an exported model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reasonembed_rag import __version__
 from reasonembed_rag.evaluation import bootstrap_intervals
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_training.checkpoint import Progress
+from reasonembed_training.checkpoint import TrainingProgress
 from reasonembed_training.config import Recipe
 from reasonembed_training.dev_eval import Measurement
 from reasonembed_training.recipe import recipe_to_json
@@ -21,29 +21,29 @@ __all__ = ["TrainedRun", "model_card", "training_record"]
 
 _LIMITS = """## Limits
 
-The dev scores are on the sets above and say nothing of other domains or languages. Training data may hold
-unlabelled positives. Known biases of the base model stay."""
+The dev scores are measured on the sets above and do not carry over to other domains or languages. Training data may
+contain unlabelled positives. The model inherits known biases of its base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedRun:
-    """What there is to say of a finished run."""
+    """Facts about a finished run."""
 
     recipe: Recipe
     spec: EmbeddingSpec
-    progress: Progress
+    progress: TrainingProgress
     steps: int
-    """Planned."""
+    """Planned steps."""
     rows: Mapping[str, int]
-    """Rows a task."""
+    """Rows per task."""
     without_reasoning: int
     """Rows without a reasoning query."""
     trained: Measurement | None
-    """The dev sets with the exported weights."""
+    """Dev scores of the exported weights."""
 
 
 def training_record(run: TrainedRun) -> str:
-    """Return the run as JSON: recipe, data digest, steps, time, and the dev scores query by query."""
+    """Return the run as JSON: recipe, data digest, steps, time, and dev scores per query."""
     record = {
         "recipe": json.loads(recipe_to_json(run.recipe)),
         "data_digest": run.progress.data,
@@ -62,7 +62,7 @@ def training_record(run: TrainedRun) -> str:
 
 
 def model_card(run: TrainedRun) -> str:
-    """Return the card, Markdown with the hub's front matter."""
+    """Return the model card, Markdown with the hub's front matter."""
     name, model = run.recipe.run.output.name, run.recipe.model.name
     front = ["---", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity"]
     if "/" in model and not model.startswith((".", "/", "~")):
@@ -71,7 +71,7 @@ def model_card(run: TrainedRun) -> str:
     parts = [
         "\n".join(front),
         f"# {name}",
-        f"{model}, trained for retrieval by reasoning (ReasonEmbed, arXiv 2510.08252), reasonembed-rag {__version__}.",
+        f"{model}, trained for reasoning-intensive retrieval (arXiv 2510.08252) with reasonembed-rag {__version__}.",
         _use(run),
         _measured(run),
         _training(run),
@@ -95,12 +95,12 @@ def _use(run: TrainedRun) -> str:
 def _measured(run: TrainedRun) -> str:
     base, trained = run.progress.base, run.trained
     if base is None or trained is None:
-        return "## Scores\n\nNot measured: the recipe names no dev set."
+        return "## Scores\n\nNot measured: the recipe has no dev sets."
     lines = [
         "## Scores",
         "",
         "nDCG@10, with the 95 % bootstrap interval of the paired difference over queries.",
-        "The dev sets chose the step that is exported, so the gain is flattered by that choice."
+        "The exported step was chosen by these dev sets, so the difference is biased upwards."
         if run.recipe.dev.keep == "best"
         else "The last step is exported.",
         "",
@@ -111,8 +111,8 @@ def _measured(run: TrainedRun) -> str:
     for before, after in zip(base.scores, trained.scores, strict=True):
         difference = np.asarray([after.per_query[query] - one for query, one in before.per_query.items()])
         groups.append(difference)
-        told = _interval([difference])
-        lines.append(f"| {before.name} | {len(difference)} | {before.mean:.4f} | {after.mean:.4f} | {told} |")
+        gain = _interval([difference])
+        lines.append(f"| {before.name} | {len(difference)} | {before.mean:.4f} | {after.mean:.4f} | {gain} |")
     queries = sum(map(len, groups))
     lines.append(f"| mean | {queries} | {base.mean:.4f} | {trained.mean:.4f} | {_interval(groups)} |")
     return "\n".join(lines)
@@ -136,6 +136,6 @@ def _training(run: TrainedRun) -> str:
         f"{kind}, {tuned}, {progress.step} of {run.steps} steps, {progress.tokens:,} tokens of queries and documents "
         f"in {progress.seconds:,.0f} seconds on {progress.world} process{'es' if progress.world > 1 else ''}, "
         f"seed {recipe.run.seed}.\n\nData: {rows}; digest `{progress.data}`.\n\n"
-        "`training.json` holds every setting and the scores query by query; "
-        "`reasonembed train` with the same recipe and data makes the model again."
+        "`training.json` has every setting and the scores per query; `reasonembed train` with the same recipe and data "
+        "reproduces the model."
     )

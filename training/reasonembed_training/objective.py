@@ -1,4 +1,4 @@
-"""The objective of one optimiser step over the whole batch, whichever process holds which part of it.
+"""The objective of an optimiser step over the global batch, whichever process holds which part of it.
 
 Shapes: Q queries and N documents of this process, M documents of all processes, D dimensions.
 """
@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from reasonembed_rag.backbone import finish
+from reasonembed_training.data import Labels
 from reasonembed_training.gather import gather_rows, my_shards, sum_over_processes
-from reasonembed_training.losses import anchor, consistency, distillation, info_nce, known_positives, left_out
+from reasonembed_training.losses import consistency, distillation, info_nce, kl_to_reference, known_positives, left_out
 from reasonembed_training.redapter import reasoning_intensity, sample_weights
 
-__all__ = ["Distillation", "First", "Labels", "Objective", "Reasoning", "Redapter", "StepLoss"]
+__all__ = ["Distillation", "Objective", "ReasoningQueries", "Redapter", "ReferenceVectors", "StepLoss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redapter:
-    """How samples are weighted by their reasoning intensity."""
+    """Weighting of queries by reasoning intensity: L / (L' + epsilon), clipped to floor and kappa."""
 
     kappa: float = 5.0
     floor: float = 0.0
@@ -30,42 +31,26 @@ class Redapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distillation:
-    """How much the grades of a row's own documents shape their scores."""
+    """Distillation from the grades of a row's own documents."""
 
     weight: float
     grade_temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
-    """What the objective knows of this process's rows beside their vectors."""
-
-    positives: Tensor
-    """(Q,) the place of each query's positive among this process's documents."""
-    document_keys: Tensor
-    """(N,) content keys."""
-    left_out_keys: tuple[Tensor, ...]
-    """For each query the content keys of documents that are no negatives of it."""
-    owners: Tensor
-    """(N,) the query that each document was drawn for."""
-    grades: Tensor
-    """(N,) the grade of each document for its owner, NaN where unknown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reasoning:
-    """The reasoning-augmented queries of a step, and what is made of them."""
+class ReasoningQueries:
+    """The reasoning-augmented queries of a step."""
 
     redapter: Redapter
     vectors: Tensor
-    """(Q, D), without graph; rows that are not present are not looked at."""
+    """(Q, D), detached; rows that are not present are ignored."""
     present: Tensor
     """(Q,) whether the row has a reasoning query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class First:
-    """What the model that training began with makes of the batch, without graph."""
+class ReferenceVectors:
+    """The batch embedded by the reference model, detached."""
 
     queries: Tensor
     """(Q, D)"""
@@ -75,23 +60,23 @@ class First:
 
 @dataclass(frozen=True, slots=True)
 class StepLoss:
-    """What a step came to; losses and intensities are those of this process's queries, detached."""
+    """The loss of a step, and per query of this process its detached terms."""
 
     loss: Tensor
     """This process's share: the objective is the sum over the processes."""
     losses: Tensor
-    """(Q,) InfoNCE of each query."""
+    """(Q,) InfoNCE."""
     intensity: Tensor | None
-    """(Q,) reasoning intensities; None where samples weigh the same."""
+    """(Q,) reasoning intensity; None if queries are not weighted."""
     divergences: Tensor | None = None
-    """(Q,) how far each perturbed query's ranking lies from the query's own; None where there are none."""
+    """(Q,) KL of the perturbed query's ranking from the query's own; None without perturbed queries."""
     drift: Tensor | None = None
-    """(Q,) how far each query's ranking lies from the first model's; None where the batch is not held to it."""
+    """(Q,) KL from the reference model's ranking; None if the batch is not regularised."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Which documents stand against each other for each query."""
+    """The documents that each query is scored against."""
 
     documents: Tensor
     """(M, D)"""
@@ -103,12 +88,11 @@ class _Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """InfoNCE over every document of the global batch, and what may be added to it.
+    """InfoNCE over every document of the global batch, plus optional terms.
 
-    `dimensions` are Matryoshka's: the loss is the mean over the vectors cut to each of them; intensities are always
-    those of whole vectors. With distillation the objective is sum_i w_i L_i + weight * mean_i KL_i, and likewise with
-    consistency, whose KL_i is that of the perturbed query's scores over all documents from the query's own, and with
-    anchor, whose KL_i is that of the query's scores over all documents but its positive from the first model's.
+    With Matryoshka `dimensions` the loss is the mean over the vectors truncated to each of them; intensities always
+    come from whole vectors. Distillation, consistency and the reference model each add weight * mean_i KL_i to the
+    weighted loss sum_i w_i L_i.
     """
 
     temperature: float = 0.02
@@ -116,12 +100,12 @@ class Objective:
     margin: float | None = None
     dimensions: tuple[int, ...] = ()
     normalize: bool = True
-    """Whether vectors have length 1, also when cut."""
+    """Whether vectors, truncated ones included, have length 1."""
     distillation: Distillation | None = None
     consistency: float = 0.0
-    """Weight of the divergence between a query and its perturbed form."""
-    anchor: float = 0.0
-    """Weight of the divergence from the model that training began with."""
+    """Weight of the KL of the perturbed query's scores over all documents from the query's own."""
+    reference: float = 0.0
+    """Weight of the KL of the query's scores over all documents but its positive from the reference model's."""
 
     def __call__(
         self,
@@ -129,14 +113,13 @@ class Objective:
         documents_ND: Tensor,
         labels: Labels,
         *,
-        reasoning: Reasoning | None = None,
+        reasoning: ReasoningQueries | None = None,
         perturbed_QD: Tensor | None = None,
-        first: First | None = None,
+        reference: ReferenceVectors | None = None,
     ) -> StepLoss:
-        """Return the step's loss; samples are weighted by intensity where there are reasoning queries.
+        """Return the loss of the step; with reasoning queries, queries are weighted by intensity.
 
-        The same documents are candidates for a query and for its reasoning-augmented form; for its perturbed form
-        (perturbed_QD) all documents are.
+        A query and its reasoning-augmented form have the same candidates; for a perturbed query every document is one.
         """
         shards = my_shards(len(documents_ND), device=documents_ND.device)
         documents_MD = gather_rows(documents_ND, shards)
@@ -156,22 +139,22 @@ class Objective:
             weights_Q = sample_weights(intensity_Q, total=total, normalise=reasoning.redapter.normalise)
         loss = (weights_Q * self._over_dimensions(losses_Q, queries_QD, candidates)).sum()
         if self.distillation is not None:
-            divergence_Q = self._divergence(scores_QM[:, shards.mine], labels, self.distillation)
-            loss = loss + self.distillation.weight * divergence_Q.sum() / count
-        apart_Q, drift_Q = None, None
+            graded_Q = self._distillation(scores_QM[:, shards.mine], labels, self.distillation)
+            loss = loss + self.distillation.weight * graded_Q.sum() / count
+        divergences_Q, drift_Q = None, None
         if perturbed_QD is not None:
-            apart_Q = consistency(scores_QM, perturbed_QD @ documents_MD.T, temperature=self.temperature)
-            loss = loss + self.consistency * apart_Q.sum() / count
-        if first is not None:
-            first_QM = first.queries @ gather_rows(first.documents, shards).T
-            drift_Q = anchor(scores_QM, first_QM, positives_Q, temperature=self.temperature)
-            loss = loss + self.anchor * drift_Q.sum() / count
-        return StepLoss(loss, losses_Q.detach(), intensity_Q, *(_detached(one) for one in (apart_Q, drift_Q)))
+            divergences_Q = consistency(scores_QM, perturbed_QD @ documents_MD.T, temperature=self.temperature)
+            loss = loss + self.consistency * divergences_Q.sum() / count
+        if reference is not None:
+            reference_QM = reference.queries @ gather_rows(reference.documents, shards).T
+            drift_Q = kl_to_reference(scores_QM, reference_QM, positives_Q, temperature=self.temperature)
+            loss = loss + self.reference * drift_Q.sum() / count
+        return StepLoss(loss, losses_Q.detach(), intensity_Q, *map(_detached, (divergences_Q, drift_Q)))
 
     def _info_nce(self, scores_QM: Tensor, candidates: _Candidates) -> Tensor:
         return info_nce(scores_QM, candidates.positives, temperature=self.temperature, left_out_QN=candidates.out)
 
-    def _intensity(self, losses_Q: Tensor, reasoning: Reasoning, candidates: _Candidates) -> Tensor:
+    def _intensity(self, losses_Q: Tensor, reasoning: ReasoningQueries, candidates: _Candidates) -> Tensor:
         with torch.no_grad():
             reasoning_losses_Q = self._info_nce(
                 reasoning.vectors.to(losses_Q.dtype) @ candidates.documents.T, candidates
@@ -186,7 +169,7 @@ class Objective:
         )
 
     def _over_dimensions(self, losses_Q: Tensor, queries_QD: Tensor, candidates: _Candidates) -> Tensor:
-        """Return the mean of each query's losses over the Matryoshka dimensions; the whole one is known already."""
+        """Return each query's mean loss over the Matryoshka dimensions; losses_Q are those of whole vectors."""
         if not self.dimensions:
             return losses_Q
         parts = []
@@ -194,15 +177,18 @@ class Objective:
             if dimension == queries_QD.shape[1]:
                 parts.append(losses_Q)
                 continue
-            cut_QD, cut_MD = self._cut(queries_QD, dimension), self._cut(candidates.documents, dimension)
-            parts.append(self._info_nce(cut_QD @ cut_MD.T, candidates))
+            short_QD, short_MD = (
+                self._truncated(queries_QD, dimension),
+                self._truncated(candidates.documents, dimension),
+            )
+            parts.append(self._info_nce(short_QD @ short_MD.T, candidates))
         return torch.stack(parts).mean(dim=0)
 
-    def _cut(self, vectors_ND: Tensor, dimension: int) -> Tensor:
+    def _truncated(self, vectors_ND: Tensor, dimension: int) -> Tensor:
         return finish(vectors_ND, dimension=dimension, normalize=self.normalize)
 
-    def _divergence(self, scores_QN: Tensor, labels: Labels, settings: Distillation) -> Tensor:
-        """Return the divergence from the grades of each query's own documents, (Q,)."""
+    def _distillation(self, scores_QN: Tensor, labels: Labels, settings: Distillation) -> Tensor:
+        """Return the KL divergence from the grades of each query's own documents, (Q,)."""
         grades_QN = labels.grades.new_full(scores_QN.shape, float("nan"))
         columns_N = torch.arange(len(labels.grades), device=labels.grades.device)
         grades_QN[labels.owners, columns_N] = labels.grades

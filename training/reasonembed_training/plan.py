@@ -1,35 +1,28 @@
-"""From recipe and rows to the plan of a run: which tasks, in which batches, for how many steps."""
+"""From a recipe and its rows to the plan of a run: tasks, batches, steps, objective."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.config import (
-    AnchorConfig,
-    BatchConfig,
-    ConsistencyConfig,
-    DataConfig,
-    LossConfig,
-    OptimConfig,
-    TaskBatchConfig,
-)
-from reasonembed_training.data import Sampler, Source, TaskPlan, TaskRows
+from reasonembed_rag.perturb import Rewording, find_thesaurus
+from reasonembed_training.config import BatchConfig, DataConfig, OptimConfig, TaskBatchConfig
+from reasonembed_training.data import QueryPerturber, RowSource, Sampler, TaskPlan, TaskRows
 from reasonembed_training.objective import Distillation, Objective
+from reasonembed_training.objective_config import ConsistencyConfig, LossConfig, ReferenceConfig
 
-__all__ = ["held_tasks", "objective_from", "sources_from", "steps_of", "task_plans"]
+__all__ = ["objective_from", "perturber_from", "regularised_tasks", "sources_from", "steps_of", "task_plans"]
 
 
-def sources_from(configs: Sequence[DataConfig]) -> list[Source]:
+def sources_from(configs: Sequence[DataConfig]) -> list[RowSource]:
     """Return the sources of a recipe's [[data]] tables."""
-    return [Source(**_fields(config)) for config in configs]
+    return [RowSource(**asdict(config)) for config in configs]
 
 
 def task_plans(tasks: Sequence[TaskRows], config: BatchConfig) -> dict[str, TaskPlan]:
-    """Return how each task is batched: the recipe's word for the task, then the rows' own, then the recipe's.
+    """Return how each task is batched: by its [batch.tasks], else by its rows' own sizes, else by [batch].
 
     Raises TrainingError for a task in batch.tasks that the data does not have.
     """
@@ -38,27 +31,38 @@ def task_plans(tasks: Sequence[TaskRows], config: BatchConfig) -> dict[str, Task
 
 
 def steps_of(sampler: Sampler, config: OptimConfig) -> int:
-    """Return the optimiser steps of a run."""
+    """Return the number of optimiser steps of a run."""
     return config.max_steps or config.epochs * sampler.steps_per_epoch
 
 
-def held_tasks(config: AnchorConfig, tasks: Sequence[TaskRows]) -> frozenset[str]:
-    """Return the tasks that [anchor] holds, empty for all; raises TrainingError for one that the data does not have."""
-    _check_names("anchor.tasks", config.tasks, tasks)
+def regularised_tasks(config: ReferenceConfig, tasks: Sequence[TaskRows]) -> frozenset[str]:
+    """Return reference.tasks, empty for all; raises TrainingError for one that the data does not have."""
+    _check_names("reference.tasks", config.tasks, tasks)
     return frozenset(config.tasks)
+
+
+def perturber_from(config: ConsistencyConfig, *, seed: int) -> QueryPerturber | None:
+    """Return the query perturber of a recipe's [consistency], None if it is off.
+
+    Raises MissingDependencyError for synonymizing where no thesaurus is installed.
+    """
+    if not config.weight:
+        return None
+    rewording = Rewording(thesauri=(find_thesaurus(),)) if "synonymizing" in config.kinds else None
+    return QueryPerturber(kinds=config.kinds, seed=seed, rewording=rewording)
 
 
 def objective_from(
     config: LossConfig,
     consistency: ConsistencyConfig,
     *,
-    anchor: AnchorConfig,
+    reference: ReferenceConfig,
     dimension: int,
     normalize: bool,
 ) -> Objective:
-    """Return the objective of a recipe's [loss], [consistency] and [anchor].
+    """Return the objective of a recipe's [loss], [consistency] and [reference].
 
-    Raises TrainingError for Matryoshka dimensions that there are not.
+    Raises TrainingError for Matryoshka dimensions that the model does not have.
     """
     wrong = [one for one in config.dimensions if not 1 <= one <= dimension]
     if wrong:
@@ -73,7 +77,7 @@ def objective_from(
         if config.distillation
         else None,
         consistency=consistency.weight,
-        anchor=anchor.weight,
+        reference=reference.weight,
     )
 
 
@@ -82,8 +86,8 @@ def _check_names(key: str, named: Iterable[str], tasks: Sequence[TaskRows]) -> N
     for name in named:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, names))}"
-            raise TrainingError(f"{key} names {name!r}, which no row belongs to; {hint}")
+            hint = f"did you mean {close[0]!r}?" if close else f"the tasks are {', '.join(map(repr, names))}"
+            raise TrainingError(f"{key} names {name!r}, which has no rows; {hint}")
 
 
 def _task_plan(task: TaskRows, config: BatchConfig) -> TaskPlan:
@@ -93,7 +97,3 @@ def _task_plan(task: TaskRows, config: BatchConfig) -> TaskPlan:
         queries = task.queries * config.published_devices if task.queries else queries
         group = task.group or group
     return TaskPlan(rows=len(task.rows), queries=own.queries or queries, group=own.group or group, weight=own.weight)
-
-
-def _fields(config: DataConfig) -> Mapping[str, Any]:
-    return asdict(config)

@@ -1,4 +1,4 @@
-"""The progress bar of a run."""
+"""Callbacks of a training run, and a progress bar made of them."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from typing import Any, Protocol
 
 from reasonembed_training.log import DevMetrics, StepMetrics
 
-__all__ = ["Silent", "Watcher", "bar"]
+__all__ = ["SilentCallback", "TrainingCallback", "training_bar"]
 
 
-class Watcher(Protocol):
-    """Hears what a run does."""
+class TrainingCallback(Protocol):
+    """Called during a training run."""
 
-    def say(self, message: str) -> None:
-        """Hear a sentence."""
-
-    def step(self, metrics: StepMetrics, *, steps: int) -> None:
-        """Hear of a step, one of `steps`."""
-
-    def dev(self, metrics: DevMetrics) -> None:
-        """Hear of a measurement."""
-
-
-class Silent:
-    """Hears and says nothing."""
-
-    def say(self, message: str) -> None:
-        """Pass over."""
+    def message(self, text: str) -> None:
+        """Take a message for the user."""
 
     def step(self, metrics: StepMetrics, *, steps: int) -> None:
-        """Pass over."""
+        """Take the metrics of a step, one of `steps`."""
 
     def dev(self, metrics: DevMetrics) -> None:
-        """Pass over."""
+        """Take a measurement on the dev sets."""
+
+
+class SilentCallback:
+    """Ignore everything."""
+
+    def message(self, text: str) -> None:
+        """Ignore a message."""
+
+    def step(self, metrics: StepMetrics, *, steps: int) -> None:
+        """Ignore a step."""
+
+    def dev(self, metrics: DevMetrics) -> None:
+        """Ignore a measurement."""
 
 
 @contextmanager
-def bar(*, show: bool = True) -> Iterator[Watcher]:
-    """Yield a watcher that draws a bar on standard error, the figures below it and messages above it."""
+def training_bar(*, show: bool = True) -> Iterator[TrainingCallback]:
+    """Yield a callback that draws a progress bar on standard error, metrics below it and messages above it."""
     if not show:
-        yield Silent()
+        yield SilentCallback()
         return
     from rich.console import Console, RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
-    class Lines(Progress):
-        """A bar in one line; the figures have lines of their own, which a narrow terminal breaks and never cuts."""
+    class BarAndMetrics(Progress):
+        """A bar on one line and the metrics on lines of their own, which a narrow terminal wraps, not truncates."""
 
         def get_renderables(self) -> Iterable[RenderableType]:
             yield self.make_tasks_table(self.tasks)
-            yield from (Text(task.fields["told"]) for task in self.tasks)
+            yield from (Text(task.fields["metrics"]) for task in self.tasks)
 
     columns = (
         TextColumn("{task.description}"),
@@ -62,30 +62,30 @@ def bar(*, show: bool = True) -> Iterator[Watcher]:
         TimeElapsedColumn(),
         TextColumn("left {task.fields[left]}"),
     )
-    with Lines(*columns, console=Console(stderr=True)) as progress:
-        yield _Bar(progress)
+    with BarAndMetrics(*columns, console=Console(stderr=True)) as progress:
+        yield _BarCallback(progress)
 
 
-class _Bar:
+class _BarCallback:
     def __init__(self, progress: object) -> None:
         self._progress: Any = progress
         self._task: Any = None
         self._dev = ""
 
-    def say(self, message: str) -> None:
-        self._progress.console.print(message, highlight=False, markup=False)
+    def message(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)
 
     def step(self, metrics: StepMetrics, *, steps: int) -> None:
         if self._task is None:
-            self._task = self._progress.add_task("Training", total=steps, told="", left="")
+            self._task = self._progress.add_task("Training", total=steps, metrics="", left="")
         left = str(timedelta(seconds=round(metrics.seconds_left)))
-        told = " · ".join(filter(None, [*_figures(metrics), self._dev]))
-        self._progress.update(self._task, completed=metrics.step, total=steps, told=told, left=left)
+        shown = " · ".join(filter(None, [*_figures(metrics), self._dev]))
+        self._progress.update(self._task, completed=metrics.step, total=steps, metrics=shown, left=left)
 
     def dev(self, metrics: DevMetrics) -> None:
         self._dev = f"dev {metrics.mean:.4f}"
         sets = ", ".join(f"{name} {mean:.4f}" for name, mean in metrics.sets.items())
-        self.say(f"step {metrics.step}: dev nDCG@10 {metrics.mean:.4f}{' (best)' if metrics.best else ''}: {sets}")
+        self.message(f"step {metrics.step}: dev nDCG@10 {metrics.mean:.4f}{' (best)' if metrics.best else ''}: {sets}")
 
 
 def _figures(metrics: StepMetrics) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Redapter: weight each query by how much reasoning it takes (ReasonEmbed, arXiv 2510.08252).
+"""Redapter: weight each query by its reasoning intensity (ReasonEmbed, arXiv 2510.08252).
 
-L_i is the loss of a query, L'_i the loss of its reasoning-augmented form q'_i over the same documents. Where reasoning
+L_i is the loss of a query, L'_i the loss of its reasoning-augmented form q'_i over the same documents. If reasoning
 makes the query much easier, L'_i << L_i, the query is reasoning-intensive and its loss counts more.
 """
 
@@ -27,17 +27,17 @@ def reasoning_intensity(
     epsilon: float = 1e-6,
     has_reasoning_Q: Tensor | None = None,
 ) -> Tensor:
-    """Return RI_i = clip(L_i / (L'_i + epsilon), floor, kappa) of each query, detached, (Q,).
+    """Return RI_i = clip(L_i / (L'_i + epsilon), floor, kappa) per query, detached, (Q,).
 
     Where has_reasoning_Q is false the query has no reasoning-augmented form: its RI is 1, the ratio of the loss to
-    itself, and its L'_i is not looked at. Raises InputError for shapes that disagree and bounds that cross.
+    itself, and its L'_i is ignored. Raises InputError for shapes that do not match and for floor above kappa.
     """
     if losses_Q.shape != reasoning_losses_Q.shape:
         got = f"{tuple(losses_Q.shape)} and {tuple(reasoning_losses_Q.shape)}"
-        raise InputError(f"want as many reasoning losses as losses, got {got}")
+        raise InputError(f"want two equal shapes (Q,), got {got}")
     if not (0 <= floor <= kappa and kappa > 0 and epsilon > 0):
         raise InputError(
-            f"floor, kappa, epsilon are {floor}, {kappa}, {epsilon}; want 0 <= floor <= kappa and both > 0"
+            f"floor, kappa, epsilon are {floor}, {kappa}, {epsilon}; want 0 <= floor <= kappa, kappa and epsilon > 0"
         )
     ratio_Q = losses_Q.detach() / (reasoning_losses_Q.detach() + epsilon)
     if has_reasoning_Q is not None:
@@ -46,11 +46,11 @@ def reasoning_intensity(
 
 
 def sample_weights(intensity_Q: Tensor, *, total: Tensor | None = None, normalise: bool = True) -> Tensor:
-    """Return the weights w_i of the queries' losses, detached, (Q,): the loss is sum_i w_i L_i.
+    """Return the weights w_i of the loss sum_i w_i L_i, detached, (Q,).
 
-    Normalised, w_i = RI_i / sum_j RI_j over the global batch; not normalised, w_i = RI_i / number of queries. `total`
-    is [sum_j RI_j, number of queries] of the global batch, where intensity_Q is one process's share of it. Where no
-    query has any intensity the normalised weights are uniform.
+    Normalised, w_i = RI_i / sum_j RI_j over the global batch, or uniform if every RI_j is 0; not normalised, w_i =
+    RI_i / number of queries. `total` is [sum_j RI_j, number of queries] of the global batch if intensity_Q is one
+    process's share of it.
     """
     intensity_Q = intensity_Q.detach()
     if total is None:
@@ -63,7 +63,7 @@ def sample_weights(intensity_Q: Tensor, *, total: Tensor | None = None, normalis
 
 @dataclass(frozen=True, slots=True)
 class IntensityStatistics:
-    """What the log says of a batch's reasoning intensities."""
+    """Statistics of the reasoning intensities of a batch."""
 
     mean: float
     min: float
@@ -73,7 +73,7 @@ class IntensityStatistics:
     """Share of the queries at kappa."""
     kappa: float
     histogram: tuple[int, ...]
-    """Queries in each of 20 equal bins from 0 to kappa."""
+    """Queries per bin, in 20 equal bins from 0 to kappa."""
 
 
 def intensity_statistics(intensity_Q: Tensor, *, kappa: float) -> IntensityStatistics:

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from reasonembed_rag.backbone import Tokens, give_back_freed
 from reasonembed_rag.encoder import plan_packs
 from reasonembed_rag.errors import TrainingError
-from reasonembed_training.data import Batch
+from reasonembed_training.data import Labels, TrainingBatch
 from reasonembed_training.devices import Machine
 from reasonembed_training.gather import gather_rows, greatest_over_processes, my_shards, sum_over_processes
 from reasonembed_training.gradcache import EmbedRows, cached_backward, embed_detached
 from reasonembed_training.model import Forward
-from reasonembed_training.objective import First, Labels, Objective, Reasoning, Redapter, StepLoss
+from reasonembed_training.objective import Objective, ReasoningQueries, Redapter, ReferenceVectors, StepLoss
 
-__all__ = ["Anchor", "NotFiniteError", "StepResult", "Stepper"]
+__all__ = ["NotFiniteError", "ReferenceModel", "StepResult", "Stepper"]
 
 
 class NotFiniteError(TrainingError):
@@ -28,61 +28,61 @@ class NotFiniteError(TrainingError):
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step came to, over all processes."""
+    """The figures of a step, over all processes."""
 
     loss: float
     """The objective."""
     info_nce: float
-    """The mean loss, unweighted."""
+    """Mean InfoNCE, unweighted."""
     intensity: Tensor | None
-    """(Q of all processes,)"""
+    """(Q of all processes,) reasoning intensity."""
     tokens: int
     """Tokens of queries and documents."""
     divergence: float | None = None
-    """The mean divergence of perturbed queries' rankings, unweighted; None where there are none."""
+    """Mean KL of perturbed queries' rankings, unweighted; None without perturbed queries."""
     drift: float | None = None
-    """The mean divergence from the first model's rankings, unweighted; None where the batch is not held to it."""
+    """Mean KL from the reference model's rankings, unweighted; None if the batch is not regularised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
-    """Which tasks are held to the model that training began with."""
+class ReferenceModel:
+    """The model that training started from, and the tasks that are regularised towards it."""
 
-    first: Forward
+    forward: Forward
     tasks: frozenset[str]
-    """Empty is all."""
+    """Empty means all."""
 
-    def holds(self, task: str) -> bool:
-        """Return whether a task's batches are held."""
+    def regularises(self, task: str) -> bool:
+        """Return whether batches of the task are regularised."""
         return not self.tasks or task in self.tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepper:
-    """How a batch becomes a gradient."""
+    """Turn a batch into a gradient."""
 
     module: nn.Module
-    """Takes (token sequences, skip) to vectors."""
+    """Maps (token sequences, skip) to vectors."""
     objective: Objective
     redapter: Redapter | None
     machine: Machine
     dimension: int
     budget: int
-    """Tokens that run through the model at a time."""
+    """Tokens per forward pass."""
     pool_prompt: bool
     """Whether the template's tokens are pooled too."""
-    anchor: Anchor | None = None
+    reference: ReferenceModel | None = None
 
-    def __call__(self, batch: Batch, *, weighted: bool) -> StepResult:
-        """Add the batch's gradient to the parameters; with `weighted` samples are weighted by reasoning intensity.
+    def __call__(self, batch: TrainingBatch, *, weighted: bool) -> StepResult:
+        """Add the batch's gradient to the parameters; if `weighted`, queries are weighted by reasoning intensity.
 
-        Raises NotFiniteError before any gradient is added where the loss is not finite.
+        Raises NotFiniteError before any gradient is added if the loss is not finite.
         """
         queries = len(batch.queries.lengths)
         both = queries + len(batch.documents.lengths)
         labels = _moved(batch.labels, self.machine.device)
         reasoning = self._reasoning(batch) if weighted and self.redapter is not None else None
-        first = self._first(batch)
+        reference = self._reference(batch)
 
         def objective(vectors_ND: Tensor) -> StepLoss:
             loss = self.objective(
@@ -91,7 +91,7 @@ class Stepper:
                 labels,
                 reasoning=reasoning,
                 perturbed_QD=None if batch.perturbed is None else vectors_ND[both:],
-                first=first,
+                reference=reference,
             )
             total = sum_over_processes(loss.loss)
             if not torch.isfinite(total):
@@ -108,44 +108,44 @@ class Stepper:
         )
         return self._result(loss, batch)
 
-    def _reasoning(self, batch: Batch) -> Reasoning | None:
-        """Embed the reasoning queries that there are, without graph, into the rows of their queries."""
+    def _reasoning(self, batch: TrainingBatch) -> ReasoningQueries | None:
+        """Embed the reasoning queries, detached, into the rows of their queries."""
         if self.redapter is None:
             return None
         present_Q = batch.has_reasoning.to(self.machine.device)
         parts = (batch.reasoning,)
         if not len(batch.reasoning.lengths):
             vectors_QD = torch.zeros((len(present_Q), self.dimension), device=self.machine.device)
-            return Reasoning(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
+            return ReasoningQueries(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
         found = embed_detached(self._embed(parts, self.module), self._plan(parts))
         vectors_QD = found.new_zeros((len(present_Q), self.dimension))
         vectors_QD[present_Q if len(found) < len(present_Q) else slice(None)] = found
-        return Reasoning(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
+        return ReasoningQueries(redapter=self.redapter, vectors=vectors_QD, present=present_Q)
 
-    def _first(self, batch: Batch) -> First | None:
-        """Embed queries and documents as the first model does, where the batch is held to it."""
-        if self.anchor is None or not self.anchor.holds(batch.task):
+    def _reference(self, batch: TrainingBatch) -> ReferenceVectors | None:
+        """Embed queries and documents by the reference model if the batch is regularised."""
+        if self.reference is None or not self.reference.regularises(batch.task):
             return None
         parts = (batch.queries, batch.documents)
-        found = embed_detached(self._embed(parts, self.anchor.first), self._plan(parts))
+        found = embed_detached(self._embed(parts, self.reference.forward), self._plan(parts))
         queries = len(batch.queries.lengths)
-        return First(queries=found[:queries], documents=found[queries:])
+        return ReferenceVectors(queries=found[:queries], documents=found[queries:])
 
     def _embed(self, parts: tuple[Tokens, ...], forward: Forward | nn.Module) -> EmbedRows:
-        """Return what embeds rows of the parts laid end to end, such as all queries and then all documents."""
+        """Return a function that embeds rows of the concatenated parts."""
         sequences = [one for part in parts for one in part.rows(np.arange(len(part.lengths)))]
         skips = np.concatenate([np.full(len(part.lengths), self._skip(part)) for part in parts])
 
         def embed(rows: NDArray[np.int64]) -> Tensor:
             if torch.is_grad_enabled() and self.machine.device.type == "cpu":
-                give_back_freed()  # chunks differ in shape: else the heap grows with their number
+                give_back_freed()  # chunks differ in shape, so the heap would grow with their number
             vectors: Tensor = forward([sequences[row] for row in rows], skip=int(skips[rows[0]]))
             return vectors
 
         return embed
 
     def _plan(self, parts: tuple[Tokens, ...]) -> list[NDArray[np.int64]]:
-        """Cut the rows of the parts into chunks of at most `budget` tokens that pool in the same way."""
+        """Split the rows of the parts into chunks of at most `budget` tokens; all rows of a chunk pool alike."""
         plan: list[NDArray[np.int64]] = []
         if len({self._skip(part) for part in parts}) == 1:
             plan = plan_packs(np.concatenate([part.lengths for part in parts]), budget=self.budget)
@@ -158,22 +158,22 @@ class Stepper:
         return self._in_step(plan) if self.machine.sharded else plan
 
     def _in_step(self, plan: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
-        """Cut chunks in two until every process has as many; raises TrainingError where one has too few rows."""
+        """Halve chunks until every process has the same number; raises TrainingError if one has too few rows."""
         most = int(greatest_over_processes(torch.tensor(len(plan), device=self.machine.device)))
         while len(plan) < most:
-            place = max(range(len(plan)), key=lambda number: len(plan[number]))
-            if len(plan[place]) < 2:
+            largest = max(range(len(plan)), key=lambda number: len(plan[number]))
+            if len(plan[largest]) < 2:
                 raise TrainingError(
-                    f"a process has {len(plan)} texts, another runs {most} chunks; "
-                    "want more queries a batch or a larger batch.tokens"
+                    f"one process has {len(plan)} texts, another needs {most} chunks; "
+                    "want more queries per batch or a larger batch.tokens"
                 )
-            plan[place : place + 1] = np.array_split(plan[place], 2)
+            plan[largest : largest + 1] = np.array_split(plan[largest], 2)
         return plan
 
     def _skip(self, part: Tokens) -> int:
         return 0 if self.pool_prompt else part.skip
 
-    def _result(self, loss: StepLoss, batch: Batch) -> StepResult:
+    def _result(self, loss: StepLoss, batch: TrainingBatch) -> StepResult:
         count = torch.tensor([batch.tokens, len(loss.losses)], dtype=torch.float64, device=self.machine.device)
         sums = torch.stack([loss.loss.detach() / self.machine.world, loss.losses.sum()]).double()
         objective, info_nce, tokens, queries = sum_over_processes(torch.cat([sums, count])).tolist()

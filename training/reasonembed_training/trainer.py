@@ -1,4 +1,4 @@
-"""Train a model by a recipe, from its first step or from where a run was left."""
+"""Train a model by a recipe, from its first step or from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -13,124 +13,148 @@ from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation import RetrievalTask
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training import checkpoint
-from reasonembed_training.checkpoint import Progress
+from reasonembed_training.checkpoint import TrainingProgress
 from reasonembed_training.config import BatchConfig, Recipe
-from reasonembed_training.data import BatchMaker, RowTable, Sampler, TaskRows, open_rows, perturber_from
+from reasonembed_training.data import BatchMaker, RowTable, Sampler, TaskRows, open_rows
 from reasonembed_training.dev_eval import read_dev_task
 from reasonembed_training.devices import Machine, open_machine
 from reasonembed_training.export import export_model
 from reasonembed_training.log import MetricsLog
 from reasonembed_training.loop import Loop, stop_on_signals
-from reasonembed_training.merging import average_with_base
+from reasonembed_training.merging import interpolate_weights
 from reasonembed_training.model import TrainingModel, build_model
 from reasonembed_training.model_card import TrainedRun, model_card, training_record
 from reasonembed_training.objective import Redapter
-from reasonembed_training.plan import held_tasks, objective_from, sources_from, steps_of, task_plans
-from reasonembed_training.progress import Silent, Watcher
+from reasonembed_training.plan import (
+    objective_from,
+    perturber_from,
+    regularised_tasks,
+    sources_from,
+    steps_of,
+    task_plans,
+)
+from reasonembed_training.progress import SilentCallback, TrainingCallback
 from reasonembed_training.recipe import changed_keys, recipe_to_json
-from reasonembed_training.step import Anchor, Stepper
+from reasonembed_training.step import ReferenceModel, Stepper
 
-__all__ = ["Outcome", "train"]
+__all__ = ["TrainingOutcome", "train"]
+
+_ROWS_PER_MESSAGE = 10_240
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrainingOutcome:
     """How a call of train ended."""
 
-    progress: Progress
+    progress: TrainingProgress
     steps: int
     """Steps of the whole run."""
     model: Path | None
-    """The exported folder; None where the run was stopped before its end."""
+    """The exported folder; None if the run was stopped before its end."""
 
 
-def train(recipe: Recipe, *, watcher: Watcher | None = None) -> Outcome:
-    """Train by a recipe; where its output folder holds a checkpoint of the same run, go on from there.
+def train(recipe: Recipe, *, callback: TrainingCallback | None = None) -> TrainingOutcome:
+    """Train by a recipe; resume if its output folder has a checkpoint of the same run.
 
-    Raises TrainingError, InputError or ModelError for anything that cannot train, before the first step where it can
-    be known by then. SIGTERM and Ctrl-C save and return.
+    SIGTERM and Ctrl-C save a checkpoint and return. Raises TrainingError, InputError or ModelError for a recipe, data
+    or model that cannot be trained, before the first step if possible.
     """
-    heard = watcher or Silent()
     output = recipe.run.output
     machine = open_machine(recipe.model, output=output, trackers=recipe.run.trackers)
-    watcher = heard if machine.rank == 0 else Silent()
-    table = _rows(recipe, machine, watcher)
+    callback = callback if callback is not None and machine.rank == 0 else SilentCallback()
+    table = _rows(recipe, machine, callback)
     progress = _progress(recipe, table, machine)
-    loop = _loop(recipe, machine, table, progress, watcher)
+    loop = _loop(recipe, machine, table, progress, callback)
     if progress.step:
         checkpoint.restore(_latest(output), loop.module, loop.optimizer.optimizer, rank=machine.rank)
-        watcher.say(f"goes on after step {progress.step} of {loop.steps}")
+        callback.message(f"resuming after step {progress.step} of {loop.steps}")
     if not loop.finished:
         with stop_on_signals() as stop:
             progress = loop.run(stop)
     model = _export(loop, table) if loop.finished else None
     machine.close()
-    return Outcome(progress, loop.steps, model)
+    return TrainingOutcome(progress, loop.steps, model)
 
 
-def _rows(recipe: Recipe, machine: Machine, watcher: Watcher) -> RowTable:
-    """Open the rows, written to the cache by the first process alone."""
+def _rows(recipe: Recipe, machine: Machine, callback: TrainingCallback) -> RowTable:
+    """Open the rows; the first process alone writes them to the cache."""
     with machine.accelerator.main_process_first():
         table = open_rows(
             sources_from(recipe.data),
             cache=recipe.run.cache,
-            on_rows=lambda done: watcher.say(f"{done} rows read") if done % 10240 == 0 else None,
+            on_rows=lambda done: callback.message(f"{done} rows read") if done % _ROWS_PER_MESSAGE == 0 else None,
         )
     missing = table.without_reasoning()
-    watcher.say(f"{len(table)} rows")
+    callback.message(f"{len(table)} rows")
     if recipe.redapter.enabled and missing:
-        watcher.say(f"{missing} of them have no reasoning query: their reasoning intensity is taken to be 1")
+        callback.message(f"{missing} rows have no reasoning query; their reasoning intensity is 1")
     return table
 
 
-def _progress(recipe: Recipe, table: RowTable, machine: Machine) -> Progress:
-    """Return where the run stands; raises TrainingError where the folder holds another run's checkpoints."""
+def _progress(recipe: Recipe, table: RowTable, machine: Machine) -> TrainingProgress:
+    """Return the progress of the run; raises TrainingError if the folder has checkpoints of another run."""
     written = recipe_to_json(recipe)
     newest = checkpoint.checkpoints(recipe.run.output / "checkpoints")
     if not newest:
-        return Progress(step=0, recipe=written, data=table.digest, world=machine.world)
+        return TrainingProgress(step=0, recipe=written, data=table.digest, world=machine.world)
     found = checkpoint.read_progress(newest[-1])
-    cure = f"train into another folder (run.output), or delete {newest[-1].parent}"
+    cure = f"choose another run.output, or delete {newest[-1].parent}"
     changed = changed_keys(found.recipe, written)
     if changed:
         raise TrainingError(f"{newest[-1]} was made by another recipe, which differs in {', '.join(changed)}; {cure}")
     if found.data != table.digest:
         raise TrainingError(f"{newest[-1]} was made from other data ({found.data}, now {table.digest}); {cure}")
     if found.world != machine.world:
-        raise TrainingError(f"{newest[-1]} was made by {found.world} processes, now {machine.world}; want as many")
+        raise TrainingError(
+            f"{newest[-1]} was made by {found.world} processes, not {machine.world}; want {found.world}"
+        )
     return found
 
 
-def _loop(recipe: Recipe, machine: Machine, table: RowTable, progress: Progress, watcher: Watcher) -> Loop:
-    """Put a run together from its parts."""
+def _loop(
+    recipe: Recipe, machine: Machine, table: RowTable, progress: TrainingProgress, callback: TrainingCallback
+) -> Loop:
+    """Assemble a run from its parts."""
     tasks = table.tasks()
     sampler = Sampler(task_plans(tasks, recipe.batch), seed=recipe.run.seed)
     steps = steps_of(sampler, recipe.optim)
-    _tell_plan(sampler, steps, watcher)
+    callback.message(_planned(sampler, steps))
     dev_tasks = [read_dev_task(config) for config in recipe.dev.sets]
     _check_names(dev_tasks)
     torch.manual_seed(recipe.run.seed)  # the same LoRA weights on every process
-    # Where weights are cut among processes, transformers' own modules must run, for their hooks to fetch the rest.
+    # FSDP gathers sharded weights in hooks of transformers' own modules, which the packed forward does not call.
     config = replace(recipe.model, forward="padded") if machine.sharded else recipe.model
     model = build_model(config, recipe.lora, device=machine.device, narrow=machine.narrow)
-    torch.manual_seed(recipe.run.seed + machine.rank)  # dropout of its own for each
+    torch.manual_seed(recipe.run.seed + machine.rank)  # different dropout on every process
     count = sum(parameter.numel() for parameter in model.trainable().values())
-    watcher.say(f"{count:,} weights are trained, on {machine.device}")
-    module, wrapped = machine.prepare(model.module, _optimizer(recipe, model))
+    callback.message(f"training {count:,} weights on {machine.device}")
+    module, optimizer = machine.prepare(model.module, _optimizer(recipe, model))
     return Loop(
         recipe=recipe,
         machine=machine,
         model=model,
         module=module,
-        optimizer=wrapped,
-        stepper=_stepper(recipe, machine, model, module, anchor=_anchor(recipe, machine, tasks)),
+        optimizer=optimizer,
+        stepper=_stepper(recipe, machine, model, module, reference=_reference(recipe, machine, tasks)),
         maker=_maker(recipe, machine, table, sampler, model),
         dev_tasks=dev_tasks,
         steps=steps,
         progress=progress,
         log=_log(recipe, machine, progress),
-        watcher=watcher,
+        callback=callback,
     )
+
+
+def _planned(sampler: Sampler, steps: int) -> str:
+    left = sampler.rows_left_over
+    return f"{steps} steps, {sampler.steps_per_epoch} per epoch" + (f"; {left} rows fill no batch" if left else "")
+
+
+def _check_names(tasks: Sequence[RetrievalTask]) -> None:
+    names = [task.name for task in tasks]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise TrainingError(f"dev.sets names {min(twice)!r} twice; want folders with different names")
 
 
 def _optimizer(recipe: Recipe, model: TrainingModel) -> torch.optim.Optimizer:
@@ -147,7 +171,12 @@ def _optimizer(recipe: Recipe, model: TrainingModel) -> torch.optim.Optimizer:
 
 
 def _stepper(
-    recipe: Recipe, machine: Machine, model: TrainingModel, module: torch.nn.Module, *, anchor: Anchor | None
+    recipe: Recipe,
+    machine: Machine,
+    model: TrainingModel,
+    module: torch.nn.Module,
+    *,
+    reference: ReferenceModel | None,
 ) -> Stepper:
     config, spec = recipe.redapter, model.spec
     redapter = None
@@ -158,7 +187,7 @@ def _stepper(
         objective=objective_from(
             recipe.loss,
             recipe.consistency,
-            anchor=recipe.anchor,
+            reference=recipe.reference,
             dimension=spec.dimension,
             normalize=spec.normalize,
         ),
@@ -167,18 +196,19 @@ def _stepper(
         dimension=spec.dimension,
         budget=recipe.batch.tokens,
         pool_prompt=spec.pool_prompt,
-        anchor=anchor,
+        reference=reference,
     )
 
 
-def _anchor(recipe: Recipe, machine: Machine, tasks: Sequence[TaskRows]) -> Anchor | None:
-    """Load the model that training begins with a second time, where some tasks are held to it."""
-    held = held_tasks(recipe.anchor, tasks)
-    if not recipe.anchor.weight:
+def _reference(recipe: Recipe, machine: Machine, tasks: Sequence[TaskRows]) -> ReferenceModel | None:
+    """Load the initial model a second time if [reference] has a weight."""
+    regularised = regularised_tasks(recipe.reference, tasks)
+    if not recipe.reference.weight:
         return None
     with torch.random.fork_rng(devices=[]):
-        first = build_model(recipe.model, recipe.lora, device=machine.device, narrow=machine.narrow)
-    return Anchor(first=first.module.requires_grad_(requires_grad=False).frozen(), tasks=held)
+        initial = build_model(recipe.model, recipe.lora, device=machine.device, narrow=machine.narrow)
+    forward = initial.module.requires_grad_(requires_grad=False).frozen()
+    return ReferenceModel(forward=forward, tasks=regularised)
 
 
 def _maker(recipe: Recipe, machine: Machine, table: RowTable, sampler: Sampler, model: TrainingModel) -> BatchMaker:
@@ -199,19 +229,19 @@ def _maker(recipe: Recipe, machine: Machine, table: RowTable, sampler: Sampler, 
 
 
 def _training_spec(batch: BatchConfig, spec: EmbeddingSpec) -> EmbeddingSpec:
-    """Return the spec with the lengths of training, which are at most the model's own."""
+    """Return the spec with the maximum lengths of training, which must not exceed the model's own."""
     lengths = {
-        name: asked
+        name: length
         for name in ("max_query_length", "max_document_length")
-        if (asked := getattr(batch, name)) is not None
+        if (length := getattr(batch, name)) is not None
     }
-    for name, asked in lengths.items():
-        if asked > (most := getattr(spec, name)):
-            raise TrainingError(f"batch.{name} is {asked}; want at most model.{name}, which is {most}")
+    for name, length in lengths.items():
+        if length > (most := getattr(spec, name)):
+            raise TrainingError(f"batch.{name} is {length}; want at most model.{name}, which is {most}")
     return replace(spec, **lengths)
 
 
-def _log(recipe: Recipe, machine: Machine, progress: Progress) -> MetricsLog | None:
+def _log(recipe: Recipe, machine: Machine, progress: TrainingProgress) -> MetricsLog | None:
     if machine.rank != 0:
         return None
     accelerator = machine.accelerator
@@ -225,14 +255,14 @@ def _log(recipe: Recipe, machine: Machine, progress: Progress) -> MetricsLog | N
 
 
 def _export(loop: Loop, table: RowTable) -> Path:
-    """Write the model: that of the best measurement where the recipe asks for it, else the last."""
+    """Export the best or the last weights, as dev.keep says, interpolated with the initial ones."""
     recipe, best = loop.recipe, loop.progress.best
     trained = loop.progress.last
     if recipe.dev.keep == "best" and best is not None:
         checkpoint.load_weights(loop.best_path(best.step), loop.module)
         trained = best
-    if recipe.run.base_share:
-        average_with_base(loop.module, recipe.run.base_share, base=lambda: _first_weights(loop))
+    if recipe.run.interpolate:
+        interpolate_weights(loop.module, recipe.run.interpolate, initial=lambda: _initial_weights(loop))
         trained = replace(loop.measured(), step=trained.step) if trained is not None else None
     run = TrainedRun(
         recipe=recipe,
@@ -246,27 +276,15 @@ def _export(loop: Loop, table: RowTable) -> Path:
     folder = recipe.run.output / "model"
     files = {"README.md": model_card(run), "training.json": training_record(run)}
     export_model(loop.model, folder, kind=recipe.run.export, files=files, rank=loop.machine.rank)
-    loop.watcher.say(f"the model is in {folder}")
+    loop.callback.message(f"exported to {folder}")
     return folder
 
 
-def _first_weights(loop: Loop) -> dict[str, Tensor]:
-    """Return the weights that training began with."""
+def _initial_weights(loop: Loop) -> dict[str, Tensor]:
+    """Return the weights that training started from."""
     recipe, machine = loop.recipe, loop.machine
     model = build_model(recipe.model, recipe.lora, device=torch.device("cpu"), narrow=machine.narrow)
     return checkpoint.trained_weights(model.module)
-
-
-def _tell_plan(sampler: Sampler, steps: int, watcher: Watcher) -> None:
-    left = sampler.rows_left_over
-    watcher.say(f"{steps} steps, {sampler.steps_per_epoch} an epoch" + (f"; {left} rows fill no batch" if left else ""))
-
-
-def _check_names(tasks: Sequence[RetrievalTask]) -> None:
-    names = [task.name for task in tasks]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise TrainingError(f"dev.sets names {min(twice)!r} twice; want folders of different names")
 
 
 def _latest(output: Path) -> Path:

@@ -7,41 +7,47 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_training.data.batch import Batch, BatchMaker, perturber_from, prefetched
-    from reasonembed_training.data.cropping import crop
-    from reasonembed_training.data.mining import MiningSettings, mine
-    from reasonembed_training.data.rows import Reasoning, content_key
+    from reasonembed_training.data.batch import BatchMaker, Labels, TrainingBatch, prefetched
+    from reasonembed_training.data.cropping import CropReport, crop
+    from reasonembed_training.data.mining import MiningReport, MiningSettings, mine
+    from reasonembed_training.data.query_perturber import PerturbationKind, QueryPerturber
+    from reasonembed_training.data.rows import ReasoningSource, content_key
     from reasonembed_training.data.sampler import Sampler, TaskPlan
-    from reasonembed_training.data.sources import Source, open_rows
+    from reasonembed_training.data.sources import RowSource, open_rows
     from reasonembed_training.data.table import RowTable, TaskRows
 
 __all__ = [
-    "Batch",
     "BatchMaker",
+    "CropReport",
+    "Labels",
+    "MiningReport",
     "MiningSettings",
-    "Reasoning",
+    "PerturbationKind",
+    "QueryPerturber",
+    "ReasoningSource",
+    "RowSource",
     "RowTable",
     "Sampler",
-    "Source",
     "TaskPlan",
     "TaskRows",
+    "TrainingBatch",
     "content_key",
     "crop",
     "mine",
     "open_rows",
-    "perturber_from",
     "prefetched",
 ]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
-        "batch": ("Batch", "BatchMaker", "perturber_from", "prefetched"),
-        "cropping": ("crop",),
-        "mining": ("MiningSettings", "mine"),
-        "rows": ("Reasoning", "content_key"),
+        "batch": ("BatchMaker", "Labels", "TrainingBatch", "prefetched"),
+        "cropping": ("CropReport", "crop"),
+        "mining": ("MiningReport", "MiningSettings", "mine"),
+        "query_perturber": ("PerturbationKind", "QueryPerturber"),
+        "rows": ("ReasoningSource", "content_key"),
         "sampler": ("Sampler", "TaskPlan"),
-        "sources": ("Source", "open_rows"),
+        "sources": ("RowSource", "open_rows"),
         "table": ("RowTable", "TaskRows"),
     },
 )

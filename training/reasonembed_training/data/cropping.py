@@ -1,4 +1,4 @@
-"""Training rows from texts that nobody labelled: one half of a text asks for the other."""
+"""Training rows from unlabelled texts: one half of a text is the query, the other half its positive."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from reasonembed_training.data.rows import content_key
 __all__ = ["CropReport", "crop"]
 
 _END = re.compile(r"[.!?][\"')\]]*\s+|\n\s*\n")
-"""Where a text may be cut: behind a sentence or a paragraph."""
+"""The end of a sentence or paragraph, where a text may be split."""
 
 
 @dataclass(frozen=True, slots=True)
 class CropReport:
-    """What cropping came to."""
+    """Counts of a cropping run."""
 
     rows: int
     short: int
-    """Documents without a place to cut that leaves enough words on both sides."""
+    """Documents that no split leaves enough words on both sides."""
     repeated: int
-    """Documents of which a half had been in a row already."""
+    """Documents of which one half repeats an earlier row."""
 
 
 def crop(documents: Iterable[Document], *, to: Path, task: str, least_words: int = 20, seed: int = 0) -> CropReport:
     """Write a training row of `task` for each document that is long enough: one half is the query, one the positive.
 
-    A document is cut behind the sentence or paragraph that ends nearest its middle and leaves `least_words` words on
-    both sides; chance, by `seed` and the document's id alone, says which half asks. Halves that say the same as one
-    before are left out, since they would be negatives of each other. Rows have no negatives but those of their batch.
-    Source: the inverse cloze task (arXiv 1906.00300) and the croppings of Contriever (arXiv 2112.09118). Raises
-    TrainingError where no document can be cut; then nothing is written.
+    A document is split after the sentence or paragraph that ends nearest its middle and leaves `least_words` words on
+    both sides; which half is the query depends on `seed` and the document's id alone. Documents with a half that
+    repeats an earlier text are skipped, since equal texts would be negatives of each other. Rows have only in-batch
+    negatives. Source: the inverse cloze task (arXiv 1906.00300) and Contriever's cropping (arXiv 2112.09118). Raises
+    TrainingError, and writes nothing, if no document can be split.
     """
     if least_words < 1:
         raise TrainingError(f"least_words is {least_words}; want at least 1")
@@ -60,14 +60,14 @@ def crop(documents: Iterable[Document], *, to: Path, task: str, least_words: int
             file.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode(errors="surrogatepass"))
         if not rows:
             raise TrainingError(
-                f"none of {short + repeated} documents can be cut into halves of {least_words} words; "
+                f"none of {short + repeated} documents can be split into halves of {least_words} words; "
                 "want longer texts, or a smaller --least-words"
             )
     return CropReport(rows, short, repeated)
 
 
 def _halves(text: str, least_words: int) -> tuple[str, str] | None:
-    """Return both sides of the end that is nearest the text's middle, None where none leaves enough."""
+    """Return both sides of the split nearest the text's middle; None if no split leaves enough words."""
     middle = len(text) / 2
     for end in sorted(_ends(text), key=lambda end: abs(end - middle)):
         before, after = text[:end].strip(), text[end:].strip()

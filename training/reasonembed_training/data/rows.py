@@ -1,4 +1,4 @@
-"""Training rows: a query with its positives and negatives, as our JSON Lines and the published ReasonEmbed files do."""
+"""Training rows, a query with positives and negatives, from JSON objects or task folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasonembed_rag.evaluation import Example, read_task_folder
 from reasonembed_rag.files import find_table
 
 __all__ = [
-    "Reasoning",
+    "ReasoningSource",
     "TrainingRow",
     "content_key",
     "folder_rows",
@@ -28,36 +28,46 @@ __all__ = [
 _TEXTS = ("id", "task", "prompt", "query", "reasoning_query", "source_id")
 _LISTS = ("pos", "neg", "excluded", "pos_ids", "neg_ids", "pos_scores", "neg_scores")
 _KNOWN = (*_TEXTS, *_LISTS, "train_group_size", "batch_size")
-_MEANT = {"positive": "pos", "positives": "pos", "negative": "neg", "negatives": "neg", "instruction": "prompt"}
+_SYNONYMS = {"positive": "pos", "positives": "pos", "negative": "neg", "negatives": "neg", "instruction": "prompt"}
+
+
+ReasoningSource = Literal["append", "replace", "none"]
+"""How an example's `reasoning` makes its reasoning query: appended to the query, in its place, or not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:
-    """A query, the documents that help and the ones that do not."""
+    """A query with relevant and irrelevant documents."""
 
     id: str
     query: str
     positives: tuple[str, ...]
     negatives: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    """Documents that are neither: no candidates for this query wherever they turn up."""
+    """Documents that are never candidates for this query, whichever row of the batch they come from."""
     reasoning_query: str | None = None
     instruction: str | None = None
     task: str | None = None
     positive_grades: tuple[float, ...] | None = None
-    """A grade for each positive, such as the judge's 1 to 5."""
+    """A grade per positive, such as a judge's 1 to 5."""
     negative_grades: tuple[float, ...] | None = None
     group: int | None = None
     """The row's own train_group_size."""
     queries: int | None = None
-    """The row's own batch_size, on one device."""
+    """The row's own batch_size, per device."""
+
+
+def content_key(text: str) -> int:
+    """Return a signed 64-bit key that is equal for texts which differ only in white space."""
+    digest = hashlib.blake2b(" ".join(text.split()).encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def read_row(fields: Mapping[str, Any], *, where: str) -> TrainingRow:
-    """Make a row of one JSON object; `where` (file:line) names it in errors and stands in for a missing id.
+    """Build a row from a JSON object; `where` (file:line) names it in errors and replaces a missing id.
 
-    Fields of other names are left alone unless they look like a misspelt one. Raises TrainingError for those, a wrong
-    type, an empty query or positives, and grades that do not match their documents.
+    Unknown fields are ignored unless they look like a misspelt known one. Raises TrainingError for a misspelt field, a
+    wrong type, an empty query or list of positives, and ids or grades that do not match their documents in number.
     """
     for name in fields:
         _refuse_misspelt(name, where=where)
@@ -66,7 +76,7 @@ def read_row(fields: Mapping[str, Any], *, where: str) -> TrainingRow:
         raise TrainingError(f'{where}: "query" is {query!r}; want a non-empty string')
     positives = _texts(fields, "pos", where=where)
     if not positives:
-        raise TrainingError(f'{where}: "pos" is empty; want at least one positive document, or drop the row')
+        raise TrainingError(f'{where}: "pos" is empty; want at least one positive document, or delete the row')
     negatives = _texts(fields, "neg", where=where)
     _same_length(fields, "pos_ids", "pos", where=where)
     _same_length(fields, "neg_ids", "neg", where=where)
@@ -90,15 +100,15 @@ def read_row(fields: Mapping[str, Any], *, where: str) -> TrainingRow:
 def _refuse_misspelt(name: str, *, where: str) -> None:
     if name in _KNOWN:
         return
-    close = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
+    close = [_SYNONYMS[name]] if name in _SYNONYMS else difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
     if close:
-        raise TrainingError(f'{where}: "{name}" is no field of a row; did you mean "{close[0]}"?')
+        raise TrainingError(f'{where}: unknown field "{name}"; did you mean "{close[0]}"?')
 
 
 def _text(fields: Mapping[str, Any], name: str, *, where: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
-        raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a string')
+        raise TrainingError(f'{where}: "{name}" is {_short(value)}; want a string')
     return _utf8(value, name, where=where) if value is not None else None
 
 
@@ -107,10 +117,10 @@ def _texts(fields: Mapping[str, Any], name: str, *, where: str) -> tuple[str, ..
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a list of strings')
+        raise TrainingError(f'{where}: "{name}" is {_short(value)}; want a list of strings')
     for position, text in enumerate(value):
         if not isinstance(text, str) or not text.strip():
-            raise TrainingError(f'{where}: "{name}"[{position}] is {_brief(text)}; want a non-empty string')
+            raise TrainingError(f'{where}: "{name}"[{position}] is {_short(text)}; want a non-empty string')
         _utf8(text, name, where=where)
     return tuple(value)
 
@@ -121,7 +131,7 @@ def _utf8(text: str, name: str, *, where: str) -> str:
             text.encode()
         except UnicodeEncodeError as error:
             raise TrainingError(
-                f'{where}: "{name}" holds a lone surrogate at character {error.start}; it is not text'
+                f'{where}: "{name}" has a lone surrogate at character {error.start}; want valid Unicode'
             ) from error
     return text
 
@@ -131,7 +141,7 @@ def _grades(fields: Mapping[str, Any], name: str, of: str, *, where: str) -> tup
     if value is None:
         return None
     if not isinstance(value, list) or not all(_is_number(one) for one in value):
-        raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a list of numbers')
+        raise TrainingError(f'{where}: "{name}" is {_short(value)}; want a list of numbers')
     _same_length(fields, name, of, where=where)
     return tuple(float(one) for one in value)
 
@@ -145,7 +155,7 @@ def _same_length(fields: Mapping[str, Any], name: str, of: str, *, where: str) -
     if value is not None and (not isinstance(value, list) or len(value) != len(other or [])):
         raise TrainingError(
             f'{where}: "{name}" has {len(value) if isinstance(value, list) else 0} entries and "{of}" '
-            f"{len(other or [])}; want one for each"
+            f"{len(other or [])}; want the same number"
         )
 
 
@@ -154,42 +164,32 @@ def _size(fields: Mapping[str, Any], name: str, *, where: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise TrainingError(f'{where}: "{name}" is {_brief(value)}; want a whole number of at least 1')
+        raise TrainingError(f'{where}: "{name}" is {_short(value)}; want a whole number of at least 1')
     return value
 
 
-def _brief(value: Any) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def content_key(text: str) -> int:
-    """Return a 64-bit key that documents share where their texts are equal but for white space."""
-    digest = hashlib.blake2b(" ".join(text.split()).encode(errors="surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
-Reasoning = Literal["append", "replace", "none"]
-
-
 def is_task_folder(path: Path) -> bool:
-    """Return whether a folder holds documents, as .jsonl, .jsonl.gz or .parquet."""
+    """Return whether a path is a folder with documents.jsonl, documents.jsonl.gz or documents.parquet."""
     return path.is_dir() and bool(find_table(path / "documents"))
 
 
 def task_files(folder: Path, split: str | None) -> list[Path]:
-    """Return the files that folder_rows reads, as far as there are any."""
+    """Return the files that folder_rows would read and that exist."""
     return [*find_table(folder / "documents"), *find_table(folder / (f"examples.{split}" if split else "examples"))]
 
 
 def folder_rows(
-    folder: Path, *, split: str | None, reasoning: Reasoning = "append", instruction: str | None = None
+    folder: Path, *, split: str | None, reasoning: ReasoningSource = "append", instruction: str | None = None
 ) -> Iterator[TrainingRow]:
-    """Yield a row an example: gold documents as positives, `hard_negative_ids` as negatives, `reasoning` as asked.
+    """Yield a row per example: gold documents are positives, `hard_negative_ids` negatives.
 
-    The rows' instruction is the one given, else that of the task's card. Excluded documents are candidates for no
-    example that excludes them. Raises InputError for malformed files and TrainingError for an example without a gold
-    document and for ids that the folder does not hold.
+    The instruction defaults to that of the task's card. Raises InputError for malformed files and TrainingError for an
+    example without a gold document and for unknown document ids.
     """
     task = read_task_folder(folder, split=split)
     contents = {document.id: document.content for document in task.documents}
@@ -197,9 +197,11 @@ def folder_rows(
     for example in task.examples:
         positives = _contents(example.gold_ids, "gold_ids", example, contents, where=where)
         if not positives:
-            raise TrainingError(f'{where}: example {example.id!r} has empty "gold_ids"; want at least one, or drop it')
-        barred = {*example.gold_ids, *example.excluded_ids}
-        hard = [one for one in (example.extra.get("hard_negative_ids") or ()) if one not in barred]
+            raise TrainingError(
+                f'{where}: example {example.id!r} has empty "gold_ids"; want at least one, or delete the example'
+            )
+        forbidden = {*example.gold_ids, *example.excluded_ids}
+        hard = [one for one in (example.extra.get("hard_negative_ids") or ()) if one not in forbidden]
         yield TrainingRow(
             id=example.id,
             query=example.query,
@@ -212,12 +214,12 @@ def folder_rows(
         )
 
 
-def reasoning_query(example: Example, reasoning: Reasoning) -> str | None:
-    """Return the reasoning-augmented form of an example's query; None where it has no reasoning or none is wanted."""
-    thought = example.extra.get("reasoning")
-    if reasoning == "none" or not isinstance(thought, str) or not thought.strip():
+def reasoning_query(example: Example, reasoning: ReasoningSource) -> str | None:
+    """Return the reasoning-augmented query of an example; None if it has no reasoning or `reasoning` is "none"."""
+    text = example.extra.get("reasoning")
+    if reasoning == "none" or not isinstance(text, str) or not text.strip():
         return None
-    return thought if reasoning == "replace" else f"{example.query}\n{thought}"
+    return text if reasoning == "replace" else f"{example.query}\n{text}"
 
 
 def _contents(
@@ -226,6 +228,6 @@ def _contents(
     unknown = [one for one in ids if one not in contents]
     if unknown:
         raise TrainingError(
-            f'{where}: "{field}" of example {example.id!r} names {unknown[0]!r}, which the documents do not hold'
+            f'{where}: "{field}" of example {example.id!r} names {unknown[0]!r}, which is not the id of a document'
         )
     return tuple(contents[one] for one in ids)

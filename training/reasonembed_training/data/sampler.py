@@ -1,4 +1,4 @@
-"""Which rows make which global batch: a pure function of seed and step, so that a resumed run sees the same batches."""
+"""Which rows form which global batch: a pure function of seed and step, so that a resumed run sees the same batches."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class TaskPlan:
 
     rows: int
     queries: int
-    """Queries of a global batch."""
+    """Queries per global batch."""
     group: int
-    """Documents drawn a query: one positive, group - 1 negatives."""
+    """Documents per query: one positive, group - 1 negatives."""
     weight: float = 1.0
-    """How often an epoch passes over the task; 0.5 is half of it, 2 is twice."""
+    """Passes over the task per epoch; 0.5 is half a pass, 2 is two."""
 
     @property
     def batches_per_pass(self) -> int:
-        """Whole batches in one pass; the rows left over sit out, other ones every pass."""
+        """Whole batches per pass; the remaining rows are skipped, others in every pass."""
         return self.rows // self.queries
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of an epoch."""
+        """Batches per epoch."""
         return round(self.batches_per_pass * self.weight)
 
 
@@ -45,18 +45,18 @@ class GlobalBatch:
     rows: NDArray[np.int64]
     """Row numbers within the task."""
     draw: int
-    """The pass over the task that this is: with the row it fixes which documents are drawn."""
+    """Number of the pass over the task; with the row it seeds which documents are drawn."""
     group: int
 
     def share(self, rank: int, world: int) -> NDArray[np.int64]:
-        """Return the rows of one of `world` processes."""
+        """Return the rows of process `rank` of `world`."""
         return self.rows[rank::world]
 
 
 class Sampler:
-    """Serve the global batch of any step: every task in an order of its own, the tasks' batches shuffled together.
+    """Return the global batch of any step: each task is shuffled by itself, then the batches of all tasks together.
 
-    Raises TrainingError where a task with a weight does not fill one batch, naming the rows that a step needs.
+    Raises TrainingError if a task with a weight does not fill one batch, naming the rows that a step needs.
     """
 
     def __init__(self, plans: Mapping[str, TaskPlan], *, seed: int) -> None:
@@ -69,22 +69,22 @@ class Sampler:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch over all tasks."""
+        """Batches per epoch over all tasks."""
         return sum(plan.batches_per_epoch for plan in self._plans.values())
 
     @property
     def rows_left_over(self) -> int:
-        """Rows that fill no batch in a pass, over all tasks."""
+        """Rows per pass that fill no batch, over all tasks."""
         return sum(plan.rows % plan.queries for plan in self._plans.values())
 
     def batch(self, step: int) -> GlobalBatch:
-        """Return the batch of a step counted from 0, over all epochs."""
+        """Return the batch of a step, counted from 0 over all epochs."""
         epoch, position = divmod(step, self.steps_per_epoch)
         self._enter(epoch)
         task, number = self._order[position]
         plan = self._plans[task]
-        draw, place = divmod(epoch * plan.batches_per_epoch + number, plan.batches_per_pass)
-        rows = self._permutation(task, draw)[place * plan.queries : (place + 1) * plan.queries]
+        draw, index = divmod(epoch * plan.batches_per_epoch + number, plan.batches_per_pass)
+        rows = self._permutation(task, draw)[index * plan.queries : (index + 1) * plan.queries]
         return GlobalBatch(task, rows, draw, plan.group)
 
     def _enter(self, epoch: int) -> None:
@@ -92,7 +92,7 @@ class Sampler:
             return
         batches = [(task, number) for task, plan in self._plans.items() for number in range(plan.batches_per_epoch)]
         order = _generator(self._seed, "epoch", epoch).permutation(len(batches))
-        self._order = [batches[place] for place in order]
+        self._order = [batches[index] for index in order]
         self._epoch = epoch
         self._permutations.clear()
 
@@ -104,7 +104,7 @@ class Sampler:
 
 
 def _generator(seed: int, purpose: str, number: int) -> np.random.Generator:
-    """Return a generator of its own for each purpose and number: adding a task leaves the others' order alone."""
+    """Return an independent generator per purpose and number, so that adding a task does not reorder the others."""
     name = int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "big")
     return np.random.default_rng([seed, name, number])
 

@@ -1,4 +1,4 @@
-"""Training data on disk: sources are validated once, written as one Arrow file, and memory-mapped from then on."""
+"""Training data on disk: sources are validated once, written as one Arrow file and memory-mapped afterwards."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import read_rows, replacing
 from reasonembed_training.data.rows import (
-    Reasoning,
+    ReasoningSource,
     TrainingRow,
     content_key,
     folder_rows,
@@ -22,39 +23,39 @@ from reasonembed_training.data.rows import (
 )
 from reasonembed_training.data.table import RowTable, require_datasets
 
-__all__ = ["Source", "default_cache", "open_rows"]
+__all__ = ["RowSource", "default_cache", "open_rows"]
 
 _FORMAT = 1
-"""Changes when the columns do, so that old files are written anew."""
-_ROWS_A_BLOCK = 256
+"""Changes with the columns, so that files of an older format are written again."""
+_ROWS_PER_BATCH = 256
 _ROW_FILES = (".jsonl", ".jsonl.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where training rows come from."""
+class RowSource:
+    """A source of training rows."""
 
     path: Path
-    """A file of rows (.jsonl, .jsonl.gz), a folder of such files, or a BRIGHT-format folder, with documents in it."""
+    """A file of rows (.jsonl, .jsonl.gz), a folder of such files, or a BRIGHT-format folder."""
     split: str | None = None
     """Which examples of a BRIGHT-format folder."""
     task: str | None = None
-    """The task of rows that name none; otherwise the file's or folder's name."""
+    """Task of rows that name none; defaults to the name of the file or folder."""
     instruction: str | None = None
-    """The instruction of rows that carry none."""
-    reasoning: Reasoning = "append"
-    """How the `reasoning` of a BRIGHT-format example makes its reasoning query: after the query, instead of it, not."""
+    """Instruction of rows that have none."""
+    reasoning: ReasoningSource = "append"
+    """How the examples of a BRIGHT-format folder get their reasoning queries."""
     only_with_reasoning: bool = False
-    """Leave out rows without a reasoning query."""
+    """Skip rows without a reasoning query."""
 
 
 def open_rows(
-    sources: Sequence[Source], *, cache: Path | None = None, on_rows: Callable[[int], None] | None = None
+    sources: Sequence[RowSource], *, cache: Path | None = None, on_rows: Callable[[int], None] | None = None
 ) -> RowTable:
-    """Return the rows of all sources; the first time they are validated and written to the cache folder.
+    """Return the rows of all sources; the first call validates them and writes them to the cache folder.
 
-    The file is named by a digest of the sources' bytes and options. on_rows hears how many rows are done. Raises
-    TrainingError or InputError, naming file:line, for the first row that cannot be used, and for sources without rows.
+    The file is named by a digest of the sources' bytes and options. on_rows is called with the number of rows written.
+    Raises TrainingError or InputError, naming file:line, for the first invalid row, and for sources without rows.
     """
     if not sources:
         raise TrainingError("no data: want at least one [[data]] table with a path")
@@ -69,12 +70,12 @@ def open_rows(
 
 
 def default_cache() -> Path:
-    """Return the folder of Arrow files where the recipe names none."""
+    """Return the default folder of Arrow files: $XDG_CACHE_HOME or ~/.cache, reasonembed/training-rows."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "reasonembed" / "training-rows"
 
 
-def _read(source: Source) -> Iterator[TrainingRow]:
+def _read(source: RowSource) -> Iterator[TrainingRow]:
     if is_task_folder(source.path):
         rows: Iterable[TrainingRow] = folder_rows(
             source.path, split=source.split, reasoning=source.reasoning, instruction=source.instruction
@@ -86,14 +87,14 @@ def _read(source: Source) -> Iterator[TrainingRow]:
         yield from _completed(file_rows, source, task=path.name.removesuffix(".gz").removesuffix(".jsonl"))
 
 
-def _completed(rows: Iterable[TrainingRow], source: Source, *, task: str) -> Iterator[TrainingRow]:
+def _completed(rows: Iterable[TrainingRow], source: RowSource, *, task: str) -> Iterator[TrainingRow]:
     for row in rows:
         if source.only_with_reasoning and row.reasoning_query is None:
             continue
         yield replace(row, task=row.task or source.task or task, instruction=row.instruction or source.instruction)
 
 
-def _row_files(source: Source) -> list[Path]:
+def _row_files(source: RowSource) -> list[Path]:
     path = source.path
     given = {"split": source.split is not None, "reasoning": source.reasoning != "append"}
     unused = [name for name, one in given.items() if one]
@@ -103,22 +104,22 @@ def _row_files(source: Source) -> list[Path]:
         files = sorted(one for one in path.glob("*") if one.name.endswith(_ROW_FILES)) if path.is_dir() else []
     if not files:
         raise TrainingError(
-            f"{path}: {'holds no rows' if path.exists() else 'no such file or folder'}; want a .jsonl or .jsonl.gz "
+            f"{path}: {'no training rows' if path.exists() else 'no such file or folder'}; want a .jsonl or .jsonl.gz "
             "file of training rows, a folder of them, or a folder of documents.jsonl and examples[.split].jsonl"
         )
     if unused:
         raise TrainingError(
-            f"{path}: {unused[0]} is for a folder of documents and examples, and this holds rows; leave it out"
+            f"{path}: {unused[0]} applies to folders of documents and examples, and these are rows; leave it out"
         )
     return files
 
 
-def _source_files(source: Source) -> list[Path]:
+def _source_files(source: RowSource) -> list[Path]:
     return task_files(source.path, source.split) if is_task_folder(source.path) else _row_files(source)
 
 
-def _digest(sources: Sequence[Source]) -> str:
-    """Return 32 hexadecimal digits of the sources' bytes, names and options; where they lie does not matter."""
+def _digest(sources: Sequence[RowSource]) -> str:
+    """Return 32 hexadecimal digits of the sources' bytes, names and options; not of their folders."""
     total = hashlib.blake2b(str(_FORMAT).encode(), digest_size=16)
     for source in sources:
         options = {**asdict(source), "path": source.path.name}
@@ -137,22 +138,16 @@ def _write(path: Path, rows: Iterator[TrainingRow], *, on_rows: Callable[[int], 
 
     with replacing(path) as file, pa.ipc.new_stream(file, schema) as writer:
         done = 0
-        for block in _blocks(rows):
-            writer.write_batch(pa.RecordBatch.from_pylist([_columns(row) for row in block], schema=schema))
-            done += len(block)
+        for batch in _batched(rows):
+            writer.write_batch(pa.RecordBatch.from_pylist([_columns(row) for row in batch], schema=schema))
+            done += len(batch)
             if on_rows is not None:
                 on_rows(done)
 
 
-def _blocks(rows: Iterator[TrainingRow]) -> Iterator[list[TrainingRow]]:
-    block: list[TrainingRow] = []
-    for row in rows:
-        block.append(row)
-        if len(block) == _ROWS_A_BLOCK:
-            yield block
-            block = []
-    if block:
-        yield block
+def _batched(rows: Iterator[TrainingRow]) -> Iterator[list[TrainingRow]]:
+    while batch := list(islice(rows, _ROWS_PER_BATCH)):
+        yield batch
 
 
 def _schema() -> Any:

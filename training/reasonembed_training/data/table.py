@@ -1,7 +1,8 @@
-"""Memory-mapped training rows: nothing but what a batch draws is ever read."""
+"""Memory-mapped training rows: only what a batch draws is read."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ __all__ = ["Drawn", "RowTable", "TaskRows", "require_datasets"]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What one row brings to one batch."""
+    """What one row contributes to one batch."""
 
     id: str
     query: str
@@ -24,27 +25,28 @@ class Drawn:
     documents: tuple[str, ...]
     """The positive first."""
     grades: tuple[float, ...]
-    """NaN where a document has none."""
+    """Per document, NaN where it has none."""
     left_out_keys: NDArray[np.int64]
-    """Content keys of all documents known to be positive or excluded."""
+    """Content keys of all documents that are known positives or excluded."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRows:
-    """The rows of one task, all under one instruction."""
+    """The rows of one task, all with one instruction."""
 
     name: str
     instruction: str | None
     rows: NDArray[np.int64]
     group: int | None
-    """The published rows' own group size, and batch size on one device."""
+    """The rows' own group size, as the published data give it."""
     queries: int | None
+    """The rows' own batch size per device."""
 
 
 class RowTable:
-    """Rows in one memory-mapped Arrow file: nothing but the rows asked for is ever read.
+    """Rows in one memory-mapped Arrow file.
 
-    Raises TrainingError for a file that is damaged.
+    Raises TrainingError for a damaged file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,39 +56,37 @@ class RowTable:
         try:
             self._table = datasets.Dataset.from_file(str(path)).with_format("arrow")
         except (ArrowException, OSError) as error:
-            raise TrainingError(f"{path}: damaged ({error}); delete it, and the rows are read again") from error
+            raise TrainingError(f"{path}: damaged ({error}); delete it and run again") from error
         self.digest = path.stem
 
     def __len__(self) -> int:
         return len(self._table)
 
     def without_reasoning(self) -> int:
-        """Return how many rows have no reasoning query."""
+        """Return the number of rows without a reasoning query."""
         return int(self._table.data.column("reasoning_query").null_count)
 
     def tasks(self) -> list[TaskRows]:
-        """Return the tasks in the order of their first rows; rows of one task name under two prompts are two tasks."""
+        """Return the tasks in the order of their first rows; one task name with two instructions is two tasks."""
         names = self._table.data.column("task").to_pylist()
-        prompts = self._table.data.column("instruction").to_pylist()
+        instructions = self._table.data.column("instruction").to_pylist()
         members: dict[tuple[str, str | None], list[int]] = {}
-        for row, key in enumerate(zip(names, prompts, strict=True)):
+        for row, key in enumerate(zip(names, instructions, strict=True)):
             members.setdefault(key, []).append(row)
-        prompts_of: dict[str, int] = {}
-        for name, _ in members:
-            prompts_of[name] = prompts_of.get(name, 0) + 1
+        tasks_of = Counter(name for name, _ in members)
         return [
             TaskRows(
-                name=name if prompts_of[name] == 1 else f"{name} | {prompt or ''}",
-                instruction=prompt,
+                name=name if tasks_of[name] == 1 else f"{name} | {instruction or ''}",
+                instruction=instruction,
                 rows=np.asarray(rows, dtype=np.int64),
                 group=self._cell(rows[0], "group_size"),
                 queries=self._cell(rows[0], "batch_size"),
             )
-            for (name, prompt), rows in members.items()
+            for (name, instruction), rows in members.items()
         ]
 
     def draw(self, row: int, *, group: int, generator: np.random.Generator) -> Drawn:
-        """Draw one positive and group - 1 different negatives of a row, or all its negatives where it has fewer."""
+        """Draw one positive and group - 1 different negatives of a row, or all its negatives if it has fewer."""
         cells = self._table[row]
         positives, negatives = cells.column("positives")[0], cells.column("negatives")[0]
         chosen = int(generator.integers(len(positives)))
@@ -110,7 +110,7 @@ def _grade(grades: Any, position: int) -> float:
 
 
 def require_datasets() -> Any:
-    """Return the datasets library, which brings pyarrow; raises MissingDependencyError."""
+    """Return the datasets library, which depends on pyarrow; raises MissingDependencyError if it is not installed."""
     try:
         import datasets
     except ImportError as error:

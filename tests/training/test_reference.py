@@ -12,14 +12,14 @@ import torch
 
 from reasonembed_rag.backbone import Tokens
 from reasonembed_rag.errors import InputError, TrainingError
-from reasonembed_training.config import AnchorConfig
-from reasonembed_training.data.batch import Batch
+from reasonembed_training.data.batch import Labels, TrainingBatch
 from reasonembed_training.devices import Machine
 from reasonembed_training.log import read_metrics
-from reasonembed_training.losses import anchor
-from reasonembed_training.objective import Labels, Objective
+from reasonembed_training.losses import kl_to_reference
+from reasonembed_training.objective import Objective
+from reasonembed_training.objective_config import ReferenceConfig
 from reasonembed_training.recipe import changed_keys, recipe_to_json
-from reasonembed_training.step import Anchor, Stepper
+from reasonembed_training.step import ReferenceModel, Stepper
 from reasonembed_training.trainer import train
 
 TEMPERATURE, WEIGHT = 0.1, 1.5
@@ -55,7 +55,7 @@ def tokens(sequences, *, skip=0):
 
 def stepped(*, budget=1000, tasks=(), task="one", pool_prompt=True, seed_of_first=1):
     module = Bag(0)
-    batch = Batch(
+    batch = TrainingBatch(
         step=0,
         task=task,
         row_ids=("a", "b", "c"),
@@ -73,13 +73,13 @@ def stepped(*, budget=1000, tasks=(), task="one", pool_prompt=True, seed_of_firs
     )
     stepper = Stepper(
         module=module,
-        objective=Objective(temperature=TEMPERATURE, anchor=WEIGHT),
+        objective=Objective(temperature=TEMPERATURE, reference=WEIGHT),
         redapter=None,
         machine=Machine(Accelerator(), narrow=False),
         dimension=5,
         budget=budget,
         pool_prompt=pool_prompt,
-        anchor=Anchor(first=Bag(seed_of_first), tasks=frozenset(tasks)),
+        reference=ReferenceModel(forward=Bag(seed_of_first), tasks=frozenset(tasks)),
     )
     return stepper(batch, weighted=False), module.table.weight.grad
 
@@ -134,30 +134,30 @@ def test_scores_of_the_positive_do_not_matter():
     scores, first = (torch.randn(3, 5, generator=generator, dtype=torch.float64) for _ in range(2))
     positives = torch.tensor([4, 0, 2])
     moved = scores.scatter(1, positives[:, None], 9.0)
-    torch.testing.assert_close(anchor(scores, first, positives), anchor(moved, first, positives))
-    assert (anchor(scores, first, positives) > 0).all()
+    torch.testing.assert_close(kl_to_reference(scores, first, positives), kl_to_reference(moved, first, positives))
+    assert (kl_to_reference(scores, first, positives) > 0).all()
 
 
 def test_one_document_and_shapes_that_disagree():
-    alone = anchor(torch.ones(1, 1), torch.zeros(1, 1), torch.tensor([0]))
+    alone = kl_to_reference(torch.ones(1, 1), torch.zeros(1, 1), torch.tensor([0]))
     assert alone.tolist() == [0.0]
     with pytest.raises(InputError, match=r"\(2, 3\).*\(1,\)"):
-        anchor(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0]))
+        kl_to_reference(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0]))
     with pytest.raises(InputError, match=r"\(2, 4\).*\(2, 3\)"):
-        anchor(torch.zeros(2, 3), torch.zeros(2, 4), torch.tensor([0, 1]))
+        kl_to_reference(torch.zeros(2, 3), torch.zeros(2, 4), torch.tensor([0, 1]))
 
 
 def test_settings_that_make_no_sense_are_refused(make_recipe):
-    with pytest.raises(TrainingError, match=r"\banchor\.weight\b.*-1\.0\b"):
-        make_recipe(anchor={"weight": -1.0})
-    with pytest.raises(TrainingError, match=r"\banchor\.tasks\b.*'row'.*'rows'"):
-        train(make_recipe(anchor={"weight": 1.0, "tasks": ["row"]}))
+    with pytest.raises(TrainingError, match=r"\breference\.weight\b.*-1\.0\b"):
+        make_recipe(reference={"weight": -1.0})
+    with pytest.raises(TrainingError, match=r"\breference\.tasks\b.*'row'.*'rows'"):
+        train(make_recipe(reference={"weight": 1.0, "tasks": ["row"]}))
 
 
 def run_of(make_recipe, tmp_path, weight):
     recipe = make_recipe(
         run={"output": str(tmp_path / f"weight-{weight}")},
-        anchor={"weight": weight},
+        reference={"weight": weight},
         redapter={"enabled": False},
         optim={"max_steps": 6},
         dev={"sets": []},
@@ -179,7 +179,7 @@ def test_a_run_begun_before_the_anchor_was_known_goes_on_and_one_with_another_we
     recipe = make_recipe()
     written = recipe_to_json(recipe)
     older = json.loads(written)
-    del older["anchor"]
-    changed = dataclasses.replace(recipe, anchor=AnchorConfig(weight=1.0))
+    del older["reference"]
+    changed = dataclasses.replace(recipe, reference=ReferenceConfig(weight=1.0))
     assert changed_keys(json.dumps(older), written) == []
-    assert changed_keys(json.dumps(older), recipe_to_json(changed)) == ["anchor.weight"]
+    assert changed_keys(json.dumps(older), recipe_to_json(changed)) == ["reference.weight"]

@@ -1,0 +1,93 @@
+"""Recipe sections that shape the objective: [loss], [redapter], [consistency] and [reference].
+
+Defaults are those of the paper (ReasonEmbed, arXiv 2510.08252) where it gives one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reasonembed_training.checks import check_setting
+from reasonembed_training.data import PerturbationKind
+
+__all__ = ["ConsistencyConfig", "LossConfig", "RedapterConfig", "ReferenceConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """[loss]: InfoNCE and optional terms."""
+
+    temperature: float = 0.02
+    mask_known: bool = True
+    """Never use a known positive of a query as its negative, whichever row of the batch it comes from."""
+    margin: float | None = None
+    """Mask documents that score more than this above the positive."""
+    dimensions: tuple[int, ...] = ()
+    """Matryoshka: also train the vectors truncated to each of these dimensions."""
+    distillation: float = 0.0
+    """Weight of the KL divergence from the grades in pos_scores and neg_scores; 0 turns it off."""
+    grade_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_setting(self.temperature > 0, f"loss.temperature is {self.temperature}; want above 0")
+        check_setting(self.grade_temperature > 0, f"loss.grade_temperature is {self.grade_temperature}; want above 0")
+        check_setting(self.distillation >= 0, f"loss.distillation is {self.distillation}; want at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedapterConfig:
+    """[redapter]: weight queries by reasoning intensity (RI)."""
+
+    enabled: bool = True
+    start_step: int = 100
+    """Optimiser steps of plain InfoNCE before the weighting starts."""
+    kappa: float = 5.0
+    """Upper bound of RI."""
+    floor: float = 0.0
+    """Lower bound of RI."""
+    epsilon: float = 1e-6
+    normalise: bool = True
+    """Divide the weights by their sum over the global batch."""
+    max_length: int | None = None
+    """Tokens of a reasoning query; defaults to those of a query."""
+
+    def __post_init__(self) -> None:
+        check_setting(self.start_step >= 0, f"redapter.start_step is {self.start_step}; want at least 0")
+        check_setting(
+            0 <= self.floor <= self.kappa and self.kappa > 0,
+            f"redapter: floor is {self.floor} and kappa {self.kappa}; want 0 <= floor <= kappa and kappa above 0",
+        )
+        check_setting(self.epsilon > 0, f"redapter.epsilon is {self.epsilon}; want above 0")
+        length = self.max_length
+        check_setting(length is None or length >= 1, f"redapter.max_length is {length}; want at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyConfig:
+    """[consistency]: a query and its perturbed form should rank the documents of the batch alike."""
+
+    weight: float = 0.0
+    """Weight of the KL divergence of the perturbed query's ranking from the query's own; 0 turns it off."""
+    kinds: tuple[PerturbationKind, ...] = ("misspelling", "reordering", "naturalizing")
+    """One is drawn per query and step; synonymizing needs a thesaurus (apt-get install wordnet-base)."""
+
+    def __post_init__(self) -> None:
+        check_setting(self.weight >= 0, f"consistency.weight is {self.weight}; want at least 0")
+        check_setting(bool(self.kinds), "consistency.kinds is empty; want at least one kind of perturbation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceConfig:
+    """[reference]: keep rankings close to those of the reference model, the model that training starts from.
+
+    For tasks that training should leave as they are. The reference model is held in memory as a second model.
+    """
+
+    weight: float = 0.0
+    """Weight of the KL divergence from the reference model's ranking of all documents but the query's positive; 0
+    turns it off."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to regularise; all by default."""
+
+    def __post_init__(self) -> None:
+        check_setting(self.weight >= 0, f"reference.weight is {self.weight}; want at least 0")
