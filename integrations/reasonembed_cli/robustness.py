@@ -34,7 +34,7 @@ from reasonembed_rag.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reasonembed_rag.perturb import Kind, Rewording
+    from reasonembed_rag.perturb import PerturbationKind, Rewording
 
 __all__ = ["robustness_command"]
 
@@ -130,15 +130,15 @@ def robustness_command(  # noqa: PLR0913  # each is an option of the command
     show_robustness([report, *others], out, Console())
 
 
-def _kinds(names: str) -> tuple[Kind, ...]:
+def _kinds(names: str) -> tuple[PerturbationKind, ...]:
     """Parse a comma-separated list of kinds."""
-    from reasonembed_rag.perturb import KINDS
+    from reasonembed_rag.perturb import PERTURBATION_KINDS
 
     chosen = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in chosen if name not in {*KINDS, "all"}]
+    unknown = [name for name in chosen if name not in {*PERTURBATION_KINDS, "all"}]
     if unknown or not chosen:
-        raise InputError(f"kinds is {names!r}; want all, or a comma-separated list of {', '.join(KINDS)}")
-    return KINDS if "all" in chosen else tuple(kind for kind in KINDS if kind in chosen)
+        raise InputError(f"kinds is {names!r}; want all, or a comma-separated list of {', '.join(PERTURBATION_KINDS)}")
+    return PERTURBATION_KINDS if "all" in chosen else tuple(kind for kind in PERTURBATION_KINDS if kind in chosen)
 
 
 def _seeds(numbers: str) -> tuple[int, ...]:

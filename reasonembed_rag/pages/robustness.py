@@ -10,7 +10,7 @@ from reasonembed_rag.errors import EvaluationError
 from reasonembed_rag.evaluation import HEADLINE
 from reasonembed_rag.pages.charts import Bar, bar_chart, line_chart
 from reasonembed_rag.pages.rendering import render_template
-from reasonembed_rag.perturb import KINDS
+from reasonembed_rag.perturb import PERTURBATION_KINDS
 from reasonembed_rag.robustness import ModelComparison, PoisonReport, RobustnessReport
 
 __all__ = ["robustness_page"]
@@ -62,7 +62,9 @@ def _task(reports: Sequence[RobustnessReport], systems: Sequence[str], task: str
     shown = [report_of[system] for system in systems if system in report_of]
     judged = all(report.clean is not None for report in shown)
     title = f"Drop rate of {HEADLINE}, %" if judged else "Share of the ten best documents that stay, %"
-    kinds = [kind for kind in KINDS if any(result.kind == kind for report in shown for result in report.kinds)]
+    kinds = [
+        kind for kind in PERTURBATION_KINDS if any(result.kind == kind for report in shown for result in report.kinds)
+    ]
     groups: dict[str, list[Bar | None]] = {
         kind: [_bar(report_of.get(system), kind, judged=judged) for system in systems] for kind in kinds
     }

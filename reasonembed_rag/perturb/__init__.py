@@ -1,4 +1,4 @@
-"""Query perturbations, for training and for evaluation."""
+"""Query perturbations, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_rag.perturb.edits import KINDS, Acceptance, Kind, Perturbation
+    from reasonembed_rag.perturb.edits import PERTURBATION_KINDS, Acceptance, Perturbation, PerturbationKind
     from reasonembed_rag.perturb.paraphrasing import chat_paraphraser
     from reasonembed_rag.perturb.perturbation import SEEDS, Rewording, perturb
     from reasonembed_rag.perturb.thesaurus import Thesaurus, find_thesaurus, open_thesaurus
 
 __all__ = [
-    "KINDS",
+    "PERTURBATION_KINDS",
     "SEEDS",
     "Acceptance",
-    "Kind",
     "Perturbation",
+    "PerturbationKind",
     "Rewording",
     "Thesaurus",
     "chat_paraphraser",
@@ -29,7 +29,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
-        "edits": ("Acceptance", "KINDS", "Kind", "Perturbation"),
+        "edits": ("Acceptance", "PERTURBATION_KINDS", "PerturbationKind", "Perturbation"),
         "paraphrasing": ("chat_paraphraser",),
         "perturbation": ("Rewording", "SEEDS", "perturb"),
         "thesaurus": ("Thesaurus", "find_thesaurus", "open_thesaurus"),

@@ -1,4 +1,4 @@
-"""What was done to queries: every edit, and why a query was left as it is."""
+"""Perturbed queries: every edit, or the reason why a query was left unchanged."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["KINDS", "Acceptance", "Edit", "Kept", "Kind", "Perturbation", "Variant", "apply_edits", "kept", "varied"]
+__all__ = [
+    "PERTURBATION_KINDS",
+    "Acceptance",
+    "Edit",
+    "Perturbation",
+    "PerturbationKind",
+    "PerturbedQuery",
+    "UnchangedReason",
+    "apply_edits",
+    "edited",
+    "unchanged",
+]
 
-Kind = Literal["misspelling", "reordering", "synonymizing", "paraphrasing", "naturalizing"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+PerturbationKind = Literal["misspelling", "reordering", "synonymizing", "paraphrasing", "naturalizing"]
+PERTURBATION_KINDS: tuple[PerturbationKind, ...] = get_args(PerturbationKind)
 
-Kept = Literal[
+UnchangedReason = Literal[
     "empty",
     "no words but code or formulae",
     "one word",
@@ -23,12 +34,12 @@ Kept = Literal[
     "the paraphraser failed",
     "the paraphraser changed nothing",
 ]
-"""Why a query was left as it is."""
+"""Why a query was left unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A piece of a query that was replaced: where it starts, the operation, and what stood and stands there."""
+    """A replaced part of a query: its start, the operation, the text before and after."""
 
     start: int
     operation: str
@@ -37,18 +48,18 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """A perturbed query: its text, the generator that was drawn, the edits that made it, or why there are none."""
+class PerturbedQuery:
+    """A perturbed query: its text, the drawn generator and its edits, or the reason why it is unchanged."""
 
     text: str
     generator: str | None
     edits: tuple[Edit, ...]
-    kept: Kept | None = None
+    kept: UnchangedReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """How many reworded queries the judge was shown, and how many of them it accepted; None where nothing judged."""
+    """How many rewordings the judge was shown and how many it accepted; judge is None if there was none."""
 
     judge: str | None
     threshold: float
@@ -57,17 +68,17 @@ class Acceptance:
 
     @property
     def rate(self) -> float | None:
-        """The share that was accepted; None where nothing was proposed or judged."""
+        """The accepted share; None where nothing was proposed or judged."""
         return self.accepted / self.proposed if self.proposed and self.judge is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Perturbation:
-    """A set of queries after one kind of perturbation under one seed, in input order."""
+    """Queries after one kind of perturbation with one seed, in input order."""
 
-    kind: Kind
+    kind: PerturbationKind
     seed: int
-    variants: tuple[Variant, ...]
+    variants: tuple[PerturbedQuery, ...]
     acceptance: Acceptance | None = None
 
     @property
@@ -77,17 +88,17 @@ class Perturbation:
 
     @property
     def changed(self) -> int:
-        """How many queries are not as they were."""
+        """The number of queries that were changed."""
         return sum(variant.kept is None for variant in self.variants)
 
     @property
-    def kept(self) -> Mapping[Kept, int]:
-        """How many queries were left as they are, by reason."""
+    def kept(self) -> Mapping[UnchangedReason, int]:
+        """The number of unchanged queries by reason."""
         return Counter(variant.kept for variant in self.variants if variant.kept is not None)
 
 
 def apply_edits(text: str, edits: Sequence[Edit]) -> str:
-    """Return the text after edits that do not overlap and stand in the order of their starts."""
+    """Apply edits, which do not overlap and are sorted by start, to a text."""
     parts: list[str] = []
     done = 0
     for edit in edits:
@@ -96,11 +107,11 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
     return "".join((*parts, text[done:]))
 
 
-def varied(text: str, generator: str, edits: Sequence[Edit]) -> Variant:
-    """Return the variant that edits make of a text."""
-    return Variant(apply_edits(text, edits), generator, tuple(edits))
+def edited(text: str, generator: str, edits: Sequence[Edit]) -> PerturbedQuery:
+    """Return a text after edits."""
+    return PerturbedQuery(apply_edits(text, edits), generator, tuple(edits))
 
 
-def kept(text: str, reason: Kept) -> Variant:
-    """Return the variant that leaves a text as it is."""
-    return Variant(text, None, (), reason)
+def unchanged(text: str, reason: UnchangedReason) -> PerturbedQuery:
+    """Return a text that is left unchanged for a reason."""
+    return PerturbedQuery(text, None, (), reason)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.perturb.draws import keys_of, uniform
-from reasonembed_rag.perturb.edits import Edit, Variant, kept, varied
-from reasonembed_rag.perturb.selection import chosen_words, obstacle
+from reasonembed_rag.perturb.edits import Edit, PerturbedQuery, edited, unchanged
+from reasonembed_rag.perturb.hashed_random import keys_of, uniform
+from reasonembed_rag.perturb.selection import chosen_words, reason_to_keep
 from reasonembed_rag.perturb.wording import Word, words_of
 
 __all__ = [
@@ -31,14 +31,14 @@ _NEIGHBOURS = (
     "g:rtyhbvd h:tyugjbn j:yuikmnh k:uiolmj l:iopk z:asx x:sdzc c:xdfv v:cfgb b:vghn n:bhjm m:njk"
 )
 NEIGHBOURS: Mapping[str, str] = {entry[0]: entry[2:] for entry in _NEIGHBOURS.split()}
-"""The keys beside each letter of a QWERTY keyboard."""
+"""The neighbouring keys of each letter on a QWERTY keyboard."""
 
 _Operation = Callable[[str, float, float], str | None]
-"""Takes a word and two numbers in [0, 1) that choose the place and the letter; None where it cannot apply."""
+"""Takes a word and two numbers in [0, 1) that choose the position and the letter; None where it does not apply."""
 
 
 def swap(word: str, place: float, _letter: float) -> str | None:
-    """Exchange a character and the next; places where both are the same letter are not drawn."""
+    """Swap a character with the next one; positions where both are the same are not drawn."""
     places = [i for i in range(len(word) - 1) if word[i] != word[i + 1]]
     if not places:
         return None
@@ -47,14 +47,14 @@ def swap(word: str, place: float, _letter: float) -> str | None:
 
 
 def substitute(word: str, place: float, letter: float) -> str:
-    """Put another ASCII letter in the place of a character."""
+    """Replace a character by another ASCII letter."""
     at = int(place * len(word))
     others = string.ascii_letters.replace(word[at], "")
     return f"{word[:at]}{others[int(letter * len(others))]}{word[at + 1 :]}"
 
 
 def press_neighbour(word: str, place: float, letter: float) -> str | None:
-    """Press a key beside the right one, in the same case."""
+    """Replace a letter by that of a neighbouring key, in the same case."""
     places = [i for i, character in enumerate(word) if character.lower() in NEIGHBOURS]
     if not places:
         return None
@@ -65,13 +65,13 @@ def press_neighbour(word: str, place: float, letter: float) -> str | None:
 
 
 def delete(word: str, place: float, _letter: float) -> str:
-    """Leave a character out."""
+    """Delete a character."""
     at = int(place * len(word))
     return word[:at] + word[at + 1 :]
 
 
 def insert(word: str, place: float, letter: float) -> str:
-    """Put an ASCII letter before a character."""
+    """Insert an ASCII letter before a character."""
     at = int(place * len(word))
     return f"{word[:at]}{string.ascii_letters[int(letter * len(string.ascii_letters))]}{word[at:]}"
 
@@ -87,12 +87,12 @@ OPERATIONS: Mapping[str, _Operation] = {
 
 MIXED = "one at random, lower-cased"
 GENERATORS = (*OPERATIONS, MIXED)
-"""One of them is drawn for a query."""
+"""One of them is drawn per query."""
 
 _LEAST_LETTERS = 3
 
 _GENERATOR, _OPERATION, _PLACE, _LETTER = 0, 1 << 20, 2 << 20, 3 << 20
-"""Where the draws of each purpose start; a word's place among its query's is added but for the generator's."""
+"""The first index of each purpose's random numbers; except for the generator, the word's index is added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +101,23 @@ class _Edits:
     edits: tuple[Edit, ...]
 
 
-def misspell(texts: Sequence[str], *, seed: int) -> list[Variant]:
+def misspell(texts: Sequence[str], *, seed: int) -> list[PerturbedQuery]:
     """Return each text with one character edited in max(int(0.1 n), 1) of its n words.
 
     Stop words, words under three letters and words with digits are left alone; so are queries that are not English.
     """
     keys = keys_of(texts, seed=seed, purpose="misspelling")
     words = [words_of(text) for text in texts]
-    obstacles = [obstacle(text, found, english=True) for text, found in zip(texts, words, strict=True)]
+    reasons = [reason_to_keep(text, found, english=True) for text, found in zip(texts, words, strict=True)]
     may_change = [
         [_may_change(word) for word in found] if reason is None else [False] * len(found)
-        for found, reason in zip(words, obstacles, strict=True)
+        for found, reason in zip(words, reasons, strict=True)
     ]
     chosen = chosen_words(keys, may_change)
     edits = iter(_edits(keys, words, chosen))
     return [
-        kept(text, reason or "no word that may change") if not places else _variant(text, found, next(edits))
-        for text, found, places, reason in zip(texts, words, chosen, obstacles, strict=True)
+        unchanged(text, reason or "no word that may change") if not places else _variant(text, found, next(edits))
+        for text, found, places, reason in zip(texts, words, chosen, reasons, strict=True)
     ]
 
 
@@ -129,7 +129,7 @@ def _may_change(word: Word) -> bool:
 
 
 def _edits(keys: NDArray[np.uint64], words: Sequence[list[Word]], chosen: Sequence[list[int]]) -> Iterator[_Edits]:
-    """Yield the edits of each query of which a word was chosen."""
+    """Yield the edits of each query that has chosen words."""
     generators = [GENERATORS[int(drawn * len(GENERATORS))] for drawn in uniform(keys, _GENERATOR).tolist()]
     query_W = np.repeat(np.arange(len(chosen)), [len(places) for places in chosen])
     place_W = np.asarray([place for places in chosen for place in places], dtype=np.int64)
@@ -142,7 +142,7 @@ def _edits(keys: NDArray[np.uint64], words: Sequence[list[Word]], chosen: Sequen
 
 
 def _misspelt(word: Word, generator: str, draws: Sequence[float]) -> Edit | None:
-    """Return the edit of one word by an operation, or by one drawn of the five in lower case."""
+    """Return the edit of one word: by the operation, or, if mixed, by a random one after lower-casing."""
     drawn, where, letter = draws
     mixed = generator == MIXED
     name = list(OPERATIONS)[int(drawn * len(OPERATIONS))] if mixed else generator
@@ -150,15 +150,15 @@ def _misspelt(word: Word, generator: str, draws: Sequence[float]) -> Edit | None
     return None if after is None else Edit(word.start, name, word.text, after)
 
 
-def _variant(text: str, words: list[Word], made: _Edits) -> Variant:
+def _variant(text: str, words: list[Word], made: _Edits) -> PerturbedQuery:
     if not made.edits:
-        return kept(text, "no word that may change")
+        return unchanged(text, "no word that may change")
     edits = list(made.edits)
     if made.generator == MIXED:
-        edited = {edit.start for edit in edits}
+        misspelt = {edit.start for edit in edits}
         edits += [
             Edit(word.start, "lower case", word.text, word.text.lower())
             for word in words
-            if word.start not in edited and word.text != word.text.lower()
+            if word.start not in misspelt and word.text != word.text.lower()
         ]
-    return varied(text, made.generator, sorted(edits, key=lambda edit: edit.start))
+    return edited(text, made.generator, sorted(edits, key=lambda edit: edit.start))

@@ -1,4 +1,4 @@
-"""Queries as other people would have typed them: five kinds of perturbation, seeded, every edit recorded.
+"""Queries as other people might have typed them: five kinds of perturbation, seeded, with every edit recorded.
 
 The kinds, their parameters and the seeds are those of Li, Eustratiadis, Fan and Kanoulas (arXiv 2604.16576).
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.perturb.edits import KINDS, Acceptance, Kind, Perturbation, Variant
+from reasonembed_rag.perturb.edits import PERTURBATION_KINDS, Acceptance, Perturbation, PerturbationKind, PerturbedQuery
 from reasonembed_rag.perturb.misspelling import misspell
 from reasonembed_rag.perturb.paraphrasing import Paraphraser, paraphrase
 from reasonembed_rag.perturb.rearranging import naturalize, reorder
@@ -24,17 +24,17 @@ SEEDS: tuple[int, ...] = (1999, 5, 27, 2016, 2026)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewording:
-    """What other words come from: thesauri and the judge of their synonyms, and a paraphraser."""
+    """Sources of other words: thesauri, a judge of their synonyms, and a paraphraser."""
 
     thesauri: tuple[Thesaurus, ...] = ()
-    """Empty: WordNet or a mythes thesaurus, where the system has one."""
+    """Empty: WordNet or a mythes thesaurus, if the system has one."""
     judge: Embedder | None = None
-    """A sentence model, never the one under test; None accepts every synonym."""
+    """An embedding model, never the one under test; None accepts every synonym."""
     threshold: float = 0.7
-    """The least cosine that the judge must find between a query and its rewording."""
+    """The lowest accepted cosine between a query and its rewording, by the judge."""
     paraphraser: Paraphraser | None = None
     workers: int = 1
-    """How many queries the paraphraser is given at once, each in a thread of its own."""
+    """Queries that are paraphrased at once, each in its own thread."""
 
     def __post_init__(self) -> None:
         if not -1.0 <= self.threshold <= 1.0:
@@ -45,16 +45,16 @@ class Rewording:
 
 def perturb(
     queries: Sequence[str],
-    kind: Kind,
+    kind: PerturbationKind,
     *,
     seed: int = SEEDS[0],
     rewording: Rewording | None = None,
 ) -> Perturbation:
-    """Return the queries after one kind of perturbation; what it does to a query depends on the seed and that query.
+    """Return the queries after one kind of perturbation; the result for a query depends only on the seed and the query.
 
-    A query to which the kind does not apply stays as it is, and says why. Raises InputError for an unknown kind and for
-    paraphrasing without a paraphraser, MissingDependencyError for synonymizing without a thesaurus, ChatError where the
-    paraphraser fails throughout.
+    A query to which the kind does not apply stays unchanged, with the reason. Raises InputError for an unknown kind and
+    for paraphrasing without a paraphraser, MissingDependencyError for synonymizing without a thesaurus, ChatError where
+    the paraphraser fails for every query.
     """
     if isinstance(queries, str):
         raise InputError("queries is one string; want a sequence of them: [query]")
@@ -64,8 +64,8 @@ def perturb(
 
 
 def _variants(
-    queries: list[str], kind: Kind, seed: int, rewording: Rewording
-) -> tuple[list[Variant], Acceptance | None]:
+    queries: list[str], kind: PerturbationKind, seed: int, rewording: Rewording
+) -> tuple[list[PerturbedQuery], Acceptance | None]:
     match kind:
         case "misspelling":
             return misspell(queries, seed=seed), None
@@ -82,4 +82,4 @@ def _variants(
                 raise InputError("paraphrasing needs a paraphraser: any function from text to text, or a chat model")
             return paraphrase(queries, rewording.paraphraser, workers=rewording.workers), None
         case _:
-            raise InputError(f"kind is {kind!r}; want one of {', '.join(KINDS)}")
+            raise InputError(f"kind is {kind!r}; want one of {', '.join(PERTURBATION_KINDS)}")

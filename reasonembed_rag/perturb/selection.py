@@ -1,4 +1,4 @@
-"""Which words of each query are changed: a tenth of them, at least one, drawn among those that may."""
+"""Choose the words of each query to change: a tenth of them, at least one, at random among those that may change."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.perturb.draws import uniform
-from reasonembed_rag.perturb.edits import Kept
+from reasonembed_rag.perturb.edits import UnchangedReason
+from reasonembed_rag.perturb.hashed_random import uniform
 from reasonembed_rag.perturb.wording import Word, is_english
 
-__all__ = ["chosen_words", "obstacle", "words_to_change"]
+__all__ = ["chosen_words", "reason_to_keep", "words_to_change"]
 
 _SHARE = 0.1
 _CHOICE = 4 << 20
-"""Where the draws that order a query's words start."""
+"""The first index of the random numbers that order a query's words."""
 
 
 def words_to_change(words: int) -> int:
-    """Return how many of a query's words are changed (arXiv 2604.16576)."""
+    """Return the number of words to change in a query of this many (arXiv 2604.16576)."""
     return max(int(_SHARE * words), 1)
 
 
-def obstacle(text: str, words: list[Word], *, english: bool) -> Kept | None:
-    """Say why a query must be left as it is, None where it need not."""
+def reason_to_keep(text: str, words: list[Word], *, english: bool) -> UnchangedReason | None:
+    """Return the reason why a query must be left unchanged, None if there is none."""
     if not text.strip():
         return "empty"
     if not words:
@@ -38,9 +38,9 @@ def chosen_words(
     *,
     times: int = 1,
 ) -> list[list[int]]:
-    """Return the places of the words that were drawn for each query, in the order of the draw.
+    """Return the indices of the words drawn for each query, in the order of the draw.
 
-    times asks for so many times the words that are changed. Fewer come back where fewer may change.
+    `times` multiplies the number of words to change. Fewer are returned where fewer may change.
     """
     lengths_Q = np.asarray([len(allowed) for allowed in may_change], dtype=np.int64)
     query_W = np.repeat(np.arange(len(lengths_Q)), lengths_Q)

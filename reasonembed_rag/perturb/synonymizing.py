@@ -1,4 +1,4 @@
-"""A tenth of a query's words replaced by synonyms, where another model still takes the query for the same."""
+"""A tenth of a query's words replaced by synonyms, if another model finds that the meaning stays the same."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.perturb.draws import keys_of, uniform
-from reasonembed_rag.perturb.edits import Acceptance, Edit, Kept, Variant, kept, varied
-from reasonembed_rag.perturb.selection import chosen_words, obstacle
+from reasonembed_rag.perturb.edits import Acceptance, Edit, PerturbedQuery, UnchangedReason, edited, unchanged
+from reasonembed_rag.perturb.hashed_random import keys_of, uniform
+from reasonembed_rag.perturb.selection import chosen_words, reason_to_keep
 from reasonembed_rag.perturb.thesaurus import Thesaurus
 from reasonembed_rag.perturb.wording import Word, words_of
 from reasonembed_rag.protocols import Embedder
@@ -18,28 +18,30 @@ from reasonembed_rag.protocols import Embedder
 __all__ = ["Synonyms", "synonymize"]
 
 _ATTEMPTS = 5
-"""Rewordings the judge may refuse before a query is left as it is; each draws words and synonyms anew."""
+"""Rewordings that the judge may reject before a query is left unchanged; each draws new words and synonyms."""
 _THESAURUS, _SYNONYM = 0, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synonyms:
-    """Where synonyms come from, one thesaurus drawn a query, and which model must take the result for the same."""
+    """Sources of synonyms, one drawn per query, and the model that judges the result."""
 
     thesauri: tuple[Thesaurus, ...]
     judge: Embedder | None
     threshold: float
 
 
-def synonymize(texts: Sequence[str], *, seed: int, synonyms: Synonyms) -> tuple[list[Variant], Acceptance]:
+def synonymize(texts: Sequence[str], *, seed: int, synonyms: Synonyms) -> tuple[list[PerturbedQuery], Acceptance]:
     """Return each text with max(int(0.1 n), 1) of its n words replaced, and how many rewordings were accepted.
 
-    A rewording is accepted where the judge's cosine between it and the query is at least the threshold; without a judge
-    every one is. Stop words and queries that are not English are left alone.
+    A rewording is accepted if the judge's cosine between it and the query is at least the threshold; without a judge
+    all are. Stop words and queries that are not English are left unchanged.
     """
     words = [words_of(text) for text in texts]
-    reasons: list[Kept | None] = [obstacle(t, found, english=True) for t, found in zip(texts, words, strict=True)]
-    variants = [kept(text, reason or "no synonym known") for text, reason in zip(texts, reasons, strict=True)]
+    reasons: list[UnchangedReason | None] = [
+        reason_to_keep(t, found, english=True) for t, found in zip(texts, words, strict=True)
+    ]
+    variants = [unchanged(text, reason or "no synonym known") for text, reason in zip(texts, reasons, strict=True)]
     pending = [place for place, reason in enumerate(reasons) if reason is None]
     judge = _Judge(synonyms.judge, synonyms.threshold, texts)
     proposed = accepted = 0
@@ -52,7 +54,7 @@ def synonymize(texts: Sequence[str], *, seed: int, synonyms: Synonyms) -> tuple[
         accepted += sum(verdicts)
         pending = []
         for (place, offer), verdict in zip(offers, verdicts, strict=True):
-            variants[place] = offer if verdict else kept(texts[place], "no synonym accepted")
+            variants[place] = offer if verdict else unchanged(texts[place], "no synonym accepted")
             if not verdict:
                 pending.append(place)
         if not pending:
@@ -62,7 +64,7 @@ def synonymize(texts: Sequence[str], *, seed: int, synonyms: Synonyms) -> tuple[
 
 
 class _Judge:
-    """Compare rewordings with their queries, whose vectors are made once."""
+    """Compare rewordings with their queries; each query is encoded once."""
 
     def __init__(self, model: Embedder | None, threshold: float, texts: Sequence[str]) -> None:
         self._model = model
@@ -70,8 +72,8 @@ class _Judge:
         self._texts = texts
         self._known: dict[int, NDArray[np.float64]] = {}
 
-    def accepts(self, offers: Sequence[tuple[int, Variant]]) -> list[bool]:
-        """Return a verdict for each (place of the query, rewording)."""
+    def accepts(self, offers: Sequence[tuple[int, PerturbedQuery]]) -> list[bool]:
+        """Return a verdict for each (index of the query, rewording)."""
         if self._model is None or not offers:
             return [True] * len(offers)
         new = [place for place, _ in offers if place not in self._known]
@@ -96,12 +98,12 @@ def _rewordings(
     texts: Sequence[str],
     words: Sequence[list[Word]],
     thesauri: tuple[Thesaurus, ...],
-) -> list[Variant | None]:
-    """Return a rewording of each text, None where no word of it has a synonym."""
+) -> list[PerturbedQuery | None]:
+    """Return a rewording of each text, None where none of its words has a synonym."""
     sources = [thesauri[int(drawn * len(thesauri))] for drawn in uniform(keys, _THESAURUS).tolist()]
     known = [[_synonyms_of(word, source) for word in found] for found, source in zip(words, sources, strict=True)]
     chosen = chosen_words(keys, [[bool(of_word) for of_word in of_query] for of_query in known])
-    rewordings: list[Variant | None] = []
+    rewordings: list[PerturbedQuery | None] = []
     for row, places in enumerate(chosen):
         drawn = uniform(keys[row : row + 1], np.asarray(sorted(places), dtype=np.int64) + _SYNONYM).tolist()
         edits = [
@@ -113,7 +115,7 @@ def _rewordings(
             )
             for place, at in zip(sorted(places), drawn, strict=True)
         ]
-        rewordings.append(varied(texts[row], sources[row].name, edits) if edits else None)
+        rewordings.append(edited(texts[row], sources[row].name, edits) if edits else None)
     return rewordings
 
 

@@ -1,4 +1,4 @@
-"""Synonyms of English words from the files of WordNet, of a mythes thesaurus or of word vectors."""
+"""Synonyms of English words from WordNet's files, a mythes thesaurus or word vectors."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = [
 ]
 
 _PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
-_HISSING = ("s", "x", "z", "ch", "sh")
+_SIBILANT_ENDINGS = ("s", "x", "z", "ch", "sh")
 _LEAST_LETTERS = 3
 _VECTORS = (".txt", ".vec")
 
 
 @dataclass(frozen=True, slots=True)
 class Thesaurus:
-    """Single-word synonyms of single words, all in lower case, under the name of their source."""
+    """Single-word synonyms of single words, all in lower case, with the name of their source."""
 
     name: str
     entries: Mapping[str, tuple[str, ...]]
 
     def synonyms(self, word: str) -> tuple[str, ...]:
-        """Return a word's synonyms in its own case; those of a regular form in -s take the ending too."""
+        """Return a word's synonyms in the same case; for a regular form in -s they get the ending too."""
         if word.isupper() or not word.isalpha():
             return ()
         found = self._of(word.lower())
@@ -54,11 +54,11 @@ class Thesaurus:
 
 
 def find_thesaurus() -> Thesaurus:
-    """Return WordNet or, failing that, a mythes thesaurus from the places where systems keep them.
+    """Return WordNet or, if it is not there, a mythes thesaurus from the usual system paths.
 
     Raises MissingDependencyError, naming the package to install, where there is neither.
     """
-    for place in _places():
+    for place in _candidate_paths():
         if (place / "data.noun").is_file() or (place.suffix == ".dat" and place.is_file()):
             return open_thesaurus(place)
     raise MissingDependencyError(
@@ -78,7 +78,7 @@ def open_thesaurus(path: Path) -> Thesaurus:
     if path.suffix in _VECTORS:
         return Thesaurus("word vectors", read_word_vectors(path))
     raise InputError(
-        f"{path}: is no thesaurus; want a folder with WordNet's data.noun, a mythes .dat file, or word vectors as .txt"
+        f"{path}: not a thesaurus; want a folder with WordNet's data.noun, a mythes .dat file, or word vectors as .txt"
     )
 
 
@@ -90,7 +90,7 @@ def read_wordnet(folder: Path) -> Thesaurus:
     found: dict[str, dict[str, None]] = {}
     paths = [path for part in _PARTS_OF_SPEECH if (path := folder / f"data.{part}").is_file()]
     if not paths:
-        raise InputError(f"{folder}: holds no data.noun, data.verb, data.adj or data.adv; want WordNet's database")
+        raise InputError(f"{folder}: has no data.noun, data.verb, data.adj or data.adv; want WordNet's database")
     for path in paths:
         for words in _synsets(path):
             _relate(found, words)
@@ -98,9 +98,9 @@ def read_wordnet(folder: Path) -> Thesaurus:
 
 
 def read_mythes(path: Path) -> Thesaurus:
-    """Read a mythes thesaurus (the .dat file of LibreOffice's dictionaries); words marked as related only are left out.
+    """Read a mythes thesaurus (the .dat file of LibreOffice's dictionaries); related words are omitted.
 
-    Raises InputError for a file that is none.
+    Raises InputError for any other file.
     """
     found: dict[str, dict[str, None]] = {}
     try:
@@ -117,7 +117,7 @@ def read_mythes(path: Path) -> Thesaurus:
         number += 1 + len(meanings)
         if _usable(word):
             entry = found.setdefault(word, {})
-            # "word (generic term)", "(antonym)" and the like are no synonyms.
+            # "word (generic term)", "(antonym)" and the like are not synonyms.
             entry.update((s, None) for meaning in meanings for s in meaning.split("|")[1:] if _usable(s) and s != word)
     return Thesaurus("mythes", {word: tuple(synonyms) for word, synonyms in found.items() if synonyms})
 
@@ -145,18 +145,18 @@ def _relate(found: dict[str, dict[str, None]], words: Sequence[str]) -> None:
 
 
 def _usable(word: str) -> bool:
-    """Tell a plain English word from names, abbreviations and words of several parts."""
+    """Return whether a word is a plain English one, not a name, an abbreviation or several words."""
     return len(word) >= _LEAST_LETTERS and word.isascii() and word.isalpha() and word.islower()
 
 
 def _with_s(word: str) -> str:
     if word.endswith("y") and word[-2] not in "aeiou":
         return f"{word[:-1]}ies"
-    return f"{word}es" if word.endswith(_HISSING) else f"{word}s"
+    return f"{word}es" if word.endswith(_SIBILANT_ENDINGS) else f"{word}s"
 
 
-def _places() -> Iterator[Path]:
-    """Yield where WordNet's and mythes' files may lie: the environment's, the system's, NLTK's, LibreOffice's."""
+def _candidate_paths() -> Iterator[Path]:
+    """Yield possible paths of WordNet and mythes: from the environment, the system, NLTK, LibreOffice."""
     environment: tuple[tuple[str, Callable[[Path], Path]], ...] = (
         ("WNSEARCHDIR", Path),
         ("WNHOME", lambda home: home / "dict"),
@@ -179,7 +179,7 @@ _FEWEST_NUMBERS = 2
 
 
 class Neighbours(Mapping[str, tuple[str, ...]]):
-    """The words whose vectors have at least the threshold's cosine with a word's, nearest first; found when asked."""
+    """The words whose cosine with a word is at least the threshold, nearest first; computed on access."""
 
     def __init__(self, words: tuple[str, ...], vectors_WD: NDArray[np.float32], *, threshold: float, most: int) -> None:
         self._words = words
@@ -212,9 +212,9 @@ class Neighbours(Mapping[str, tuple[str, ...]]):
 
 
 def read_word_vectors(path: Path, *, threshold: float = 0.8, most: int = 20) -> Neighbours:
-    """Read vectors in GloVe's text format: a word and its numbers a line.
+    """Read vectors in GloVe's text format: a word and its numbers per line.
 
-    Only words in lower case are kept, and word2vec's first line of two numbers may stand. Raises InputError, naming
+    Only lower-case words are read; word2vec's first line of two numbers is skipped. Raises InputError, naming
     file:line, for a line of another length.
     """
     words: list[str] = []
@@ -232,7 +232,7 @@ def read_word_vectors(path: Path, *, threshold: float = 0.8, most: int = 20) -> 
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read it as word vectors ({error})") from error
     if not rows:
-        raise InputError(f"{path}: holds no word in lower case; want a word and its numbers a line")
+        raise InputError(f"{path}: has no word in lower case; want a word and its numbers per line")
     vectors_WD = np.stack(rows)
     lengths_W1 = np.linalg.norm(vectors_WD, axis=1, keepdims=True)
     return Neighbours(

@@ -1,11 +1,11 @@
-"""A query taken apart: its words, what must stay as it is, and whether it is English."""
+"""The words of a query, without code and formulae, and whether it is English."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-__all__ = ["STOP_WORDS", "Word", "is_english", "words_of"]
+__all__ = ["QUERY_STOP_WORDS", "Word", "is_english", "words_of"]
 
 _STOP_WORDS = (
     "a an the this that these those "
@@ -26,8 +26,8 @@ _CONTRACTED = (
     "don't doesn't didn't isn't aren't wasn't weren't haven't hasn't hadn't won't wouldn't shan't shouldn't can't "
     "cannot couldn't mustn't needn't mightn't ain't should've could've would've"
 )
-STOP_WORDS = frozenset(f"{_STOP_WORDS} {_CONTRACTED}".split())
-"""English words that carry grammar rather than a subject; written in lower case with a straight apostrophe."""
+QUERY_STOP_WORDS = frozenset(f"{_STOP_WORDS} {_CONTRACTED}".split())
+"""English function words; in lower case with a straight apostrophe."""
 
 _FOREIGN_WORDS = (
     "der das und ist nicht ein eine einen dem den des mit für auf von zu wie warum sind sich auch "
@@ -38,17 +38,17 @@ _FOREIGN_WORDS = (
     "het een van niet dat zijn waarom hoe met voor op"
 )
 _FOREIGN = frozenset(_FOREIGN_WORDS.split())
-"""Frequent words of German, French, Spanish, Italian, Portuguese and Dutch that are none of English."""
+"""Frequent words of German, French, Spanish, Italian, Portuguese and Dutch that are not English words."""
 
 _LATIN_SHARE = 0.9
-"""From this share of Latin among its letters on, a text may be English."""
+"""The least share of Latin letters in an English text."""
 _BEYOND_LATIN = "\u0250"
 
 _INTACT = (
     r"```.*?(?:```|\Z)",  # a fenced block of code
     r"`[^`\n]+`",
     r"\$\$.+?\$\$",
-    r"\$(?=\S)[^$\n]{1,400}?(?<=\S)\$(?!\d)",  # a formula, and not two sums of money
+    r"\$(?=\S)[^$\n]{1,400}?(?<=\S)\$(?!\d)",  # a formula, not two amounts of money
     r"\\\(.+?\\\)|\\\[.+?\\\]",
     r"\\begin\{(?P<environment>\w+\*?)\}.*?\\end\{(?P=environment)\}",
     r"(?m:^(?:\ {4}|\t)\S[^\n]*$)",  # a line of code, indented as Markdown has it
@@ -57,7 +57,7 @@ _INTACT = (
     r"(?<!\S)\S*(?:[_=\\^{}<>|~@#\[\]*]|\$[^\W\d]|\w\(|\w\.\w|::|\w/\w+/|[a-z][A-Z]|\d[^\W\d]|[^\W\d]\d)\S*",
 )
 _PLAIN = r"(?<!\S)[A-Z]?[a-z]+(?=[,.;:?!)]*(?:\s|\Z))"
-"""The usual word, told first because it is told fast."""
+"""The usual word, matched first because that is fast."""
 _WORD = r"[^\W_]+(?:['\u2019][^\W_]+)*"
 _PIECE = re.compile(rf"(?P<plain>{_PLAIN})|(?P<intact>{'|'.join(_INTACT)})|(?P<word>{_WORD})", re.DOTALL)
 
@@ -71,7 +71,7 @@ class Word:
 
     @property
     def stop(self) -> int:
-        """Where the word ends."""
+        """The end of the word."""
         return self.start + len(self.text)
 
     @property
@@ -81,22 +81,22 @@ class Word:
 
     @property
     def is_stop_word(self) -> bool:
-        """Whether the word carries grammar rather than a subject."""
-        return self.plain in STOP_WORDS
+        """Whether the word is a function word."""
+        return self.plain in QUERY_STOP_WORDS
 
 
 def words_of(text: str) -> list[Word]:
-    """Return the words of a text in their order; those of code, formulae and addresses are not among them."""
+    """Return the words of a text in order, without those of code, formulae and URLs."""
     return [Word(piece.start(), piece.group()) for piece in _PIECE.finditer(text) if piece.lastgroup != "intact"]
 
 
 def is_english(words: list[Word]) -> bool:
-    """Tell whether words may be English: Latin letters, and no more grammar of another language than of English.
+    """Return whether words may be English: Latin letters, and no more foreign function words than English ones.
 
-    A few words without any grammar, a keyword query say, count as English.
+    Words without any function word, such as a keyword query, count as English.
     """
     letters = "".join(word.text for word in words if not word.text.isdigit())
     if not letters or sum(letter < _BEYOND_LATIN for letter in letters) < _LATIN_SHARE * len(letters):
         return False
-    foreign = sum(word.plain in _FOREIGN and word.plain not in STOP_WORDS for word in words)
+    foreign = sum(word.plain in _FOREIGN and word.plain not in QUERY_STOP_WORDS for word in words)
     return foreign <= sum(word.is_stop_word for word in words)

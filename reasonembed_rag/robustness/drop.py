@@ -30,7 +30,16 @@ from reasonembed_rag.evaluation import (
     score_run,
     task_facts,
 )
-from reasonembed_rag.perturb import KINDS, SEEDS, Acceptance, Kind, Perturbation, Rewording, find_thesaurus, perturb
+from reasonembed_rag.perturb import (
+    PERTURBATION_KINDS,
+    SEEDS,
+    Acceptance,
+    Perturbation,
+    PerturbationKind,
+    Rewording,
+    find_thesaurus,
+    perturb,
+)
 from reasonembed_rag.protocols import Retriever
 from reasonembed_rag.robustness.overlap import overlap, rank_biased_overlap
 from reasonembed_rag.robustness.report import Agreement, Drop, KindResult, RobustnessReport
@@ -47,18 +56,18 @@ _RESAMPLES = 10_000
 class RobustnessOptions:
     """What is done to the queries, and how the retriever is asked."""
 
-    kinds: tuple[Kind, ...] = KINDS
+    kinds: tuple[PerturbationKind, ...] = PERTURBATION_KINDS
     seeds: tuple[int, ...] = SEEDS
     rewording: Rewording = field(default_factory=Rewording)
     asking: RunOptions = field(default_factory=lambda: RunOptions(k=100))
 
     def __post_init__(self) -> None:
-        for name, values, known in (("kinds", self.kinds, KINDS), ("seeds", self.seeds, None)):
+        for name, values, known in (("kinds", self.kinds, PERTURBATION_KINDS), ("seeds", self.seeds, None)):
             if not values or len(set(values)) < len(values):
                 raise InputError(f"{name} is {values!r}; want at least one, each once")
             wrong = [value for value in values if known is not None and value not in known]
             if wrong:
-                raise InputError(f"kind is {wrong[0]!r}; want one of {', '.join(KINDS)}")
+                raise InputError(f"kind is {wrong[0]!r}; want one of {', '.join(PERTURBATION_KINDS)}")
 
 
 def robustness(
@@ -138,7 +147,7 @@ class _Asked:
         self._runs: list[Run] = []
         self._rankings: dict[tuple[str, str], tuple[str, ...] | None] = {}
 
-    def expect(self, made: Mapping[Kind, Sequence[Perturbation]]) -> None:
+    def expect(self, made: Mapping[PerturbationKind, Sequence[Perturbation]]) -> None:
         """Count the questions there will be, for the progress."""
         examples = self._task.examples
         wordings = {
@@ -240,7 +249,7 @@ class _Kind:
 
 def _perturbations(
     queries: Sequence[str], options: RobustnessOptions
-) -> tuple[dict[Kind, list[Perturbation]], dict[str, str]]:
+) -> tuple[dict[PerturbationKind, list[Perturbation]], dict[str, str]]:
     """Return each kind's perturbations by seed, and why the others could not be made."""
     rewording = options.rewording
     skipped: dict[str, str] = {}
@@ -269,7 +278,7 @@ def _accepted(perturbations: Sequence[Perturbation]) -> Acceptance | None:
     )
 
 
-def _notes(made: Mapping[Kind, Sequence[Perturbation]], *, judged: bool) -> tuple[str, ...]:
+def _notes(made: Mapping[PerturbationKind, Sequence[Perturbation]], *, judged: bool) -> tuple[str, ...]:
     said: list[str] = []
     if not judged:
         said.append("no query has gold ids: rankings are compared with each other, nothing is said of their quality")

@@ -11,7 +11,7 @@ from pathlib import Path
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation import Environment, Interval, Report, RetrievalTask, System, TaskFacts
 from reasonembed_rag.files import plain_record, record_from, write_text
-from reasonembed_rag.perturb import Acceptance, Kind, Perturbation
+from reasonembed_rag.perturb import Acceptance, Perturbation, PerturbationKind
 from reasonembed_rag.robustness.embedding_geometry import Geometry
 
 __all__ = [
@@ -60,7 +60,7 @@ class Agreement:
 class KindResult:
     """What one kind of perturbation did."""
 
-    kind: Kind
+    kind: PerturbationKind
     changed: float
     """Queries that were changed, mean over the seeds."""
     kept: Mapping[str, int]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonembed_rag.perturb.draws import keys_of, uniform
+from reasonembed_rag.perturb.hashed_random import keys_of, uniform
 from reasonembed_rag.perturb.misspelling import (
     GENERATORS,
     MIXED,
@@ -22,7 +22,7 @@ from reasonembed_rag.perturb.misspelling import (
     swap,
 )
 from reasonembed_rag.perturb.selection import chosen_words
-from reasonembed_rag.perturb.wording import STOP_WORDS, words_of
+from reasonembed_rag.perturb.wording import QUERY_STOP_WORDS, words_of
 
 _WORD = st.text(string.ascii_letters, min_size=3, max_size=12)
 _SHARE = st.floats(0, 1, exclude_max=True)
@@ -102,7 +102,7 @@ def test_the_variant_is_the_query_after_its_edits_and_no_stop_word_or_code_is_to
         assert text == variant.text
         edited = [edit for edit in variant.edits if edit.operation != "lower case"]
         assert len(edited) == max(int(0.1 * len(words)), 1)
-        assert all(len(edit.before) >= 3 and edit.before.lower() not in STOP_WORDS for edit in edited)
+        assert all(len(edit.before) >= 3 and edit.before.lower() not in QUERY_STOP_WORDS for edit in edited)
         assert (variant.generator == MIXED) == any(edit.operation == "lower case" for edit in variant.edits)
         if variant.generator != MIXED:
             assert {edit.operation for edit in edited} == {variant.generator}

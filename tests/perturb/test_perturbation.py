@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import ChatError, InputError, MissingDependencyError
-from reasonembed_rag.llm import Answer
-from reasonembed_rag.perturb.edits import KINDS, apply_edits
+from reasonembed_rag.llm import Answer, RetryPolicy
+from reasonembed_rag.perturb.edits import PERTURBATION_KINDS, apply_edits
 from reasonembed_rag.perturb.paraphrasing import chat_paraphraser
 from reasonembed_rag.perturb.perturbation import SEEDS, Rewording, perturb
 from reasonembed_rag.perturb.thesaurus import Thesaurus
@@ -28,7 +28,7 @@ _QUERIES = [
 _TEXTS = st.lists(st.text(st.sampled_from("ab yet the moon planet large Is ?.,`$_\n'é中")), max_size=5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PERTURBATION_KINDS)
 @given(texts=_TEXTS, seed=st.integers(0, 2**40))
 def test_a_variant_is_its_query_after_its_edits_whatever_the_text(kind, texts, seed):
     made = perturb(texts, kind, seed=seed, rewording=_REWORDING)
@@ -41,7 +41,7 @@ def test_a_variant_is_its_query_after_its_edits_whatever_the_text(kind, texts, s
     assert made.changed + sum(made.kept.values()) == len(texts)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PERTURBATION_KINDS)
 def test_many_are_as_one_by_one_and_repeatable(kind):
     together = perturb(_QUERIES, kind, seed=27, rewording=_REWORDING)
     assert together == perturb(_QUERIES, kind, seed=27, rewording=_REWORDING)
@@ -191,6 +191,18 @@ def test_any_callable_or_chat_model_paraphrases_and_is_asked_once_a_text():
     assert prompt.endswith("\n\nwhy {query} the moon")
 
 
+def test_a_chat_model_that_is_busy_is_asked_again():
+    errors = [ChatError("busy", status_code=429), TimeoutError()]
+
+    def chat(prompt: str) -> str:
+        if errors:
+            raise errors.pop()
+        return "reworded"
+
+    paraphraser = chat_paraphraser(chat, retry=RetryPolicy(attempts=3, first_wait=0.0))
+    assert perturb(["the moon"], "paraphrasing", rewording=Rewording(paraphraser=paraphraser)).texts == ("reworded",)
+
+
 def test_a_paraphraser_that_fails_leaves_the_query_and_one_that_always_fails_is_an_error():
     def moody(text):
         if "moon" in text:
@@ -212,7 +224,7 @@ def test_what_cannot_be_perturbed_is_refused(monkeypatch):
         perturb(["a"], "paraphrasing")
     with pytest.raises(InputError, match=r"\bthreshold\b.*\b2\b"):
         Rewording(threshold=2)
-    monkeypatch.setattr("reasonembed_rag.perturb.thesaurus._places", lambda: iter(()))
+    monkeypatch.setattr("reasonembed_rag.perturb.thesaurus._candidate_paths", lambda: iter(()))
     with pytest.raises(MissingDependencyError, match="apt-get install wordnet-base"):
         perturb(["a"], "synonymizing")
     assert perturb(["planet"], "misspelling").changed == 1

@@ -112,7 +112,7 @@ def test_a_thesaurus_is_opened_by_what_it_is(wordnet, mythes, tmp_path):
 
 
 def test_what_is_absent_says_how_to_install_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(thesaurus, "_places", lambda: iter([tmp_path / "nowhere", tmp_path / "absent.dat"]))
+    monkeypatch.setattr(thesaurus, "_candidate_paths", lambda: iter([tmp_path / "nowhere", tmp_path / "absent.dat"]))
     with pytest.raises(MissingDependencyError, match=r"\bWordNet\b.*\bapt-get install wordnet-base\b") as error:
         find_thesaurus()
     assert isinstance(error.value, ReasonEmbedError)

@@ -11,7 +11,7 @@ import pytest
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation import Example, RetrievalTask, RunOptions, System, evaluate
-from reasonembed_rag.perturb import KINDS, Rewording, Thesaurus, perturb
+from reasonembed_rag.perturb import PERTURBATION_KINDS, Rewording, Thesaurus, perturb
 from reasonembed_rag.retrieval import BM25, CallableRetriever, DenseRetriever
 from reasonembed_rag.robustness import drop as measuring
 from reasonembed_rag.robustness.drop import RobustnessOptions, drop_of, robustness
@@ -59,7 +59,7 @@ def test_the_clean_report_is_that_of_the_harness(report, retriever):
     assert [q.id for q in report.clean.queries] == [e.id for e in _EXAMPLES]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PERTURBATION_KINDS)
 def test_a_drop_is_that_of_the_task_evaluated_with_the_perturbed_queries(report, retriever, kind):
     found = report.kind(kind)
     queries = [example.query for example in _EXAMPLES]
@@ -94,7 +94,7 @@ def test_a_drop_is_that_of_the_task_evaluated_with_the_perturbed_queries(report,
 
 
 def test_kinds_differ_in_what_they_do(report):
-    assert {result.kind for result in report.kinds} == set(KINDS)
+    assert {result.kind for result in report.kinds} == set(PERTURBATION_KINDS)
     assert report.kind("misspelling").drops["nDCG@10"].rate > 0.05
     assert report.kind("naturalizing").drops["nDCG@10"].deviation == 0.0
     assert report.kind("synonymizing").kept == {"no synonym known": 2 * 15}
@@ -122,7 +122,7 @@ def test_without_judgements_only_agreement_is_told(retriever, report):
     blind = robustness(retriever, unjudged, system=_SYSTEM, options=_OPTIONS)
     assert blind.clean is None
     assert re.search(r"\bgold\b", blind.notes[0])
-    for kind in KINDS:
+    for kind in PERTURBATION_KINDS:
         assert (blind.kind(kind).drops, blind.kind(kind).per_query) == ({}, {})
         assert blind.kind(kind).overlap_at_10 == report.kind(kind).overlap_at_10
     assert RobustnessReport.from_json(blind.to_json()) == blind
@@ -161,7 +161,7 @@ def test_a_query_that_fails_counts_0_where_the_run_is_to_go_on():
 
 
 def test_kinds_that_cannot_be_made_are_skipped_with_the_reason(retriever, monkeypatch):
-    monkeypatch.setattr("reasonembed_rag.perturb.thesaurus._places", lambda: iter(()))
+    monkeypatch.setattr("reasonembed_rag.perturb.thesaurus._candidate_paths", lambda: iter(()))
     options = RobustnessOptions(seeds=(5,))
     report = robustness(retriever, _TASK, system=_SYSTEM, options=options)
     assert {result.kind for result in report.kinds} == {"misspelling", "reordering", "naturalizing"}
@@ -191,7 +191,7 @@ def test_a_report_survives_its_file_and_its_variants_are_written_line_by_line(re
     assert read_robustness(path) == report
     write_variants(report, tmp_path / "variants.jsonl", task=_TASK)
     lines = [json.loads(line) for line in (tmp_path / "variants.jsonl").read_text().splitlines()]
-    assert len(lines) == len(KINDS) * 2 * len(_EXAMPLES)
+    assert len(lines) == len(PERTURBATION_KINDS) * 2 * len(_EXAMPLES)
     queries = {example.id: example.query for example in _EXAMPLES}
     for line in lines:
         text = queries[line["id"]]

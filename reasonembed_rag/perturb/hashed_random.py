@@ -1,4 +1,4 @@
-"""Random draws that depend on a seed and a text alone, never on which other texts stand beside it."""
+"""Random numbers that depend on a seed and a text only, not on the other texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MANTISSA = np.uint64(11)
 
 
 def keys_of(texts: Sequence[str], *, seed: int, purpose: str) -> NDArray[np.uint64]:
-    """Return a key (T,) for each text; equal texts have equal keys, another seed or purpose gives others."""
+    """Return a key (T,) for each text; it depends on the text, the seed and the purpose."""
     start = hashlib.blake2b(f"{seed}\0{purpose}\0".encode(), digest_size=8)
     digests: list[bytes] = []
     for text in texts:
@@ -28,12 +28,12 @@ def keys_of(texts: Sequence[str], *, seed: int, purpose: str) -> NDArray[np.uint
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def uniform(keys: NDArray[np.uint64], slots: NDArray[np.integer[Any]] | int) -> NDArray[np.float64]:
-    """Return a number in [0, 1) for each key and slot: the slot-th output of SplitMix64 started at the key.
+def uniform(keys: NDArray[np.uint64], indices: NDArray[np.integer[Any]] | int) -> NDArray[np.float64]:
+    """Return a number in [0, 1) for each key and index: the output number `index` of SplitMix64 seeded with the key.
 
-    keys and slots broadcast (Steele, Lea and Flood 2014).
+    keys and indices broadcast (Steele, Lea and Flood 2014).
     """
-    state = keys + (np.atleast_1d(slots).astype(np.uint64) + np.uint64(1)) * _GOLDEN
+    state = keys + (np.atleast_1d(indices).astype(np.uint64) + np.uint64(1)) * _GOLDEN
     for shift, factor in _MIX:
         state = (state ^ (state >> shift)) * factor
     state ^= state >> _LAST
