@@ -167,14 +167,11 @@ def _open_model(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Itera
 
 def _fill(index: Path, choice: Choice, documents: Sequence[Document], tell: Tell | None) -> None:
     """Encode the documents with the framework's embedding class and put them into a store."""
-    from reasonembed_rag.encoder import encode_corpus, encode_corpus_to_disk
+    from reasonembed_rag.encoder import encode_corpus
     from reasonembed_stores import ChromaStore, FaissStore
 
     face = _face(choice)
-    if choice.cache is None:
-        shards = encode_corpus(face, documents, progress=tell)
-    else:
-        shards = encode_corpus_to_disk(face, documents, folder=choice.cache, progress=tell)
+    shards = encode_corpus(face, documents, cache=choice.cache, progress=tell)
     store: FaissStore | ChromaStore
     if choice.store == "faiss":
         store = FaissStore.create(index, spec=face.spec)

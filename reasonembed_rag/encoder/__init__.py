@@ -9,7 +9,7 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_rag.encoder.batching import distinct, plan_packs
     from reasonembed_rag.encoder.cache import VectorCache
-    from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus, encode_corpus_to_disk, encode_stream
+    from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus
     from reasonembed_rag.encoder.encoder import Encoder
     from reasonembed_rag.encoder.local import LocalEngine, padded_forward
     from reasonembed_rag.encoder.remote import RemoteEncoder
@@ -37,8 +37,6 @@ __all__ = [
     "collect_truncations",
     "distinct",
     "encode_corpus",
-    "encode_corpus_to_disk",
-    "encode_stream",
     "padded_forward",
     "plan_packs",
     "share_embedder",
@@ -50,7 +48,7 @@ __getattr__, __dir__ = lazy_face(
     {
         "batching": ("distinct", "plan_packs"),
         "cache": ("VectorCache",),
-        "corpus": ("EncodingProgress", "encode_corpus", "encode_corpus_to_disk", "encode_stream"),
+        "corpus": ("EncodingProgress", "encode_corpus"),
         "encoder": ("Encoder",),
         "local": ("LocalEngine", "padded_forward"),
         "remote": ("RemoteEncoder",),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.encoder import EncodingProgress, encode_corpus, encode_corpus_to_disk
+from reasonembed_rag.encoder import EncodingProgress, encode_corpus
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Embedder, TokenCounter, Usage
@@ -77,12 +77,7 @@ class DenseRetriever:
     def _encoded(self) -> ExactIndex:
         if self._index is None:
             start, before = time.perf_counter(), _tokens_encoded(self._embedder)
-            if self._cache is None:
-                shards = encode_corpus(self._embedder, self._documents, progress=self._progress)
-            else:
-                shards = encode_corpus_to_disk(
-                    self._embedder, self._documents, folder=self._cache, progress=self._progress
-                )
+            shards = encode_corpus(self._embedder, self._documents, cache=self._cache, progress=self._progress)
             self._encoding_seconds = time.perf_counter() - start
             self._document_tokens = _difference(before, _tokens_encoded(self._embedder))
             self._index = ExactIndex(shards, [document.id for document in self._documents])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.encoder import EncodingProgress, encode_corpus, encode_corpus_to_disk
+from reasonembed_rag.encoder import EncodingProgress, encode_corpus
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation import RetrievalTask
 from reasonembed_rag.protocols import Embedder
@@ -191,10 +191,7 @@ def task_geometry(
     the model takes one. With a cache folder the documents' vectors are taken from there. Raises InputError for fewer
     than two documents.
     """
-    if cache is None:
-        shards = encode_corpus(embedder, task.documents, progress=progress)
-    else:
-        shards = encode_corpus_to_disk(embedder, task.documents, folder=cache, progress=progress)
+    shards = encode_corpus(embedder, task.documents, cache=cache, progress=progress)
     found = {"documents": geometry(_rows(shards, _sample(len(task.documents), seed)), seed=seed)}
     if len(task.examples) < 2:
         return found

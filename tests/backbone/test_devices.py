@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.encoder import VectorCache, encode_stream
+from reasonembed_rag.encoder import VectorCache
 from reasonembed_rag.errors import BackendError, InputError
 
 TEXTS = [f"text {row} " + "lazy dog " * (row % 9) for row in range(40)]
@@ -59,9 +59,8 @@ def test_two_devices_give_what_one_gives(one, two):
     assert two.encode_documents([]).shape == (0, 64)
 
 
-async def test_async_calls_and_streams_go_through_the_devices_too(one, two):
+async def test_async_calls_use_the_devices_too(one, two):
     assert equal(await two.aencode_queries(TEXTS[:3], adapter="law"), one.encode_queries(TEXTS[:3], adapter="law"))
-    assert equal(np.concatenate(list(encode_stream(two, iter(TEXTS), window=16))), one.encode_documents(TEXTS))
 
 
 def test_bad_texts_are_refused_and_the_devices_stay_usable(one, two):
