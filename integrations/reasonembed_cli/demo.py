@@ -135,8 +135,8 @@ def _index(folder: Path, model: str) -> _Index:
     encoder = shared_encoder(EncoderSettings(model=model))
     documents = python_reference_documents()
     _heading(1, f"Index {len(documents)} passages of Python's language reference")
-    with indexing_progress() as tell:
-        build_index(documents, folder, encoder, on_progress=tell)
+    with indexing_progress() as (on_progress, on_message):
+        build_index(documents, folder, encoder, on_progress=on_progress, on_message=on_message)
     return _Index(FaissStore.open(folder), encoder)
 
 

@@ -1,4 +1,4 @@
-"""`reasonembed index`: files to a folder that can be searched."""
+"""`reasonembed index`: index files into a folder that can be searched."""
 
 from __future__ import annotations
 
@@ -22,33 +22,35 @@ __all__ = ["index_command", "indexing_progress"]
 
 def index_command(
     source: Annotated[
-        Path, typer.Argument(help="A file or folder: .jsonl, .parquet, .md, .rst, .txt, .html.", show_default=False)
+        Path, typer.Argument(help="A file or folder of .jsonl, .parquet, .md, .rst, .txt, .html.", show_default=False)
     ],
     *,
-    to: Annotated[Path, typer.Option("--to", "-o", help="The folder of the index: made, or brought up to date.")],
+    to: Annotated[Path, typer.Option("--to", "-o", help="The index folder: created, or brought up to date.")],
     model: ModelOption = "default",
-    sync: Annotated[bool, typer.Option("--sync", help="Delete from the index what the source no longer has.")] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="Delete documents that the source no longer has.")] = False,
     splitter: Annotated[
         str | None,
-        typer.Option(help="Cut texts by module:Class of LangChain or LlamaIndex, not in passages under headings."),
+        typer.Option(
+            help="Split texts with module:Class, of LangChain or LlamaIndex, not into passages under headings."
+        ),
     ] = None,
     splitter_settings: Annotated[
-        str, typer.Option(metavar="JSON", help="The splitter's settings, such as '{\"chunk_size\": 400}'.")
+        str, typer.Option(metavar="JSON", help="The splitter's arguments, such as '{\"chunk_size\": 400}'.")
     ] = "{}",
     codes: Annotated[
         Literal["float32", "float16"] | None,
-        typer.Option(
-            help="How a new index keeps its vectors: float32, or float16 in half the space.", show_default=False
-        ),
+        typer.Option(help="How a new index stores vectors: float32, or float16 in half the space.", show_default=False),
     ] = None,
     structure: Annotated[
         Literal["auto", "flat", "hnsw", "ivf"] | None,
-        typer.Option(help="How a new index is searched: auto by its size, flat exactly.", show_default=False),
+        typer.Option(
+            help="The ANN index of a new index: auto depends on its size, flat searches exactly.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Index documents: text in passages under their headings, JSON Lines and Parquet one document a row.
+    """Index documents: texts as passages under their headings, JSON Lines and Parquet as one document per row.
 
-    A second run embeds only what is new or changed, and goes on where an interrupted one stopped.
+    A second run embeds only new and changed documents, and resumes an interrupted run.
 
     reasonembed index docs/ --to docs.index
     """
@@ -57,13 +59,15 @@ def index_command(
 
     corpus = FileCorpus(source, splitter=_splitter(splitter, splitter_settings))
     if next(iter(corpus), None) is None:
-        raise InputError(f"{source}: holds no document; want at least one in {', '.join(SUFFIXES)} files")
+        raise InputError(f"{source}: has no document; want at least one in {', '.join(SUFFIXES)} files")
     if (codes or structure) and (to / "manifest.json").is_file():
-        raise InputError(f"--codes and --structure are for a new index, {to} is one already: leave them out")
+        raise InputError(f"--codes and --structure are for a new index, and {to} exists already; leave them out")
     encoder = shared_encoder(EncoderSettings(model=model))
-    with truncations_summed(str(to)), indexing_progress() as tell:
-        report = build_index(corpus, to, encoder, sync=sync, dtype=codes, ann=structure, on_progress=tell)
-    typer.echo(f'{to}: {_told(report)}; ask with: reasonembed search {to} "your question"')
+    with truncations_summed(str(to)), indexing_progress() as (on_progress, on_message):
+        report = build_index(
+            corpus, to, encoder, sync=sync, dtype=codes, ann=structure, on_progress=on_progress, on_message=on_message
+        )
+    typer.echo(f'{to}: {_summary(report)}; search with: reasonembed search {to} "your question"')
 
 
 def _splitter(name: str | None, settings: str) -> TextSplitter | None:
@@ -77,14 +81,17 @@ def _splitter(name: str | None, settings: str) -> TextSplitter | None:
         raise InputError(f"--splitter-settings is {settings!r}; want a JSON object")
     if name is None:
         if values:
-            raise InputError("--splitter-settings needs a --splitter; name one, or leave them out")
+            raise InputError("--splitter-settings needs --splitter; name one, or leave the settings out")
         return None
     return load_splitter(name, values)
 
 
 @contextmanager
-def indexing_progress() -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that moves a bar on stderr: documents, rate and time left, by characters as they cost most."""
+def indexing_progress() -> Iterator[tuple[Callable[[Progress], None], Callable[[str], None]]]:
+    """Yield build_index's two callbacks, for a progress bar and messages on stderr.
+
+    The bar counts characters, which predict the time left better than documents do.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -106,7 +113,7 @@ def indexing_progress() -> Iterator[Callable[[Progress], None]]:
     with Bars(*columns, console=Console(stderr=True)) as bars:
         bar = bars.add_task("", total=None, documents=0, of_documents=0)
 
-        def tell(now: Progress) -> None:
+        def on_progress(now: Progress) -> None:
             bars.update(
                 bar,
                 completed=now.characters,
@@ -116,33 +123,12 @@ def indexing_progress() -> Iterator[Callable[[Progress], None]]:
             )
 
         try:
-            with _told_of_building(bars.console.print):
-                yield tell
+            yield on_progress, bars.console.print
         finally:
             bars.update(bar, visible=bars.tasks[0].total is not None)
 
 
-@contextmanager
-def _told_of_building(tell: Callable[[str], object]) -> Iterator[None]:
-    """Tell what the store logs while it builds an ANN index, which takes minutes after the last document."""
-    import logging
-
-    class Teller(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            tell(record.getMessage())
-
-    logger, teller = logging.getLogger("reasonembed_stores.finder"), Teller()
-    level = logger.level
-    logger.addHandler(teller)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(teller)
-        logger.setLevel(level)
-
-
-def _told(report: IndexReport) -> str:
+def _summary(report: IndexReport) -> str:
     counts = {
         "added": report.added,
         "replaced": report.replaced,
@@ -150,4 +136,4 @@ def _told(report: IndexReport) -> str:
         "unchanged": report.unchanged,
         "deleted": report.deleted,
     }
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -250,22 +250,24 @@ class FaissStore:
         """How the store searches, in words."""
         return self._finder.described(self._table.view())
 
-    def build_index(self) -> None:
-        """Build the index that the store was made for, if it grew by a quarter since the last one; save() does this.
+    def build_index(self, *, on_message: Callable[[str], object] | None = None) -> None:
+        """Build the ANN index if the store grew by a quarter since the last one; save() does this.
 
-        It takes minutes for hundreds of thousands of vectors, and says so in the log.
+        It takes minutes for hundreds of thousands of vectors: on_message is called with a line before and after, which
+        are logged by default.
         """
         with self._changing:
-            self._finder.build()
+            self._finder.build(on_message=on_message)
 
-    def save(self) -> None:
-        """Build the index if it is due, seal the folder with checksums, and let another store object write.
+    def save(self, *, on_message: Callable[[str], object] | None = None) -> None:
+        """Build the ANN index if it is due, seal the folder with checksums, and let another store object write.
 
-        A sealed folder is checked byte by byte when it is opened. Raises InputError for a store in memory.
+        A sealed folder is checked byte by byte when it is opened. on_message is as in build_index. Raises InputError
+        for a store in memory.
         """
         if self.path is None:
             raise InputError("this store lives in memory; keep it with copy_to(path), or make it with create(path)")
-        self.build_index()
+        self.build_index(on_message=on_message)
         self._table.save()
 
     def copy_to(self, path: str | Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
@@ -86,8 +86,13 @@ class Finder:
                 self._ann = (layout, index)
             return index
 
-    def build(self) -> None:
-        """Build the ANN index that the table was created for, where it is due, and write it."""
+    def build(self, *, on_message: Callable[[str], object] | None = None) -> None:
+        """Build the ANN index that the table was created for, if it is due, and write it.
+
+        on_message is called before and after the build, which may take minutes; by default both messages are logged.
+        """
+        report = on_message or _logger.info
+        name = self._table.path or "in memory"
         view = self._table.view()
         kind = kind_for(view.state.ann, view.count)
         index = self._ann_index(view)
@@ -95,12 +100,12 @@ class Finder:
         if kind == "flat" or view.count == 0 or not due:
             return
         view = self._table.begin()
-        _logger.info("%s: building %s over %d vectors", self._table.path or "in memory", kind, len(view.keys))
+        report(f"{name}: building {kind} over {len(view.keys):,} vectors")
         index = build_ann_index(view.matrix, kind)
         self._table.write_ann_index(index)
         with self._lock:
             self._ann = (view.state.layout, index)
-        _logger.info("%s: searches by %s", self._table.path or "in memory", self.described(view))
+        report(f"{name}: searches by {self.described(view)}")
 
     def described(self, view: View) -> str:
         """Describe how the table is searched."""

@@ -84,12 +84,14 @@ def build_index(
     dtype: Literal["float32", "float16"] | None = None,
     ann: Literal["auto", "flat", "hnsw", "ivf"] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_message: Callable[[str], object] | None = None,
 ) -> IndexReport:
     """Create the FaissStore of a folder or bring it up to date; `sync` also deletes what the corpus no longer has.
 
     `dtype` (float32) and `ann` (auto) are for a new store, as in FaissStore.create. The whole corpus is read once
     before anything is written: bad input raises InputError and leaves no trace. Raises SpecMismatchError for the store
-    of another model.
+    of another model. `on_message` is called with a line before and after an ANN index is built; by default both are
+    logged.
     """
     survey = _surveyed(corpus)
     fresh = not (to / "manifest.json").exists()
@@ -102,7 +104,7 @@ def build_index(
         try:
             with _marked(to):
                 report = _updated(corpus, survey, store, embedder, sync=sync, on_progress=on_progress)
-                store.save()
+                store.save(on_message=on_message)
         except Exception:
             if fresh and not len(store):
                 store.close()

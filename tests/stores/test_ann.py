@@ -128,6 +128,16 @@ def test_a_store_in_memory_builds_one_when_told_to(vectors, caplog):
     assert names(store.search(vectors[:3], k=1)) == [("d00000",), ("d00001",), ("d00002",)]
 
 
+def test_a_callback_takes_the_messages_of_a_build_from_the_log(vectors, caplog, tmp_path):
+    messages: list[str] = []
+    with FaissStore.create(tmp_path / "index", dimension=DIMENSION, ann="hnsw") as store, caplog.at_level(logging.INFO):
+        store.upsert(documents(500), vectors[:500])
+        store.save(on_message=messages.append)
+        store.save(on_message=messages.append)  # nothing is due
+    assert [re.findall(r"\bhnsw\b|\b500\b", message) for message in messages] == [["hnsw", "500"]] * 2
+    assert caplog.text == ""
+
+
 def test_size_chooses_the_kind():
     assert [kind_for("auto", n) for n in (0, 200_000, 200_001, 2_000_000, 2_000_001)] == [
         "flat", "flat", "hnsw", "hnsw", "ivf",
