@@ -9,9 +9,13 @@ import functools
 import logging
 import os
 import time
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "bfloat16_slowdown",
@@ -27,7 +31,8 @@ _logger = logging.getLogger(__name__)
 _WITHOUT_BFLOAT16 = {"avx512_core", "avx512_core_vnni"}
 """Values of ONEDNN_MAX_CPU_ISA that allow AVX-512 but not its bfloat16 instructions; torch.cpu heeds no limit."""
 _ROWS, _WIDTH = 64, 512
-_ROUNDS, _SECONDS = 5, 0.25
+_COMPARED = (torch.float32, torch.bfloat16)
+_ROUNDS, _SECONDS = 5, 0.1
 
 
 def instruction_set() -> str:
@@ -49,19 +54,33 @@ def emulates_bfloat16() -> bool:
 
 @functools.cache
 def bfloat16_slowdown() -> float:
-    """Return how many times as long as in float32 a product takes in bfloat16, measured once per process."""
+    """Return how many times as long as in float32 a product takes in bfloat16, measured once per process.
+
+    It runs in one thread: two that wait for each other on a busy machine would measure the waiting.
+    """
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(rows, _WIDTH, generator=generator) for rows in (_ROWS, _WIDTH))
-    operands = {dtype: (x.to(dtype), weight.to(dtype)) for dtype in (torch.float32, torch.bfloat16)}
-    least = dict.fromkeys(operands, float("inf"))  # other processes only add time
+    products = [functools.partial(functional.linear, x.to(dtype), weight.to(dtype)) for dtype in _COMPARED]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        wide, narrow = _least_times(products)
+    finally:
+        torch.set_num_threads(threads)
+    return narrow / wide
+
+
+def _least_times(products: Sequence[Callable[[], object]]) -> list[float]:
+    """Return the least time of each of several runs in turn: other processes only add time."""
+    least = [float("inf")] * len(products)
     rounds, end = 0, time.perf_counter() + _SECONDS
     while rounds < _ROUNDS or time.perf_counter() < end:
         rounds += 1
-        for dtype, pair in operands.items():
+        for place, product in enumerate(products):
             start = time.perf_counter()
-            functional.linear(*pair)
-            least[dtype] = min(least[dtype], time.perf_counter() - start)
-    return least[torch.bfloat16] / least[torch.float32]
+            product()
+            least[place] = min(least[place], time.perf_counter() - start)
+    return least
 
 
 @functools.cache
