@@ -8,15 +8,17 @@ if TYPE_CHECKING:
     from reasonembed_rag.documents import Document
     from reasonembed_rag.encoder import Encoder, EncoderSettings, RemoteEncoder
     from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_rag.evaluation import compare, evaluate, load_task
     from reasonembed_rag.hits import Hit, Hits
-    from reasonembed_rag.protocols import Embedder
-    from reasonembed_rag.retrieval import exact_search
+    from reasonembed_rag.protocols import Embedder, Retriever
+    from reasonembed_rag.retrieval import BM25, exact_search
     from reasonembed_rag.spec import EmbeddingSpec
     from reasonembed_rag.tasks import TaskCard, get_task
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BM25",
     "Document",
     "Embedder",
     "EmbeddingSpec",
@@ -26,13 +28,18 @@ __all__ = [
     "Hits",
     "ReasonEmbedError",
     "RemoteEncoder",
+    "Retriever",
     "TaskCard",
     "__version__",
+    "compare",
+    "evaluate",
     "exact_search",
     "get_task",
+    "load_task",
 ]
 
 _HOME = {
+    "BM25": "retrieval",
     "Document": "documents",
     "Embedder": "protocols",
     "EmbeddingSpec": "spec",
@@ -42,9 +49,13 @@ _HOME = {
     "Hits": "hits",
     "ReasonEmbedError": "errors",
     "RemoteEncoder": "encoder",
+    "Retriever": "protocols",
     "TaskCard": "tasks",
+    "compare": "evaluation",
+    "evaluate": "evaluation",
     "exact_search": "retrieval",
     "get_task": "tasks",
+    "load_task": "evaluation",
 }
 
 

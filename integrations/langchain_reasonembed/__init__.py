@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from langchain_reasonembed.defended import DefendedRetriever
     from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
     from langchain_reasonembed.evaluation import as_retriever
-    from langchain_reasonembed.rag_evaluation import LangChainPipeline
+    from langchain_reasonembed.rag_evaluation import LangChainRag
     from langchain_reasonembed.retrievers import ReasonEmbedRetriever
     from langchain_reasonembed.vectorstores import FaissVectorStore
 
 __all__ = [
     "DefendedRetriever",
     "FaissVectorStore",
-    "LangChainPipeline",
+    "LangChainRag",
     "ReasonEmbedEmbeddings",
     "ReasonEmbedRetriever",
     "as_chat",
@@ -33,9 +33,10 @@ __getattr__, __dir__ = lazy_face(
         "defended": ("DefendedRetriever",),
         "embeddings": ("ReasonEmbedEmbeddings",),
         "evaluation": ("as_retriever",),
-        "rag_evaluation": ("LangChainPipeline",),
+        "rag_evaluation": ("LangChainRag",),
         "retrievers": ("ReasonEmbedRetriever",),
         "vectorstores": ("FaissVectorStore",),
     },
     needs=Dependency("langchain_core", "langchain-core", "langchain"),
+    renamed={"LangChainPipeline": "LangChainRag"},
 )

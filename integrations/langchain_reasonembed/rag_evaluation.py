@@ -1,4 +1,4 @@
-"""LangChain chains under evaluation: what their language models were given."""
+"""Evaluate LangChain chains: the documents that their language models were given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.evaluation import Context, DocumentNames
 from reasonembed_rag.protocols import Usage
 
-__all__ = ["LangChainPipeline"]
+__all__ = ["LangChainRag"]
 
 _ANSWER_KEYS = ("answer", "result", "output", "output_text")
 _OPENING = 80
@@ -26,12 +26,12 @@ _Answer = Any
 """What a chain returns: documents, text, a message or a mapping of them."""
 
 
-class LangChainPipeline:
-    """A LangChain chain, asked for its answers while a callback notes which documents its model was given.
+class LangChainRag:
+    """A LangChain chain as a RagChain: a callback records which documents its model was given.
 
-    The context is what stands in the last prompt that holds any retrieved document, in the order of the prompt; without
-    a language model, what the chain returns beside its answer, or else what its last retriever returned. A document is
-    recognised in a prompt by its first 80 characters, white space apart.
+    The context is the documents in the last prompt that has any retrieved document, in the order of the prompt; without
+    a language model, the documents that the chain returns beside its answer, or else those of its last retriever. A
+    document is recognised in a prompt by its first 80 characters, ignoring whitespace.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class LangChainPipeline:
         self._tokens: int | None = None
 
     def answer(self, query: str) -> Context:
-        """Invoke the chain with a query; returns what its model was given and what it said."""
+        """Invoke the chain with a query; returns the documents its model was given, and its answer."""
         listener = Listener()
         asked = {self._input_key: query} if self._input_key else query
         output = self._chain.invoke(asked, config={"callbacks": [listener]})
@@ -54,7 +54,7 @@ class LangChainPipeline:
         return Context(tuple(self._home(document) for document in _given(listener, output)), _text(output))
 
     def usage(self) -> Usage:
-        """Return the calls of language models so far, and their tokens where the models tell."""
+        """Return the calls of language models so far, and their tokens where the models report them."""
         return Usage(llm_calls=self._calls, llm_tokens=self._tokens)
 
     def _home(self, document: LangChainDocument) -> Document:

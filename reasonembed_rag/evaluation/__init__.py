@@ -1,4 +1,4 @@
-"""Tasks, metrics, runs and reports; knows protocols, never a concrete model or framework."""
+"""Evaluate retrievers: tasks, runs, measures, reports and comparisons, for any retriever or embedder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation.evaluator import evaluate, evaluate_embedder
     from reasonembed_rag.evaluation.matching import DocumentNames, FoundText
     from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES, score_rankings
-    from reasonembed_rag.evaluation.mteb import ReasonEmbedMteb, write_mteb_result
-    from reasonembed_rag.evaluation.rag import Context, evaluate_context
+    from reasonembed_rag.evaluation.mteb import MtebModel, write_mteb_result
+    from reasonembed_rag.evaluation.rag import Context, RagChain, evaluate_context
     from reasonembed_rag.evaluation.report import Report, System, TaskFacts, read_report, read_reports, write_report
     from reasonembed_rag.evaluation.results import ResultsFolder, find_run
-    from reasonembed_rag.evaluation.run import Progress, QueryResult, Run, RunOptions, run_retriever
+    from reasonembed_rag.evaluation.run import QueryResult, Run, RunOptions, RunProgress, run_retriever
     from reasonembed_rag.evaluation.scoring import judgement_digest, rankings_of, score_run, task_facts
     from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, resampled_means
     from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_examples, read_task_folder
@@ -34,15 +34,16 @@ __all__ = [
     "Example",
     "FoundText",
     "Interval",
-    "Progress",
+    "MtebModel",
     "QueryPair",
     "QueryResult",
-    "ReasonEmbedMteb",
+    "RagChain",
     "Report",
     "ResultsFolder",
     "RetrievalTask",
     "Run",
     "RunOptions",
+    "RunProgress",
     "System",
     "TaskComparison",
     "TaskFacts",
@@ -81,14 +82,15 @@ __getattr__, __dir__ = lazy_face(
         "evaluator": ("evaluate", "evaluate_embedder"),
         "matching": ("DocumentNames", "FoundText"),
         "metrics": ("HEADLINE", "MEASURES", "score_rankings"),
-        "mteb": ("ReasonEmbedMteb", "write_mteb_result"),
-        "rag": ("Context", "evaluate_context"),
+        "mteb": ("MtebModel", "write_mteb_result"),
+        "rag": ("Context", "RagChain", "evaluate_context"),
         "report": ("Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"),
         "results": ("ResultsFolder", "find_run"),
-        "run": ("Progress", "QueryResult", "Run", "RunOptions", "run_retriever"),
+        "run": ("QueryResult", "Run", "RunOptions", "RunProgress", "run_retriever"),
         "scoring": ("judgement_digest", "rankings_of", "score_run", "task_facts"),
         "significance": ("Interval", "bootstrap_intervals", "resampled_means"),
         "task": ("Example", "RetrievalTask", "read_examples", "read_task_folder"),
         "trec": ("read_run", "write_run"),
     },
+    renamed={"ReasonEmbedMteb": "MtebModel"},
 )

@@ -31,7 +31,7 @@ __all__ = [
     "load_documents",
     "load_rows",
     "load_task",
-    "resolve",
+    "resolve_revision",
     "task_size",
 ]
 
@@ -46,15 +46,15 @@ QUERY_SOURCES = (
     "llama3-70b_reason",
     "grit_reason",
 )
-"""The queries as they were asked, and as five models rewrote them with their reasoning."""
+"""The queries as asked, and as five models rewrote them with their reasoning."""
 
 LONG_TASKS = (*BRIGHT_TASKS[:7], "pony")
-"""The tasks that come with whole pages as documents too."""
+"""The tasks that also have whole pages as documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSize:
-    """How many queries and short documents a task of BRIGHT has."""
+    """The number of queries and short documents of a BRIGHT task."""
 
     queries: int
     documents: int
@@ -77,7 +77,7 @@ _SIZES = {
 
 
 def task_size(name: str) -> TaskSize:
-    """Return the size of a task of BRIGHT; raises UnknownTaskError for another."""
+    """Return the size of a BRIGHT task; raises UnknownTaskError for any other."""
     return _SIZES[get_task(name).name]
 
 
@@ -95,9 +95,9 @@ def load_task(
 
     A folder holds either documents and examples[.split] (JSON Lines or Parquet), or a copy of the hub's data set
     (examples/biology.parquet, documents/..., gpt4_reason/...), or only the queries as topics.bright-*.jsonl.gz, for
-    scoring run files. revision defaults to REVISION; limit keeps the first queries. The task's warnings say what is
-    wrong with it. Raises InputError for a combination that does not exist and for data that cannot be read or have
-    another size than they must, UnknownTaskError for an unknown name, MissingDependencyError without datasets.
+    scoring run files. revision defaults to REVISION; limit keeps the first queries. The task's warnings list its
+    defects. Raises InputError for a combination that does not exist and for data that cannot be read or have the wrong
+    size, UnknownTaskError for an unknown name, MissingDependencyError without datasets.
     """
     if queries not in QUERY_SOURCES:
         raise InputError(f"queries is {queries!r}; want one of {', '.join(QUERY_SOURCES)}")
@@ -113,7 +113,7 @@ def load_task(
         raise InputError(f"want the name of a task ({', '.join(BRIGHT_TASKS)}) or a folder")
     else:
         if split is not None:
-            raise InputError(f"got split {split!r}; BRIGHT's tasks on the hub have none: leave it out")
+            raise InputError(f"got split {split!r}; BRIGHT's tasks on the hub have none: omit it")
         task = _from_hub(name, queries=queries, long=long, revision=revision)
     defects = (*task.warnings, *_size_warnings(task), *find_defects(task))
     examples = task.examples if limit is None else task.examples[:limit]
@@ -121,9 +121,9 @@ def load_task(
 
 
 def _from_hub(name: str, *, queries: str, long: bool, revision: str | None) -> RetrievalTask:
-    """Load a task from the hub; its counts must be the card's where the revision is the pinned one."""
+    """Load a task from the hub; at the pinned revision its size must match the known one."""
     task_name = _bright_name(name, long=long)
-    resolved = resolve(revision or REVISION)
+    resolved = resolve_revision(revision or REVISION)
     config = "examples" if queries == "original" else queries
     rows = load_rows(config, task_name, resolved)
     gold = "gold_ids_long" if long else "gold_ids"
@@ -133,18 +133,18 @@ def _from_hub(name: str, *, queries: str, long: bool, revision: str | None) -> R
     documents = load_documents("long_documents" if long else "documents", task_name, resolved)
     task = RetrievalTask(task_name, None, documents, examples, queries, long, resolved)
     if resolved != REVISION:
-        moved = f"revision {resolved} is not the pinned {REVISION}: figures may differ from published ones"
-        return dataclasses.replace(task, warnings=(moved,))
-    wrong = _size_warnings(task)
-    if wrong:
+        warning = f"revision {resolved} is not the pinned {REVISION}: figures may differ from published ones"
+        return dataclasses.replace(task, warnings=(warning,))
+    mismatches = _size_warnings(task)
+    if mismatches:
         raise InputError(
-            f"{task_name}: {wrong[0]}; the download is damaged: delete it from the datasets cache and load it again"
+            f"{task_name}: {mismatches[0]}; the download is damaged: delete it from the datasets cache and reload"
         )
     return task
 
 
 def _from_folder(folder: Path, name: str | None, split: str | None, *, queries: str, long: bool) -> RetrievalTask:
-    """Tell which of the three layouts a folder has, and read it."""
+    """Detect which of the three layouts a folder has, and read it."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; want a task in BRIGHT's format")
     if (folder / "examples").is_dir():
@@ -152,7 +152,7 @@ def _from_folder(folder: Path, name: str | None, split: str | None, *, queries: 
     if name is not None and any(folder.glob("topics.bright-*.jsonl.gz")):
         return _from_topics(folder, name, split, queries=queries, long=long)
     if queries != "original" or long:
-        raise InputError(f"{folder}: a plain folder has its own queries and documents only; leave queries and long out")
+        raise InputError(f"{folder}: a plain folder has its own queries and documents only; omit queries and long")
     task = read_task_folder(folder, split=split)
     return task if name is None else dataclasses.replace(task, name=name)
 
@@ -170,7 +170,7 @@ def _from_hub_copy(folder: Path, name: str | None, split: str | None, *, queries
 
 def _from_topics(folder: Path, name: str, split: str | None, *, queries: str, long: bool) -> RetrievalTask:
     if split is not None:
-        raise InputError(f"{folder}: holds BRIGHT's queries, which have no splits; leave {split!r} out")
+        raise InputError(f"{folder}: holds BRIGHT's queries, which have no splits; omit {split!r}")
     task_name = _bright_name(name, long=long)
     dashed = task_name.replace("_", "-")
     source = "original" if queries == "original" else queries.removesuffix("_reason")
@@ -195,13 +195,13 @@ def _bright_name(name: str, *, long: bool) -> str:
 
 
 def _size_warnings(task: RetrievalTask) -> tuple[str, ...]:
-    """Say where the counts of a task with a card are not those of BRIGHT."""
+    """Return a warning for each count of a task with a card that differs from BRIGHT's."""
     if task.card is None:
         return ()
-    wanted = _SIZES[task.card.name]
-    counts = [("queries", len(task.examples), wanted.queries)]
+    size = _SIZES[task.card.name]
+    counts = [("queries", len(task.examples), size.queries)]
     if task.documents and not task.long:
-        counts.append(("documents", len(task.documents), wanted.documents))
+        counts.append(("documents", len(task.documents), size.documents))
     return tuple(
         f"{got:,} {what} where BRIGHT's {task.card.name} has {want:,}: figures do not compare with published ones"
         for what, got, want in counts
@@ -212,8 +212,8 @@ def _size_warnings(task: RetrievalTask) -> tuple[str, ...]:
 DATASET = "xlangai/BRIGHT"
 
 
-def resolve(revision: str) -> str:
-    """Return the commit that a branch, tag or short hash stands for; a whole hash is one already.
+def resolve_revision(revision: str) -> str:
+    """Return the commit of a branch, tag or short hash; a full hash is returned as it is.
 
     Raises InputError where the hub does not know it or cannot be reached.
     """
@@ -226,7 +226,7 @@ def resolve(revision: str) -> str:
         commit = HfApi().dataset_info(DATASET, revision=revision).sha
     except (HfHubHTTPError, OSError) as error:
         raise InputError(
-            f"cannot resolve revision {revision!r} of {DATASET} ({_brief(error)}); name a commit"
+            f"cannot resolve revision {revision!r} of {DATASET} ({_first_line(error)}); name a commit"
         ) from error
     if commit is None:
         raise InputError(f"the hub names no commit for revision {revision!r} of {DATASET}; name a commit")
@@ -239,7 +239,7 @@ def load_rows(config: str, task: str, revision: str) -> Iterator[dict[str, Any]]
 
 
 def load_documents(config: str, task: str, revision: str) -> TableDocuments:
-    """Return the documents of a task, contents left on disk; raises InputError where they cannot be loaded."""
+    """Return the documents of a task, their contents left on disk; raises InputError where they cannot be loaded."""
     table = _load(config, task, revision)
     return TableDocuments(table["id"], lambda start, stop: table[start:stop]["content"])
 
@@ -254,11 +254,11 @@ def _load(config: str, task: str, revision: str) -> Any:
         return datasets.load_dataset(DATASET, config, split=task, revision=revision)
     except Exception as error:
         raise InputError(
-            f"cannot load {config}/{task} of {DATASET} at {revision} ({_brief(error)}); check the network and the "
+            f"cannot load {config}/{task} of {DATASET} at {revision} ({_first_line(error)}); check the network and the "
             "revision, or pass a local copy as the folder"
         ) from error
 
 
-def _brief(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Two systems side by side, query by query, with an interval and a test of their difference."""
+"""Compare two systems query by query, with an interval and a test of their difference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Comparison", "Difference", "QueryPair", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class QueryPair:
-    """What one query scored under either system."""
+    """A query's score under both systems."""
 
     id: str
     first: float
@@ -27,7 +27,7 @@ class QueryPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """The means of two systems, second minus first with its 95 % bootstrap interval, and the p-value that it is 0."""
+    """Two systems' means, their difference (second minus first), its 95 % bootstrap interval and its p-value."""
 
     first: float
     second: float
@@ -38,14 +38,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskComparison:
-    """The two systems on one task; a query that one of them has no ranking for counts 0 there."""
+    """The two systems on one task; a query without a ranking counts 0."""
 
     task: str
     split: str | None
     mean: Difference
     queries: tuple[QueryPair, ...]
     notes: tuple[str, ...]
-    """What differs between the reports beside the systems."""
+    """Differences between the reports other than the systems."""
 
     @property
     def label(self) -> str:
@@ -65,7 +65,7 @@ class TaskComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The two systems on each task, and over all of them: the mean of the tasks' means."""
+    """The two systems on each task, and the mean of the tasks' means."""
 
     measure: str
     first: str
@@ -74,15 +74,18 @@ class Comparison:
     mean: Difference
 
 
-def compare(first: Sequence[Report], second: Sequence[Report], *, measure: str = HEADLINE) -> Comparison:
-    """Compare two systems' reports on the same tasks.
+def compare(
+    first: Report | Sequence[Report], second: Report | Sequence[Report], *, measure: str = HEADLINE
+) -> Comparison:
+    """Compare two systems' reports on the same tasks: one report each, or one per task.
 
     Differences are paired by query; the overall interval and test draw queries within each task. Raises EvaluationError
-    for no reports, an unknown measure, reports of more than one system a side, and tasks, judgements or exclusions that
-    are not the same on both sides.
+    for no reports, an unknown measure, reports of more than one system per side, and tasks, judgements or exclusions
+    that differ between the sides.
     """
     if measure not in MEASURES:
         raise EvaluationError(f"measure is {measure!r}; want one of {', '.join(MEASURES)}")
+    first, second = ([side] if isinstance(side, Report) else side for side in (first, second))
     pairs = _pairs(first, second)
     tasks = tuple(_compare_task(ours, theirs, measure) for ours, theirs in pairs)
     values = [_values(task.queries) for task in tasks]
@@ -99,22 +102,22 @@ def _pairs(first: Sequence[Report], second: Sequence[Report]) -> list[tuple[Repo
     """Return the reports task by task; raises EvaluationError where the tasks differ."""
     if not first or not second:
         raise EvaluationError("got no report on one side; want at least one on both")
-    ours, theirs = _by_task(first), _by_task(second)
-    if ours.keys() != theirs.keys():
-        lacking = ", ".join(sorted(_label(key) for key in ours.keys() ^ theirs.keys()))
-        raise EvaluationError(f"only one side has a report of {lacking}; want the same tasks on both")
-    for key, report in ours.items():
-        if report.task.digest != theirs[key].task.digest:
+    one, other = _by_task(first), _by_task(second)
+    if one.keys() != other.keys():
+        missing = ", ".join(sorted(_label(key) for key in one.keys() ^ other.keys()))
+        raise EvaluationError(f"only one side has a report of {missing}; want the same tasks on both")
+    for key, report in one.items():
+        if report.task.digest != other[key].task.digest:
             raise EvaluationError(
-                f"the reports of {_label(key)} have other queries, gold ids or exclusions; evaluate both on the same"
+                f"the reports of {_label(key)} differ in queries, gold ids or exclusions; evaluate both on the same"
             )
-    return [(report, theirs[key]) for key, report in ours.items()]
+    return [(report, other[key]) for key, report in one.items()]
 
 
 def _by_task(reports: Sequence[Report]) -> dict[tuple[str, str | None], Report]:
     by_task = {(report.task.name, report.task.split): report for report in reports}
     if len(by_task) < len(reports):
-        raise EvaluationError("got two reports of one task on the same side; want one a task")
+        raise EvaluationError("got two reports of one task on the same side; want one per task")
     return by_task
 
 
@@ -155,19 +158,19 @@ def _difference(groups: Sequence[NDArray[np.float64]]) -> Difference:
 
 
 def _notes(first: Report, second: Report) -> tuple[str, ...]:
-    """Say which circumstances, the systems apart, are not the same in both reports."""
-    circumstances = (
+    """Return what differs between the reports other than the systems."""
+    conditions = (
         ("k", first.k, second.k),
         ("query source", first.task.query_source, second.task.query_source),
         ("revision", first.task.revision, second.task.revision),
         ("number of documents", first.task.documents, second.task.documents),
     )
-    return tuple(f"{what}: {ours} and {theirs}" for what, ours, theirs in circumstances if ours != theirs)
+    return tuple(f"{what}: {one} and {other}" for what, one, other in conditions if one != other)
 
 
 def _system(reports: Sequence[Report]) -> str:
-    """Return the one system of the reports; raises EvaluationError where they are of several."""
+    """Return the system of the reports; raises EvaluationError if they are of several."""
     names = {report.system.label for report in reports}
     if len(names) > 1:
-        raise EvaluationError(f"one side has reports of {', '.join(sorted(names))}; want one system a side")
+        raise EvaluationError(f"one side has reports of {', '.join(sorted(names))}; want one system per side")
     return names.pop()

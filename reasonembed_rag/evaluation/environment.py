@@ -1,4 +1,4 @@
-"""What a measurement ran on: versions, machine and command."""
+"""The environment of a measurement: versions, machine and command."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DISTRIBUTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The command, the versions of what is installed, and the machine."""
+    """The command, the versions of installed packages, and the machine."""
 
     command: str
     python: str
@@ -43,7 +43,7 @@ class Environment:
 
 
 def describe_environment(command: str | None = None) -> Environment:
-    """Return this process's surroundings; `command` stands in for the process's own command line."""
+    """Return this process's environment; `command` replaces the process's own command line."""
     return Environment(
         command=shlex.join(sys.argv) if command is None else command,
         python=platform.python_version(),
@@ -66,7 +66,7 @@ def _versions() -> dict[str, str]:
 
 
 def _cpus() -> int:
-    """Return the processors this process may use, where the system tells."""
+    """Return the number of CPUs this process may use, or of all CPUs where the system does not tell."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

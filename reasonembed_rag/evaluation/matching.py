@@ -1,4 +1,4 @@
-"""Texts that come back from a framework, brought home: which of the task's documents each of them is."""
+"""Map the texts that a framework returned to the ids of the task's documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DocumentNames", "FoundText"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundText:
-    """A text as a framework returned it: its own id, the ids it may have in the task, its content and score."""
+    """A text as a framework returned it: its own id, ids it may have in the task, its content and score."""
 
     unit: str | None
     names: tuple[object, ...]
@@ -24,23 +24,23 @@ class FoundText:
 
 
 class DocumentNames:
-    """Tell which document of a task a found text is: by one of its names, else by its content."""
+    """Identifies the document of a found text: by one of its names, else by its content."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._documents = documents
         self._ids = frozenset(document.id for document in documents)
 
     def name(self, text: FoundText) -> str:
-        """Return the document's id; of a text that is none of the task's, its own first name."""
+        """Return the document's id; for a text that is not in the task, its own first name."""
         names = [name for name in (text.unit, *text.names) if isinstance(name, str) and name]
         known = next((name for name in names if name in self._ids), None) or self._id_of_content.get(text.content)
         return known or (names[0] if names else "a text without an id")
 
     def hits(self, found: Sequence[FoundText]) -> Hits:
-        """Return found texts as hits in their order; of several parts of one document the first stays.
+        """Return found texts as hits in their order, keeping the first part of each document.
 
-        A text that comes back twice under one id of its own stays twice, for the harness to report. Scores are taken
-        where every text has one.
+        A text returned twice under the same own id is kept twice, so that the run reports it. Scores are used only if
+        every text has one.
         """
         seen: set[tuple[str, str]] = set()
         parts: dict[str, str] = {}
@@ -60,7 +60,7 @@ class DocumentNames:
 
     @cached_property
     def _id_of_content(self) -> dict[str, str]:
-        """The first document of each content."""
+        """The id of the first document with each content."""
         contents: dict[str, str] = {}
         for document in self._documents:
             contents.setdefault(document.content, document.id)

@@ -1,7 +1,7 @@
-"""Score rankings against judgements as BRIGHT's official harness does, to its fifth decimal.
+"""Score rankings against judgements, equal to BRIGHT's official harness to the fifth decimal.
 
-Scores are compared as float32, descending; equal ones go to the larger id, as trec_eval has it. The measures are
-trec_eval's (through pytrec-eval-terrier), binary gain, the ideal taken over all gold ids, found or not.
+Scores are compared as float32, descending; ties go to the larger id, as in trec_eval. The measures are
+trec_eval's (through pytrec-eval-terrier) with binary gains; the ideal ranking has all gold ids, found or not.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ def ranking(ids: Sequence[str], scores: NDArray[np.floating] | Sequence[float]) 
     """Return the ids by score as float32, descending, ties by id descending."""
     rounded = np.asarray(scores, dtype=np.float32)
     if len(rounded) != len(ids):
-        raise EvaluationError(f"got {len(ids)} ids and {len(rounded)} scores; want one score an id")
+        raise EvaluationError(f"got {len(ids)} ids and {len(rounded)} scores; want one score per id")
     order = np.argsort(-rounded, kind="stable")
-    ordered = rounded[order]
-    if (ordered[1:] == ordered[:-1]).any():
+    sorted_scores = rounded[order]
+    if (sorted_scores[1:] == sorted_scores[:-1]).any():
         return tuple(identity for _, identity in sorted(zip(rounded.tolist(), ids, strict=True), reverse=True))
-    return tuple(ids[place] for place in order.tolist())
+    return tuple(ids[position] for position in order.tolist())
 
 
 def score_rankings(
     rankings: Mapping[str, Sequence[str]],
     gold: Mapping[str, Collection[str]],
 ) -> dict[str, dict[str, float]]:
-    """Return the 25 measures of each ranked query, by query id; the order of a ranking is taken as it stands.
+    """Return the 25 measures of each ranked query, by query id; a ranking is scored in its own order.
 
     A query without gold scores 0. Raises EvaluationError for a query unknown to `gold` and for a ranking that repeats
     an id, MissingDependencyError without pytrec-eval-terrier.
@@ -56,14 +56,15 @@ def score_rankings(
         raise EvaluationError(f"query {unknown[0]!r} is ranked but not judged; want query ids of the task")
     judged = {query: ids for query, ids in rankings.items() if gold[query]}
     measured = _trec_eval(judged, gold)
-    nothing = dict.fromkeys(MEASURES, 0.0)
-    return {query: measured.get(query, nothing) for query in rankings}
+    zeros = dict.fromkeys(MEASURES, 0.0)
+    return {query: measured.get(query, zeros) for query in rankings}
 
 
 def mean_over(per_query: Mapping[str, Mapping[str, float]], *, queries: int) -> dict[str, float]:
     """Return the mean of each measure over `queries` queries, those absent from `per_query` counting 0.
 
-    queries=len(per_query) gives the official mean over the queries present, the count of judged queries trec_eval -c.
+    queries=len(per_query) gives the official mean over the queries present; the number of judged queries gives that of
+    trec_eval -c.
     Raises EvaluationError for a count below that of the scored queries, or of 0.
     """
     if queries < max(1, len(per_query)):
@@ -75,7 +76,7 @@ def _trec_eval(
     rankings: Mapping[str, Sequence[str]],
     gold: Mapping[str, Collection[str]],
 ) -> dict[str, dict[str, float]]:
-    """Let trec_eval score rankings; descending whole numbers stand for the scores, so that it sees no tie."""
+    """Score rankings with trec_eval; descending integers replace the scores, so that it sees no ties."""
     try:
         import pytrec_eval
     except ImportError as error:
@@ -85,20 +86,20 @@ def _trec_eval(
     for query, ids in rankings.items():
         if len(set(ids)) < len(ids):
             raise EvaluationError(f"the ranking of query {query!r} repeats an id; want each document once")
-        decisive = _decisive(ids, gold[query])
-        run[query] = dict(zip(decisive, range(len(decisive), 0, -1), strict=True))
+        top = _scored_part(ids, gold[query])
+        run[query] = dict(zip(top, range(len(top), 0, -1), strict=True))
     cutoffs = ",".join(map(str, CUTOFFS))
-    wanted = {f"{trec}.{cutoffs}" for trec in _TREC_NAMES.values()} | {"recip_rank"}
+    names = {f"{trec}.{cutoffs}" for trec in _TREC_NAMES.values()} | {"recip_rank"}
     qrels = {query: dict.fromkeys(gold[query], 1) for query in rankings}
-    results = pytrec_eval.RelevanceEvaluator(qrels, wanted).evaluate(run) if run else {}
-    nothing = dict.fromkeys(_TREC_OF_MEASURE.values(), 0.0)
+    results = pytrec_eval.RelevanceEvaluator(qrels, names).evaluate(run) if run else {}
+    zeros = dict.fromkeys(_TREC_OF_MEASURE.values(), 0.0)
     return {
-        query: {measure: results.get(query, nothing)[trec] for measure, trec in _TREC_OF_MEASURE.items()}
+        query: {measure: results.get(query, zeros)[trec] for measure, trec in _TREC_OF_MEASURE.items()}
         for query in rankings
     }
 
 
-def _decisive(ids: Sequence[str], gold: Collection[str]) -> Sequence[str]:
-    """Return the start of a ranking that fixes every measure: the largest cutoff, or up to the first gold for MRR."""
-    first = next((place for place, identity in enumerate(ids) if identity in gold), 0)
+def _scored_part(ids: Sequence[str], gold: Collection[str]) -> Sequence[str]:
+    """Return the top of a ranking that determines every measure: the largest cutoff, or the first gold id for MRR."""
+    first = next((position for position, identity in enumerate(ids) if identity in gold), 0)
     return ids[: max(CUTOFFS[-1], first + 1)]

@@ -1,4 +1,4 @@
-"""An embedder as MTEB's models are: `mteb.evaluate(ReasonEmbedMteb(encoder), tasks)`."""
+"""Use an embedder as an MTEB model: `mteb.evaluate(MtebModel(encoder), tasks)`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from reasonembed_rag.files import write_text
 from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.tasks import BRIGHT_TASKS, get_task
 
-__all__ = ["ReasonEmbedMteb", "mteb_result", "mteb_task_name", "task_of_mteb", "write_mteb_result"]
+__all__ = ["MtebModel", "mteb_result", "mteb_task_name", "task_of_mteb", "write_mteb_result"]
 
 
 class _TaskMetadata(Protocol):
-    """What is read of MTEB's TaskMetadata."""
+    """The part of MTEB's TaskMetadata that is read."""
 
     @property
     def name(self) -> str: ...
@@ -30,12 +30,12 @@ class _TaskMetadata(Protocol):
     def prompt(self) -> str | Mapping[str, str] | None: ...
 
 
-class ReasonEmbedMteb:
-    """Serve an embedder to MTEB: queries on the query path with their task's instruction, everything else bare.
+class MtebModel:
+    """An embedder as an MTEB model: queries get their task's instruction, all other texts are encoded as documents.
 
-    The instruction is that of the task's card for BRIGHT and MTEB's own query prompt for other tasks, where the model
-    takes one. `name` is what the leaderboard shows, "organisation/model"; the revision is the spec's, else its digest,
-    so that MTEB's cache tells two settings of one model apart.
+    The instruction is that of the task's card for BRIGHT and MTEB's own query prompt for other tasks, if the model
+    takes one. `name` is shown on the leaderboard, "organisation/model". The revision is the spec's, else its digest, so
+    that MTEB's cache distinguishes two settings of one model.
     """
 
     def __init__(self, embedder: Embedder, *, name: str | None = None) -> None:
@@ -78,7 +78,7 @@ class ReasonEmbedMteb:
     ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of the texts of MTEB's batches, in their order.
 
-        MTEB's batch size and loader settings change nothing: the embedder batches by itself.
+        MTEB's batch size and loader settings are ignored: the embedder batches by itself.
         """
         texts = [text for batch in inputs for text in batch["text"]]
         if getattr(prompt_type, "value", prompt_type) != "query":
@@ -91,7 +91,7 @@ class ReasonEmbedMteb:
         return np.asarray(np.atleast_2d(_array(first)) @ np.atleast_2d(_array(second)).T)
 
     def similarity_pairwise(self, first: Any, second: Any) -> NDArray[np.float32]:
-        """Return inner products (n,) of the vectors of each row."""
+        """Return inner products (n,) of two arrays (n, D), row by row."""
         return np.asarray(np.sum(np.atleast_2d(_array(first)) * np.atleast_2d(_array(second)), axis=1))
 
 
@@ -104,7 +104,7 @@ def _instruction(task: _TaskMetadata) -> str | None:
 
 
 def _array(vectors: Any) -> NDArray[np.float32]:
-    """Return vectors as an array; MTEB may hand torch's."""
+    """Return vectors as an array; MTEB may pass torch tensors."""
     return np.asarray(vectors, dtype=np.float32)
 
 
@@ -113,29 +113,29 @@ _CAMEL = {name: _IRREGULAR.get(name, name.title().replace("_", "")) for name in 
 
 
 def mteb_task_name(name: str, *, long: bool = False) -> str | None:
-    """Return MTEB's name (v1.1) of a task of BRIGHT; None for another task."""
+    """Return MTEB's name (v1.1) of a BRIGHT task; None for any other."""
     camel = _CAMEL.get(name.removeprefix("bright_"))
     return f"Bright{camel}{'Long' if long else ''}Retrieval" if camel else None
 
 
 def task_of_mteb(name: str) -> str | None:
-    """Return the task of BRIGHT behind one of MTEB's names; None for another task."""
+    """Return the BRIGHT task that MTEB calls by this name; None for any other."""
     return next(
         (task for task in BRIGHT_TASKS for long in (False, True) if mteb_task_name(task, long=long) == name), None
     )
 
 
-_NAMES = {"nDCG": "ndcg", "MAP": "map", "recall": "recall", "P": "precision"}
+_MTEB_NAMES = {"nDCG": "ndcg", "MAP": "map", "recall": "recall", "P": "precision"}
 
 
 def mteb_result(report: Report) -> dict[str, Any]:
-    """Return a report as MTEB's TaskResult holds it: the main score is nDCG@10, recall@1 for long documents.
+    """Return a report as the fields of MTEB's TaskResult: the main score is nDCG@10, recall@1 for long documents.
 
-    Measures are means over every judged query. Tasks outside BRIGHT keep their own names. mteb_version stays empty: the
-    scores are this project's, computed as BRIGHT's official harness computes them.
+    Measures are means over every judged query. Other tasks than BRIGHT's keep their names. mteb_version is empty:
+    the scores are computed here, equal to those of BRIGHT's official harness.
     """
     means = report.mean_all
-    scores = {f"{theirs}_at_{k}": means[f"{ours}@{k}"] for ours, theirs in _NAMES.items() for k in CUTOFFS}
+    scores = {f"{mteb_name}_at_{k}": means[f"{name}@{k}"] for name, mteb_name in _MTEB_NAMES.items() for k in CUTOFFS}
     usage, latency = report.usage, report.latency
     seconds = (usage.encoding_seconds or 0.0) if usage else 0.0
     seconds += latency.p50 * report.task.queries if latency else 0.0
@@ -160,12 +160,12 @@ def mteb_result(report: Report) -> dict[str, Any]:
 
 
 def write_mteb_result(report: Report, path: Path) -> None:
-    """Write a report in MTEB's layout, whole or not at all; raises InputError where it cannot be written."""
+    """Write a report in MTEB's layout, atomically; raises InputError where it cannot be written."""
     write_text(f"{json.dumps(mteb_result(report), indent=2)}\n", path)
 
 
 def _split(report: Report) -> str:
-    """Return the split's name: MTEB calls BRIGHT's standard and long."""
+    """Return the split's name; MTEB calls BRIGHT's splits standard and long."""
     if mteb_task_name(report.task.name) is not None:
         return "long" if report.task.long else "standard"
     return report.task.split or "test"

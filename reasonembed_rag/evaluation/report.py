@@ -1,4 +1,4 @@
-"""The report of one system on one task, and its JSON file."""
+"""Evaluation reports of one system on one task, and their JSON files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.environment import Environment
 from reasonembed_rag.evaluation.significance import Interval
-from reasonembed_rag.evaluation.slices import Slice
+from reasonembed_rag.evaluation.slices import QuerySlice
 from reasonembed_rag.files import plain_record, record_from, write_text
 from reasonembed_rag.protocols import Usage
 from reasonembed_rag.spec import EmbeddingSpec
@@ -20,12 +20,12 @@ __all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_repor
 
 _FORMAT = 1
 _WANTED = "want the JSON that `reasonembed eval` wrote"
-_OTHERS = (".mteb.json", ".robustness.json")
+_OTHER_SUFFIXES = (".mteb.json", ".robustness.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """What was measured: its name, the framework it was asked through, its model's spec and its settings."""
+    """The system under evaluation: its name, the framework it was called through, its model's spec and its settings."""
 
     name: str
     through: str = "core"
@@ -34,13 +34,13 @@ class System:
 
     @property
     def label(self) -> str:
-        """The name, with the framework it was asked through unless that is the core."""
+        """The name, with the framework it was called through unless that is the core."""
         return self.name if self.through == "core" else f"{self.name} ({self.through})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFacts:
-    """What it was measured on, in numbers; `digest` is shared by runs over the same judgements and exclusions."""
+    """The task in numbers; runs over the same judgements and exclusions have the same `digest`."""
 
     name: str
     split: str | None
@@ -63,7 +63,7 @@ class TaskFacts:
 
 @dataclass(frozen=True, slots=True)
 class QueryScore:
-    """One query: its measures, how many documents were found, how long it took alone, and what went wrong."""
+    """One query: its measures, the number of documents found, its latency, and what went wrong."""
 
     id: str
     measures: Mapping[str, float]
@@ -71,12 +71,12 @@ class QueryScore:
     seconds: float | None = None
     problem: str | None = None
     query_type: str | None = None
-    """What kind of question it is; None in reports of earlier versions."""
+    """The kind of question; None in reports of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds a query took that was asked alone, the first of several left out as a warm-up."""
+    """Seconds per query run on its own; the first of several is left out as a warm-up."""
 
     p50: float
     p95: float
@@ -85,10 +85,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Per-query and mean measures of a system on a task, with all that is needed to repeat them.
+    """Per-query and mean measures of a system on a task, with everything needed to repeat them.
 
-    mean_present averages over the queries that brought a ranking (official), mean_all over every judged query, one
-    without a ranking counting 0 (trec_eval -c); both are rounded to 5 decimals, as the official result files are.
+    mean_present averages over the queries with a ranking (official), mean_all over every judged query, those without a
+    ranking counting 0 (trec_eval -c); both are rounded to 5 decimals, as the official result files are.
     intervals hold the 95 % bootstrap intervals of mean_present.
     """
 
@@ -99,24 +99,24 @@ class Report:
     mean_present: Mapping[str, float]
     mean_all: Mapping[str, float]
     intervals: Mapping[str, Interval]
-    slices: tuple[Slice, ...]
+    slices: tuple[QuerySlice, ...]
     latency: Latency | None
     usage: Usage | None
     environment: Environment
     created: str
     """UTC, ISO 8601."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of the run, as task.warnings tell it of the task."""
+    """What a reader should know of the run, as task.warnings are of the task."""
 
     def mean(self, measure: str) -> float:
-        """Return a measure's mean over every judged query as it was before it was rounded.
+        """Return a measure's mean over every judged query, not rounded.
 
-        What is shown with fewer decimals is rounded from this: rounding twice turns .316849 into 31.69.
+        Values shown with fewer decimals are rounded from this one: rounding twice turns .316849 into 31.69.
         """
         return sum(query.measures[measure] for query in self.queries) / self.task.queries
 
     def costs(self) -> str:
-        """Return in one line what was used: latency, time to encode, tokens, bytes, calls of language models."""
+        """Return the costs in one line: latency, encoding time, tokens, bytes, calls of language models."""
         usage = self.usage or Usage()
         known = (
             ("one query alone p50 {:.1f} ms", self.latency and 1000 * self.latency.p50),
@@ -163,7 +163,7 @@ class Report:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a report whole or not at all; raises InputError where it cannot be written."""
+    """Write a report atomically; raises InputError where it cannot be written."""
     write_text(f"{report.to_json()}\n", path)
 
 
@@ -180,11 +180,11 @@ def read_report(path: Path) -> Report:
 def read_reports(path: Path) -> list[Report]:
     """Read a report file, or all of a folder by name; raises InputError where there is none.
 
-    Result files in MTEB's layout and reports on robustness, which may stand beside reports, are passed over.
+    Result files in MTEB's layout and robustness reports in the folder are skipped.
     """
     if not path.is_dir():
         return [read_report(path)]
-    files = sorted(file for file in path.glob("*.json") if not file.name.endswith(_OTHERS))
+    files = sorted(file for file in path.glob("*.json") if not file.name.endswith(_OTHER_SUFFIXES))
     if not files:
         raise InputError(f"{path}: holds no report; want the folder that `reasonembed eval --out` wrote")
     return [read_report(file) for file in files]

@@ -1,4 +1,4 @@
-"""Score a run against a task's gold and write down the report."""
+"""Score a run against a task's gold ids."""
 
 from __future__ import annotations
 
@@ -24,19 +24,17 @@ __all__ = ["judgement_digest", "rankings_of", "score_run", "task_facts"]
 def score_run(run: Run, task: RetrievalTask, *, system: System, command: str | None = None) -> Report:
     """Return the report of a run: official measures per query and their means.
 
-    Excluded ids are dropped before the ranking is cut at run.k. Raises EvaluationError for a task without any gold and
-    for a run that holds none of its queries.
+    Excluded ids are removed before the ranking is truncated at run.k. Raises EvaluationError for a task without gold
+    ids and for a run without any of its queries.
     """
     gold = {example.id: frozenset(example.gold_ids) for example in task.examples}
     task.check_judged()
     if not any(result.id in gold for result in run.results):
-        raise EvaluationError(
-            f"the run holds none of the {len(gold)} queries of task {task.name!r}; want its query ids"
-        )
+        raise EvaluationError(f"the run has none of the {len(gold)} queries of task {task.name!r}; want its query ids")
     rankings = rankings_of(run, task)
-    nothing = dict.fromkeys(MEASURES, 0.0)
+    zeros = dict.fromkeys(MEASURES, 0.0)
     type_of = {example.id: query_type(example) for example in task.examples}
-    failed = {result.id: nothing for result in run.results if result.problem is not None and result.id in gold}
+    failed = {result.id: zeros for result in run.results if result.problem is not None and result.id in gold}
     measures = score_rankings(rankings, gold) | failed
     return Report(
         task=task_facts(task),
@@ -60,13 +58,13 @@ def score_run(run: Run, task: RetrievalTask, *, system: System, command: str | N
 
 
 def judgement_digest(task: RetrievalTask) -> str:
-    """Return 32 hexadecimal digits of the query ids with their gold and excluded ids; query texts do not count."""
+    """Return 32 hexadecimal digits of the query ids with their gold and excluded ids; the query texts do not matter."""
     rows = sorted((e.id, sorted(set(e.gold_ids)), sorted(set(e.excluded_ids))) for e in task.examples)
     return hashlib.blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
 
 
 def rankings_of(run: Run, task: RetrievalTask) -> dict[str, tuple[str, ...]]:
-    """Return the ranking of each query that did not fail, exclusions before the cut."""
+    """Return the ranking of each query that did not fail, exclusions removed before it is truncated."""
     excluded = {example.id: frozenset(example.excluded_ids) for example in task.examples}
     rankings: dict[str, tuple[str, ...]] = {}
     for result in run.results:
@@ -97,16 +95,16 @@ def task_facts(task: RetrievalTask) -> TaskFacts:
 
 
 def _notes(run: Run, task: RetrievalTask, rankings: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Say what may mislead in the figures of this run."""
-    said: list[str] = []
+    """Return what may mislead in the scores of this run."""
+    notes: list[str] = []
     if run.k < CUTOFFS[-1]:
-        said.append(f"rankings are cut at {run.k}: measures at larger cutoffs count nothing beyond")
+        notes.append(f"rankings are truncated at {run.k}: measures at larger cutoffs count nothing beyond")
     if task.documents:
         corpus = {document.id for document in task.documents}
-        strange = len({identity for ranked in rankings.values() for identity in ranked} - corpus)
-        if strange:
-            said.append(f"{strange:,} ranked ids are not in the corpus; is the run of this task?")
-    return tuple(said)
+        unknown = len({identity for ranked in rankings.values() for identity in ranked} - corpus)
+        if unknown:
+            notes.append(f"{unknown:,} ranked ids are not in the corpus; is the run of this task?")
+    return tuple(notes)
 
 
 def _latency(run: Run) -> Latency | None:

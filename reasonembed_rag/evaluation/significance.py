@@ -1,4 +1,4 @@
-"""How sure a mean over queries is, and whether two systems differ: seeded resampling, no distribution assumed."""
+"""Confidence intervals and tests of means over queries by seeded resampling, without assuming a distribution."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reasonembed_rag.errors import EvaluationError
 __all__ = ["Interval", "bootstrap_intervals", "randomization_p_value", "resampled_means"]
 
 _BLOCK = 4_000_000
-"""Numbers drawn at once: bounds the memory."""
+"""Numbers drawn at once; bounds the memory."""
 _EXACT_QUERIES = 14
-"""Up to so many queries every assignment of signs is tried."""
+"""Up to this number of queries, every assignment of signs is tested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A range that holds the true mean with the level's confidence."""
+    """A confidence interval of a mean."""
 
     low: float
     high: float
@@ -36,13 +36,13 @@ def bootstrap_intervals(
 ) -> list[Interval]:
     """Return the percentile bootstrap interval of each column's mean.
 
-    Each group (Q, M) holds the values of one task's queries; queries are drawn within their group, and the mean is that
-    of the groups' means. Raises EvaluationError for an empty group.
+    Each group (Q, M) holds the values of one task's queries; queries are drawn within their group, and the mean is
+    the mean of the groups' means. Raises EvaluationError for an empty group.
     """
     if not groups or any(len(values_QM) == 0 for values_QM in groups):
-        raise EvaluationError("got no values to resample; want at least one query a task")
+        raise EvaluationError("got no values to resample; want at least one query per task")
     means_RM = np.mean(
-        [resampled_means(values, resamples, seed + place) for place, values in enumerate(groups)], axis=0
+        [resampled_means(values, resamples, seed + number) for number, values in enumerate(groups)], axis=0
     )
     low_M, high_M = np.quantile(means_RM, ((1 - level) / 2, (1 + level) / 2), axis=0)
     return [Interval(float(low), float(high)) for low, high in zip(low_M, high_M, strict=True)]
@@ -57,14 +57,14 @@ def randomization_p_value(
     """Return the two-sided p-value of the paired randomisation (sign-flip) test that a mean difference is 0.
 
     Each group (Q,) holds one task's differences query by query; the statistic is the mean of the groups' means. Few
-    queries are tested over every assignment of signs, more over `resamples` drawn ones (Smucker et al. 2007). Raises
+    queries are tested over every assignment of signs, more over `resamples` random ones (Smucker et al. 2007). Raises
     EvaluationError for an empty group.
     """
     if not groups or any(len(differences_Q) == 0 for differences_Q in groups):
-        raise EvaluationError("got no differences to test; want at least one query a task")
+        raise EvaluationError("got no differences to test; want at least one query per task")
     weighted_Q = np.concatenate([differences_Q / (len(differences_Q) * len(groups)) for differences_Q in groups])
     weighted_Q = weighted_Q[weighted_Q != 0.0]
-    # Sums that are equal on paper differ in the last bits: they count as equal.
+    # Sums that are mathematically equal may differ in the last bits; they count as equal.
     observed = abs(float(weighted_Q.sum())) - 1e-12 * float(np.abs(weighted_Q).sum())
     if len(weighted_Q) <= _EXACT_QUERIES:
         signs_RQ = np.asarray(list(itertools.product((-1.0, 1.0), repeat=len(weighted_Q))))
@@ -90,6 +90,6 @@ def resampled_means(values_QM: NDArray[np.float64], resamples: int, seed: int) -
 
 
 def _blocks(resamples: int, width: int) -> list[int]:
-    """Cut the resamples into blocks that fit."""
+    """Split the resamples into blocks that fit into memory."""
     size = max(1, _BLOCK // width)
     return [min(size, resamples - start) for start in range(0, resamples, size)]

@@ -1,4 +1,4 @@
-"""Where a system fails: its nDCG@10 over kinds of queries."""
+"""nDCG@10 by properties of the queries: where a system fails."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from reasonembed_rag.errors import MissingDependencyError
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_rag.retrieval import EnglishAnalyzer
 
-__all__ = ["Slice", "query_type", "slices_of"]
+__all__ = ["QuerySlice", "query_type", "slices_of"]
 
 _GOLD_BANDS = ((1, 1), (2, 3), (4, 7), (8, None))
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """The queries of one kind and their mean nDCG@10."""
+class QuerySlice:
+    """The queries that share a property, and their mean nDCG@10."""
 
     by: str
     level: str
@@ -27,32 +27,32 @@ class Slice:
     mean: float
 
 
-def slices_of(task: RetrievalTask, values: Mapping[str, float]) -> tuple[Slice, ...]:
-    """Cut the judged queries by length, number of gold ids, words shared with the gold documents and reasoning type.
+def slices_of(task: RetrievalTask, values: Mapping[str, float]) -> tuple[QuerySlice, ...]:
+    """Slice the judged queries by length, number of gold ids, words shared with gold documents and reasoning type.
 
-    `values` holds nDCG@10 by query id, absent ones count 0. A cut that does not part the queries is left out, and so is
-    the overlap for a task without documents or where PyStemmer is missing, the type where the examples name none
+    `values` holds nDCG@10 by query id; absent queries count 0. A property with a single level is left out, and so are
+    shared words for a task without documents or without PyStemmer, and types where the examples name none
     ("reasoning_type").
     """
     judged = [example for example in task.examples if example.gold_ids]
-    cuts: list[tuple[str, dict[str, list[Example]]]] = [
+    properties: list[tuple[str, dict[str, list[Example]]]] = [
         ("words in the query", _thirds(judged, lambda e: len(e.query.split()), "{:.0f}")),
         ("gold documents", _gold_bands(judged)),
     ]
     overlap = _overlaps(task, judged)
     if overlap is not None:
-        cuts.append(("query words in gold", _thirds(judged, lambda e: overlap[e.id], "{:.0%}")))
-    cuts.append(("reasoning type", _types(judged)))
+        properties.append(("query words in gold", _thirds(judged, lambda e: overlap[e.id], "{:.0%}")))
+    properties.append(("reasoning type", _types(judged)))
     return tuple(
-        Slice(by, level, len(members), float(np.mean([values.get(example.id, 0.0) for example in members])))
-        for by, levels in cuts
+        QuerySlice(by, level, len(members), float(np.mean([values.get(example.id, 0.0) for example in members])))
+        for by, levels in properties
         if len(levels) > 1
         for level, members in levels.items()
     )
 
 
 def _thirds(examples: Sequence[Example], size: Callable[[Example], float], form: str) -> dict[str, list[Example]]:
-    """Part the examples at the thirds of a quantity."""
+    """Split the examples at the terciles of a quantity."""
     if not examples:
         return {}
     sizes = [size(example) for example in examples]
@@ -77,27 +77,27 @@ def _gold_bands(examples: Sequence[Example]) -> dict[str, list[Example]]:
 def _types(examples: Sequence[Example]) -> dict[str, list[Example]]:
     levels: dict[str, list[Example]] = {}
     for example in examples:
-        kind = example.extra.get("reasoning_type")
-        if isinstance(kind, str) and kind:
-            levels.setdefault(kind, []).append(example)
+        name = example.extra.get("reasoning_type")
+        if isinstance(name, str) and name:
+            levels.setdefault(name, []).append(example)
     return dict(sorted(levels.items()))
 
 
 def _overlaps(task: RetrievalTask, examples: Sequence[Example]) -> dict[str, float] | None:
-    """Return the share of each query's terms that stand in its gold documents; None where it cannot be told."""
+    """Return the share of each query's terms that its gold documents contain; None where it cannot be computed."""
     try:
         analyzer = EnglishAnalyzer()
     except MissingDependencyError:
         return None
-    wanted = {identity for example in examples for identity in example.gold_ids}
-    terms = {d.id: frozenset(analyzer.terms(d.content)) for d in task.documents if d.id in wanted}
+    gold_ids = {identity for example in examples for identity in example.gold_ids}
+    terms = {d.id: frozenset(analyzer.terms(d.content)) for d in task.documents if d.id in gold_ids}
     if not terms:
         return None
     overlaps: dict[str, float] = {}
     for example in examples:
-        asked = frozenset(analyzer.terms(example.query))
+        query = frozenset(analyzer.terms(example.query))
         gold = frozenset[str]().union(*(terms.get(identity, frozenset()) for identity in example.gold_ids))
-        overlaps[example.id] = len(asked & gold) / len(asked) if asked else 0.0
+        overlaps[example.id] = len(query & gold) / len(query) if query else 0.0
     return overlaps
 
 
@@ -111,9 +111,9 @@ _YES_NO = re.compile(
 
 
 def query_type(example: Example) -> str:
-    """Return the type that an example names ("query_type" or "reasoning_type"), else that of its first question.
+    """Return the type that an example names ("query_type" or "reasoning_type"), else the form of its first question.
 
-    The form of the question is its question word, "yes or no", "question" without either, or "no question".
+    The form is the question word, "yes or no", "question" without either, or "no question".
     """
     for name in _FIELDS:
         named = example.extra.get(name)

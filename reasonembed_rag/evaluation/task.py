@@ -1,4 +1,4 @@
-"""A retrieval task: documents, examples with their judgements, and how its folder is read."""
+"""Retrieval tasks: documents and judged examples, read from a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_AVAILABLE = "N/A"
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A query with the ids it should find and the ids it must not be offered (BRIGHT's field names)."""
+    """A query with its gold ids and the ids excluded for it (BRIGHT's field names)."""
 
     id: str
     query: str
@@ -32,23 +32,23 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalTask:
-    """Documents and judged examples of one split; a task without documents can score run files only."""
+    """Documents and judged examples of one split; a task without documents can only score run files."""
 
     name: str
     split: str | None
     documents: Sequence[Document]
     examples: tuple[Example, ...]
     queries: str = "original"
-    """Whose wording the queries have: the source's own, or a rewriter's."""
+    """Who wrote the queries: "original", or the name of the model that rewrote them."""
     long: bool = False
-    """Whether the documents are whole pages and gold ids name those."""
+    """Whether the documents are whole pages, which the gold ids then name."""
     revision: str | None = None
     """The revision of the hub's data set; None for local files."""
     warnings: tuple[str, ...] = ()
-    """What a reader of its figures should know."""
+    """What a reader of its scores should know."""
 
     def check_judged(self) -> None:
-        """Raise EvaluationError for a task without any gold: nothing could be measured on it."""
+        """Raise EvaluationError for a task without gold ids, on which nothing can be measured."""
         if not any(example.gold_ids for example in self.examples):
             raise EvaluationError(
                 f"task {self.name!r} has no gold id in {len(self.examples)} queries; want a judged task"
@@ -56,7 +56,7 @@ class RetrievalTask:
 
     @property
     def card(self) -> TaskCard | None:
-        """The card of the task, known by name; None where there is none."""
+        """The task card of this name; None where there is none."""
         return TASKS.get(self.name.removeprefix("bright_"))
 
 
@@ -97,7 +97,7 @@ def read_examples(*paths: Path, gold: str = "gold_ids") -> tuple[Example, ...]:
 
 
 def example_of(row: Mapping[str, Any], *, where: str, gold: str = "gold_ids") -> Example:
-    """Return the example of a row; ids repeated in a list count once, "N/A" not at all.
+    """Return the example of a row; repeated ids in a list count once, "N/A" is ignored.
 
     Raises InputError, naming where, for a malformed row.
     """
@@ -118,21 +118,21 @@ def _ids(value: object, *, name: str, where: str) -> tuple[str, ...]:
     return tuple(identity for identity in dict.fromkeys(value) if identity != NOT_AVAILABLE)
 
 
-_KNOWN = {
-    "pony": "what is gold does not depend on the query: ranking by how often a document is gold scores nDCG@10 .938",
+_KNOWN_DEFECTS = {
+    "pony": "gold does not depend on the query: ranking documents by how often they are gold scores nDCG@10 .938",
 }
 
 
 def find_defects(task: RetrievalTask) -> tuple[str, ...]:
-    """Return one sentence for each known defect of the task and each fault found in its rows and documents."""
-    known = [_KNOWN[task.card.name]] if task.card and task.card.name in _KNOWN else []
+    """Return one sentence per known defect of the task and per fault found in its rows and documents."""
+    known = [_KNOWN_DEFECTS[task.card.name]] if task.card and task.card.name in _KNOWN_DEFECTS else []
     return tuple(known + _faulty_examples(task) + (_faulty_corpus(task) if task.documents else []))
 
 
 def _faulty_examples(task: RetrievalTask) -> list[str]:
     without = sum(not example.gold_ids for example in task.examples)
     unreachable = sum(len(set(e.gold_ids) & set(e.excluded_ids)) for e in task.examples if e.excluded_ids)
-    return _said(
+    return _sentences(
         (without, "queries without gold ids, which score 0"),
         (unreachable, "gold ids that their own query excludes, which cannot be found"),
     )
@@ -150,13 +150,13 @@ def _faulty_corpus(task: RetrievalTask) -> list[str]:
         if document.id in gold and document.content.strip():
             gold_contents.add(document.content)
     copies = sum(d.id not in gold and d.content in gold_contents for d in task.documents)
-    return _said(
+    return _sentences(
         (len(gold - ids), "gold ids that are not in the corpus, which count as not found"),
         (len(excluded - ids), "excluded ids that are not in the corpus, which exclude nothing"),
-        (copies, "unjudged documents that repeat a gold one word for word, which count as faults where they are found"),
+        (copies, "unjudged documents with the same content as a gold one, which count as errors where they are found"),
         (empty, "empty documents"),
     )
 
 
-def _said(*findings: tuple[int, str]) -> list[str]:
+def _sentences(*findings: tuple[int, str]) -> list[str]:
     return [f"{what}: {count:,}" for count, what in findings if count]

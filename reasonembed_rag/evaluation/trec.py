@@ -1,4 +1,4 @@
-"""Runs as files: TREC run files in and out, and BRIGHT's official score files in."""
+"""Read and write TREC run files, and read BRIGHT's official score files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reasonembed_rag.hits import Hits
 __all__ = ["read_run", "write_run"]
 
 _LINE = re.compile(r"(?P<query>\S.*?)\s+(?:Q0|q0|0)\s+(?P<document>\S.*?)\s+\d+\s+(?P<score>\S+)\s+\S+\s*")
-"""Ids may hold spaces: the iteration, the rank, the score and the tag fence them in."""
+"""Ids may contain spaces: they are delimited by the iteration, the rank, the score and the tag."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -31,9 +31,10 @@ _Scores = dict[str, dict[str, float]]
 def read_run(path: Path, *, k: int = 1000) -> Run:
     """Read a TREC run file (query Q0 document rank score tag) or an official score file ({query: {document: score}}).
 
-    A name that ends in .json is a score file; either may be gzipped (.gz). The rank column is not believed: documents
-    are ordered by score. k is where scoring cuts a ranking, after the exclusions. Raises InputError, naming file:line,
-    for a file that cannot be read, a malformed line, a repeated document and a score that is not a finite number.
+    A name that ends in .json is a score file; either may be gzipped (.gz). The rank column is ignored: documents are
+    ordered by score. k is the depth at which scoring truncates a ranking, after the exclusions. Raises
+    InputError, naming file:line, for a file that cannot be read, a malformed line, a repeated document and a score that
+    is not a finite number.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; want a TREC run file or an official score file")
@@ -53,16 +54,16 @@ def read_run(path: Path, *, k: int = 1000) -> Run:
 
 
 def write_run(run: Run, path: Path, *, tag: str) -> None:
-    """Write a TREC run file whole or not at all, gzipped where the name ends in .gz; failed queries have no lines.
+    """Write a TREC run file atomically, gzipped if the name ends in .gz; failed queries have no lines.
 
-    Documents stand in the order that scoring takes; scores are written so that they read back as the same float32.
+    Documents are in the order used for scoring; scores are written so that they are read back as the same float32.
     Raises EvaluationError for a tag or an id that would break a line, InputError where the file cannot be written.
     """
     if not tag or re.search(r"\s", tag):
-        raise EvaluationError(f"tag is {tag!r}; want a word without white space")
+        raise EvaluationError(f"tag is {tag!r}; want a word without whitespace")
     try:
         with replacing(path) as raw:
-            # No file name and no time in the gzip header: equal runs are equal files.
+            # Without name and time in the gzip header, equal runs are equal files.
             packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) if path.suffix == ".gz" else raw
             for line in _lines(run, tag):
                 packed.write(line.encode())
@@ -120,7 +121,7 @@ def _score(text: Any, where: str) -> float:
 
 
 def _result(query: str, found: Mapping[str, float]) -> QueryResult:
-    """Return the hits in the order that scoring takes."""
+    """Return the hits in the order used for scoring."""
     ids = ranking(list(found), list(found.values()))
     return QueryResult(query, Hits(ids, np.asarray([found[identity] for identity in ids], dtype=np.float32)))
 
@@ -132,7 +133,7 @@ def _lines(run: Run, tag: str) -> Iterator[str]:
         for identity in (result.id, *result.hits.ids):
             if not identity.strip() or identity != identity.strip() or re.search(r"[\r\n]", identity):
                 raise EvaluationError(
-                    f"id {identity!r} cannot stand in a run file; want no line breaks or outer spaces"
+                    f"id {identity!r} cannot be written to a run file; want no line breaks or outer spaces"
                 )
         score_of = dict(zip(result.hits.ids, result.hits.scores.tolist(), strict=True))
         ordered = ranking(result.hits.ids, result.hits.scores)

@@ -16,10 +16,10 @@ from reasonembed_rag.evaluation import (
     HEADLINE,
     MEASURES,
     Interval,
-    Progress,
     RetrievalTask,
     Run,
     RunOptions,
+    RunProgress,
     System,
     bootstrap_intervals,
     describe_environment,
@@ -76,7 +76,7 @@ def robustness(
     *,
     system: System,
     options: RobustnessOptions | None = None,
-    progress: Progress | None = None,
+    progress: RunProgress | None = None,
     command: str | None = None,
 ) -> RobustnessReport:
     """Ask a retriever a task's queries, clean and perturbed, and return what it lost.
@@ -137,7 +137,7 @@ class _Asked:
     """Ask the queries of a task in any wording, each wording of a query once."""
 
     def __init__(
-        self, retriever: Retriever, task: RetrievalTask, options: RunOptions, progress: Progress | None
+        self, retriever: Retriever, task: RetrievalTask, options: RunOptions, progress: RunProgress | None
     ) -> None:
         self._retriever = retriever
         self._task = task

@@ -66,6 +66,7 @@ def test_the_interval_has_the_sign_of_the_difference():
 
 def test_a_system_equals_itself():
     report = _report(_MANY, [1, 2, 3, 0])
+    assert compare(report, report) == compare([report], [report])
     mean = compare([report], [report]).mean
     assert (mean.difference, mean.interval.low, mean.interval.high, mean.p_value) == (0.0, 0.0, 0.0, 1.0)
 

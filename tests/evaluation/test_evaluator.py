@@ -196,6 +196,18 @@ def test_a_report_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_embedder_is_evaluated_as_a_retriever_is():
+    whole = evaluate_embedder(_HashEmbedder(takes_instruction=True), _TASK)
+    report = evaluate(_HashEmbedder(takes_instruction=True), _TASK)
+    assert (report.mean_all, report.system) == (whole.mean_all, whole.system)
+    assert evaluate(_HashEmbedder(takes_instruction=True), _TASK, system="mine").system == System(name="mine")
+
+
+def test_a_system_is_named_by_its_class_unless_it_has_a_name():
+    assert evaluate(BM25(_TASK.documents), _TASK).system == System(name="BM25")
+    assert evaluate(BM25(_TASK.documents), _TASK, system="words").system == System(name="words")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 99}', "nonsense"])
 def test_a_file_that_is_no_report_is_refused_by_name(tmp_path, text):
     path = tmp_path / "report.json"

@@ -13,7 +13,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from langchain_reasonembed import LangChainPipeline, as_retriever
+from langchain_reasonembed import LangChainRag, as_retriever
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation.rag import evaluate_context
@@ -193,7 +193,7 @@ def _chain(model, *, kept=2, prompt=None):
     ],
 )
 def test_a_context_is_what_stands_in_the_prompt_in_its_order(model, prompt):
-    pipeline = LangChainPipeline(_chain(model, prompt=prompt), _DOCUMENTS)
+    pipeline = LangChainRag(_chain(model, prompt=prompt), _DOCUMENTS)
     context = pipeline.answer("why do tides rise")
     best = [document.id for document in _store().similarity_search("why do tides rise", k=2)]
     assert [document.id for document in context.documents] == best[::-1]
@@ -212,7 +212,7 @@ def test_the_last_prompt_that_holds_documents_is_the_context():
         kept = _join(found[:1])
         return (ChatPromptTemplate.from_template(_PROMPT) | model).invoke({"context": kept, "question": query})
 
-    pipeline = LangChainPipeline(RunnableLambda(answer), _DOCUMENTS)
+    pipeline = LangChainRag(RunnableLambda(answer), _DOCUMENTS)
     assert [document.id for document in pipeline.answer("tides").documents] == ["d4/(4)"]
     assert pipeline.usage().llm_calls == 2
 
@@ -228,18 +228,18 @@ def test_calls_of_language_models_within_a_retriever_are_counted():
 def test_without_a_model_the_context_is_what_the_chain_returns_or_its_last_retriever():
     retriever = _store().as_retriever(search_kwargs={"k": 3})
     returned = {"context": retriever | RunnableLambda(lambda documents: documents[:1]), "answer": RunnablePassthrough()}
-    context = LangChainPipeline(RunnableLambda(lambda q: q) | returned, _DOCUMENTS).answer("tides")
+    context = LangChainRag(RunnableLambda(lambda q: q) | returned, _DOCUMENTS).answer("tides")
     assert [document.id for document in context.documents] == ["d4/(4)"]
     assert context.answer == "tides"
     bare = RunnableLambda(lambda q: _store().similarity_search(q, k=2))
-    assert len(LangChainPipeline(bare, _DOCUMENTS).answer("tides").documents) == 2
-    silent = LangChainPipeline(retriever | _join, _DOCUMENTS)
+    assert len(LangChainRag(bare, _DOCUMENTS).answer("tides").documents) == 2
+    silent = LangChainRag(retriever | _join, _DOCUMENTS)
     assert len(silent.answer("tides").documents) == 3
     assert silent.usage().llm_calls == 0
 
 
 def test_a_chain_is_scored_by_the_gold_its_context_held():
-    pipeline = LangChainPipeline(_chain(FakeListChatModel(responses=["so"]), kept=4), _DOCUMENTS)
+    pipeline = LangChainRag(_chain(FakeListChatModel(responses=["so"]), kept=4), _DOCUMENTS)
     report = evaluate_context(pipeline, _TASK, system=System(name="chain", through="langchain"))
     expected = {e.id: {d.id for d in _store().similarity_search(e.query, k=4)} for e in _TASK.examples}
     for example, query in zip(_TASK.examples, report.queries, strict=True):

@@ -11,7 +11,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
-from llama_index.retrievers.reasonembed import LlamaIndexPipeline, as_retriever
+from llama_index.retrievers.reasonembed import LlamaIndexRag, as_retriever
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
@@ -114,7 +114,7 @@ def test_anything_else_is_refused():
 
 def test_an_engine_s_context_is_its_source_nodes_and_its_calls_are_counted():
     engine = RetrieverQueryEngine.from_args(_index().as_retriever(similarity_top_k=2), llm=MockLLM(max_tokens=5))
-    pipeline = LlamaIndexPipeline(engine, _DOCUMENTS)
+    pipeline = LlamaIndexRag(engine, _DOCUMENTS)
     context = pipeline.answer("tides")
     assert context.documents[0] == Document("d4/(4)", "tides")
     assert len(context.documents) == 2
@@ -141,5 +141,5 @@ def test_calls_of_language_models_within_a_retriever_are_counted():
 def test_parts_of_one_document_are_one_document_of_the_context():
     nodes = [_node("n1", "tides", of="d0/(0)"), _node("n2", "rise", of="d0/(0)"), _node("n3", "?", of="d2/(2)")]
     engine = RetrieverQueryEngine.from_args(_Fixed(nodes), llm=MockLLM(max_tokens=5))
-    context = LlamaIndexPipeline(engine, _DOCUMENTS).answer("q")
+    context = LlamaIndexRag(engine, _DOCUMENTS).answer("q")
     assert context.documents == (Document("d0/(0)", "tides\nrise"), Document("d2/(2)", "?"))

@@ -10,7 +10,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.evaluation.evaluator import evaluate
 from reasonembed_rag.evaluation.mteb import (
-    ReasonEmbedMteb,
+    MtebModel,
     mteb_result,
     mteb_task_name,
     task_of_mteb,
@@ -109,7 +109,7 @@ class _Prompt:
 @pytest.mark.parametrize("prompt_type", ["query", _Prompt("query")])
 def test_queries_take_the_query_path_with_the_card_s_words(prompt_type):
     embedder = _Letters()
-    vectors = _encode(ReasonEmbedMteb(embedder), ["ab", "b", "c"], prompt_type=prompt_type)
+    vectors = _encode(MtebModel(embedder), ["ab", "b", "c"], prompt_type=prompt_type)
     assert embedder.queries == [(get_task("biology").instruction, text) for text in ("ab", "b", "c")]
     assert embedder.documents == []
     np.testing.assert_array_equal(vectors[:, :3], [[1, 1, 0], [0, 1, 0], [0, 0, 1]])
@@ -120,13 +120,13 @@ def test_queries_take_the_query_path_with_the_card_s_words(prompt_type):
 )
 def test_other_tasks_bring_mteb_s_prompt(prompt, instruction):
     embedder = _Letters()
-    _encode(ReasonEmbedMteb(embedder), ["ab"], task="NFCorpus", prompt=prompt, prompt_type="query")
+    _encode(MtebModel(embedder), ["ab"], task="NFCorpus", prompt=prompt, prompt_type="query")
     assert embedder.queries == [(instruction, "ab")]
 
 
 def test_a_model_without_instructions_gets_none_and_documents_take_their_own_path():
     embedder = _Letters(template="{text}")
-    model = ReasonEmbedMteb(embedder)
+    model = MtebModel(embedder)
     _encode(model, ["ab"], prompt_type="query")
     _encode(model, ["cd"], prompt_type=_Prompt("document"))
     _encode(model, ["ef"])
@@ -135,7 +135,7 @@ def test_a_model_without_instructions_gets_none_and_documents_take_their_own_pat
 
 
 def test_similarities_are_inner_products():
-    model = ReasonEmbedMteb(_Letters())
+    model = MtebModel(_Letters())
     first, second = np.eye(3, dtype=np.float32), np.arange(9, dtype=np.float32).reshape(3, 3)
     np.testing.assert_array_equal(model.similarity(first, second), second.T)
     np.testing.assert_array_equal(model.similarity(first[0], second), second[:, 0][None])
@@ -152,15 +152,15 @@ def test_similarities_are_inner_products():
     ],
 )
 def test_the_leaderboard_name_has_an_organisation(model, name, shown):
-    assert ReasonEmbedMteb(_Letters(model=model), name=name).name == shown
+    assert MtebModel(_Letters(model=model), name=name).name == shown
 
 
 def test_a_name_without_an_organisation_and_a_missing_mteb_are_refused(monkeypatch):
     with pytest.raises(InputError, match=r"\bname\b.*'mine'.*'organisation/model'"):
-        ReasonEmbedMteb(_Letters(), name="mine")
+        MtebModel(_Letters(), name="mine")
     monkeypatch.setitem(__import__("sys").modules, "mteb.models", None)
     with pytest.raises(MissingDependencyError, match=r"reasonembed-rag\[mteb\]"):
-        _ = ReasonEmbedMteb(_Letters()).mteb_model_meta
+        _ = MtebModel(_Letters()).mteb_model_meta
 
 
 def test_mteb_itself_runs_the_embedder_and_reads_the_result(tmp_path):
@@ -168,7 +168,7 @@ def test_mteb_itself_runs_the_embedder_and_reads_the_result(tmp_path):
     from mteb.models import EncoderProtocol
     from mteb.results import TaskResult
 
-    model = ReasonEmbedMteb(_Letters())
+    model = MtebModel(_Letters())
     assert isinstance(model, EncoderProtocol)
     meta = model.mteb_model_meta
     assert (meta.name, meta.embed_dim, meta.use_instructions) == ("reasonembed/letters", 26, True)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.evaluation.slices import Slice, slices_of
+from reasonembed_rag.evaluation.slices import QuerySlice, slices_of
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 
 _EXAMPLES = (
@@ -55,4 +55,4 @@ def test_bands_of_gold_have_whole_borders(gold, level):
     others = 1 if gold > 1 else 5
     examples = tuple(Example(name, "q", tuple(map(str, range(n)))) for name, n in [("a", gold), ("b", others)])
     parts = slices_of(RetrievalTask("toy", None, (), examples), {"a": 1.0})
-    assert Slice("gold documents", level, 1, 1.0) in parts
+    assert QuerySlice("gold documents", level, 1, 1.0) in parts

@@ -8,7 +8,12 @@ import sys
 
 import pytest
 
-RENAMED = [("reasonembed_rag.retrieval", "EmbedderRetriever", "DenseRetriever")]
+RENAMED = [
+    ("reasonembed_rag.retrieval", "EmbedderRetriever", "DenseRetriever"),
+    ("reasonembed_rag.evaluation", "ReasonEmbedMteb", "MtebModel"),
+    ("langchain_reasonembed", "LangChainPipeline", "LangChainRag"),
+    ("llama_index.retrievers.reasonembed", "LlamaIndexPipeline", "LlamaIndexRag"),
+]
 
 
 @pytest.mark.parametrize(("room", "old", "new"), RENAMED)

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from llama_index.retrievers.reasonembed.base import ReasonEmbedRetriever
     from llama_index.retrievers.reasonembed.chat import as_chat
     from llama_index.retrievers.reasonembed.defended import DefendedRetriever
-    from llama_index.retrievers.reasonembed.evaluation import LlamaIndexPipeline, as_retriever
+    from llama_index.retrievers.reasonembed.evaluation import LlamaIndexRag, as_retriever
 
-__all__ = ["DefendedRetriever", "LlamaIndexPipeline", "ReasonEmbedRetriever", "as_chat", "as_retriever"]
+__all__ = ["DefendedRetriever", "LlamaIndexRag", "ReasonEmbedRetriever", "as_chat", "as_retriever"]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
@@ -20,7 +20,8 @@ __getattr__, __dir__ = lazy_face(
         "base": ("ReasonEmbedRetriever",),
         "chat": ("as_chat",),
         "defended": ("DefendedRetriever",),
-        "evaluation": ("LlamaIndexPipeline", "as_retriever"),
+        "evaluation": ("LlamaIndexRag", "as_retriever"),
     },
     needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
+    renamed={"LlamaIndexPipeline": "LlamaIndexRag"},
 )

@@ -28,7 +28,7 @@ from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Retriever, Usage
 from reasonembed_rag.retrieval import EmbeddingFunctions, keep
 
-__all__ = ["LlamaIndexPipeline", "as_retriever"]
+__all__ = ["LlamaIndexRag", "as_retriever"]
 
 _NAME_KEYS = ("id", "document_id", "doc_id", "file_path")
 
@@ -106,8 +106,8 @@ def _asking_for(retriever: BaseRetriever, k: int, banned: Collection[str]) -> tu
     return retriever, {}
 
 
-class LlamaIndexPipeline:
-    """A LlamaIndex query engine, asked for its answers; the context is the answer's source nodes."""
+class LlamaIndexRag:
+    """A LlamaIndex query engine as a RagChain; the context is the answer's source nodes."""
 
     def __init__(self, engine: BaseQueryEngine, documents: Sequence[Document]) -> None:
         self._engine = engine
@@ -115,7 +115,7 @@ class LlamaIndexPipeline:
         self._calls = 0
 
     def answer(self, query: str) -> Context:
-        """Query the engine; returns the nodes its model was given and what it said."""
+        """Query the engine; returns the nodes its model was given, and its answer."""
         with _counted() as counter:
             response: Any = self._engine.query(query)
         self._calls += counter.calls
