@@ -8,7 +8,7 @@ from reasonembed_rag.lazy import Dependency, lazy_face
 
 if TYPE_CHECKING:
     from langchain_reasonembed.chat import as_chat, open_chat
-    from langchain_reasonembed.defended import DefendedRetriever
+    from langchain_reasonembed.compressors import DefendedRetriever, ReasonEmbedCompressor
     from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
     from langchain_reasonembed.evaluation import as_retriever
     from langchain_reasonembed.rag_evaluation import LangChainRag
@@ -19,6 +19,7 @@ __all__ = [
     "DefendedRetriever",
     "FaissVectorStore",
     "LangChainRag",
+    "ReasonEmbedCompressor",
     "ReasonEmbedEmbeddings",
     "ReasonEmbedRetriever",
     "as_chat",
@@ -30,7 +31,7 @@ __getattr__, __dir__ = lazy_face(
     __name__,
     {
         "chat": ("as_chat", "open_chat"),
-        "defended": ("DefendedRetriever",),
+        "compressors": ("DefendedRetriever", "ReasonEmbedCompressor"),
         "embeddings": ("ReasonEmbedEmbeddings",),
         "evaluation": ("as_retriever",),
         "rag_evaluation": ("LangChainRag",),

@@ -7,13 +7,13 @@ import inspect
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from langchain_core.documents import BaseDocumentCompressor
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
-from langchain_reasonembed.defended import DefendedRetriever
 from langchain_reasonembed.listening import Listener
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
@@ -35,6 +35,7 @@ def as_retriever(
     documents: Sequence[Document],
     *,
     input_key: str | None = None,
+    compressor: BaseDocumentCompressor | None = None,
     use_async: bool = False,
 ) -> Retriever:
     """Return a LangChain component as a retriever that the evaluation can ask.
@@ -43,7 +44,8 @@ def as_retriever(
     returns documents (or a mapping with them under context, source_documents or documents) is asked through its own
     methods, batch or abatch, for k and the excluded documents besides, or with the exclusions where it takes them.
     Found texts are matched to the task's documents by id, by metadata (id, document_id, doc_id, source) or by content.
-    input_key wraps the query of a Runnable that wants a mapping. Raises InputError for anything else.
+    input_key wraps the query of a Runnable that wants a mapping. compressor, a filter or a reranker, is given the k
+    documents that a Runnable finds. Raises InputError for anything else.
     """
     if isinstance(component, Embeddings):
         return EmbeddingFunctions(
@@ -53,7 +55,7 @@ def as_retriever(
     if isinstance(component, VectorStore):
         return _StoreRetriever(component, names, use_async=use_async)
     if isinstance(component, Runnable):
-        return _RunnableRetriever(component, names, input_key=input_key, use_async=use_async)
+        return _RunnableRetriever(component, names, input_key=input_key, compressor=compressor, use_async=use_async)
     raise InputError(f"got a {type(component).__name__}; want LangChain Embeddings, a VectorStore or a Runnable")
 
 
@@ -88,13 +90,20 @@ class _RunnableRetriever:
     """A retriever or another Runnable, asked in batches of queries that want equally much."""
 
     def __init__(
-        self, runnable: Runnable[Any, Any], names: DocumentNames, *, input_key: str | None, use_async: bool
+        self,
+        runnable: Runnable[Any, Any],
+        names: DocumentNames,
+        *,
+        input_key: str | None,
+        compressor: BaseDocumentCompressor | None,
+        use_async: bool,
     ) -> None:
         self._runnable = runnable
         self._names = names
         self._input_key = input_key
+        self._compressor = compressor
         self._use_async = use_async
-        self._excludes = "excluded_ids" in getattr(type(_behind(runnable)), "model_fields", {})
+        self._excludes = "excluded_ids" in getattr(type(runnable), "model_fields", {})
         self._listener = Listener()
 
     def search(
@@ -113,12 +122,19 @@ class _RunnableRetriever:
         for (wanted, banned), places in alike.items():
             outputs = self._batch([queries[place] for place in places], wanted, banned)
             for place, output in zip(places, outputs, strict=True):
-                found = [found_text(document) for document in documents_in(output)]
+                found = [found_text(document) for document in self._compressed(queries[place], documents_in(output))]
                 hits[place] = keep(self._names.hits(found), bans[place], k)
         return [hits[place] for place in range(len(queries))]
 
     def usage(self) -> Usage:
         return Usage(llm_calls=self._listener.calls, llm_tokens=self._listener.tokens)
+
+    def _compressed(self, query: str, documents: list[LangChainDocument]) -> Sequence[LangChainDocument]:
+        if self._compressor is None:
+            return documents
+        if self._use_async:
+            return asyncio.run(self._compressor.acompress_documents(documents, query, [self._listener]))
+        return self._compressor.compress_documents(documents, query, [self._listener])
 
     def _batch(self, queries: Sequence[str], wanted: int, banned: tuple[str, ...]) -> list[_Answer]:
         inputs: list[Any] = [{self._input_key: query} if self._input_key else query for query in queries]
@@ -131,20 +147,10 @@ class _RunnableRetriever:
         return runnable.batch(inputs, config, **changes)
 
 
-def _behind(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """Return the retriever that stands behind all defences."""
-    while isinstance(runnable, DefendedRetriever):
-        runnable = runnable.base
-    return runnable
-
-
 def _asking_for(
     runnable: Runnable[Any, Any], wanted: int, *, use_async: bool
 ) -> tuple[Runnable[Any, Any], dict[str, Any]]:
     """Return how to ask for so many documents: by an argument of the call, or by a copy with another k."""
-    if isinstance(runnable, DefendedRetriever):
-        base, changes = _asking_for(runnable.base, wanted, use_async=use_async)
-        return runnable.model_copy(update={"base": base}), changes
     if isinstance(runnable, BaseRetriever):
         # As BaseRetriever itself finds out what its subclass takes.
         asked = runnable._aget_relevant_documents if use_async else runnable._get_relevant_documents  # noqa: SLF001

@@ -8,12 +8,12 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.pipeline.clusters import k_means
-    from reasonembed_rag.pipeline.filters import Defence, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
+    from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
     from reasonembed_rag.pipeline.fusion import Hybrid, Part
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
 
 __all__ = [
-    "Defence",
+    "HitFilter",
     "HubScan",
     "HubnessGuard",
     "Hybrid",
@@ -31,8 +31,9 @@ __getattr__, __dir__ = lazy_face(
     __name__,
     {
         "clusters": ("k_means",),
-        "filters": ("Defence", "HubnessGuard", "NearDuplicateFilter", "TrustFilter", "keep_through"),
+        "filters": ("HitFilter", "HubnessGuard", "NearDuplicateFilter", "TrustFilter", "keep_through"),
         "fusion": ("Hybrid", "Part"),
         "hubness": ("HubScan", "count_hubs", "ranks_of", "scan_hubs"),
     },
+    renamed={"Defence": "HitFilter"},
 )

@@ -1,7 +1,7 @@
-"""Defences that look at what was found for one query and keep what seems honest.
+"""Filters of what was found for one query: defences against documents that were planted to be found.
 
-A defence is a pure function of documents in the order of their ranking; wrappers of both frameworks put one behind any
-retriever.
+A filter is a pure function of documents in the order of their ranking. LangChain's compressor and LlamaIndex's
+postprocessor put filters behind any retriever.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.pipeline.clusters import k_means
 
-__all__ = ["Defence", "Embed", "HubnessGuard", "NearDuplicateFilter", "TrustFilter", "keep_through"]
+__all__ = ["Embed", "HitFilter", "HubnessGuard", "NearDuplicateFilter", "TrustFilter", "keep_through"]
 
 Embed = Callable[[list[str]], Sequence[Sequence[float]] | NDArray[np.floating[Any]]]
 """Documents' texts to vectors: Encoder.encode_documents, a framework's embed_documents."""
@@ -28,11 +28,11 @@ _WORDS = re.compile(r"\w+")
 
 
 @runtime_checkable
-class Defence(Protocol):
-    """Decide which of the documents found for a query may go on."""
+class HitFilter(Protocol):
+    """Decide which of the documents found for a query are kept."""
 
     def keep(self, documents: Sequence[Document]) -> list[int]:
-        """Return the places of the documents to keep, ascending; documents come best first."""
+        """Return the positions of the documents to keep, ascending; documents come best first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class TrustFilter:
             raise InputError(f"n is {self.n}; want at least 1")
 
     def keep(self, documents: Sequence[Document]) -> list[int]:
-        """Return the places of the documents to keep, ascending."""
+        """Return the positions of the documents to keep, ascending."""
         if len(documents) < 2:
             return list(range(len(documents)))
         left = self._outside_tight_groups(_unit_vectors(self.embed, documents))
@@ -82,7 +82,7 @@ class NearDuplicateFilter:
         _shares(similarity=self.similarity)
 
     def keep(self, documents: Sequence[Document]) -> list[int]:
-        """Return the places of the documents to keep, ascending."""
+        """Return the positions of the documents to keep, ascending."""
         if not documents:
             return []
         unit_ND = _unit_vectors(self.embed, documents)
@@ -109,20 +109,20 @@ class HubnessGuard:
         return cls(ids, frozenset(document.content for document in documents if document.id in ids))
 
     def keep(self, documents: Sequence[Document]) -> list[int]:
-        """Return the places of the documents to keep, ascending."""
+        """Return the positions of the documents to keep, ascending."""
         return [place for place, document in enumerate(documents) if not self._flags(document)]
 
     def _flags(self, document: Document) -> bool:
         return document.id in self.flagged_ids or document.content in self.flagged_contents
 
 
-def keep_through(defences: Sequence[Defence], documents: Sequence[Document]) -> list[int]:
-    """Return the places of the documents that every defence keeps, each asked about what the one before it left."""
-    places = list(range(len(documents)))
-    for defence in defences:
-        kept = defence.keep([documents[place] for place in places])
-        places = [places[number] for number in kept]
-    return places
+def keep_through(filters: Sequence[HitFilter], documents: Sequence[Document]) -> list[int]:
+    """Return the positions of the documents that every filter keeps, each asked about what the one before it kept."""
+    positions = list(range(len(documents)))
+    for one in filters:
+        kept = one.keep([documents[position] for position in positions])
+        positions = [positions[number] for number in kept]
+    return positions
 
 
 def mean_cosine(unit_ND: NDArray[np.float64]) -> float:
@@ -160,7 +160,7 @@ def _unit_vectors(embed: Embed, documents: Sequence[Document]) -> NDArray[np.flo
     vectors_ND = np.asarray(embed([document.content for document in documents]), dtype=np.float64)
     if vectors_ND.ndim != 2 or len(vectors_ND) != len(documents) or not np.isfinite(vectors_ND).all():
         raise InputError(
-            f"the defence's embed returned shape {vectors_ND.shape} for {len(documents)} documents; "
+            f"the filter's embed returned shape {vectors_ND.shape} for {len(documents)} documents; "
             "want one finite vector a document, such as encode_documents gives"
         )
     lengths_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)

@@ -12,7 +12,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation import HEADLINE, Example, RetrievalTask, score_rankings
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.pipeline import Defence, HubScan, NearDuplicateFilter, TrustFilter, count_hubs, ranks_of
+from reasonembed_rag.pipeline import HitFilter, HubScan, NearDuplicateFilter, TrustFilter, count_hubs, ranks_of
 from reasonembed_rag.protocols import Embedder, Retriever
 from reasonembed_rag.robustness.hotflip_attack import Poison, Progress, fitted, hotflip, random_tokens, token_gradients
 from reasonembed_rag.robustness.poison import (
@@ -107,7 +107,7 @@ class _Audit:
         hits = self.search(index.retriever, self.measured, without=flagged)
         return {k: _cut(hits, k) for k in (*self.settings.ks, _TOP)}
 
-    def filtered(self, index: _Index, defence: Defence) -> Mapping[int, list[Hits]]:
+    def filtered(self, index: _Index, defence: HitFilter) -> Mapping[int, list[Hits]]:
         """Return what a defence leaves of the k best, for each cutoff."""
         document_of = {document.id: document for document in index.documents}
         return {
@@ -216,7 +216,7 @@ def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: 
 
 def _defences(audit: _Audit, clean: _Index, poisoned: Sequence[_Index]) -> tuple[DefenceScore, ...]:
     embed = audit.embedder.encode_documents
-    filters: dict[str, Defence] = {
+    filters: dict[str, HitFilter] = {
         "trust_filter": TrustFilter(embed=embed),
         "near_duplicates": NearDuplicateFilter(embed=embed),
     }
@@ -242,7 +242,7 @@ def _cut(hits: Sequence[Hits], k: int) -> list[Hits]:
     return [found[:k] for found in hits]
 
 
-def _kept(found: Hits, defence: Defence, document_of: Mapping[str, Document]) -> Hits:
+def _kept(found: Hits, defence: HitFilter, document_of: Mapping[str, Document]) -> Hits:
     return found.take(defence.keep([document_of[identity] for identity in found.ids]))
 
 

@@ -9,7 +9,7 @@ from reasonembed_rag.lazy import Dependency, lazy_face
 if TYPE_CHECKING:
     from llama_index.retrievers.reasonembed.base import ReasonEmbedRetriever
     from llama_index.retrievers.reasonembed.chat import as_chat
-    from llama_index.retrievers.reasonembed.defended import DefendedRetriever
+    from llama_index.retrievers.reasonembed.deprecated import DefendedRetriever
     from llama_index.retrievers.reasonembed.evaluation import LlamaIndexRag, as_retriever
 
 __all__ = ["DefendedRetriever", "LlamaIndexRag", "ReasonEmbedRetriever", "as_chat", "as_retriever"]
@@ -19,7 +19,7 @@ __getattr__, __dir__ = lazy_face(
     {
         "base": ("ReasonEmbedRetriever",),
         "chat": ("as_chat",),
-        "defended": ("DefendedRetriever",),
+        "deprecated": ("DefendedRetriever",),
         "evaluation": ("LlamaIndexRag", "as_retriever"),
     },
     needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),

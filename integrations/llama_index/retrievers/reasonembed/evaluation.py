@@ -16,8 +16,8 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore
-from llama_index.retrievers.reasonembed.defended import DefendedRetriever
 from llama_index_instrumentation import get_dispatcher
 from pydantic import PrivateAttr
 
@@ -37,6 +37,7 @@ def as_retriever(
     component: BaseEmbedding | BaseIndex[Any] | BaseRetriever,
     documents: Sequence[Document],
     *,
+    node_postprocessors: Sequence[BaseNodePostprocessor] = (),
     use_async: bool = False,
 ) -> Retriever:
     """Return a LlamaIndex component as a retriever that the evaluation can ask.
@@ -44,7 +45,8 @@ def as_retriever(
     An embed_model embeds the documents and is searched exactly by cosine; an index or a retriever is asked through its
     own retrieve or aretrieve for k and the excluded documents besides, or with the exclusions where it takes them.
     Nodes are matched to the task's documents by their id, that of the document they come from, metadata or content; of
-    several nodes of one document the best stays. Raises InputError for anything else.
+    several nodes of one document the best stays. node_postprocessors, filters or rerankers, are given the k nodes that
+    an index or a retriever finds. Raises InputError for anything else.
     """
     if isinstance(component, BaseEmbedding):
         return EmbeddingFunctions(
@@ -55,16 +57,24 @@ def as_retriever(
     if isinstance(component, BaseIndex):
         component = component.as_retriever()
     if isinstance(component, BaseRetriever):
-        return _NodeRetriever(component, DocumentNames(documents), use_async=use_async)
+        return _NodeRetriever(component, DocumentNames(documents), tuple(node_postprocessors), use_async=use_async)
     raise InputError(f"got a {type(component).__name__}; want a LlamaIndex embed_model, index or retriever")
 
 
 class _NodeRetriever:
     """A retriever of nodes, asked query by query."""
 
-    def __init__(self, retriever: BaseRetriever, names: DocumentNames, *, use_async: bool) -> None:
+    def __init__(
+        self,
+        retriever: BaseRetriever,
+        names: DocumentNames,
+        postprocessors: tuple[BaseNodePostprocessor, ...],
+        *,
+        use_async: bool,
+    ) -> None:
         self._retriever = retriever
         self._names = names
+        self._postprocessors = postprocessors
         self._use_async = use_async
         self._calls = 0
 
@@ -85,18 +95,25 @@ class _NodeRetriever:
         retriever, changes = _asking_for(self._retriever, k, banned)
         with _counted() as counter:
             if self._use_async:
-                nodes = asyncio.run(retriever.aretrieve(query, **changes))
+                nodes = asyncio.run(self._apostprocessed(query, retriever, changes))
             else:
                 nodes = retriever.retrieve(query, **changes)
+                for postprocessor in self._postprocessors:
+                    nodes = postprocessor.postprocess_nodes(nodes, query_str=query)
         self._calls += counter.calls
         return keep(self._names.hits([_found(node) for node in nodes]), banned, k)
+
+    async def _apostprocessed(
+        self, query: str, retriever: BaseRetriever, changes: dict[str, Any]
+    ) -> list[NodeWithScore]:
+        nodes = await retriever.aretrieve(query, **changes)
+        for postprocessor in self._postprocessors:
+            nodes = await postprocessor.apostprocess_nodes(nodes, query_str=query)
+        return nodes
 
 
 def _asking_for(retriever: BaseRetriever, k: int, banned: Collection[str]) -> tuple[BaseRetriever, dict[str, Any]]:
     """Return how to ask for k documents besides the banned ones: by arguments of the call, or by a copy."""
-    if isinstance(retriever, DefendedRetriever):
-        base, changes = _asking_for(retriever.base, k, banned)
-        return retriever.with_base(base), changes
     parameters = inspect.signature(retriever.retrieve).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return retriever, {"k": k, "excluded_ids": tuple(banned)}

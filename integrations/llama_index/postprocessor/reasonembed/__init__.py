@@ -1,0 +1,18 @@
+"""ReasonEmbed's node postprocessor for LlamaIndex."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import Dependency, lazy_face
+
+if TYPE_CHECKING:
+    from llama_index.postprocessor.reasonembed.base import ReasonEmbedPostprocessor
+
+__all__ = ["ReasonEmbedPostprocessor"]
+
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {"base": ("ReasonEmbedPostprocessor",)},
+    needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
+)
