@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.backbone import Tokens
     from reasonembed_rag.encoder.gradients import TokenGradients
-    from reasonembed_rag.encoder.local import Engine, Part
+    from reasonembed_rag.encoder.local import Engine, RowVectors
     from reasonembed_rag.encoder.worker_process import Described
     from reasonembed_rag.spec import EmbeddingSpec
 
@@ -347,7 +347,7 @@ class Encoder:
                 ahead = pool.submit(tokenize, start + _WINDOW) if start + _WINDOW < len(texts) else None
                 yield start, tokens
 
-    def _run(self, tokens: Tokens) -> Iterator[Part]:
+    def _run(self, tokens: Tokens) -> Iterator[RowVectors]:
         packs = plan_packs(tokens.lengths - tokens.shared, budget=self._budget)
         for part in self._engine.run(tokens, packs, adapter=self._adapter):
             if not np.isfinite(part.vectors).all():

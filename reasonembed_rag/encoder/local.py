@@ -1,4 +1,4 @@
-"""The seam between planning and computing: packs of token sequences in, vectors out."""
+"""The engine interface, packs of token sequences to vectors, and the engine of this process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from reasonembed_rag.backbone import (
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -38,34 +38,31 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.backbone import KeyValue, LoadedModel, Tokens
 
-    _Forward = Callable[[Sequence[NDArray[np.int32]], int, int, str | None], Tensor]
-    """(sequences, skip, shared, adapter) to pooled states (n, D)."""
-
-__all__ = ["Engine", "LocalEngine", "Part"]
+__all__ = ["Engine", "LocalEngine", "RowVectors"]
 
 _logger = logging.getLogger(__name__)
 
 _PACKS_BETWEEN_TRIMS = 2
-_PREFIXES_KEPT = 8
-_SHORTEST_PREFIX = 4
-"""A start of fewer tokens costs less to compute again than to carry."""
+_MAX_PREFIXES = 8
+_MIN_PREFIX = 4
+"""A shorter common prefix costs less to compute again than to reuse."""
 
 
-class Part(NamedTuple):
-    """The vectors (len(rows), D) of some rows of a call."""
+class RowVectors(NamedTuple):
+    """Vectors (len(rows), D) of some rows of a call."""
 
     rows: NDArray[np.int64]
     vectors: NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """Compute the vectors of a call, pack by pack, in any order."""
+    """Compute the vectors of a call pack by pack, in any order."""
 
-    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[Part]:
-        """Yield the vectors of the rows as they are done; an error ends the call and leaves the engine usable."""
+    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
+        """Yield vectors as they are computed; an error ends the call and leaves the engine usable."""
 
     def close(self) -> None:
-        """Give back what the engine holds; a closed engine cannot run."""
+        """Release what the engine holds; a closed engine cannot run."""
 
 
 class LocalEngine:
@@ -77,24 +74,22 @@ class LocalEngine:
         self._switch = AdapterSwitch(loaded.backbone, loaded.adapters)
         self._names = tuple(loaded.adapters)
         packed, reason = _packed(loaded, self._switch)
-        self.packed = packed is not None
-        """Whether the fast path runs; the padded one does where the backbone is not known or not verified."""
-        self._forward: _Forward | None
-        if packed is not None:
-            self._forward = _PackedWithPrefixes(packed)
-        elif self._names:
+        if packed is None and self._names:
             raise ModelError(
                 f"{loaded.spec.model}: adapters by name need the packed forward ({reason}); load one adapter"
             )
-        else:
+        if packed is None:
             _logger.warning("%s runs through transformers' own forward: %s", loaded.spec.model, reason)
-            padded = _running(loaded)
-            self._forward = lambda sequences, skip, shared, adapter: padded(sequences, skip=skip)  # noqa: ARG005
+        self.packed = packed is not None
+        """Whether the packed forward runs; otherwise the backbone is unknown or failed the self-check."""
+        self._forward: PackedForward | PaddedForward | None = packed or _checked_padded(loaded)
+        self._prefixes: OrderedDict[tuple[bytes, str | None], list[KeyValue]] = OrderedDict()
+        """Keys and values of common prefixes, by token ids and adapter, the least recently used first."""
         self._safe_tokens: int | None = None
-        """The largest pack that is known to fit after one did not."""
+        """Largest pack assumed to fit, once one has run out of memory."""
 
-    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[Part]:
-        """Yield the vectors of the packs in order; a pack that does not fit in memory is split and gone on with."""
+    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
+        """Yield the vectors of the packs in order; a pack that does not fit in memory is split."""
         if adapter is not None and adapter not in self._names:
             raise InputError(
                 f"unknown adapter {adapter!r}; want one of {', '.join(self._names) or 'none: none is loaded'}"
@@ -116,28 +111,50 @@ class LocalEngine:
             computed += 1
             if computed % _PACKS_BETWEEN_TRIMS == 0:
                 give_back_freed()
-            yield Part(rows, vectors)
+            yield RowVectors(rows, vectors)
 
     def close(self) -> None:
         """Drop the model."""
         self._forward = None
+        self._prefixes.clear()
 
     def _vectors(self, rows: NDArray[np.int64], tokens: Tokens, adapter: str | None) -> NDArray[np.float32]:
-        if self._forward is None:
-            raise BackendError(f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained")
         spec = self._spec
         skip = 0 if spec.pool_prompt else tokens.skip
         with torch.inference_mode():
-            pooled = self._forward(tokens.rows(rows), skip, tokens.shared, adapter)
+            pooled = self._pooled(tokens.rows(rows), skip, tokens.shared, adapter)
             vectors = finish(pooled, dimension=spec.dimension, normalize=spec.normalize)
         result: NDArray[np.float32] = vectors.cpu().numpy()
         return result
+
+    def _pooled(self, sequences: Sequence[NDArray[np.int32]], skip: int, shared: int, adapter: str | None) -> Tensor:
+        """Return pooled states (n, D); the keys and values of the `shared` common first tokens are computed once."""
+        forward = self._forward
+        if forward is None:
+            raise BackendError(f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained")
+        if (
+            not isinstance(forward, PackedForward)
+            or shared < _MIN_PREFIX
+            or not (forward.shares_prefixes and forward.pools_last)
+        ):
+            return forward(sequences, skip=skip)
+        prefix = self._prefix(forward, sequences[0][:shared], adapter)
+        return forward([sequence[shared:] for sequence in sequences], prefix=prefix)
+
+    def _prefix(self, forward: PackedForward, ids: NDArray[np.int32], adapter: str | None) -> list[KeyValue]:
+        key = (ids.tobytes(), adapter)
+        if key not in self._prefixes:
+            self._prefixes[key] = forward.prefix(ids)
+            while len(self._prefixes) > _MAX_PREFIXES:
+                self._prefixes.popitem(last=False)
+        self._prefixes.move_to_end(key)
+        return self._prefixes[key]
 
     def _too_large(self, rows: NDArray[np.int64], tokens: Tokens) -> bool:
         return self._safe_tokens is not None and int(tokens.lengths[rows].sum()) > self._safe_tokens
 
     def _shrink(self, rows: NDArray[np.int64], tokens: Tokens, error: Exception) -> None:
-        """Remember a smaller budget after running out of memory; any other error goes on its way."""
+        """Lower the budget after running out of memory; reraise any other error."""
         if not _is_out_of_memory(error):
             raise error
         size = int(tokens.lengths[rows].sum())
@@ -147,33 +164,9 @@ class LocalEngine:
                 "want a smaller max_document_length, a smaller dtype or a larger device"
             ) from error
         self._safe_tokens = size // 2
-        _logger.warning("out of memory at %d tokens a pack; going on with at most %d", size, self._safe_tokens)
+        _logger.warning("out of memory at %d tokens per pack; continuing with at most %d", size, self._safe_tokens)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-class _PackedWithPrefixes:
-    """The packed forward; what a call's texts share at their start is computed once and kept for later calls."""
-
-    def __init__(self, packed: PackedForward) -> None:
-        self._packed = packed
-        self._kept: OrderedDict[tuple[bytes, str | None], list[KeyValue]] = OrderedDict()
-
-    def __call__(self, sequences: Sequence[NDArray[np.int32]], skip: int, shared: int, adapter: str | None) -> Tensor:
-        packed = self._packed
-        if shared < _SHORTEST_PREFIX or not (packed.shares_prefixes and packed.pools_last):
-            return packed(sequences, skip=skip)
-        prefix = self._prefix(sequences[0][:shared], adapter)
-        return packed([sequence[shared:] for sequence in sequences], prefix=prefix)
-
-    def _prefix(self, ids: NDArray[np.int32], adapter: str | None) -> list[KeyValue]:
-        key = (ids.tobytes(), adapter)
-        if key not in self._kept:
-            self._kept[key] = self._packed.prefix(ids)
-            while len(self._kept) > _PREFIXES_KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
 
 
 def padded_forward(loaded: LoadedModel) -> PaddedForward:
@@ -183,8 +176,8 @@ def padded_forward(loaded: LoadedModel) -> PaddedForward:
     )
 
 
-def _running(loaded: LoadedModel) -> PaddedForward:
-    """Return the reference forward once a text has run through it; raises ModelError where none does."""
+def _checked_padded(loaded: LoadedModel) -> PaddedForward:
+    """Return the reference forward after a trial run; raises ModelError where that fails."""
     padded = padded_forward(loaded)
     try:
         with torch.inference_mode():
@@ -204,7 +197,7 @@ def _exact_forward(loaded: LoadedModel) -> PaddedForward:
 
 
 def _packed(loaded: LoadedModel, switch: AdapterSwitch) -> tuple[PackedForward | None, str]:
-    """Return the packed forward if it fits the backbone and agrees with transformers, else why not."""
+    """Return the packed forward if it fits the backbone and agrees with transformers, else the reason."""
     spec, int8 = loaded.spec, loaded.spec.dtype == "int8"
     causal = spec.attention == "causal"
     make = functools.partial(switch.make, int8=int8) if loaded.adapters else functools.partial(make_fast, int8=int8)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import EncoderSettings, Tokens
-    from reasonembed_rag.encoder.local import Part
+    from reasonembed_rag.encoder.local import RowVectors
     from reasonembed_rag.encoder.worker_process import Build, Described
 
 __all__ = ["WorkerEngine"]
@@ -89,12 +89,12 @@ class WorkerEngine:
                 raise
         return self._described
 
-    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[Part]:
+    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
         """Yield the vectors of each pack as it is done, in any order.
 
         Raises the error of a worker, BackendError where one dies or the engine is closed. A later run ends this one.
         """
-        from reasonembed_rag.encoder.local import Part
+        from reasonembed_rag.encoder.local import RowVectors
 
         self.start()
         self._call += 1
@@ -117,7 +117,7 @@ class WorkerEngine:
                     continue  # of a call that ended early: by an error, or given up by its caller
                 feed(worker)
                 left -= 1
-                yield Part(packs[message.number], message.vectors)
+                yield RowVectors(packs[message.number], message.vectors)
                 if self._call != call:
                     raise BackendError("a later call has begun on this engine; take one call's results at a time")
 

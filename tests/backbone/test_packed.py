@@ -351,7 +351,7 @@ def test_running_out_of_memory_splits_the_pack_and_computes_nothing_twice(tiny_m
     expected = {
         int(row): part.vectors[0] for row in range(40) for part in local.run(tokens, [np.array([row])], adapter=None)
     }
-    real, done = local._forward, []
+    real, done = local._pooled, []
 
     def forward(sequences, *rest):
         if sum(map(len, sequences)) > 150:
@@ -359,7 +359,7 @@ def test_running_out_of_memory_splits_the_pack_and_computes_nothing_twice(tiny_m
         done.append(len(sequences))
         return real(sequences, *rest)
 
-    monkeypatch.setattr(local, "_forward", forward)
+    monkeypatch.setattr(local, "_pooled", forward)
     parts = list(local.run(tokens, [np.arange(40)], adapter=None))
     assert sorted(row for part in parts for row in part.rows) == list(range(40))
     assert sum(done) == 40
@@ -379,7 +379,7 @@ def test_an_error_that_is_not_about_memory_goes_on_its_way(tiny_model, monkeypat
     def forward(*_):
         raise RuntimeError("shapes disagree")
 
-    monkeypatch.setattr(local, "_forward", forward)
+    monkeypatch.setattr(local, "_pooled", forward)
     tokens = loaded.tokenizer(["a"], before="", after="", max_length=64)
     with pytest.raises(RuntimeError, match="shapes disagree"):
         list(local.run(tokens, [np.array([0])], adapter=None))

@@ -22,9 +22,9 @@ class Small:
     """Memory for so many tokens at a time, over an encoder's forward; a record of the texts that went through."""
 
     def __init__(self, encoder, tokens, error):
-        self.forward, self.tokens, self.error = encoder._engine._forward, tokens, error
+        self.forward, self.tokens, self.error = encoder._engine._pooled, tokens, error
         self.done, self.failures = [], 0
-        encoder._engine._forward = self
+        encoder._engine._pooled = self
 
     def __call__(self, sequences, *rest):
         if sum(map(len, sequences)) > self.tokens:
