@@ -188,7 +188,7 @@ class Catalog:
             connection.executemany("INSERT INTO extents VALUES (?, ?, ?)", map(astuple, change.extents))
 
     def _insert(self, connection: sqlite3.Connection, born: Batch, next_key: int) -> None:
-        # The index over the ids of a large first batch is made faster at once than entry by entry.
+        # For a large first batch, building the index over ids once is faster than updating it entry by entry.
         defer = len(born) >= _MANY and not connection.execute("SELECT 1 FROM documents LIMIT 1").fetchone()
         if defer:
             connection.execute("DROP INDEX documents_id")

@@ -22,9 +22,9 @@ def check_k(k: object) -> None:
 
 
 def check_dimension(dimension: object, spec: EmbeddingSpec | None) -> int | None:
-    """Return the dimension of a store to be made, the spec's where there is one, None where vectors will tell it.
+    """Return the dimension of a new store: the spec's if there is one, None if the first vectors will decide.
 
-    Raises InputError for what is no whole number of at least 1, and for another dimension than the spec's.
+    Raises InputError for anything but a whole number of at least 1, and for a dimension other than the spec's.
     """
     if dimension is None:
         return None if spec is None else spec.dimension
@@ -47,11 +47,11 @@ def id_list(ids: Collection[str]) -> list[str]:
 
 
 def check_exclusions(excluded_ids: Sequence[Collection[str]] | None, *, queries: int) -> list[list[str]]:
-    """Return the ids excluded for each query, none where none were given; raises InputError for counts that differ."""
+    """Return the excluded ids of each query; raises InputError if there is not one list per query."""
     if excluded_ids is None:
         return [[] for _ in range(queries)]
     if len(excluded_ids) != queries:
-        raise InputError(f"got {queries} queries and {len(excluded_ids)} exclusion lists; want one a query")
+        raise InputError(f"got {queries} queries and {len(excluded_ids)} exclusion lists; want one per query")
     return [list(dict.fromkeys(id_list(ids))) for ids in excluded_ids]
 
 
@@ -60,12 +60,12 @@ def check_spec(asked: EmbeddingSpec, *, own: EmbeddingSpec | None, dimension: in
     if own is not None and own.space() != asked.space():
         raise SpecMismatchError(
             f"{name} holds vectors of {_described(own)}, the queries come from {_described(asked)}; "
-            f"load the model {own.model!r} as it was, or index the documents anew"
+            f"load the model {own.model!r} as it was, or index the documents again"
         )
     if dimension not in {None, asked.dimension}:
         raise SpecMismatchError(
             f"{name} holds vectors of {dimension} dimensions, {_described(asked)} gives {asked.dimension}; "
-            "load the model it was made with, or index the documents anew"
+            "load the model it was made with, or index the documents again"
         )
 
 

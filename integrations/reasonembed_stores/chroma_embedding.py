@@ -1,4 +1,4 @@
-"""ReasonEmbedFunction: the embedding function that Chroma writes into a collection's configuration."""
+"""ReasonEmbedFunction: the embedding function in the configuration of a Chroma collection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ReasonEmbedFunction"]
 class ReasonEmbedFunction(EmbeddingFunction[Documents]):
     """Embed documents and query texts for Chroma, each by its own path.
 
-    It holds names only and costs nothing to make: Chroma builds one from the collection's configuration at every call,
+    It contains only names and is cheap to create: Chroma creates one from the collection's configuration at every call,
     and all of them share the process's one encoder. No path to a secret and no device is written to the configuration.
     """
 
@@ -36,7 +36,7 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
         task: str | None = None,
         instruction: str | None = None,
     ) -> None:
-        """Name a model, how its vectors are made, and what is said before queries."""
+        """Choose a model, its settings, and the instruction of queries."""
         self._settings = EncoderSettings(
             model=model,
             revision=revision,
@@ -72,7 +72,7 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
         return "reasonembed"
 
     def get_config(self) -> dict[str, Any]:
-        """Return what build_from_config needs, settings at their defaults left out."""
+        """Return what build_from_config needs, without settings at their defaults."""
         settings = {
             "model": self._settings.model,
             "revision": self._settings.revision,
@@ -87,7 +87,7 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> ReasonEmbedFunction:
-        """Make the function that get_config described."""
+        """Create the function that get_config described."""
         ReasonEmbedFunction.validate_config(config)
         return ReasonEmbedFunction(**config)
 
@@ -99,12 +99,12 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
             raise InputError(f"unknown setting {unknown[0]!r}; want some of {', '.join(sorted(_SETTINGS))}: upgrade?")
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Raise SpecMismatchError for a change of anything that changes the documents' vectors."""
+        """Raise SpecMismatchError for a change that would change the documents' vectors."""
         for name in sorted(_SETTINGS - {"task", "instruction", "max_query_length"}):
             if old_config.get(name) != new_config.get(name):
                 raise SpecMismatchError(
                     f"the collection's vectors were made with {name} {old_config.get(name)!r}, not "
-                    f"{new_config.get(name)!r}; make another collection and index anew"
+                    f"{new_config.get(name)!r}; create another collection and index again"
                 )
 
     def default_space(self) -> Space:
@@ -112,7 +112,7 @@ class ReasonEmbedFunction(EmbeddingFunction[Documents]):
         return "cosine"
 
     def supported_spaces(self) -> list[Space]:
-        """Return the spaces that rank these vectors rightly."""
+        """Return the spaces that rank these vectors correctly."""
         return ["cosine"]
 
 

@@ -1,4 +1,4 @@
-"""Metadata and filters in Chroma's terms, with what Chroma cannot hold kept beside it."""
+"""Convert metadata and filters to Chroma's; what Chroma cannot represent is stored beside it as JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from reasonembed_stores.filters import Condition, Filter, Group
 __all__ = ["OVERFLOW", "from_chroma", "to_chroma", "to_where"]
 
 OVERFLOW = "_reasonembed_overflow"
-"""Marks with 1 the records whose metadata has something that Chroma cannot hold."""
+"""Is 1 in records whose metadata Chroma cannot represent completely."""
 _JSON = "_reasonembed_json"
-"""The whole metadata of such a record."""
+"""The complete metadata of such a record."""
 _NATIVE = {
     "$eq": (str, bool, int, float),
     "$ne": (str, bool, int, float),
@@ -26,7 +26,7 @@ _LARGEST = 2**63 - 1
 
 
 def to_chroma(metadata: Mapping[str, Any], encoded: str) -> dict[str, Any]:
-    """Return metadata as Chroma takes it; `encoded` is the same as JSON."""
+    """Return metadata for Chroma; `encoded` is the same metadata as JSON."""
     fields = decode_json(encoded)
     native = {name: value for name, value in fields.items() if _fits(name, value)}
     if len(native) < len(metadata):
@@ -59,7 +59,7 @@ def _scalar(value: Any) -> bool:
 
 
 def to_where(tree: Filter) -> dict[str, Any] | None:
-    """Return the filter as Chroma's `where`; None where Chroma has no way to say it."""
+    """Return the filter as Chroma's `where`; None if Chroma cannot express it."""
     if isinstance(tree, Condition):
         return _condition(tree)
     if isinstance(tree, Group) and tree.kind != "none" and len(tree.parts) > 1:

@@ -1,6 +1,6 @@
-"""Keep a store equal to a corpus: new and changed documents are embedded, unchanged ones never again.
+"""Keep a store equal to a corpus: only new and changed documents are embedded.
 
-A run may die at any moment: what it committed stays, and the next run goes on from there.
+A run may be killed at any moment: what it committed stays, and the next run continues from there.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ __all__ = ["IndexReport", "Progress", "build_index", "is_unfinished", "update_st
 
 _MARK = "unfinished"
 _PAGE = 1000
-"""Documents compared with the store at once."""
+"""Documents that are compared with the store at once."""
 _FIRST_WINDOW = 256
 _SMALLEST_WINDOW = 16
 _LARGEST_WINDOW = 8192
 _SHORT_S, _LONG_S = 10.0, 60.0
-"""Between them lies how long a window should take: long enough to batch well, short enough to lose little."""
+"""A window should take a time between these: long enough to batch well, short enough to lose little."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What became of the documents of a corpus."""
+    """What was done with the documents of a corpus."""
 
     added: int = 0
     replaced: int = 0
-    """Their content changed, so they were embedded anew."""
+    """Their content changed, so they were embedded again."""
     relabelled: int = 0
     """Only their metadata changed, so they kept their vectors."""
     unchanged: int = 0
@@ -50,7 +50,7 @@ class IndexReport:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come; characters tell the time left better than documents."""
+    """Progress of a run; the time left is better estimated from characters than from documents."""
 
     documents: int
     of_documents: int
@@ -66,7 +66,7 @@ class _Survey:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Documents of one page by what must be done with them."""
+    """The documents of one page, by what has to be done with them."""
 
     new: list[Document]
     changed: list[Document]
@@ -93,7 +93,7 @@ def build_index(
     of another model. `on_message` is called with a line before and after an ANN index is built; by default both are
     logged.
     """
-    survey = _surveyed(corpus)
+    survey = _survey(corpus)
     fresh = not (to / "manifest.json").exists()
     if fresh:
         check_free(to)
@@ -102,8 +102,8 @@ def build_index(
         raise InputError(f"{to} exists already; leave out dtype and ann, or index into another folder")
     with FaissStore.open(to, spec=embedder.spec) as store:
         try:
-            with _marked(to):
-                report = _updated(corpus, survey, store, embedder, sync=sync, on_progress=on_progress)
+            with _marked_unfinished(to):
+                report = _update(corpus, survey, store, embedder, sync=sync, on_progress=on_progress)
                 store.save(on_message=on_message)
         except Exception:
             if fresh and not len(store):
@@ -114,14 +114,14 @@ def build_index(
 
 
 def is_unfinished(path: Path) -> bool:
-    """Tell whether a run over this folder died, so that documents may be missing until it is run again."""
+    """Tell whether a run over this folder was interrupted, so that documents may be missing until it is run again."""
     return (path / _MARK).exists()
 
 
 @contextmanager
-def _marked(path: Path) -> Iterator[None]:
+def _marked_unfinished(path: Path) -> Iterator[None]:
     with replacing(path / _MARK) as file:
-        file.write(b"An index run has not come to its end; run it again to add what is missing.\n")
+        file.write(b"An index run was interrupted; run it again to add what is missing.\n")
     yield
     (path / _MARK).unlink()
 
@@ -136,23 +136,23 @@ def update_store(
 ) -> IndexReport:
     """Bring any store up to date with a corpus; sync also deletes what the corpus no longer has.
 
-    Raises InputError for an id twice, an empty corpus and what cannot be read, before anything is written.
+    Raises InputError for a repeated id, an empty corpus and unreadable files, before anything is written.
     """
-    return _updated(corpus, _surveyed(corpus), store, embedder, sync=sync, on_progress=on_progress)
+    return _update(corpus, _survey(corpus), store, embedder, sync=sync, on_progress=on_progress)
 
 
-def _surveyed(corpus: Corpus) -> _Survey:
+def _survey(corpus: Corpus) -> _Survey:
     ids: list[str] = []
     characters = 0
     for document in unique_ids(corpus):
         ids.append(document.id)
         characters += len(document.content)
     if not ids:
-        raise InputError("the corpus holds no document; want at least one")
+        raise InputError("the corpus has no documents; want at least one")
     return _Survey(frozenset(ids), characters)
 
 
-def _updated(
+def _update(
     corpus: Corpus,
     survey: _Survey,
     store: Store,
@@ -163,26 +163,26 @@ def _updated(
 ) -> IndexReport:
     report = IndexReport()
     progress = Progress(0, len(survey.ids), 0, survey.characters)
-    tell = on_progress or (lambda _: None)
-    tell(progress)
+    report_progress = on_progress or (lambda _: None)
+    report_progress(progress)
     window = _Window(store, embedder)
     for page in _pages(corpus):
-        work = _compared(page, store)
+        work = _compare(page, store)
         if work.relabelled:
             store.upsert(work.relabelled, store.vectors_of([document.id for document in work.relabelled]))
-        report = _counted(report, work)
-        progress = _moved(progress, [*work.unchanged, *work.relabelled])
+        report = _count(report, work)
+        progress = _advance(progress, [*work.unchanged, *work.relabelled])
         for done in window.take([*work.new, *work.changed]):
-            progress = _moved(progress, done)
-            tell(progress)
-        tell(progress)
-    progress = _moved(progress, window.flush())
-    tell(progress)
-    return replace(report, deleted=_synced(survey, store)) if sync else report
+            progress = _advance(progress, done)
+            report_progress(progress)
+        report_progress(progress)
+    progress = _advance(progress, window.flush())
+    report_progress(progress)
+    return replace(report, deleted=_delete_missing(survey, store)) if sync else report
 
 
 class _Window:
-    """Documents waiting to be embedded and committed together, as many as take a fair time."""
+    """Documents that are embedded and committed together; their number adapts to the time that takes."""
 
     def __init__(self, store: Store, embedder: Embedder) -> None:
         self._store = store
@@ -191,14 +191,14 @@ class _Window:
         self._size = _FIRST_WINDOW
 
     def take(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
-        """Yield the documents that were committed, window by window."""
+        """Add documents and yield those that were committed, window by window."""
         for document in documents:
             self._waiting.append(document)
             if len(self._waiting) >= self._size:
                 yield self.flush()
 
     def flush(self) -> list[Document]:
-        """Embed and commit what waits, and return it."""
+        """Embed and commit the waiting documents, and return them."""
         done, self._waiting = self._waiting, []
         if not done:
             return done
@@ -223,8 +223,8 @@ def _pages(corpus: Corpus) -> Iterator[list[Document]]:
         yield page
 
 
-def _compared(page: list[Document], store: Store) -> _Work:
-    """Compare documents with what is stored under their ids, text by text."""
+def _compare(page: list[Document], store: Store) -> _Work:
+    """Compare the documents of a page with those stored under their ids."""
     stored = {document.id: document for document in store.get([document.id for document in page])}
     work = _Work([], [], [], [])
     for document in page:
@@ -240,7 +240,7 @@ def _compared(page: list[Document], store: Store) -> _Work:
     return work
 
 
-def _counted(report: IndexReport, work: _Work) -> IndexReport:
+def _count(report: IndexReport, work: _Work) -> IndexReport:
     return replace(
         report,
         added=report.added + len(work.new),
@@ -250,11 +250,11 @@ def _counted(report: IndexReport, work: _Work) -> IndexReport:
     )
 
 
-def _moved(progress: Progress, done: Iterable[Document]) -> Progress:
+def _advance(progress: Progress, done: Iterable[Document]) -> Progress:
     lengths = [len(document.content) for document in done]
     return replace(progress, documents=progress.documents + len(lengths), characters=progress.characters + sum(lengths))
 
 
-def _synced(survey: _Survey, store: Store) -> int:
-    """Delete what the corpus does not have."""
+def _delete_missing(survey: _Survey, store: Store) -> int:
+    """Delete the documents that are not in the corpus."""
     return store.delete([document.id for document in store if document.id not in survey.ids])

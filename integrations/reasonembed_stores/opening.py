@@ -1,4 +1,4 @@
-"""Open whatever kind of store a folder holds."""
+"""Open a store of either kind by its folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["open_store"]
 
 
 def open_store(path: str | Path, *, spec: EmbeddingSpec | None = None) -> Store:
-    """Open the FaissStore or the ChromaStore of a folder; with a spec, check that its model may search it.
+    """Open the FaissStore or ChromaStore in a folder; with a spec, check that its model may search it.
 
     Raises StoreError for a folder without a store and SpecMismatchError for another model's vectors.
     """
@@ -22,7 +22,7 @@ def open_store(path: str | Path, *, spec: EmbeddingSpec | None = None) -> Store:
 
         return ChromaStore.open(folder, spec=spec)
     if not folder.is_dir():
-        raise StoreError(f"{folder} does not exist; want the folder of an index: make one with `reasonembed index`")
+        raise StoreError(f"{folder} does not exist; want the folder of an index: create one with `reasonembed index`")
     from reasonembed_stores.faiss_store import FaissStore
 
     return FaissStore.open(folder, spec=spec)

@@ -1,4 +1,4 @@
-"""Corpora on disk, read as a stream: JSON Lines, Parquet, and folders of text, Markdown and HTML."""
+"""Stream corpora from disk: JSON Lines, Parquet, and folders of text, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Corpus(Protocol):
 
 
 class TextSplitter(Protocol):
-    """What cuts a text in chunks: LangChain's text splitters and LlamaIndex's node parsers are such."""
+    """Splits a text into chunks, as LangChain's text splitters and LlamaIndex's node parsers do."""
 
     def split_text(self, text: str) -> Sequence[str]:
         """Return the chunks of a text."""
@@ -37,8 +37,8 @@ class TextSplitter(Protocol):
 class FileCorpus:
     """The documents of a file, or of every readable file under a folder, in the order of their paths.
 
-    Hidden files and folders are passed over. JSON Lines and Parquet give one document a row, under its own id; text,
-    Markdown, reStructuredText and HTML are cut in passages named path#1, path#2 and so on. A splitter of your own cuts
+    Hidden files and folders are skipped. JSON Lines and Parquet give one document per row, under its own id; text,
+    Markdown, reStructuredText and HTML are split into passages named path#1, path#2 and so on. Your own splitter splits
     every text, rows included. Reading raises InputError, naming file:line, for what cannot be read.
     """
 
@@ -94,7 +94,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_parquet(path: Path) -> Iterator[Document]:
-    """Yield the rows of a Parquet file as documents, as read_jsonl_documents does with lines."""
+    """Yield the rows of a Parquet file as documents, as read_jsonl_documents does for lines."""
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
@@ -126,7 +126,7 @@ _ROW_READERS: Mapping[str, Callable[[Path], Iterator[Document]]] = {
 }
 _HTML = frozenset({".html", ".htm", ".xhtml"})
 SUFFIXES = (".htm", ".html", ".jsonl", ".markdown", ".md", ".parquet", ".rst", ".txt", ".xhtml")
-"""The files that are read; others in a folder are passed over."""
+"""The files that are read; others in a folder are skipped."""
 
 
 def load_splitter(name: str, settings: Mapping[str, Any]) -> TextSplitter:
@@ -144,7 +144,7 @@ def load_splitter(name: str, settings: Mapping[str, Any]) -> TextSplitter:
         ) from error
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
-            f"splitter {name!r} cannot be made with {dict(settings)} ({error}); want module:Class and its settings, "
+            f"splitter {name!r} cannot be created with {dict(settings)} ({error}); want module:Class and its settings, "
             "such as llama_index.core.node_parser:SentenceSplitter with chunk_size"
         ) from error
     if not callable(getattr(made, "split_text", None)):

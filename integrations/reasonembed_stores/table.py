@@ -108,7 +108,7 @@ class Table:
         raise StoreError(f"{self.path} changes faster than it can be read; try again")
 
     def _after(self, snapshot: Snapshot, *, verify: bool) -> View:
-        """Return the view after a snapshot, which starts anew if the layout has changed."""
+        """Return the view after a snapshot, which contains everything if the layout has changed."""
         vectors = self._vectors_of(snapshot.state)
         old = self._view if snapshot.state.layout == self._view.state.layout else blank_view(snapshot.state)
         extents = [extent for extent in snapshot.extents if extent.start >= len(old.keys)]
