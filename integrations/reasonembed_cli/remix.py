@@ -162,7 +162,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     models = open_models(settings, until=until.value)
     with remix_progress() as bar:
         make_retriever = retriever_maker(settings, progress=bar.encoded)
-        states = make_rows(settings, models=models, make_retriever=make_retriever, until=until.value, watcher=bar)
+        states = make_rows(settings, models=models, make_retriever=make_retriever, until=until.value, callback=bar)
     if until is _StageName.rows:
         typer.echo(f"{settings.out / 'rows.jsonl'}: {states['rows'].records:,} training rows")
 

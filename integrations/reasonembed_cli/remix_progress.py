@@ -88,8 +88,8 @@ class RemixBar:
         typer.echo(
             f"{stage:9} {state.records:,} records{' (from an earlier run)' if kept else ''}"
             f"{f'; dropped: {dropped}' if dropped else ''}{usage}"
-            f"{f'; {state.passing:,} answers are missing for now: run again' if state.passing else ''}"
-            f"{f' (the last failure was {state.failure})' if state.passing and state.failure else ''}",
+            f"{f'; {state.retryable:,} answers are missing for now: run again' if state.retryable else ''}"
+            f"{f' (the last failure was {state.failure})' if state.retryable and state.failure else ''}",
             err=True,
         )
 

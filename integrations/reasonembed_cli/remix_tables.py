@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reasonembed_training.remixer import Agreement, Plan, Quality
+    from reasonembed_training.remixer import JudgeAgreement, Plan, Quality
 
 __all__ = ["agreement_table", "plan_table", "plan_text", "quality_lines"]
 
@@ -75,7 +75,7 @@ def quality_lines(quality: Quality) -> list[str]:
     ]
 
 
-def agreement_table(measured: Agreement) -> Table:
+def agreement_table(measured: JudgeAgreement) -> Table:
     """Return a table of the agreement of two judges."""
     from rich.table import Table
 

@@ -11,6 +11,7 @@ import pytest
 from reasonembed_rag import deprecation
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.remixer.config import read_config, read_settings, write_settings
+from reasonembed_training.remixer.folder import RunFolder, StageState
 
 GIVEN = {"corpus": "c", "card": "biology", "out": "run"}
 
@@ -40,3 +41,11 @@ def test_a_run_folder_of_an_older_version_is_read_without_a_warning(tmp_path: Pa
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_settings(config.out).calls == config.calls
+
+
+def test_the_states_of_a_folder_are_stored_under_the_keys_of_every_version(tmp_path: Path):
+    folder = RunFolder(tmp_path)
+    state = StageState(inputs="a", output="b", records=3, retryable=2, failure="HTTP 503")
+    folder.note("judge", state)
+    assert json.loads((tmp_path / "stages.json").read_text())["judge"]["passing"] == 2
+    assert folder.states() == {"judge": state}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, TrainingError
 from reasonembed_training.remixer.corpus import make_pool, open_pool, read_corpus
-from reasonembed_training.remixer.duplicates import NEAR, NearCopies, shingles, similarity
+from reasonembed_training.remixer.duplicates import NEAR, NearDuplicates, shingles, similarity
 from reasonembed_training.remixer.gold import Gold, looks_like_bright, read_gold
 
 LONG = "the heron stands in the shallow water and waits without moving until a small fish swims near its long legs"
@@ -32,7 +32,7 @@ _WORDS = st.lists(
 @given(st.lists(_WORDS, min_size=1, max_size=6), st.lists(_WORDS, min_size=1, max_size=10))
 def test_near_copies_are_those_that_counting_finds(known, asked):
     texts = [" ".join(words) for words in known]
-    copies = NearCopies(texts)
+    copies = NearDuplicates(texts)
     for words in asked:
         text = " ".join(words)
         alike = any(_jaccard(text, one) >= NEAR for one in texts if shingles(one)) and bool(shingles(text))
@@ -40,7 +40,7 @@ def test_near_copies_are_those_that_counting_finds(known, asked):
 
 
 def test_a_word_changed_at_the_end_of_a_long_text_leaves_a_near_copy():
-    copies = NearCopies([LONG])
+    copies = NearDuplicates([LONG])
     assert copies.holds(LONG.replace("legs", "feet"))
     assert copies.holds(f"{LONG.upper()}!")
     assert not copies.holds(LONG[: len(LONG) // 2])
@@ -48,7 +48,7 @@ def test_a_word_changed_at_the_end_of_a_long_text_leaves_a_near_copy():
 
 
 def test_short_texts_are_copies_only_where_all_their_words_are_the_same():
-    copies = NearCopies(["two words"])
+    copies = NearDuplicates(["two words"])
     assert copies.holds("Two, words.")
     assert not copies.holds("two")
     assert not copies.holds("words two")

@@ -14,13 +14,13 @@ from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
 from reasonembed_training.remixer.judging import judging_job
 from reasonembed_training.remixer.quality import screening
-from reasonembed_training.remixer.records import Candidates, Outcome, Query
+from reasonembed_training.remixer.records import Candidates, GeneratedQuery, StageOutcome
 
 CARD = RemixCard(name="c", instruction="i", query_type="q", document_type="d", relevance="r", domain="d", goal="g")
-QUERY = Query(id="c/s", source_id="s", query="why", length="<100", education="PhD")
+QUERY = GeneratedQuery(id="c/s", source_id="s", query="why", length="<100", education="PhD")
 
 
-def _judge(count: int, reply_to, **config) -> tuple[Outcome, list[list[int]]]:
+def _judge(count: int, reply_to, **config) -> tuple[StageOutcome, list[list[int]]]:
     """Judge documents 0..count-1; return the outcome and which ones each prompt asked about."""
     documents = {f"d{number}": Document(f"d{number}", f"text {number}.") for number in range(count)}
     candidates = Candidates(id=QUERY.id, ids=tuple(documents), scores=(0.0,) * count, source_rank=None)
@@ -119,7 +119,7 @@ def test_failed_calls_drop_their_documents_and_say_whether_that_may_pass():
 
     outcome, asked = _judge(3, reply_to)
     assert outcome.drops == {"call failed": 1, "call failed, retryable": 1}
-    assert outcome.passing == 1
+    assert outcome.retryable == 1
     assert len(asked) == 3
 
 

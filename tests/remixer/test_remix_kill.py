@@ -65,7 +65,7 @@ def test_a_killed_run_ends_in_the_rows_of_an_undisturbed_one_and_pays_once(
 
     _finish(command(*_arguments(corpus, card, tmp_path / "killed", killed.url)))
     assert (tmp_path / "killed" / "rows.jsonl").read_bytes() == wanted
-    assert killed.settled()["paid"] == _answers(tmp_path / "killed") + lost, "what was journaled was paid for again"
+    assert killed.settled()["paid"] == _answers(tmp_path / "killed") + lost, "what was cached was paid for again"
     assert not list((tmp_path / "killed").glob(".*.tmp"))
 
 

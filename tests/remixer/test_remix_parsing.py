@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.llm import Answer
-from reasonembed_training.remixer.parsing import is_yes, parse_query, parse_scores, parse_text, spoken
+from reasonembed_training.remixer.parsing import is_yes, parse_query, parse_scores, parse_text, without_thoughts
 from reasonembed_training.remixer.prompts import judging_prompt, length_in_words, membership_prompt, query_prompt
 
 
@@ -36,7 +36,7 @@ def test_a_yes_that_was_cut_off_is_a_no():
     ],
 )
 def test_thoughts_before_an_answer_are_taken_off(text: str, said: str):
-    assert spoken(text) == said
+    assert without_thoughts(text) == said
 
 
 @pytest.mark.parametrize(

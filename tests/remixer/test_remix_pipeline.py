@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reasonembed_rag.errors import ChatError, InputError, TrainingError
 from reasonembed_rag.llm import Answer
 from reasonembed_rag.retrieval import BM25
-from reasonembed_training.data import Source, content_key, open_rows
+from reasonembed_training.data import RowSource, content_key, open_rows
 from reasonembed_training.remixer.corpus import read_corpus
 from reasonembed_training.remixer.duplicates import NEAR, shingles, similarity
 
@@ -44,7 +44,7 @@ def test_the_trainer_reads_the_rows(make_config, run_remix, scripted, read_lines
     pytest.importorskip("datasets")
     config = make_config()
     run_remix(config, scripted)
-    table = open_rows([Source(path=config.out / "rows.jsonl")], cache=tmp_path / "cache")
+    table = open_rows([RowSource(path=config.out / "rows.jsonl")], cache=tmp_path / "cache")
     written = read_lines(config.out / "rows.jsonl")
     assert len(table) == len(written)
     assert [task.name for task in table.tasks()] == ["birds"]
@@ -121,7 +121,7 @@ def test_stages_run_one_by_one_end_in_the_same_rows(make_config, run_remix, scri
     assert (apart.out / "rows.jsonl").read_bytes() == (whole.out / "rows.jsonl").read_bytes()
 
 
-def test_lost_stage_files_are_made_again_from_the_journal(make_config, run_remix, scripted):
+def test_lost_stage_files_are_made_again_from_the_response_cache(make_config, run_remix, scripted):
     config = make_config()
     run_remix(config, scripted)
     asked = sum(scripted.prompts.values())
@@ -151,7 +151,7 @@ def test_a_changed_setting_asks_only_what_depends_on_it(make_config, run_remix, 
     run_remix(make_config(**change), scripted)
     new = scripted.prompts - scripted.prompts.__class__(before)
     kinds = {
-        "clean": "ChatReply with one word",
+        "clean": "Reply with one word",
         "generate": "You write test queries",
         "reason": "Think about it in writing",
         "judge": "Judge how much",
@@ -181,9 +181,9 @@ def test_what_failed_in_passing_is_asked_for_by_the_next_run(make_config, run_re
 
     config = make_config(calls={"attempts": 1})
     states = run_remix(config, flaky)
-    assert states["judge"].passing == states["judge"].drops["call failed, retryable"] == len(broken) > 0
+    assert states["judge"].retryable == states["judge"].drops["call failed, retryable"] == len(broken) > 0
     states = run_remix(config, flaky)
-    assert states["judge"].passing == 0
+    assert states["judge"].retryable == 0
     undisturbed = make_config(out=str(tmp_path / "undisturbed"))
     run_remix(undisturbed, scripted)
     assert (config.out / "rows.jsonl").read_bytes() == (undisturbed.out / "rows.jsonl").read_bytes()
@@ -241,7 +241,7 @@ def test_equal_queries_make_one_row(make_config, run_remix, scripted):
 @pytest.mark.parametrize(
     ("says", "stage", "reason"),
     [
-        ({"ChatReply with one word": "No"}, "sources", "'not of the domain': 30"),
+        ({"Reply with one word": "No"}, "sources", "'not of the domain': 30"),
         ({"You write test queries": "I'm sorry, I can't help with that."}, "generate", "'refused': 5"),
         ({"Judge how much": "A fine question. Let me ramble about it."}, "judge", "'no grade at all': 5"),
         ({"Judge how much": "<score>1</score>"}, "rows", "'no positive': 5"),

@@ -10,16 +10,16 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.remixer.cards import load_card
 from reasonembed_training.remixer.config import RowConfig
-from reasonembed_training.remixer.records import Judged, Query, aligned
+from reasonembed_training.remixer.records import GeneratedQuery, JudgedCandidates, aligned
 from reasonembed_training.remixer.rows import make_row
 
 CARD = load_card("pony")
-QUERY = Query(id="pony/s", source_id="s", query="why", length="<100", education="PhD")
+QUERY = GeneratedQuery(id="pony/s", source_id="s", query="why", length="<100", education="PhD")
 
 
 def _make(grades: list[int], **config):
     documents = {f"d{number}": Document(f"d{number}", f"text {number}") for number in range(len(grades))}
-    judged = Judged(id=QUERY.id, ids=tuple(documents), grades=tuple(grades))
+    judged = JudgedCandidates(id=QUERY.id, ids=tuple(documents), grades=tuple(grades))
     documents["s"] = Document("s", "the source")
     return make_row(CARD, QUERY, judged, documents, RowConfig(**config), reasoning_query="thoughts")
 
@@ -61,8 +61,12 @@ def test_thresholds_that_overlap_are_refused(cuts):
 @settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=20))
 def test_records_with_some_left_out_are_aligned_by_id(kept: list[bool]):
-    queries = [Query(id=str(n), source_id="s", query="q", length="<100", education="e") for n in range(len(kept))]
-    others = [Judged(id=query.id, ids=(), grades=()) for query, keep in zip(queries, kept, strict=True) if keep]
+    queries = [
+        GeneratedQuery(id=str(n), source_id="s", query="q", length="<100", education="e") for n in range(len(kept))
+    ]
+    others = [
+        JudgedCandidates(id=query.id, ids=(), grades=()) for query, keep in zip(queries, kept, strict=True) if keep
+    ]
     pairs = list(aligned(queries, others))
     assert [query for query, _ in pairs] == queries
     assert [other.id if other else None for _, other in pairs] == [

@@ -14,7 +14,7 @@ from reasonembed_rag.llm import Answer, ChatReply
 from reasonembed_training.remixer.cards import EDUCATION, LENGTHS
 from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool
-from reasonembed_training.remixer.sampling import draw, place
+from reasonembed_training.remixer.sampling import draw_weighted, shuffle_key
 from reasonembed_training.remixer.sources import clean, eligible_sources, sample_sources
 
 
@@ -76,7 +76,7 @@ def test_a_document_without_a_verdict_does_not_belong_but_may_yet(card):
     config = SourceConfig(limit=3, min_chars=1)
     outcomes = list(clean(_pool(3), card, config, seed=1, run=_run(lambda length: None if length == 1 else "Yes")))
     assert sum(outcome.record.belongs for outcome in outcomes) == 2
-    assert [outcome.passing for outcome in outcomes if not outcome.record.belongs] == [1]
+    assert [outcome.retryable for outcome in outcomes if not outcome.record.belongs] == [1]
 
 
 def test_sources_have_the_length_that_is_asked_for():
@@ -108,7 +108,7 @@ def test_the_order_of_sources_does_not_depend_on_what_else_the_corpus_holds(numb
 
 @pytest.mark.parametrize("weights", [LENGTHS, EDUCATION], ids=["length", "education"])
 def test_draws_follow_their_weights(weights):
-    drawn = Counter(draw(weights, of="length", name=f"d{number}", seed=42) for number in range(12_000))
+    drawn = Counter(draw_weighted(weights, of="length", name=f"d{number}", seed=42) for number in range(12_000))
     total = sum(weights.values())
     for key, weight in weights.items():
         assert drawn[key] == pytest.approx(12_000 * weight / total, rel=0.1)
@@ -117,14 +117,14 @@ def test_draws_follow_their_weights(weights):
 def test_draws_for_one_document_are_independent_and_its_own():
     pairs = Counter(
         (
-            draw({"a": 1, "b": 1}, of="length", name=str(n), seed=1),
-            draw({"a": 1, "b": 1}, of="other", name=str(n), seed=1),
+            draw_weighted({"a": 1, "b": 1}, of="length", name=str(n), seed=1),
+            draw_weighted({"a": 1, "b": 1}, of="other", name=str(n), seed=1),
         )
         for n in range(4000)
     )
     assert all(count == pytest.approx(1000, rel=0.15) for count in pairs.values())
-    assert place("d1", seed=1) != place("d1", seed=2)
+    assert shuffle_key("d1", seed=1) != shuffle_key("d1", seed=2)
 
 
 def test_a_weight_of_nothing_is_never_drawn():
-    assert {draw({"never": 0.0, "ever": 1.0}, of="x", name=str(n), seed=1) for n in range(500)} == {"ever"}
+    assert {draw_weighted({"never": 0.0, "ever": 1.0}, of="x", name=str(n), seed=1) for n in range(500)} == {"ever"}

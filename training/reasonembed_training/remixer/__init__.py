@@ -1,7 +1,7 @@
 """ReMixer: training rows from any corpus with any chat model.
 
-Source of the recipe: ReasonEmbed, arXiv 2510.08252. The document that a query was written from is thrown away; its
-positives are found among other documents, by a model that reasons about each of them.
+Method: ReasonEmbed, arXiv 2510.08252. The document that a query was written from is discarded; its positives are found
+among the other documents by a model that reasons about each of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_training.remixer.agreement import Agreement, agreement_to_json, measure_agreement, read_grades
+    from reasonembed_training.remixer.agreement import JudgeAgreement, agreement_to_json, measure_agreement, read_grades
     from reasonembed_training.remixer.cards import card_to_toml, load_card, shipped_cards
     from reasonembed_training.remixer.config import (
         MODEL_STAGES,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MODEL_STAGES",
     "STAGES",
-    "Agreement",
+    "JudgeAgreement",
     "MakeRetriever",
     "ModelStage",
     "Plan",
@@ -67,7 +67,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
-        "agreement": ("Agreement", "agreement_to_json", "measure_agreement", "read_grades"),
+        "agreement": ("JudgeAgreement", "agreement_to_json", "measure_agreement", "read_grades"),
         "cards": ("card_to_toml", "load_card", "shipped_cards"),
         "config": (
             "MODEL_STAGES",

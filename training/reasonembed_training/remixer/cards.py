@@ -1,4 +1,4 @@
-"""Task cards: all that a prompt needs to know of a corpus and of the queries that will be asked of it."""
+"""Task cards: what a prompt needs to know about a corpus and the queries that it is searched with."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ __all__ = ["EDUCATION", "LENGTHS", "RemixCard", "card_to_toml", "load_card", "re
 LENGTHS: Mapping[str, float] = MappingProxyType(
     {"<100": 1.0, "100-200": 2.0, "200-300": 3.0, "300-400": 3.0, "400-500": 2.0, ">=500": 1.0}
 )
-"""The paper's distribution of a query's length in words."""
+"""The paper's distribution of query lengths, in words."""
 
 EDUCATION: Mapping[str, float] = MappingProxyType({"high school": 1.0, "college": 2.0, "PhD": 2.0})
-"""The paper's distribution of the education that a query needs."""
+"""The paper's distribution of the level of education that a query requires."""
 
 _LENGTH = re.compile(r"(?:<|>=)\d+|\d+-\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemixCard:
-    """What the documents of a corpus are, what is asked of them, and what makes one help the other."""
+    """What the documents of a corpus are, what the queries are, and when a document is relevant to a query."""
 
     name: str
     instruction: str
-    """What queries are encoded with; the `prompt` of every row."""
+    """The instruction that queries are encoded with; the `prompt` of every row."""
     query_type: str
     document_type: str
     relevance: str
     """Completes: a document is relevant to a query where ..."""
     domain: str
-    """Completes: the collection holds ... What does not belong to it is cleaned away."""
+    """Completes: the collection holds ... Documents that do not belong to it are removed."""
     goal: str
-    """What to write from a document: the query it leads to."""
+    """What query to write from a document."""
     lengths: Mapping[str, float] = field(default_factory=lambda: LENGTHS)
     """Weights of lengths in words: "<100", "100-200", ">=500"."""
     education: Mapping[str, float] = field(default_factory=lambda: EDUCATION)
     group: int = 16
-    """The train_group_size and batch_size of its rows."""
+    """Written to its rows as train_group_size, and `batch` as batch_size."""
     batch: int = 8
 
     def __post_init__(self) -> None:
         for name in ("name", "instruction", "query_type", "document_type", "relevance", "domain", "goal"):
             if not getattr(self, name).strip():
-                raise TrainingError(f"card {self.name!r}: {name} is empty; want words")
+                raise TrainingError(f"card {self.name!r}: {name} is empty; want a text")
         for length in self.lengths:
             if not _LENGTH.fullmatch(length):
                 raise TrainingError(f'card {self.name!r}: length {length!r}; want "<100", "100-200" or ">=500"')
@@ -64,13 +64,13 @@ class RemixCard:
 
 
 def shipped_cards() -> tuple[str, ...]:
-    """Return the names of the cards that come with the package: the twelve tasks of BRIGHT."""
+    """Return the names of the cards in the package: BRIGHT's twelve tasks."""
     folder = files("reasonembed_training.remixer") / "cards"
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir()))
 
 
 def load_card(name: str) -> RemixCard:
-    """Return a shipped card by its name, or that of a .toml file; raises TrainingError where there is none."""
+    """Return a shipped card by name, or the card of a .toml file; raises TrainingError where there is none."""
     if name.endswith(".toml"):
         return read_card(Path(name))
     if name not in shipped_cards():
@@ -89,7 +89,7 @@ def read_card(path: Path) -> RemixCard:
 
 
 def card_to_toml(card: RemixCard) -> str:
-    """Return a card as TOML; read_card makes an equal one of it."""
+    """Return a card as TOML, which read_card reads back to an equal card."""
     table = plain_record(card)
     lines = [f"{key} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for key, weights in table.items():
@@ -103,5 +103,5 @@ def _card(text: str, *, where: str) -> RemixCard:
 
 
 def _toml(value: str | int) -> str:
-    """Return a TOML string or number; JSON escapes as TOML does, but for DEL."""
+    """Format a TOML string or number; JSON's escapes are those of TOML, except for DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,6 +1,6 @@
-"""The settings of a run: what every key means, and its default.
+"""The settings of a run: the meaning and default of every key.
 
-Defaults are the paper's (ReasonEmbed, arXiv 2510.08252) wherever it has one.
+Defaults are those of the paper (ReasonEmbed, arXiv 2510.08252) where it gives one.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = [
 
 Stage = Literal["clean", "sources", "generate", "reason", "mine", "judge", "rows"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
-"""In the order in which they run."""
+"""In order."""
 
 ModelStage = Literal["clean", "generate", "reason", "judge"]
 MODEL_STAGES: tuple[ModelStage, ...] = get_args(ModelStage)
-"""Those that ask a chat model."""
+"""The stages that call a chat model."""
 
 STAGE_PARAMETERS: Mapping[ModelStage, Mapping[str, Any]] = MappingProxyType(
     {
@@ -50,7 +50,7 @@ STAGE_PARAMETERS: Mapping[ModelStage, Mapping[str, Any]] = MappingProxyType(
         "judge": {"temperature": 0.7, "top_p": 0.95, "max_tokens": 2048},
     }
 )
-"""What a model is asked with where its settings say nothing."""
+"""Sampling parameters of a stage whose model settings give none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,8 @@ class SourceConfig:
     min_chars: int = 200
     max_chars: int = 5_000
     clean: Literal["sources", "corpus", "off"] = "sources"
-    """Which documents a model checks for belonging to the card's domain: as many as it takes to fill the limit, all of
-    the corpus, or none. What does not belong is no candidate either."""
+    """Which documents a model checks against the card's domain: as many as needed to reach the limit, the whole corpus,
+    or none. Documents outside the domain are not candidates either."""
 
     def __post_init__(self) -> None:
         _want(self.limit >= 1, f"sources.limit is {self.limit}; want at least 1")
@@ -80,7 +80,7 @@ class MineConfig:
     """"bm25", the name of an embedding model, or "hybrid:" and such a name for both fused."""
     depth: int = 100
     query: Literal["query", "reasoning"] = "query"
-    """What the retriever is asked: the query, or its reasoning-augmented twin where there is one."""
+    """The text to search with: the query, or its reasoning-augmented version if there is one."""
 
     def __post_init__(self) -> None:
         _want(self.depth >= 1, f"mine.depth is {self.depth}; want at least 1")
@@ -91,11 +91,11 @@ class JudgeConfig:
     """[judge]: how candidates are graded."""
 
     group: int = 1
-    """Candidates judged by one answer."""
+    """Candidates per prompt."""
     stop_after: int | None = None
-    """Candidates of the lowest grade in a row, best ranked first, after which a query's others are not judged."""
+    """Stop judging a query after this many consecutive candidates, in ranked order, with the lowest grade."""
     at_least: int = 20
-    """Candidates judged before that may happen."""
+    """Candidates that are judged in any case."""
 
     def __post_init__(self) -> None:
         _want(self.group >= 1, f"judge.group is {self.group}; want at least 1")
@@ -105,7 +105,7 @@ class JudgeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowConfig:
-    """[rows]: which grades make positives and negatives; what lies between is neither."""
+    """[rows]: the grades of positives and negatives; grades in between are neither."""
 
     positive_from: int = 3
     negative_to: int = 2
@@ -132,12 +132,12 @@ class RemixConfig:
     models: Mapping[str, ChatModelSettings] = field(default_factory=lambda: MappingProxyType({}))
     """Another model for a stage: clean, generate, reason, judge."""
     exclude_gold: tuple[Path, ...] = ()
-    """Task folders whose gold documents are kept out."""
+    """Task folders whose gold documents are excluded."""
     keep_gold: bool = False
-    """Whether a benchmark's own gold documents stay in where the corpus is that benchmark's."""
+    """Whether gold documents stay in the corpus of a benchmark."""
     seed: int = 42
     reasoning: bool = True
-    """Whether reasoning-augmented queries are written; Redapter needs them."""
+    """Whether reasoning-augmented queries are written, which Redapter needs."""
     sources: SourceConfig = field(default_factory=SourceConfig)
     mine: MineConfig = field(default_factory=MineConfig)
     judge: JudgeConfig = field(default_factory=JudgeConfig)
@@ -148,19 +148,19 @@ class RemixConfig:
         for name in self.models:
             _want(
                 name in MODEL_STAGES,
-                f"models.{name}: no stage that asks a model; want one of {', '.join(MODEL_STAGES)}",
+                f"models.{name}: not a stage with a chat model; want one of {', '.join(MODEL_STAGES)}",
             )
         _want(
             not (self.keep_gold and self.exclude_gold),
-            "got keep_gold and exclude_gold, which contradict; give only one",
+            "got keep_gold and exclude_gold, which contradict each other; want one of them",
         )
         _want(
             self.reasoning or self.mine.query == "query",
-            'mine.query is "reasoning", but reasoning is false: no such queries are written',
+            'mine.query is "reasoning", but reasoning is false, so that there are no such queries',
         )
 
     def asks(self, stage: ModelStage) -> bool:
-        """Return whether a stage asks a model at all."""
+        """Return whether a stage calls a model."""
         return {"clean": self.sources.clean != "off", "reason": self.reasoning}.get(stage, True)
 
     def model_of(self, stage: ModelStage) -> ChatModelSettings | None:
@@ -172,7 +172,7 @@ _FILE = "settings.json"
 
 
 def read_config(path: Path | None, *, given: Mapping[str, Any], changes: Sequence[str] = ()) -> RemixConfig:
-    """Make settings of a TOML file, of what is given beside it, which comes first, and of `key.path=value` changes.
+    """Read settings from a TOML file, overridden by `given` and then by `key.path=value` changes.
 
     Raises TrainingError for a file that is not TOML and for keys that are missing, unknown or of the wrong type.
     """
@@ -189,7 +189,7 @@ def read_config(path: Path | None, *, given: Mapping[str, Any], changes: Sequenc
 
 
 def write_settings(config: RemixConfig) -> None:
-    """Keep a run's settings in its folder, paths made absolute."""
+    """Write a run's settings to its folder, with absolute paths."""
     local = Path(config.corpus).absolute()
     card = str(Path(config.card).absolute()) if config.card.endswith(".toml") else config.card
     kept = replace(
@@ -206,11 +206,13 @@ def read_settings(folder: Path) -> RemixConfig:
     """Read a run's settings from its folder; raises TrainingError where there are none."""
     path = folder / _FILE
     if not path.is_file():
-        raise TrainingError(f"{folder}: no run's folder, it lacks {_FILE}; want what `reasonembed remix run` wrote to")
+        raise TrainingError(
+            f"{folder}: not the folder of a run (no {_FILE}); want the output folder of `reasonembed remix run`"
+        )
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise TrainingError(f"{path}: not JSON ({error}); run into the folder again to write it anew") from error
+        raise TrainingError(f"{path}: not JSON ({error}); run into the folder again to rewrite it") from error
     table, _ = _with_new_names(table)
     return record_from(RemixConfig, {**table, "out": str(folder)}, where=str(path), error=TrainingError)
 
@@ -227,7 +229,7 @@ def _with_new_names(table: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def stage_config(config: ChatModelSettings, stage: ModelStage) -> ChatModelSettings:
-    """Return a model's settings with the stage's own parameters where they name none."""
+    """Return a model's settings with the stage's default parameters if they have none."""
     if config.parameters is not None:
         return config
     return replace(config, parameters=STAGE_PARAMETERS[stage])

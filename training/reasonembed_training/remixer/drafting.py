@@ -1,4 +1,4 @@
-"""A first task card for a corpus that has none: by a model that has seen some documents, or as a form to fill in."""
+"""Draft a task card for a corpus: by a chat model that has seen some documents, or as a form to fill in."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from reasonembed_rag.llm import Answer, Chat
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.parsing import parse_fields
 from reasonembed_training.remixer.prompts import card_prompt
-from reasonembed_training.remixer.sampling import place
+from reasonembed_training.remixer.sampling import shuffle_key
 
 __all__ = ["blank_card", "draft_card", "sample_documents"]
 
 _SAMPLES = 8
-_LONGEST_SAMPLE = 1500
+_MAX_SAMPLE_CHARS = 1500
 _FIELDS = ("query_type", "document_type", "relevance", "domain", "goal")
 
 
 def sample_documents(documents: Sequence[Document], *, seed: int) -> list[str]:
-    """Return the beginnings of some documents drawn by the seed."""
+    """Return the beginnings of some random documents."""
     written = [document for document in documents if document.content.strip()]
-    drawn = sorted(written, key=lambda document: place(document.id, seed=seed))[:_SAMPLES]
-    return [document.content[:_LONGEST_SAMPLE] for document in drawn]
+    drawn = sorted(written, key=lambda document: shuffle_key(document.id, seed=seed))[:_SAMPLES]
+    return [document.content[:_MAX_SAMPLE_CHARS] for document in drawn]
 
 
 def draft_card(name: str, samples: Sequence[str], complete: Chat) -> RemixCard:
-    """Let a chat model describe the task that a corpus is for; a person should read the card before it is used.
+    """Let a chat model describe the task of a corpus; a person should read the card before it is used.
 
     Raises ChatError where the answer lacks a field.
     """
-    said = complete(card_prompt(samples))
-    fields = parse_fields(said if isinstance(said, Answer) else Answer(said), *_FIELDS)
+    reply = complete(card_prompt(samples))
+    fields = parse_fields(reply if isinstance(reply, Answer) else Answer(reply), *_FIELDS)
     missing = [field for field in _FIELDS if field not in fields]
     if missing:
         raise ChatError(
-            f"the model's draft lacks {', '.join(missing)}; ask again, take another model, or draft a blank card"
+            f"the model's draft lacks {', '.join(missing)}; ask again, use another model, or draft a blank card"
         )
     instruction = _instruction(fields["query_type"], fields["document_type"])
     return record_from(
@@ -46,14 +46,14 @@ def draft_card(name: str, samples: Sequence[str], complete: Chat) -> RemixCard:
 
 
 def blank_card(name: str) -> RemixCard:
-    """Return a card in general words, to be made the corpus's own by hand."""
+    """Return a card in general words, to be adapted to the corpus by hand."""
     return RemixCard(
         name=name,
         instruction=_instruction("question", "passage"),
         query_type="question",
         document_type="passage",
         relevance="its facts, concepts or methods help to answer the query, even where they share no words",
-        domain="texts of one field: NAME IT HERE, so that what does not belong can be told",
+        domain="texts of one field: NAME IT HERE, so that other documents can be recognised",
         goal=(
             "A question out of a concrete situation, in the asker's own words, to whose answer the passage "
             "contributes; it names neither the passage's key terms nor its title."

@@ -1,4 +1,4 @@
-"""Near copies: texts that share most of their word triples, found by MinHash and then counted exactly."""
+"""Near-duplicates: texts that share most of their word trigrams, found by MinHash and verified exactly."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 
 from reasonembed_rag.errors import MissingDependencyError
 
-__all__ = ["NEAR", "NearCopies", "fingerprint", "plain", "shingles", "similarity"]
+__all__ = ["NEAR", "NearDuplicates", "content_digest", "plain", "shingles", "similarity"]
 
 NEAR = 0.8
-"""Jaccard similarity of word triples from which on a text is a near copy."""
+"""The least Jaccard similarity of word trigrams of near-duplicates."""
 
 _WORD = re.compile(r"\w+")
 _WIDTH = 3
 _PERMUTATIONS = 128
 _BANDS = (32, 4)
-"""Texts at 0.8 go undetected once in 10^7; those that are less alike are told apart by counting."""
+"""Bands and rows: a pair at 0.8 is missed once in 10^7; false positives are removed by exact counting."""
 
 
-class NearCopies:
-    """Know some texts, and tell which of others are near copies of one.
+class NearDuplicates:
+    """Find near-duplicates of known texts.
 
     Raises MissingDependencyError where datasketch is not installed.
     """
@@ -41,12 +41,12 @@ class NearCopies:
                 self._index.insert(number, self._sketch(known))
 
     def holds(self, text: str) -> bool:
-        """Return whether a text is a near copy of a known one."""
-        asked = shingles(text)
-        if len(asked & self._known) < NEAR * max(1, len(asked)):
-            return False  # no known text alone can share what all of them together do not
+        """Return whether a text is a near-duplicate of a known text."""
+        given = shingles(text)
+        if len(given & self._known) < NEAR * max(1, len(given)):
+            return False  # one known text cannot share more than all of them together
         return any(
-            similarity(asked, self._shingles[number]) >= NEAR for number in self._index.query(self._sketch(asked))
+            similarity(given, self._shingles[number]) >= NEAR for number in self._index.query(self._sketch(given))
         )
 
     def _sketch(self, parts: frozenset[str]) -> object:
@@ -56,7 +56,7 @@ class NearCopies:
 
 
 def shingles(text: str) -> frozenset[str]:
-    """Return a text's word triples, letter case and punctuation aside; all its words as one where they are fewer."""
+    """Return a text's word trigrams, ignoring case and punctuation; all its words as one if there are only two."""
     words = _WORD.findall(text.casefold())
     if len(words) < _WIDTH:
         return frozenset({" ".join(words)}) if words else frozenset()
@@ -64,15 +64,15 @@ def shingles(text: str) -> frozenset[str]:
 
 
 def similarity(first: frozenset[str], second: frozenset[str]) -> float:
-    """Return the share of both texts' shingles that both have (Jaccard)."""
+    """Return the Jaccard similarity of two sets of shingles."""
     return len(first & second) / len(first | second) if first or second else 1.0
 
 
 def plain(text: str) -> str:
-    """Return a text with letter case and whitespace made alike: texts equal in it are copies."""
+    """Return a text with normalised case and whitespace; copies are equal in it."""
     return " ".join(text.casefold().split())
 
 
-def fingerprint(text: str) -> bytes:
-    """Return 16 bytes that copies share."""
+def content_digest(text: str) -> bytes:
+    """Return 16 bytes that are equal for copies."""
     return hashlib.blake2b(plain(text).encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""The folder of a run: a file of records for each stage, and what each was made from."""
+"""The folder of a run: a file of records for each stage, and what the records depend on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reasonembed_rag.errors import StoreError, TrainingError
 from reasonembed_rag.files import read_jsonl, replacing
 from reasonembed_rag.llm import ResponseCache, TokenUsage
 from reasonembed_training.remixer.config import STAGES, Stage
-from reasonembed_training.remixer.records import Outcome
+from reasonembed_training.remixer.records import StageOutcome
 
 __all__ = ["FILE_OF_STAGE", "RunFolder", "StageState", "digest_of"]
 
@@ -35,26 +35,26 @@ FILE_OF_STAGE: Mapping[Stage, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageState:
-    """What a finished stage left behind."""
+    """The result of a finished stage."""
 
     inputs: str
-    """Digest of all that its records depend on."""
+    """Digest of everything that its records depend on."""
     output: str
     """Digest of its file."""
     records: int
     drops: Mapping[str, int] = field(default_factory=dict)
-    passing: int = 0
-    """Answers that are missing for a reason which may pass."""
+    retryable: int = 0
+    """Answers that are missing because of failures that may pass."""
     seconds: float = 0.0
-    """How long the run took that finished it."""
+    """Duration of the run that finished it."""
     spent: TokenUsage = field(default_factory=TokenUsage)
-    """What all runs paid for this stage and model."""
+    """Usage of all runs for this stage and model."""
     failure: str | None = None
-    """What the last of its failed calls said."""
+    """The message of its last failed call."""
 
 
 class RunFolder:
-    """Files of records under one folder, each written whole or not at all."""
+    """Files of records in one folder, each written completely or not at all."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,7 +76,7 @@ class RunFolder:
         return self.path / FILE_OF_STAGE[stage]
 
     def states(self) -> dict[Stage, StageState]:
-        """Return the finished stages; raises TrainingError where stages.json is not one."""
+        """Return the finished stages; raises TrainingError where stages.json is damaged."""
         path = self.path / "stages.json"
         if not path.is_file():
             return {}
@@ -89,23 +89,23 @@ class RunFolder:
             ) from error
 
     def finished(self, stage: Stage, *, inputs: str) -> StageState | None:
-        """Return the state of a stage that was finished from these inputs, nothing missing that may yet come."""
+        """Return the state of a stage that was finished from these inputs without retryable failures."""
         state = self.states().get(stage)
-        if state is None or state.inputs != inputs or state.passing or not self.file(stage).is_file():
+        if state is None or state.inputs != inputs or state.retryable or not self.file(stage).is_file():
             return None
         return state
 
-    def write(self, stage: Stage, outcomes: Iterable[Outcome[Any]], *, inputs: str) -> StageState:
-        """Write a stage's records as they come; the stage counts as finished only once it is noted."""
+    def write(self, stage: Stage, outcomes: Iterable[StageOutcome[Any]], *, inputs: str) -> StageState:
+        """Write a stage's records as they come; the stage is finished only once `note` has stored its state."""
         drops: Counter[str] = Counter()
-        records = passing = 0
+        records = retryable = 0
         digest = hashlib.blake2b(digest_size=16)
         started = time.monotonic()
-        self._sweep(stage)
+        self._remove_temporary_files(stage)
         with replacing(self.file(stage)) as file:
             for outcome in outcomes:
                 drops.update(outcome.drops)
-                passing += outcome.passing
+                retryable += outcome.retryable
                 if outcome.record is not None:
                     line = _line(outcome.record)
                     digest.update(line)
@@ -116,19 +116,19 @@ class RunFolder:
             output=digest.hexdigest(),
             records=records,
             drops=dict(sorted(drops.items())),
-            passing=passing,
+            retryable=retryable,
             seconds=round(time.monotonic() - started, 3),
         )
 
     def note(self, stage: Stage, state: StageState) -> None:
-        """Remember a stage as finished."""
+        """Store the state of a finished stage."""
         states = {**self.states(), stage: state}
-        table = {name: dataclasses.asdict(states[name]) for name in STAGES if name in states}
+        table = {name: _table(states[name]) for name in STAGES if name in states}
         with replacing(self.path / "stages.json") as file:
             file.write(json.dumps(table, indent=2).encode() + b"\n")
 
     def read(self, stage: Stage, kind: type[T]) -> Iterator[T]:
-        """Yield a stage's records; raises TrainingError, naming file:line, for one that is damaged or missing."""
+        """Yield a stage's records; raises TrainingError, naming file:line, for a damaged or missing one."""
         path = self.file(stage)
         if not path.is_file():
             raise TrainingError(f"{path}: no such file; run the stage {stage!r} first (`reasonembed remix run`)")
@@ -138,20 +138,27 @@ class RunFolder:
             except TypeError as error:
                 raise TrainingError(f"{path}:{number}: not a record of {stage!r} ({error}); delete the file") from error
 
-    def _sweep(self, stage: Stage) -> None:
-        """Remove what a killed run left half-written."""
+    def _remove_temporary_files(self, stage: Stage) -> None:
+        """Remove partly written files of a killed run."""
         for left in self.path.glob(f".{FILE_OF_STAGE[stage]}.*.tmp"):
             left.unlink(missing_ok=True)
 
 
 def digest_of(*parts: Any) -> str:
-    """Return 32 hexadecimal digits of plain data."""
+    """Return a digest of plain data: 32 hexadecimal digits."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()
     return hashlib.blake2b(canonical, digest_size=16).hexdigest()
 
 
+def _table(state: StageState) -> dict[str, Any]:
+    table = dataclasses.asdict(state)
+    table["passing"] = table.pop("retryable")  # the key in folders of every version
+    return table
+
+
 def _state(table: Mapping[str, Any]) -> StageState:
-    return StageState(**{**table, "spent": TokenUsage(**table["spent"])})
+    fields = {("retryable" if name == "passing" else name): value for name, value in dict(table).items()}
+    return StageState(**{**fields, "spent": TokenUsage(**table["spent"])})
 
 
 def _line(record: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""A benchmark's gold documents, kept out of its training data: by id, by content, and as near copies."""
+"""Exclude a benchmark's gold documents from training data: by id, by content, and as near-duplicates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation import Example, read_examples, task_size
 from reasonembed_rag.files import SUFFIXES, find_table, read_table_documents
 from reasonembed_rag.tasks import BRIGHT_TASKS
-from reasonembed_training.remixer.duplicates import NearCopies, fingerprint
+from reasonembed_training.remixer.duplicates import NearDuplicates, content_digest
 
 __all__ = ["Gold", "GoldFilter", "gold_of_examples", "looks_like_bright", "read_gold"]
 
@@ -20,11 +20,11 @@ _EXAMPLE_FILES = ("examples*", "examples/*", "topics.bright-*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gold:
-    """What must not be trained on."""
+    """Documents that must not be trained on."""
 
     ids: frozenset[str] = frozenset()
     excluded_ids: frozenset[str] = frozenset()
-    """Documents withheld from single queries: no sources, but candidates like others."""
+    """Documents excluded for single queries: not sources, but candidates like others."""
     contents: tuple[str, ...] = ()
 
     def __or__(self, other: Gold) -> Gold:
@@ -36,20 +36,20 @@ class Gold:
 
 
 class GoldFilter:
-    """Tell whether a document of a corpus is gold, a copy or a near copy of gold."""
+    """Decide whether a document is gold, or a copy or near-duplicate of gold."""
 
     def __init__(self, gold: Gold, corpus: Iterable[Document]) -> None:
         named = [document.content for document in corpus if document.id in gold.ids]
         contents = [content for content in dict.fromkeys((*gold.contents, *named)) if content.strip()]
         self._ids = gold.ids
-        self._copies = frozenset(fingerprint(content) for content in contents)
-        self._near = NearCopies(contents) if contents else None
+        self._copies = frozenset(content_digest(content) for content in contents)
+        self._near = NearDuplicates(contents) if contents else None
 
     def reason(self, document: Document) -> str | None:
-        """Return why a document is kept out, None where it is not."""
+        """Return why a document is excluded, None if it is not."""
         if document.id in self._ids:
             return "gold"
-        if fingerprint(document.content) in self._copies:
+        if content_digest(document.content) in self._copies:
             return "copy of gold"
         if self._near is not None and self._near.holds(document.content):
             return "near copy of gold"
@@ -57,13 +57,13 @@ class GoldFilter:
 
 
 def read_gold(folder: Path) -> Gold:
-    """Read the gold documents of all splits and tasks of a task folder; contents too, where it holds documents.
+    """Read the gold documents of all splits and tasks of a task folder, with contents if it has documents.
 
-    Raises InputError where the folder has no examples, or malformed ones.
+    Raises InputError where the folder has no examples or malformed ones.
     """
     found = [path for pattern in _EXAMPLE_FILES for path in sorted(folder.glob(pattern)) if _is_table(path)]
     if not found:
-        raise InputError(f"{folder}: holds no examples[.split] file; want the folder of the benchmark's task")
+        raise InputError(f"{folder}: has no examples[.split] file; want the folder of a benchmark's task")
     gold = Gold()
     for path in found:
         gold |= gold_of_examples(read_examples(path))
@@ -81,7 +81,7 @@ def read_gold(folder: Path) -> Gold:
 
 
 def gold_of_examples(examples: Iterable[Example]) -> Gold:
-    """Return the ids of examples' gold and excluded documents, those of whole pages among them."""
+    """Return the ids of examples' gold and excluded documents, including those of whole pages."""
     ids: set[str] = set()
     excluded: set[str] = set()
     for example in examples:
@@ -92,7 +92,7 @@ def gold_of_examples(examples: Iterable[Example]) -> Gold:
 
 
 def looks_like_bright(card: str, documents: Sequence[Document]) -> bool:
-    """Return whether a corpus is as large as that of the BRIGHT task which the card is named for."""
+    """Return whether a corpus has the size of the BRIGHT task that the card is named after."""
     return card in BRIGHT_TASKS and len(documents) == task_size(card).documents
 
 

@@ -1,4 +1,4 @@
-"""Grades of candidates: one by one or several at once, all of them or until no more help is to be expected."""
+"""Grade candidates: one or several per prompt, all of them or until many in a row are irrelevant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
 from reasonembed_training.remixer.parsing import parse_scores
 from reasonembed_training.remixer.prompts import judging_prompt
-from reasonembed_training.remixer.records import Candidates, Judged, Outcome, Query
+from reasonembed_training.remixer.records import Candidates, GeneratedQuery, JudgedCandidates, StageOutcome
 
 __all__ = ["judging_job", "judging_waves", "stops"]
 
@@ -22,39 +22,39 @@ LOWEST = 1
 
 def judging_job(
     card: RemixCard,
-    query: Query,
+    query: GeneratedQuery,
     candidates: Candidates,
     documents: Mapping[str, Document],
     config: JudgeConfig,
     *,
     asked_again: int,
-) -> ChatJob[Outcome[Judged]]:
+) -> ChatJob[StageOutcome[JudgedCandidates]]:
     """Grade a query's candidates, best ranked first.
 
-    A document that an answer about several leaves without a grade is judged alone; one without a grade even then is
-    asked about again, then dropped.
+    A document that an answer about several does not grade is judged alone; if it still has no grade, the prompt is sent
+    again, then the document is dropped.
     """
     contents = [documents[identity].content for identity in candidates.ids]
-    bench = _Bench(card, query.query, contents, size=config.group, asked_again=asked_again)
+    session = _Session(card, query.query, contents, size=config.group, asked_again=asked_again)
     judged = 0
     for wave in judging_waves(len(contents), config):
-        if stops(bench.in_order(), config):
+        if stops(session.in_order(), config):
             break
-        yield from bench.judge(wave)
+        yield from session.judge(wave)
         judged = wave.stop
-    if not bench.grades:
-        return Outcome(None, {**bench.drops, "no grade at all": 1}, passing=bench.passing)
-    record = Judged(
+    if not session.grades:
+        return StageOutcome(None, {**session.drops, "no grade at all": 1}, retryable=session.retryable)
+    record = JudgedCandidates(
         id=query.id,
-        ids=tuple(candidates.ids[place] for place in sorted(bench.grades)),
-        grades=tuple(bench.in_order()),
+        ids=tuple(candidates.ids[index] for index in sorted(session.grades)),
+        grades=tuple(session.in_order()),
         unjudged=len(contents) - judged,
     )
-    return Outcome(record, dict(bench.drops), passing=bench.passing)
+    return StageOutcome(record, dict(session.drops), retryable=session.retryable)
 
 
 def judging_waves(candidates: int, config: JudgeConfig) -> Iterator[range]:
-    """Yield the places that are judged at once: all, or at_least and then stop_after at a time."""
+    """Yield the indices that are judged at once: all, or at_least and then stop_after at a time."""
     if config.stop_after is None:
         yield range(candidates)
         return
@@ -65,7 +65,7 @@ def judging_waves(candidates: int, config: JudgeConfig) -> Iterator[range]:
 
 
 def stops(grades: Sequence[int], config: JudgeConfig) -> bool:
-    """Return whether the grades of the waves so far end in so many of the lowest that the others are not judged."""
+    """Return whether the last stop_after grades are all the lowest, so that judging stops."""
     if config.stop_after is None or len(grades) < config.stop_after:
         return False
     return all(grade == LOWEST for grade in grades[-config.stop_after :])
@@ -73,15 +73,15 @@ def stops(grades: Sequence[int], config: JudgeConfig) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Places judged by one answer."""
+    """Indices of the candidates in one prompt."""
 
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     attempt: int = 0
 
 
 @dataclass(slots=True)
-class _Bench:
-    """One query, its candidates' contents, and what has come of judging them so far."""
+class _Session:
+    """One query, its candidates' contents, and their grades so far."""
 
     card: RemixCard
     query: str
@@ -90,36 +90,36 @@ class _Bench:
     asked_again: int
     grades: dict[int, int] = field(default_factory=dict)
     drops: Counter[str] = field(default_factory=Counter)
-    passing: int = 0
+    retryable: int = 0
 
     def in_order(self) -> list[int]:
-        """Return the grades of the judged, best ranked first."""
-        return [self.grades[place] for place in sorted(self.grades)]
+        """Return the grades so far, best ranked first."""
+        return [self.grades[index] for index in sorted(self.grades)]
 
     def judge(self, wave: range) -> ChatJob[None]:
-        """Judge the candidates at these places."""
+        """Judge the candidates at these indices."""
         groups = [_Group(tuple(wave[start : start + self.size])) for start in range(0, len(wave), self.size)]
         while groups:
             replies = yield [ChatRequest(self._prompt(group), group.attempt) for group in groups]
             groups = [left for group, reply in zip(groups, replies, strict=True) for left in self._take(group, reply)]
 
     def _prompt(self, group: _Group) -> str:
-        return judging_prompt(self.card, self.query, [self.contents[place] for place in group.places])
+        return judging_prompt(self.card, self.query, [self.contents[index] for index in group.indices])
 
     def _take(self, group: _Group, reply: ChatReply) -> list[_Group]:
-        """Take in a reply; return what is to be asked because of it."""
-        alone = [_Group((place,)) for place in group.places] if len(group.places) > 1 else []
+        """Process a reply; return the groups to judge next because of it."""
+        alone = [_Group((index,)) for index in group.indices] if len(group.indices) > 1 else []
         if reply.answer is None:
             if alone and reply.reason == OVER_CONTEXT:
                 return alone
-            self.drops[reply.reason] += len(group.places)
-            self.passing += 0 if reply.permanent else len(group.places)
+            self.drops[reply.reason] += len(group.indices)
+            self.retryable += 0 if reply.permanent else len(group.indices)
             return []
-        found = parse_scores(reply.answer, documents=len(group.places))
-        self.grades.update({group.places[number]: grade for number, grade in found.items()})
+        found = parse_scores(reply.answer, documents=len(group.indices))
+        self.grades.update({group.indices[number]: grade for number, grade in found.items()})
         if alone or found:
             return [left for number, left in enumerate(alone) if number not in found]
         if group.attempt < self.asked_again:
-            return [_Group(group.places, group.attempt + 1)]
+            return [_Group(group.indices, group.attempt + 1)]
         self.drops["truncated" if reply.answer.truncated else "no legible grade"] += 1
         return []

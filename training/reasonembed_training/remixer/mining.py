@@ -1,4 +1,4 @@
-"""Candidates of queries: the best of the whole corpus, the document that the query was written from taken out."""
+"""Mine candidates: the best documents of the whole corpus, except the one that the query was written from."""
 
 from __future__ import annotations
 
@@ -8,44 +8,46 @@ from itertools import islice
 from reasonembed_rag.documents import Document
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Retriever
-from reasonembed_training.remixer.duplicates import fingerprint
-from reasonembed_training.remixer.records import Candidates, Outcome, Query
+from reasonembed_training.remixer.duplicates import content_digest
+from reasonembed_training.remixer.records import Candidates, GeneratedQuery, StageOutcome
 
-__all__ = ["MakeRetriever", "mine"]
+__all__ = ["MakeRetriever", "mine_candidates"]
 
 MakeRetriever = Callable[[Sequence[Document]], Retriever]
-"""Makes what finds documents among those given."""
+"""Makes a retriever of these documents."""
 
-_QUERIES_AT_ONCE = 64
+_QUERY_BATCH = 64
 
 
-def mine(
-    queries: Iterable[tuple[Query, str]], documents: Sequence[Document], retriever: Retriever, *, depth: int
-) -> Iterator[Outcome[Candidates]]:
-    """Yield the depth best documents for each (query, text to search by).
+def mine_candidates(
+    queries: Iterable[tuple[GeneratedQuery, str]], documents: Sequence[Document], retriever: Retriever, *, depth: int
+) -> Iterator[StageOutcome[Candidates]]:
+    """Yield the `depth` best documents for each (query, text to search with).
 
-    Neither the query's source nor a document equal to the query is among them; documents are distinct. The retriever
-    must search these documents and no others.
+    They include neither the query's source nor a document equal to the query. The retriever must search exactly these
+    documents, which are distinct.
     """
-    id_of_content = {fingerprint(document.content): document.id for document in documents}
+    id_of_content = {content_digest(document.content): document.id for document in documents}
     left = iter(queries)
-    while batch := list(islice(left, _QUERIES_AT_ONCE)):
-        found = retriever.search([text for _, text in batch], k=depth + 2)  # two may be taken out
+    while batch := list(islice(left, _QUERY_BATCH)):
+        found = retriever.search([text for _, text in batch], k=depth + 2)  # two may be removed
         for (query, _), hits in zip(batch, found, strict=True):
-            barred = {query.source_id, id_of_content.get(fingerprint(query.query))}
-            yield _candidates(query, hits, barred, depth=depth)
+            excluded = {query.source_id, id_of_content.get(content_digest(query.query))}
+            yield _candidates(query, hits, excluded, depth=depth)
 
 
-def _candidates(query: Query, hits: Hits, barred: set[str | None], *, depth: int) -> Outcome[Candidates]:
-    kept = [place for place, identity in enumerate(hits.ids) if identity not in barred][:depth]
+def _candidates(
+    query: GeneratedQuery, hits: Hits, excluded: set[str | None], *, depth: int
+) -> StageOutcome[Candidates]:
+    kept = [index for index, identity in enumerate(hits.ids) if identity not in excluded][:depth]
     if not kept:
-        return Outcome(None, {"no candidate": 1})
+        return StageOutcome(None, {"no candidate": 1})
     rank = hits.ids.index(query.source_id) + 1 if query.source_id in hits.ids else None
-    return Outcome(
+    return StageOutcome(
         Candidates(
             id=query.id,
-            ids=tuple(hits.ids[place] for place in kept),
-            scores=tuple(float(hits.scores[place]) for place in kept),
+            ids=tuple(hits.ids[index] for index in kept),
+            scores=tuple(float(hits.scores[index]) for index in kept),
             source_rank=rank,
         )
     )

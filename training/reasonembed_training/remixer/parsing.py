@@ -1,4 +1,4 @@
-"""What a model's answer comes to: a yes, a query, a text, grades; or why it is none."""
+"""Parse a model's answer: a yes, a query, a text, grades; or the reason why it is none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reasonembed_rag.llm import Answer
 
-__all__ = ["ParsedText", "is_yes", "parse_fields", "parse_query", "parse_scores", "parse_text", "spoken"]
+__all__ = ["ParsedText", "is_yes", "parse_fields", "parse_query", "parse_scores", "parse_text", "without_thoughts"]
 
 _THOUGHTS = re.compile(r"\A.*</think(?:ing)?>|\A\s*<think(?:ing)?>.*", re.DOTALL)
 _FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
@@ -19,7 +19,7 @@ _REFUSAL = re.compile(
     r"(?:help|assist|comply|provide|fulfil|write|create|generate|produce|complete|do that))",
     re.IGNORECASE,
 )
-_POINTS_AT_DOCUMENT = re.compile(
+_MENTIONS_DOCUMENT = re.compile(
     r"\b(?:given|provided|above|following)\s+(?:passage|document|content|excerpt|context)\b"
     r"|\bthe\s+passage\b|\baccording\s+to\s+(?:this|the)\s+(?:text|document|excerpt)\b",
     re.IGNORECASE,
@@ -35,22 +35,22 @@ class ParsedText:
     reason: str | None = None
 
 
-def spoken(text: str) -> str:
-    """Return an answer without the thoughts that some models put before it, which may be all of it.
+def without_thoughts(text: str) -> str:
+    """Return an answer without the thoughts that some models write before it, which may be all there is.
 
-    Their opening tag may be missing, as with servers whose chat template writes it into the prompt.
+    The opening tag may be missing, as with servers whose chat template puts it into the prompt.
     """
     return _THOUGHTS.sub("", text, count=1).strip()
 
 
 def is_yes(answer: Answer) -> bool:
-    """Return whether an answer is exactly Yes; a full stop after it is forgiven, anything else is a No."""
-    return not answer.truncated and spoken(answer.text).removesuffix(".").casefold() == "yes"
+    """Return whether an answer is exactly Yes, with or without a full stop; anything else is a No."""
+    return not answer.truncated and without_thoughts(answer.text).removesuffix(".").casefold() == "yes"
 
 
 def parse_text(answer: Answer) -> ParsedText:
-    """Return an answer's text; one cut off at its longest length still counts, a refusal does not."""
-    text = spoken(answer.text)
+    """Return an answer's text; a truncated one counts, a refusal does not."""
+    text = without_thoughts(answer.text)
     if not text:
         return ParsedText(None, "truncated" if answer.truncated else "empty answer")
     if _REFUSAL.match(text):
@@ -59,9 +59,9 @@ def parse_text(answer: Answer) -> ParsedText:
 
 
 def parse_query(answer: Answer) -> ParsedText:
-    """Return the bare query of an answer: code fences, quotation marks and a label around all of it are taken off.
+    """Return the bare query of an answer, without code fences, quotation marks and a label around it.
 
-    None of it is one that was cut off, a refusal, or a query that points at the document it was written from.
+    A truncated answer, a refusal, and a query that mentions the document it was written from are rejected.
     """
     parsed = parse_text(answer)
     if parsed.text is None:
@@ -71,35 +71,35 @@ def parse_query(answer: Answer) -> ParsedText:
     text = _bare(parsed.text)
     if not any(character.isalnum() for character in text):
         return ParsedText(None, "empty answer")
-    if _POINTS_AT_DOCUMENT.search(text):
+    if _MENTIONS_DOCUMENT.search(text):
         return ParsedText(None, "points at its document")
     return ParsedText(text)
 
 
 def parse_scores(answer: Answer, *, documents: int) -> dict[int, int]:
-    """Return the grade 1 to 5 of each judged document by its place from 0; those without a legible one are left out.
+    """Return the grade, 1 to 5, of each judged document by its index; documents without a readable grade are omitted.
 
-    Where a document is graded more than once, the last grade counts: it is the one that the analysis ends in. A grade
-    without a number is the grade of a document judged alone, and of none of several.
+    If a document is graded more than once, the last grade counts, as the analysis ends in it. A grade without a
+    document number counts only if there is one document.
     """
     grades: dict[int, int] = {}
-    for number, grade in _SCORE.findall(spoken(answer.text)):
-        place = int(number) - 1 if number else 0
-        if (number or documents == 1) and 0 <= place < documents:
-            grades[place] = int(grade)
+    for number, grade in _SCORE.findall(without_thoughts(answer.text)):
+        index = int(number) - 1 if number else 0
+        if (number or documents == 1) and 0 <= index < documents:
+            grades[index] = int(grade)
     return grades
 
 
 def parse_fields(answer: Answer, *names: str) -> dict[str, str]:
-    """Return the texts between tags of these names, whitespace made plain; absent or empty ones are left out."""
-    text = spoken(answer.text)
+    """Return the texts between tags of these names, with normalised whitespace; missing or empty ones are omitted."""
+    text = without_thoughts(answer.text)
     found = {name: re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL | re.IGNORECASE) for name in names}
     fields = {name: " ".join(match.group(1).split()) for name, match in found.items() if match}
     return {name: value for name, value in fields.items() if value}
 
 
 def _bare(text: str) -> str:
-    """Take off what stands around all of a text until nothing does."""
+    """Remove enclosing fences, labels and quotation marks until there are none."""
     while True:
         before = text
         text = text.strip()

@@ -1,4 +1,4 @@
-"""What a run will ask, before anything is sent: calls, tokens, cost."""
+"""Plan a run before anything is sent: calls, tokens, cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reasonembed_training.remixer.sources import eligible_sources
 __all__ = ["Plan", "StagePlan", "make_plan"]
 
 _SAMPLE = 200
-_TOKENS_A_WORD = 1.35
+_TOKENS_PER_WORD = 1.35
 _REASONING_TOKENS = 985
 """The mean of the published set."""
 _VERDICT_TOKENS = 3
@@ -29,32 +29,32 @@ _FURTHER_JUDGEMENT_TOKENS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
-    """What a stage will ask in all, and how much of it is answered already."""
+    """The calls of a stage, and how many of them are answered already."""
 
     stage: ModelStage
     model: str | None
     calls: int
     answered: int
     input_tokens: int
-    """Of the calls that are left."""
+    """Of the remaining calls."""
     output_tokens: int
     cost: float | None
-    """Of the calls that are left; None where no prices are given."""
+    """Of the remaining calls; None without prices."""
     over_context: int = 0
-    """Documents too long for its model, which will be dropped."""
+    """Documents that are too long for its model and will be dropped."""
     minutes: float | None = None
-    """The least time that the model's rate limits allow for the calls that are left."""
+    """The shortest time that the model's rate limits allow for the remaining calls."""
     measured: bool = False
-    """Whether tokens a call are those of the answers so far, not an estimate."""
+    """Whether tokens per call are measured on the answers so far, not estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A run, stage by stage."""
+    """The plan of a run, by stage."""
 
     card: str
     documents: int
-    """That may be candidates."""
+    """Documents that may be candidates."""
     left_out: Mapping[str, int]
     eligible: int
     """Documents that may be sources."""
@@ -63,18 +63,18 @@ class Plan:
 
     @property
     def cost(self) -> float | None:
-        """The cost of all that is left; None where a stage's is not known."""
+        """The cost of all remaining calls; None if that of a stage is unknown."""
         costs = [stage.cost for stage in self.stages if stage.calls > stage.answered]
         return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
 
 
 def make_plan(config: RemixConfig) -> Plan:
-    """Count and estimate what a run by these settings will ask; nothing is sent and no model is needed.
+    """Count the calls of a run and estimate their tokens; nothing is sent and no model is needed.
 
-    Calls are counted as if every document belonged and every answer could be read: what does not belong is made up for
-    by another document, and what is dropped on the way is asked no further. Tokens are estimates (a quarter of the
-    bytes; lengths of answers as published) until the folder holds answers to measure. Raises what remix raises for
-    a corpus, card or folder that cannot be used.
+    Calls are counted as if every document belonged to the domain and every answer could be parsed: documents outside
+    the domain are replaced by others, and dropped records cause no further calls. Tokens are estimates (a quarter of
+    the bytes; published lengths of answers) until the folder has answers to measure. Raises what remix raises for a
+    corpus, card or folder that cannot be used.
     """
     card = load_card(config.card)
     pool = open_pool(config, card=card.name)
@@ -84,7 +84,7 @@ def make_plan(config: RemixConfig) -> Plan:
     states = folder.states()
     queries = states["generate"].records if "generate" in states else sources
     calls = _calls(config, pool, sources=sources, queries=queries, states=states)
-    shapes = _shapes(config, card, sources=eligible[:_SAMPLE], candidates=_spread(pool.documents))
+    tokens_of = _call_tokens(config, card, sources=eligible[:_SAMPLE], candidates=_spread(pool.documents))
     spent = _spent(config, folder, pool)
     return Plan(
         card=card.name,
@@ -94,7 +94,7 @@ def make_plan(config: RemixConfig) -> Plan:
         sources=sources,
         stages=tuple(
             _stage_plan(
-                stage, _model(config, stage), calls[stage], shape=shapes[stage], spent=spent.get(stage), pool=pool
+                stage, _model(config, stage), calls[stage], tokens=tokens_of[stage], spent=spent.get(stage), pool=pool
             )
             for stage in MODEL_STAGES
             if config.asks(stage)
@@ -103,8 +103,8 @@ def make_plan(config: RemixConfig) -> Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
-    """Tokens of one call: of the prompt, of its longest documents' share, of the answer."""
+class _CallTokens:
+    """Mean tokens of one call."""
 
     input_tokens: float
     output_tokens: float
@@ -122,9 +122,9 @@ def _calls(
     }
 
 
-def _shapes(
+def _call_tokens(
     config: RemixConfig, card: RemixCard, *, sources: Sequence[Document], candidates: Sequence[Document]
-) -> dict[ModelStage, _Shape]:
+) -> dict[ModelStage, _CallTokens]:
     words = _mean_words(card.lengths)
     query = "word " * round(words)
     group = config.judge.group
@@ -136,10 +136,10 @@ def _shapes(
     membership = [membership_prompt(card, document.content) for document in sources]
     writing = [query_prompt(card, document.content, length="200-300", education="college") for document in sources]
     return {
-        "clean": _Shape(_mean_tokens(membership), _VERDICT_TOKENS),
-        "generate": _Shape(_mean_tokens(writing), words * _TOKENS_A_WORD),
-        "reason": _Shape(_mean_tokens([reasoning_prompt(card, query)]), _REASONING_TOKENS),
-        "judge": _Shape(_mean_tokens(judged), _JUDGEMENT_TOKENS + (group - 1) * _FURTHER_JUDGEMENT_TOKENS),
+        "clean": _CallTokens(_mean_tokens(membership), _VERDICT_TOKENS),
+        "generate": _CallTokens(_mean_tokens(writing), words * _TOKENS_PER_WORD),
+        "reason": _CallTokens(_mean_tokens([reasoning_prompt(card, query)]), _REASONING_TOKENS),
+        "judge": _CallTokens(_mean_tokens(judged), _JUDGEMENT_TOKENS + (group - 1) * _FURTHER_JUDGEMENT_TOKENS),
     }
 
 
@@ -148,15 +148,15 @@ def _stage_plan(
     model: ChatModelSettings | None,
     calls: int,
     *,
-    shape: _Shape,
+    tokens: _CallTokens,
     spent: TokenUsage | None,
     pool: Pool,
 ) -> StagePlan:
     answered = spent.calls if spent is not None else 0
     if spent is not None and answered:
-        shape = _Shape(spent.input_tokens / answered, spent.output_tokens / answered)
+        tokens = _CallTokens(spent.input_tokens / answered, spent.output_tokens / answered)
     left = max(0, calls - answered)
-    input_tokens, output_tokens = round(left * shape.input_tokens), round(left * shape.output_tokens)
+    input_tokens, output_tokens = round(left * tokens.input_tokens), round(left * tokens.output_tokens)
     return StagePlan(
         stage=stage,
         model=model.name if model is not None else None,
@@ -196,7 +196,7 @@ def _spent(config: RemixConfig, folder: RunFolder, pool: Pool) -> dict[ModelStag
 
 
 def _mean_words(lengths: Mapping[str, float]) -> float:
-    """Return the mean length that a card's weights come to: the middle of a range, 0.6 and 1.2 of an open end."""
+    """Return the mean of a card's lengths: the middle of a range, 0.6 and 1.2 of an open one."""
     total = sum(lengths.values())
     return sum(_middle(length) * weight for length, weight in lengths.items()) / total
 
@@ -215,5 +215,5 @@ def _mean_tokens(prompts: Sequence[str]) -> float:
 
 
 def _spread(documents: Sequence[Document]) -> Sequence[Document]:
-    """Return some documents, evenly spread."""
+    """Return a sample of documents, evenly spread."""
     return documents[:: max(1, len(documents) // _SAMPLE)]

@@ -1,4 +1,4 @@
-"""The prompts of every stage, in our own words; what each must hold follows ReasonEmbed, arXiv 2510.08252."""
+"""The prompts of every stage; their content follows ReasonEmbed, arXiv 2510.08252. Cached answers depend on them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def membership_prompt(card: RemixCard, document: str) -> str:
 
 
 def query_prompt(card: RemixCard, document: str, *, length: str, education: str) -> str:
-    """Ask for one query of the card's kind that leads to the document without leaning on it."""
+    """Ask for one query of the card's kind that the document helps to answer, but that does not refer to it."""
     return (
         f"You write test queries for a search engine over documents of this kind: {card.document_type}.\n"
         f'The search engine\'s task: "{card.instruction}"\n\n'
@@ -47,7 +47,7 @@ def query_prompt(card: RemixCard, document: str, *, length: str, education: str)
 
 
 def reasoning_prompt(card: RemixCard, query: str) -> str:
-    """Ask for the thoughts that lead from a query to the documents that would help."""
+    """Ask for reasoning about a query and the documents that would help."""
     return (
         f"Here is a {card.query_type}:\n\n{_enclosed('query', query)}\n\n"
         "Think about it in writing, in this order:\n"
@@ -86,7 +86,7 @@ def judging_prompt(card: RemixCard, query: str, documents: Sequence[str]) -> str
 
 
 def card_prompt(samples: Sequence[str]) -> str:
-    """Ask for a task card's fields for a corpus of which some documents are shown."""
+    """Ask for the fields of a task card for a corpus, given some of its documents."""
     shown = "\n\n".join(_enclosed("document", sample) for sample in samples)
     return (
         "You prepare a search engine for a collection of documents. Some documents of it, drawn at random:\n\n"
@@ -103,7 +103,7 @@ def card_prompt(samples: Sequence[str]) -> str:
 
 
 def length_in_words(length: str) -> str:
-    """Say a card's length ("<100", "100-200", ">=500") in words."""
+    """Spell out a card's length ("<100", "100-200", ">=500")."""
     first, *rest = re.findall(r"\d+", length)
     if rest:
         return f"between {first} and {rest[0]} words"
@@ -111,7 +111,7 @@ def length_in_words(length: str) -> str:
 
 
 def _enclosed(tag: str, text: str) -> str:
-    """Return text between tags that it does not itself close."""
+    """Return a text between tags that it does not contain."""
     while f"</{tag}>" in text:
         tag += "_"
     return f"<{tag}>\n{text}\n</{tag}>"

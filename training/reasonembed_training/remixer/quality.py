@@ -1,4 +1,4 @@
-"""What a run's rows are worth: how trivial, how graded, how hard, how long."""
+"""The quality of a run's rows: word overlap, grades, difficulty, lengths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from reasonembed_training.remixer.config import JudgeConfig, RemixConfig, Stage,
 from reasonembed_training.remixer.corpus import read_corpus
 from reasonembed_training.remixer.folder import RunFolder, StageState
 from reasonembed_training.remixer.judging import judging_waves, stops
-from reasonembed_training.remixer.records import Candidates, Judged, Query, Row
-from reasonembed_training.remixer.sampling import place
+from reasonembed_training.remixer.records import Candidates, GeneratedQuery, JudgedCandidates, RemixRow
+from reasonembed_training.remixer.sampling import shuffle_key
 
 __all__ = ["Overlap", "Quality", "Sample", "Screening", "measure_quality", "screening", "word_overlap"]
 
@@ -27,7 +27,7 @@ _NEAR_TOP = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
-    """Share of a query's words that a document has too, on average: high means that words alone find it."""
+    """Mean share of a query's words that occur in a document; if it is high, words alone find the document."""
 
     source: float
     positive: float
@@ -36,7 +36,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screening:
-    """What judging would have saved and lost, had it stopped after so many of the lowest grade in a row."""
+    """What stopping after a number of consecutive lowest grades would have saved and lost."""
 
     stop_after: int
     at_least: int
@@ -44,14 +44,14 @@ class Screening:
     """Share of all."""
     positives_lost: float
     queries_lost: float
-    """Share of the queries with a positive that would have kept none."""
+    """Share of the queries with a positive that would have lost all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A row to read, with the document its query was written from."""
+    """A row to read, with the document that its query was written from."""
 
-    row: Row
+    row: RemixRow
     source: str
 
 
@@ -67,13 +67,13 @@ class Quality:
     positives: Mapping[int, int]
     """Rows by their number of positives."""
     negatives: float
-    """The mean a row."""
+    """Mean number per row."""
     source_first: float
-    """Share of the queries whose source was what the retriever found first, before it was taken out."""
+    """Share of the queries whose source was ranked first, before it was removed."""
     source_near_top: float
     source_unfound: float
     lengths: Mapping[str, int]
-    """Queries by their length in words, in the card's ranges."""
+    """Queries by actual length in words, in the card's ranges."""
     drawn_lengths: Mapping[str, int]
     education: Mapping[str, int]
     screening: tuple[Screening, ...]
@@ -86,16 +86,16 @@ class Quality:
 
 
 def measure_quality(folder: Path) -> Quality:
-    """Measure a finished run; raises TrainingError where a stage is missing, InputError where its corpus is gone."""
+    """Measure a finished run; raises TrainingError where a stage is missing, InputError where its corpus is missing."""
     settings, run = read_settings(folder), RunFolder(folder)
-    queries = list(run.read("generate", Query))
-    grades = [judged.grades for judged in run.read("judge", Judged)]
+    queries = list(run.read("generate", GeneratedQuery))
+    grades = [judged.grades for judged in run.read("judge", JudgedCandidates)]
     ranks = [candidates.source_rank for candidates in run.read("mine", Candidates)]
     counts = _RowCounts()
     drawn = heapq.nsmallest(
         _SAMPLES,
-        counts.through(run.read("rows", Row), _sources(settings, queries)),
-        key=lambda sample: place(sample.row.id, seed=settings.seed),
+        counts.through(run.read("rows", RemixRow), _sources(settings, queries)),
+        key=lambda sample: shuffle_key(sample.row.id, seed=settings.seed),
     )
     return Quality(
         settings=settings,
@@ -122,7 +122,7 @@ def measure_quality(folder: Path) -> Quality:
 
 
 def screening(grades: Sequence[Sequence[int]], config: JudgeConfig, *, positive_from: int) -> Screening:
-    """Return what judging with early stops would have saved and lost, from queries whose candidates are all graded."""
+    """Return what early stops would have saved and lost, from queries whose candidates are all graded."""
     judged = every = positives = found = with_any = kept_any = 0
     for of_query in grades:
         depth = _depth(of_query, config)
@@ -141,7 +141,7 @@ def screening(grades: Sequence[Sequence[int]], config: JudgeConfig, *, positive_
 
 
 def word_overlap(query: str, document: str) -> float:
-    """Return the share of a query's distinct words, stop words aside, that a document has."""
+    """Return the share of a query's distinct words, without stop words, that occur in a document."""
     words = _words(query)
     return len(words & _words(document)) / len(words) if words else 0.0
 
@@ -158,7 +158,7 @@ class _Mean:
 
 @dataclass(slots=True)
 class _RowCounts:
-    """What one pass over the rows adds up."""
+    """Sums over one pass through the rows."""
 
     rows: int = 0
     negatives: int = 0
@@ -167,8 +167,8 @@ class _RowCounts:
         default_factory=lambda: {"source": _Mean(), "positive": _Mean(), "negative": _Mean()}
     )
 
-    def through(self, rows: Iterable[Row], sources: Mapping[str, str]) -> Iterator[Sample]:
-        """Yield each row with its source's content, counting it."""
+    def through(self, rows: Iterable[RemixRow], sources: Mapping[str, str]) -> Iterator[Sample]:
+        """Count each row, and yield it with its source's content."""
         for row in rows:
             source = sources.get(row.source_id, "")
             self.rows += 1
@@ -180,7 +180,7 @@ class _RowCounts:
             yield Sample(row=row, source=source)
 
 
-def _sources(settings: RemixConfig, queries: Sequence[Query]) -> dict[str, str]:
+def _sources(settings: RemixConfig, queries: Sequence[GeneratedQuery]) -> dict[str, str]:
     """Return the contents of the queries' sources."""
     wanted = {query.source_id for query in queries}
     documents = read_corpus(settings.corpus).documents
@@ -188,7 +188,7 @@ def _sources(settings: RemixConfig, queries: Sequence[Query]) -> dict[str, str]:
 
 
 def _depth(grades: Sequence[int], config: JudgeConfig) -> int:
-    """Return how many candidates would have been judged."""
+    """Return the number of candidates that would have been judged."""
     judged = 0
     for wave in judging_waves(len(grades), config):
         if stops(grades[:judged], config):
@@ -197,8 +197,8 @@ def _depth(grades: Sequence[int], config: JudgeConfig) -> int:
     return judged
 
 
-def _lengths(queries: Sequence[Query]) -> dict[str, int]:
-    """Return how many queries lie in each range of lengths that was drawn."""
+def _lengths(queries: Sequence[GeneratedQuery]) -> dict[str, int]:
+    """Return the number of queries in each of the drawn ranges of lengths."""
     ranges = list(_in_order(Counter(query.length for query in queries)))
     counts = dict.fromkeys(ranges, 0)
     for query in queries:
@@ -213,7 +213,7 @@ def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _floor(length: str) -> int:
-    """Return the fewest words of a range."""
+    """Return the lower bound of a range."""
     return 0 if length.startswith("<") else int(length.removeprefix(">=").partition("-")[0])
 
 

@@ -1,4 +1,4 @@
-"""What the stages hand to each other, one JSON line each."""
+"""Records that stages pass on, one JSON line each."""
 
 from __future__ import annotations
 
@@ -6,24 +6,34 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Candidates", "Judged", "Outcome", "Query", "Reasoned", "Row", "Source", "Verdict", "aligned"]
+__all__ = [
+    "Candidates",
+    "DomainVerdict",
+    "GeneratedQuery",
+    "JudgedCandidates",
+    "QuerySource",
+    "ReasonedQuery",
+    "RemixRow",
+    "StageOutcome",
+    "aligned",
+]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """What a stage made of one thing: a record or none, and what was dropped on the way."""
+class StageOutcome(Generic[T]):
+    """The result of a stage for one input: a record or none, and what was dropped."""
 
     record: T | None
     drops: Mapping[str, int] = field(default_factory=dict)
     """Counts by reason."""
-    passing: int = 0
-    """Answers that are missing for a reason which may pass: a later run asks for them again."""
+    retryable: int = 0
+    """Answers that are missing because of failures that may pass; a later run asks again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class DomainVerdict:
     """Whether a document belongs to the card's domain."""
 
     id: str
@@ -31,8 +41,8 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A document to write a query from, and how."""
+class QuerySource:
+    """A document to write a query from, with the length and education to ask for."""
 
     id: str
     length: str
@@ -40,7 +50,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class GeneratedQuery:
     """A query and the document it was written from."""
 
     id: str
@@ -51,8 +61,8 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reasoned:
-    """The reasoning-augmented twin of a query."""
+class ReasonedQuery:
+    """The reasoning-augmented version of a query."""
 
     id: str
     reasoning_query: str
@@ -60,29 +70,29 @@ class Reasoned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """What the retriever found for a query, its source taken out."""
+    """The documents that the retriever found for a query, without its source."""
 
     id: str
     ids: tuple[str, ...]
     scores: tuple[float, ...]
     source_rank: int | None
-    """Where the source stood, from 1, before it was taken out; None where it was not found."""
+    """The rank of the source, from 1, before it was removed; None if it was not found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """The grades of a query's candidates, best ranked first; ungraded ones are left out."""
+class JudgedCandidates:
+    """The grades of a query's candidates, best ranked first, without ungraded ones."""
 
     id: str
     ids: tuple[str, ...]
     grades: tuple[int, ...]
     unjudged: int = 0
-    """Candidates that were skipped after enough of the lowest grade."""
+    """Candidates that were skipped by an early stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A training row: the published set's fields, then ours."""
+class RemixRow:
+    """A training row: the fields of the published set, then additional ones."""
 
     prompt: str
     query: str
@@ -99,7 +109,7 @@ class Row:
     source_id: str
     task: str
     excluded: tuple[str, ...] = ()
-    """The source's content: no candidate of the query wherever it turns up in a batch."""
+    """The source's content, which is masked as a candidate of this query wherever it occurs in a batch."""
 
 
 class _Named(Protocol):
@@ -112,7 +122,7 @@ Second = TypeVar("Second", bound=_Named)
 
 
 def aligned(records: Iterable[First], others: Iterable[Second]) -> Iterator[tuple[First, Second | None]]:
-    """Yield each record with the one of the others that has its id; these come in the same order, some left out."""
+    """Yield each record with the one of `others` that has its id; they are in the same order, some are missing."""
     left = iter(others)
     other = next(left, None)
     for record in records:

@@ -1,4 +1,4 @@
-"""Training rows from graded candidates."""
+"""Make training rows from graded candidates."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Mapping
 from reasonembed_rag.documents import Document
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import RowConfig
-from reasonembed_training.remixer.records import Judged, Outcome, Query, Row
+from reasonembed_training.remixer.records import GeneratedQuery, JudgedCandidates, RemixRow, StageOutcome
 
 __all__ = ["make_row"]
 
 
 def make_row(
     card: RemixCard,
-    query: Query,
-    judged: Judged,
+    query: GeneratedQuery,
+    judged: JudgedCandidates,
     documents: Mapping[str, Document],
     config: RowConfig,
     *,
     reasoning_query: str | None,
-) -> Outcome[Row]:
+) -> StageOutcome[RemixRow]:
     """Make a row of a query's graded candidates: positives and negatives by the thresholds, in the retriever's order.
 
-    There is no row without a positive or without a negative.
+    A query without a positive or without a negative makes no row.
     """
     graded = list(zip(judged.ids, judged.grades, strict=True))
     positives = [(identity, grade) for identity, grade in graded if grade >= config.positive_from]
@@ -31,8 +31,8 @@ def make_row(
     between = len(graded) - len(positives) - len(negatives)
     drops = {"grade between positive and negative": between} if between else {}
     if not positives or not negatives:
-        return Outcome(None, {**drops, "no negative" if positives else "no positive": 1})
-    row = Row(
+        return StageOutcome(None, {**drops, "no negative" if positives else "no positive": 1})
+    row = RemixRow(
         prompt=card.instruction,
         query=query.query,
         reasoning_query=reasoning_query,
@@ -49,4 +49,4 @@ def make_row(
         task=card.name,
         excluded=(documents[query.source_id].content,),
     )
-    return Outcome(row, drops)
+    return StageOutcome(row, drops)

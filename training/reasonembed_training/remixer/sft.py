@@ -1,4 +1,4 @@
-"""The judge's answers as chat-format rows, to train a small judge on."""
+"""Export the judge's answers as chat-format rows, to train a small judge."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from reasonembed_training.remixer.corpus import open_pool
 from reasonembed_training.remixer.folder import RunFolder
 from reasonembed_training.remixer.parsing import parse_scores
 from reasonembed_training.remixer.prompts import judging_prompt
-from reasonembed_training.remixer.records import Judged, Query, aligned
-from reasonembed_training.remixer.sampling import place
+from reasonembed_training.remixer.records import GeneratedQuery, JudgedCandidates, aligned
+from reasonembed_training.remixer.sampling import shuffle_key
 
 __all__ = ["Trajectory", "export_sft", "trajectories"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
-    """A prompt of the judge, its answer, and the grade in it."""
+    """A prompt of the judge, the answer, and its grade."""
 
     id: str
     document_id: str
@@ -37,7 +37,8 @@ class Trajectory:
 def export_sft(config: RemixConfig, path: Path, *, limit: int | None = None, balanced: bool = False) -> dict[int, int]:
     """Write the judge's answers about single documents as {"messages": [user, assistant], ...}; return counts by grade.
 
-    balanced keeps as many of each grade as the rarest has; limit keeps so many in all; both draw by the run's seed.
+    balanced keeps equally many of each grade, as many as the rarest has; limit bounds the total; the choice depends on
+    the run's seed.
     Raises TrainingError where there is no answer to export.
     """
     chosen = _chosen(config, limit=limit, balanced=balanced)
@@ -49,23 +50,25 @@ def export_sft(config: RemixConfig, path: Path, *, limit: int | None = None, bal
                 file.write(json.dumps(_row(trajectory), ensure_ascii=False).encode() + b"\n")
         if not counts:
             raise TrainingError(
-                f"{config.out}: holds no legible answer about a single document; want a run judged with judge.group = 1"
+                f"{config.out}: has no readable answer about a single document; want a run judged with judge.group = 1"
             )
     return dict(sorted(counts.items()))
 
 
 def trajectories(config: RemixConfig) -> Iterator[Trajectory]:
-    """Yield the judge's legible answers about single documents, in the order of the run."""
+    """Yield the judge's readable answers about single documents, in the order of the run."""
     named = config.model_of("judge")
     if named is None:
-        raise TrainingError(f"{config.out}: its settings name no judge; want the folder of a run that has judged")
+        raise TrainingError(
+            f"{config.out}: its settings have no model for judge; want the folder of a run that has judged"
+        )
     model = stage_config(named, "judge")
     card = load_card(config.card)
     pool = open_pool(config, card=card.name)
     documents = {document.id: document.content for document in pool.documents}
     folder = RunFolder(config.out)
     with folder.open_cache(corpus=pool.digest) as cache:
-        judged = aligned(folder.read("generate", Query), folder.read("judge", Judged))
+        judged = aligned(folder.read("generate", GeneratedQuery), folder.read("judge", JudgedCandidates))
         for query, grades in judged:
             if grades is None:
                 continue
@@ -77,7 +80,7 @@ def trajectories(config: RemixConfig) -> Iterator[Trajectory]:
 
 
 def _answer(cache: ResponseCache, model: ChatModelSettings, prompt: str, grade: int, *, attempts: int) -> str | None:
-    """Return the first whole answer that holds the grade."""
+    """Return the first complete answer with this grade."""
     for attempt in range(attempts):
         found = cache.get(answer_key(model, "judge", prompt, attempt=attempt))
         if found is None or found.answer is None or found.answer.truncated:
@@ -88,18 +91,20 @@ def _answer(cache: ResponseCache, model: ChatModelSettings, prompt: str, grade: 
 
 
 def _chosen(config: RemixConfig, *, limit: int | None, balanced: bool) -> set[str] | None:
-    """Return the names of what is kept, None for all."""
+    """Return the names of the answers to export, None for all."""
     if limit is None and not balanced:
         return None
     by_grade: dict[int, list[str]] = {}
     for trajectory in trajectories(config):
         by_grade.setdefault(trajectory.grade, []).append(_name(trajectory))
     for names in by_grade.values():
-        names.sort(key=lambda name: place(name, seed=config.seed))
+        names.sort(key=lambda name: shuffle_key(name, seed=config.seed))
     if balanced:
         least = min((len(names) for names in by_grade.values()), default=0)
         by_grade = {grade: names[:least] for grade, names in by_grade.items()}
-    every = sorted((name for names in by_grade.values() for name in names), key=lambda n: place(n, seed=config.seed))
+    every = sorted(
+        (name for names in by_grade.values() for name in names), key=lambda n: shuffle_key(n, seed=config.seed)
+    )
     return set(every[:limit])
 
 

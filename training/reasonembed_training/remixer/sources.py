@@ -1,4 +1,4 @@
-"""The documents that queries are written from: of the domain, of a fair length, in an order drawn by the seed."""
+"""Sample the documents that queries are written from: in the domain, of suitable length, in random order."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool
 from reasonembed_training.remixer.parsing import is_yes
 from reasonembed_training.remixer.prompts import membership_prompt
-from reasonembed_training.remixer.records import Outcome, Source, Verdict
-from reasonembed_training.remixer.sampling import draw, place
+from reasonembed_training.remixer.records import DomainVerdict, QuerySource, StageOutcome
+from reasonembed_training.remixer.sampling import draw_weighted, shuffle_key
 
 __all__ = ["clean", "eligible_sources", "sample_sources"]
 
-VerdictJobs = Callable[[Iterable[ChatJob[Outcome[Verdict]]]], Iterator[Outcome[Verdict]]]
-"""Runs jobs, in their order."""
+VerdictJobs = Callable[[Iterable[ChatJob[StageOutcome[DomainVerdict]]]], Iterator[StageOutcome[DomainVerdict]]]
+"""Runs jobs and yields their results in order."""
 
 
 def eligible_sources(pool: Pool, config: SourceConfig, *, seed: int) -> list[Document]:
-    """Return the documents that may be sources by their length, in the seed's order.
+    """Return the documents whose length is suitable for sources, in the seed's order.
 
     Raises TrainingError where there is none.
     """
@@ -38,16 +38,16 @@ def eligible_sources(pool: Pool, config: SourceConfig, *, seed: int) -> list[Doc
             f"no document has between {config.min_chars} and {config.max_chars} characters: half of the "
             f"{len(lengths)} have at most {lengths[len(lengths) // 2]}; set sources.min_chars and sources.max_chars"
         )
-    return sorted(fitting, key=lambda document: place(document.id, seed=seed))
+    return sorted(fitting, key=lambda document: shuffle_key(document.id, seed=seed))
 
 
 def clean(
     pool: Pool, card: RemixCard, config: SourceConfig, *, seed: int, run: VerdictJobs
-) -> Iterator[Outcome[Verdict]]:
-    """Yield what a model says of documents' belonging to the card's domain.
+) -> Iterator[StageOutcome[DomainVerdict]]:
+    """Yield a model's verdicts on whether documents belong to the card's domain.
 
-    "corpus" asks about every document. "sources" asks in the order of eligible_sources until as many belong as the
-    limit wants: the same sources come out as if all had been asked about.
+    "corpus" checks every document. "sources" checks in the order of eligible_sources until the limit is reached, which
+    gives the same sources as checking all.
     """
     if config.clean == "corpus":
         yield from run(_verdict(card, document) for document in pool.documents)
@@ -64,9 +64,9 @@ def clean(
 
 
 def sample_sources(
-    pool: Pool, card: RemixCard, config: SourceConfig, *, seed: int, verdicts: Iterable[Verdict]
-) -> Iterator[Outcome[Source]]:
-    """Yield the first documents in the seed's order that belong, with the length and education drawn for each."""
+    pool: Pool, card: RemixCard, config: SourceConfig, *, seed: int, verdicts: Iterable[DomainVerdict]
+) -> Iterator[StageOutcome[QuerySource]]:
+    """Yield the first documents of the domain in the seed's order, each with a random length and education."""
     belongs = {verdict.id: verdict.belongs for verdict in verdicts}
     taken = 0
     for document in eligible_sources(pool, config, seed=seed):
@@ -75,20 +75,20 @@ def sample_sources(
         if config.clean != "off" and not belongs.get(document.id, False):
             continue
         taken += 1
-        yield Outcome(
-            Source(
+        yield StageOutcome(
+            QuerySource(
                 id=document.id,
-                length=draw(card.lengths, of="length", name=document.id, seed=seed),
-                education=draw(card.education, of="education", name=document.id, seed=seed),
+                length=draw_weighted(card.lengths, of="length", name=document.id, seed=seed),
+                education=draw_weighted(card.education, of="education", name=document.id, seed=seed),
             )
         )
 
 
-def _verdict(card: RemixCard, document: Document) -> ChatJob[Outcome[Verdict]]:
-    """ChatRequest once; without an answer a document counts as one that does not belong."""
+def _verdict(card: RemixCard, document: Document) -> ChatJob[StageOutcome[DomainVerdict]]:
+    """Ask once; a document without an answer counts as outside the domain."""
     (reply,) = yield [ChatRequest(membership_prompt(card, document.content))]
     if reply.answer is None:
-        verdict = Verdict(id=document.id, belongs=False)
-        return Outcome(verdict, {reply.reason: 1}, passing=0 if reply.permanent else 1)
+        verdict = DomainVerdict(id=document.id, belongs=False)
+        return StageOutcome(verdict, {reply.reason: 1}, retryable=0 if reply.permanent else 1)
     belongs = is_yes(reply.answer)
-    return Outcome(Verdict(id=document.id, belongs=belongs), {} if belongs else {"not of the domain": 1})
+    return StageOutcome(DomainVerdict(id=document.id, belongs=belongs), {} if belongs else {"not of the domain": 1})

@@ -1,4 +1,4 @@
-"""What each stage reads, asks and yields; how its records depend on settings and on the stages before."""
+"""The stages: what each reads, asks and yields, and what its records depend on."""
 
 from __future__ import annotations
 
@@ -15,50 +15,64 @@ from reasonembed_training.remixer.config import ModelStage, RemixConfig, Stage
 from reasonembed_training.remixer.corpus import Pool
 from reasonembed_training.remixer.folder import RunFolder, StageState
 from reasonembed_training.remixer.judging import judging_job
-from reasonembed_training.remixer.mining import MakeRetriever, mine
+from reasonembed_training.remixer.mining import MakeRetriever, mine_candidates
 from reasonembed_training.remixer.prompts import judging_prompt, membership_prompt, query_prompt, reasoning_prompt
 from reasonembed_training.remixer.records import (
     Candidates,
-    Judged,
-    Outcome,
-    Query,
-    Reasoned,
-    Row,
-    Source,
-    Verdict,
+    DomainVerdict,
+    GeneratedQuery,
+    JudgedCandidates,
+    QuerySource,
+    ReasonedQuery,
+    RemixRow,
+    StageOutcome,
     aligned,
 )
 from reasonembed_training.remixer.rows import make_row
 from reasonembed_training.remixer.sources import clean, sample_sources
 from reasonembed_training.remixer.writing import distinct_queries, query_job, reasoning_job
 
-__all__ = ["Progress", "Silent", "Stages", "Watcher"]
+__all__ = ["RemixCallback", "StageProgress", "Stages"]
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a stage is."""
+class RemixCallback(Protocol):
+    """Progress callbacks of a run."""
 
-    watcher: Watcher
+    def begin(self, stage: Stage, *, total: int | None) -> None:
+        """Report that a stage begins; total is its expected number of inputs, if known."""
+
+    def advance(self, done: int, stats: CallStats) -> None:
+        """Report that an input is finished, or that a model has replied."""
+
+    def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
+        """Report that a stage is finished, or was found finished (kept)."""
+
+
+@dataclass(slots=True)
+class StageProgress:
+    """The progress of a stage."""
+
+    callback: RemixCallback | None
     stats: CallStats = field(default_factory=CallStats)
     done: int = 0
 
-    def tell(self) -> None:
-        """Let the watcher hear of it."""
-        self.watcher.advance(self.done, self.stats)
+    def report(self) -> None:
+        """Call the callback."""
+        if self.callback is not None:
+            self.callback.advance(self.done, self.stats)
 
-    def count(self, outcomes: Iterable[Outcome[Any]]) -> Iterator[Outcome[Any]]:
-        """Pass outcomes through, counting them."""
+    def count(self, outcomes: Iterable[StageOutcome[Any]]) -> Iterator[StageOutcome[Any]]:
+        """Count outcomes as they pass through."""
         for outcome in outcomes:
             yield outcome
             self.done += 1
-            self.tell()
+            self.report()
 
 
 class Stages:
-    """The stages of one run, each an iterator of outcomes over the records of those before."""
+    """The stages of one run; each yields outcomes from the records of earlier stages."""
 
     def __init__(
         self,
@@ -80,9 +94,9 @@ class Stages:
         self._make_retriever = make_retriever
         self._documents: Mapping[str, Document] = {document.id: document for document in pool.documents}
 
-    def outcomes(self, stage: Stage, progress: Progress) -> Iterator[Outcome[Any]]:
-        """Yield what a stage makes."""
-        makers: Mapping[Stage, Callable[[Progress], Iterator[Outcome[Any]]]] = {
+    def outcomes(self, stage: Stage, progress: StageProgress) -> Iterator[StageOutcome[Any]]:
+        """Run a stage and yield its outcomes."""
+        makers: Mapping[Stage, Callable[[StageProgress], Iterator[StageOutcome[Any]]]] = {
             "clean": self._clean,
             "sources": self._sources,
             "generate": self._generate,
@@ -94,7 +108,7 @@ class Stages:
         return progress.count(makers[stage](progress))
 
     def total(self, stage: Stage) -> int:
-        """Return how many outcomes a stage will have, or may have at most."""
+        """Return the number of outcomes of a stage, or its maximum."""
         states = self.folder.states()
         if stage == "clean":
             whole = self.config.sources.clean == "corpus"
@@ -109,7 +123,7 @@ class Stages:
         return states[before[stage]].records if stage in before else self.config.sources.limit
 
     def inputs(self, stage: Stage) -> list[Any]:
-        """Return all that a stage's records depend on, as plain data."""
+        """Return everything that a stage's records depend on, as plain data."""
         config, card = self.config, self.card
         again = config.calls.asked_again
         sources = [asdict(config.sources), config.seed]
@@ -147,62 +161,62 @@ class Stages:
         states = self.folder.states()
         return [states[before].output for before in needed[stage]]
 
-    def _clean(self, progress: Progress) -> Iterator[Outcome[Verdict]]:
+    def _clean(self, progress: StageProgress) -> Iterator[StageOutcome[DomainVerdict]]:
         if self.config.sources.clean == "off":
             return iter(())
-        run = partial(self._asked, stage="clean", progress=progress)
+        run = partial(self._run_jobs, stage="clean", progress=progress)
         return clean(self.pool, self.card, self.config.sources, seed=self.config.seed, run=run)
 
-    def _sources(self, _: Progress) -> Iterator[Outcome[Source]]:
-        verdicts = self.folder.read("clean", Verdict)
+    def _sources(self, _: StageProgress) -> Iterator[StageOutcome[QuerySource]]:
+        verdicts = self.folder.read("clean", DomainVerdict)
         return sample_sources(self.pool, self.card, self.config.sources, seed=self.config.seed, verdicts=verdicts)
 
-    def _generate(self, progress: Progress) -> Iterator[Outcome[Query]]:
+    def _generate(self, progress: StageProgress) -> Iterator[StageOutcome[GeneratedQuery]]:
         again = self.config.calls.asked_again
         jobs = (
             query_job(self.card, source, self._documents, asked_again=again)
-            for source in self.folder.read("sources", Source)
+            for source in self.folder.read("sources", QuerySource)
         )
-        return distinct_queries(self._asked(jobs, stage="generate", progress=progress))
+        return distinct_queries(self._run_jobs(jobs, stage="generate", progress=progress))
 
-    def _reason(self, progress: Progress) -> Iterator[Outcome[Reasoned]]:
+    def _reason(self, progress: StageProgress) -> Iterator[StageOutcome[ReasonedQuery]]:
         if not self.config.reasoning:
             return iter(())
         again = self.config.calls.asked_again
         jobs = (reasoning_job(self.card, query, asked_again=again) for query in self._queries())
-        return self._asked(jobs, stage="reason", progress=progress)
+        return self._run_jobs(jobs, stage="reason", progress=progress)
 
-    def _mine(self, _: Progress) -> Iterator[Outcome[Candidates]]:
+    def _mine(self, _: StageProgress) -> Iterator[StageOutcome[Candidates]]:
         config = self.config.mine
-        rejected = {verdict.id for verdict in self.folder.read("clean", Verdict) if not verdict.belongs}
+        rejected = {verdict.id for verdict in self.folder.read("clean", DomainVerdict) if not verdict.belongs}
         documents = [document for document in self.pool.documents if document.id not in rejected]
         texts = (
             (query, thoughts.reasoning_query if thoughts and config.query == "reasoning" else query.query)
-            for query, thoughts in aligned(self._queries(), self.folder.read("reason", Reasoned))
+            for query, thoughts in aligned(self._queries(), self.folder.read("reason", ReasonedQuery))
         )
-        return mine(texts, documents, self._make_retriever(documents), depth=config.depth)
+        return mine_candidates(texts, documents, self._make_retriever(documents), depth=config.depth)
 
-    def _judge(self, progress: Progress) -> Iterator[Outcome[Judged]]:
+    def _judge(self, progress: StageProgress) -> Iterator[StageOutcome[JudgedCandidates]]:
         again = self.config.calls.asked_again
         jobs = (
             judging_job(self.card, query, candidates, self._documents, self.config.judge, asked_again=again)
             for query, candidates in aligned(self._queries(), self.folder.read("mine", Candidates))
             if candidates is not None
         )
-        return self._asked(jobs, stage="judge", progress=progress)
+        return self._run_jobs(jobs, stage="judge", progress=progress)
 
-    def _rows(self, _: Progress) -> Iterator[Outcome[Row]]:
-        reasoned = aligned(self._queries(), self.folder.read("reason", Reasoned))
-        judged = aligned(self._queries(), self.folder.read("judge", Judged))
+    def _rows(self, _: StageProgress) -> Iterator[StageOutcome[RemixRow]]:
+        reasoned = aligned(self._queries(), self.folder.read("reason", ReasonedQuery))
+        judged = aligned(self._queries(), self.folder.read("judge", JudgedCandidates))
         for (query, thoughts), (_query, grades) in zip(reasoned, judged, strict=True):
             if grades is not None:
                 reasoning = thoughts.reasoning_query if thoughts is not None else None
                 yield make_row(self.card, query, grades, self._documents, self.config.rows, reasoning_query=reasoning)
 
-    def _queries(self) -> Iterator[Query]:
-        return self.folder.read("generate", Query)
+    def _queries(self) -> Iterator[GeneratedQuery]:
+        return self.folder.read("generate", GeneratedQuery)
 
-    def _asked(self, jobs: Iterable[ChatJob[T]], *, stage: ModelStage, progress: Progress) -> Iterator[T]:
+    def _run_jobs(self, jobs: Iterable[ChatJob[T]], *, stage: ModelStage, progress: StageProgress) -> Iterator[T]:
         client = ChatClient(
             self._models[stage],
             stage=stage,
@@ -210,30 +224,4 @@ class Stages:
             settings=self.config.calls,
             stop=threading.Event(),
         )
-        return run_jobs(jobs, client, stats=progress.stats, on_reply=progress.tell)
-
-
-class Watcher(Protocol):
-    """Hears how a run goes."""
-
-    def begin(self, stage: Stage, *, total: int | None) -> None:
-        """Hear that a stage begins, and how many things it will go through where that is known."""
-
-    def advance(self, done: int, stats: CallStats) -> None:
-        """Hear how many things are done and what has been asked; once for every reply too."""
-
-    def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
-        """Hear that a stage is finished, or was found finished."""
-
-
-class Silent:
-    """Hear nothing."""
-
-    def begin(self, stage: Stage, *, total: int | None) -> None:
-        """Do nothing."""
-
-    def advance(self, done: int, stats: CallStats) -> None:
-        """Do nothing."""
-
-    def end(self, stage: Stage, state: StageState, *, kept: bool) -> None:
-        """Do nothing."""
+        return run_jobs(jobs, client, stats=progress.stats, on_reply=progress.report)

@@ -1,4 +1,4 @@
-"""Queries written from documents, and their reasoning-augmented twins."""
+"""Write queries from documents, and their reasoning-augmented versions."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 from reasonembed_rag.documents import Document
 from reasonembed_rag.llm import Answer, ChatJob, ChatRequest
 from reasonembed_training.remixer.cards import RemixCard
-from reasonembed_training.remixer.duplicates import fingerprint
+from reasonembed_training.remixer.duplicates import content_digest
 from reasonembed_training.remixer.parsing import ParsedText, parse_query, parse_text
 from reasonembed_training.remixer.prompts import query_prompt, reasoning_prompt
-from reasonembed_training.remixer.records import Outcome, Query, Reasoned, Source
+from reasonembed_training.remixer.records import GeneratedQuery, QuerySource, ReasonedQuery, StageOutcome
 
 __all__ = ["distinct_queries", "query_job", "reasoning_job"]
 
 
 def query_job(
-    card: RemixCard, source: Source, documents: Mapping[str, Document], *, asked_again: int
-) -> ChatJob[Outcome[Query]]:
+    card: RemixCard, source: QuerySource, documents: Mapping[str, Document], *, asked_again: int
+) -> ChatJob[StageOutcome[GeneratedQuery]]:
     """Write one query from a source."""
     content = documents[source.id].content
     prompt = query_prompt(card, content, length=source.length, education=source.education)
     written = yield from _written(prompt, parse_query, asked_again=asked_again)
     if written.text is None:
-        return Outcome(None, {written.reason: 1}, passing=written.passing)
-    return Outcome(
-        Query(
+        return StageOutcome(None, {written.reason: 1}, retryable=written.retryable)
+    return StageOutcome(
+        GeneratedQuery(
             id=f"{card.name}/{source.id}",
             source_id=source.id,
             query=written.text,
@@ -36,21 +36,21 @@ def query_job(
     )
 
 
-def reasoning_job(card: RemixCard, query: Query, *, asked_again: int) -> ChatJob[Outcome[Reasoned]]:
-    """Write the thoughts about one query."""
+def reasoning_job(card: RemixCard, query: GeneratedQuery, *, asked_again: int) -> ChatJob[StageOutcome[ReasonedQuery]]:
+    """Write the reasoning-augmented version of one query."""
     written = yield from _written(reasoning_prompt(card, query.query), parse_text, asked_again=asked_again)
     if written.text is None:
-        return Outcome(None, {written.reason: 1}, passing=written.passing)
-    return Outcome(Reasoned(id=query.id, reasoning_query=written.text))
+        return StageOutcome(None, {written.reason: 1}, retryable=written.retryable)
+    return StageOutcome(ReasonedQuery(id=query.id, reasoning_query=written.text))
 
 
-def distinct_queries(outcomes: Iterable[Outcome[Query]]) -> Iterator[Outcome[Query]]:
-    """Pass outcomes through; of queries that are equal but for case and whitespace the first one stays."""
+def distinct_queries(outcomes: Iterable[StageOutcome[GeneratedQuery]]) -> Iterator[StageOutcome[GeneratedQuery]]:
+    """Pass outcomes through; of queries that are equal up to case and whitespace only the first is kept."""
     seen: set[bytes] = set()
     for outcome in outcomes:
-        mark = fingerprint(outcome.record.query) if outcome.record is not None else None
+        mark = content_digest(outcome.record.query) if outcome.record is not None else None
         if mark is not None and mark in seen:
-            yield Outcome(None, {"copy of another query": 1})
+            yield StageOutcome(None, {"copy of another query": 1})
             continue
         if mark is not None:
             seen.add(mark)
@@ -59,11 +59,11 @@ def distinct_queries(outcomes: Iterable[Outcome[Query]]) -> Iterator[Outcome[Que
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A text, or why there is none."""
+    """A text, or the reason why there is none."""
 
     text: str | None
     reason: str = ""
-    passing: int = 0
+    retryable: int = 0
 
 
 def _written(prompt: str, parse: Callable[[Answer], ParsedText], *, asked_again: int) -> ChatJob[_Written]:
@@ -71,7 +71,7 @@ def _written(prompt: str, parse: Callable[[Answer], ParsedText], *, asked_again:
     for attempt in range(asked_again + 1):
         (reply,) = yield [ChatRequest(prompt, attempt)]
         if reply.answer is None:
-            return _Written(None, reply.reason, passing=0 if reply.permanent else 1)
+            return _Written(None, reply.reason, retryable=0 if reply.permanent else 1)
         parsed = parse(reply.answer)
         if parsed.text is not None:
             return _Written(parsed.text)
