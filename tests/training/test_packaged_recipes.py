@@ -123,7 +123,7 @@ def test_another_database_is_refused(theorems):
 
 def test_a_meaning_seeks_its_usage(wordnet):
     meanings = wordnet.read_meanings(WORDNET)
-    assert [(one.place, one.definition, one.usage) for one in meanings] == [
+    assert [(one.id, one.definition, one.usage) for one in meanings] == [
         (
             "noun:00001740",
             "that which has its own distinct existence",
@@ -185,7 +185,7 @@ def runs(script, package, folder, monkeypatch, *, digest=None):
 
 def test_theorems_are_written_out_of_debians_package(theorems, tmp_path, monkeypatch, capsys):
     runs(theorems, package_of({"./usr/share/metamath/databases/set.mm": DATABASE}), tmp_path, monkeypatch)
-    assert capsys.readouterr().out == "3 theorems; questions: 2 train, 0 dev\n"
+    assert capsys.readouterr().out == "3 theorems; queries: 2 train, 0 dev\n"
     task = read_task_folder(tmp_path, split="train")
     assert [document.id for document in task.documents] == ["sup", "nested", "bw"]
     assert task.examples[1].excluded_ids == ("bw",)

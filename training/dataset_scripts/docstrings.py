@@ -1,11 +1,11 @@
-"""The long texts of the default recipe: docstrings of packages that its environment has, of which nothing is measured.
+"""The long texts of the default recipe: docstrings of installed packages.
 
 python training/dataset_scripts/docstrings.py FOLDER
 
-Writes FOLDER/documents.jsonl, and in FOLDER/sources.json the packages, their versions and licences and how many texts
-each gave. A text is what stands under a docstring's summary, without examples; `reasonembed crop` makes training rows
-of them. Python's own library, numpy, scipy, scikit-learn, networkx and sympy are left out: benchmarks/generality.py
-and the choice of the default measure on them.
+Writes FOLDER/documents.jsonl, and the packages with their versions, licences and numbers of texts to
+FOLDER/sources.json. A text is the part of a docstring after its summary, without examples; `reasonembed crop` makes
+training rows from them. Python's own library, numpy, scipy, scikit-learn, networkx and sympy are excluded, since
+benchmarks/generality.py and the choice of the default model measure on them.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _DISTRIBUTIONS = {"llama_index.core": "llama-index-core", "PIL": "pillow"}
 _EXAMPLES = re.compile(r"^Examples?:*$|>>>|```", re.MULTILINE)
 _LEAST_WORDS = 50
 _MOST = 300
-"""Texts of one package, evenly drawn, so that no package is most of them."""
+"""Maximum number of texts of one package, evenly sampled, so that no package dominates."""
 
 
 def texts(package: str) -> Iterator[tuple[str, str]]:
-    """Yield place and text of a package's docstrings, each text once."""
+    """Yield id and text of a package's docstrings, each text once."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         sys.exit(f"{package} is not installed; run this in the environment that `make venv` builds")
@@ -73,15 +73,15 @@ def texts(package: str) -> Iterator[tuple[str, str]]:
 
 
 def main(folder: Path) -> None:
-    """Write documents and sources."""
+    """Write the documents and their sources."""
     sources = []
     with replacing(folder / "documents.jsonl") as file:
         for package, licence in _PACKAGES.items():
             found = list(texts(package))
             kept = min(len(found), _MOST)
             drawn = [found[number * len(found) // kept] for number in range(kept)]
-            for place, text in drawn:
-                file.write(f"{json.dumps({'id': place, 'content': text}, ensure_ascii=False)}\n".encode())
+            for name, text in drawn:
+                file.write(f"{json.dumps({'id': name, 'content': text}, ensure_ascii=False)}\n".encode())
             version = importlib.metadata.version(_DISTRIBUTIONS.get(package, package.replace("_", "-").lower()))
             sources.append({"package": package, "version": version, "licence": licence, "texts": len(drawn)})
     with replacing(folder / "sources.json") as file:

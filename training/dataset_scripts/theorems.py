@@ -1,25 +1,23 @@
-"""The mathematics of the default recipe: theorems that ask for the theorems which their proofs rest on.
+"""The mathematics of the default recipe: a theorem is the query for the theorems that its proof uses.
 
 python training/dataset_scripts/theorems.py FOLDER [--database set.mm]
 
-The descriptions of Metamath's set.mm (CC0, https://us.metamath.org), from the real and complex numbers on, as Debian
-packages them. Writes FOLDER/documents.jsonl and examples of two splits in BRIGHT's format, and in FOLDER/sources.json
-where they come from. A theorem's gold documents are the theorems that its proof names and that few other proofs name:
-what everything rests on is no answer. Every tenth hundred of theorems is the dev split: training does not ask their
-questions, but may find their texts among the documents, as the proofs of others rest on them.
+The texts are the descriptions in Metamath's set.mm (CC0, https://us.metamath.org), from the real and complex numbers
+on, as packaged by Debian. Writes FOLDER/documents.jsonl and examples of two splits in BRIGHT's format, and their source
+to FOLDER/sources.json. The gold documents of a theorem are the theorems that its proof names and that few other proofs
+name, since what every proof uses is not an answer. Every tenth block of 100 theorems is the dev split: its queries are
+not trained on, but its texts are among the documents, since other proofs use them.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from packaged_sets import local_text, packaged_files, write_set
+from packaged_sets import local_text, packaged_files, read_arguments, write_set
 
 _VERSION = "0.0.0~20210101.git55fe226-2"
 _PACKAGE = f"m/metamath-databases/metamath-databases_{_VERSION}_all.deb"
@@ -39,11 +37,11 @@ _REFERENCE = re.compile(r"~|\[[A-Z][\w']*\]")
 _ASIDE = re.compile(r"\([^()]*(?:~|\[[A-Z])[^()]*\)|,? (?:[Ss]ee|cf\.|e\.g\.),? ~.*$")
 _FORMULA = re.compile(r"`[^`]*`")
 _WORD = re.compile(r"[A-Za-z]{3,}")
-_OF_THE_WORKSHOP = re.compile(
+_ABOUT_USAGE = re.compile(
     r"Lemma|Part|Obsolete|OBSOLETE|Alternate|Version|Utility|Technical|Formula-building|Closed form"
     r"|(?:Deduction|Inference) (?:form|version|from)"
 )
-"""How descriptions begin that tell how a statement serves others, not what it states."""
+"""Beginnings of descriptions that say how a statement is used, not what it states."""
 _LEAST_WORDS = 10
 _MOST_USES = 30
 _BLOCK = 100
@@ -51,7 +49,7 @@ _BLOCK = 100
 
 @dataclass(frozen=True, slots=True)
 class Theorem:
-    """A described statement of the database."""
+    """A statement with a description."""
 
     label: str
     text: str
@@ -59,13 +57,13 @@ class Theorem:
     words: int
     """Words of the description outside formulas."""
     used: tuple[str, ...]
-    """Labels that its proof names, in order."""
+    """Labels in its proof, in order."""
     advanced: bool
-    """Whether it stands in the chapters from the real numbers on."""
+    """Whether it is in the chapters from the real numbers on."""
 
 
 def read_theorems(database: str) -> list[Theorem]:
-    """Return every described axiom, definition and theorem of a Metamath database, in its order."""
+    """Return every axiom, definition and theorem with a description, in the order of the database."""
     chapter = database.find(_FIRST_CHAPTER)
     if chapter < 0:
         sys.exit(f"the database has no chapter {_FIRST_CHAPTER.strip()!r}; want Metamath's set.mm")
@@ -82,10 +80,10 @@ def read_theorems(database: str) -> list[Theorem]:
 
 
 def retrieval_set(theorems: Sequence[Theorem]) -> tuple[list[Theorem], dict[str, list[dict[str, object]]]]:
-    """Return the documents, and by split the examples, in BRIGHT's field names."""
+    """Return the documents, and the examples by split with BRIGHT's field names."""
     uses = Counter(label for theorem in theorems for label in theorem.used)
     first: dict[str, Theorem] = {}
-    for theorem in filter(_tells, theorems):
+    for theorem in filter(_is_informative, theorems):
         first.setdefault(theorem.text, theorem)
     documents = list(first.values())
     labels = {theorem.label for theorem in documents}
@@ -101,7 +99,7 @@ def retrieval_set(theorems: Sequence[Theorem]) -> tuple[list[Theorem], dict[str,
 
 
 def _plain(comment: str) -> str:
-    """Return a description without credits and without sentences that lean on another statement or a book."""
+    """Return a description without credits and without sentences that refer to another statement or a book."""
     sentences = []
     for sentence in _SENTENCE_END.split(" ".join(_CREDIT.sub("", comment).split())):
         kept = _ASIDE.sub("", sentence) if _REFERENCE.search(sentence) else sentence
@@ -112,33 +110,28 @@ def _plain(comment: str) -> str:
 
 
 def _named(proof: str) -> list[str]:
-    """Return the labels of a proof, compressed (in brackets, before its letters) or not."""
+    """Return the labels in a proof; a compressed proof has them in brackets before its letters."""
     inside = re.match(r"\(([^)]*)\)", proof)
     return (inside[1] if inside else proof).split()
 
 
-def _tells(theorem: Theorem) -> bool:
-    """Return whether a description says enough, by itself, of a statement of the advanced chapters."""
+def _is_informative(theorem: Theorem) -> bool:
+    """Return whether a description explains by itself a statement of the advanced chapters."""
     old = "OLD" in theorem.label or "ALT" in theorem.label
-    return theorem.advanced and theorem.words >= _LEAST_WORDS and not old and not _OF_THE_WORKSHOP.match(theorem.text)
+    return theorem.advanced and theorem.words >= _LEAST_WORDS and not old and not _ABOUT_USAGE.match(theorem.text)
 
 
 def main() -> None:
-    """Write documents, examples and sources."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--database", type=Path, help="a set.mm that is here already")
-    asked = parser.parse_args()
+    """Write the set."""
+    asked = read_arguments(__doc__, database="a local set.mm, instead of Debian's package")
     if asked.database:
         database = local_text(asked.database)
     else:
         (database,) = packaged_files(_PACKAGE, _SHA256, [_MEMBER])
     documents, examples = retrieval_set(read_theorems(database))
     source = {"source": "Metamath set.mm", "package": f"metamath-databases {_VERSION}", "licence": "CC0-1.0"}
-    contents = ({"id": one.label, "content": one.text} for one in documents)
-    write_set(asked.folder, contents, examples, source | {"texts": len(documents)})
-    counts = ", ".join(f"{len(rows)} {split}" for split, rows in examples.items())
-    sys.stdout.write(f"{len(documents)} theorems; questions: {counts}\n")
+    contents = [{"id": one.label, "content": one.text} for one in documents]
+    write_set(asked.folder, contents, examples, source=source, called="theorems; queries")
 
 
 if __name__ == "__main__":

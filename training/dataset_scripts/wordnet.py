@@ -1,23 +1,22 @@
-"""The everyday words of the default recipe: a meaning seeks the sentences in which a word is used in that meaning.
+"""The everyday words of the default recipe: a definition is the query for usage sentences of that meaning.
 
 python training/dataset_scripts/wordnet.py FOLDER [--database /usr/share/wordnet]
 
-WordNet 3.0 (WordNet licence), as Debian packages it. Writes FOLDER/documents.jsonl and examples of two splits in
-BRIGHT's format, and in FOLDER/sources.json where they come from. A query is the definition of a synset, without its
-words; its gold document are the synset's usage sentences. Every tenth hundred of synsets is the dev split, whose
-queries are never trained on; of both splits as many are drawn, evenly, as training and measuring need.
+The texts are those of WordNet 3.0 (WordNet licence), as packaged by Debian. Writes FOLDER/documents.jsonl and examples
+of two splits in BRIGHT's format, and their source to FOLDER/sources.json. A query is the definition of a synset,
+without its words; its gold document is made of the synset's usage sentences. Every tenth block of 100 synsets is the
+dev split, whose queries are not trained on; both splits are sampled evenly to the size that the recipe needs.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaged_sets import local_text, packaged_files, write_set
+from packaged_sets import local_text, packaged_files, read_arguments, write_set
 
 _VERSION = "3.0-37"
 _PACKAGE = f"w/wordnet/wordnet-base_{_VERSION}_all.deb"
@@ -31,9 +30,9 @@ _MOST = {"train": 4000, "dev": 500}
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A synset that is both defined and used."""
+    """A synset with a definition and usage sentences."""
 
-    place: str
+    id: str
     """Part of speech and offset."""
     definition: str
     usage: str
@@ -41,7 +40,7 @@ class Meaning:
 
 
 def read_meanings(databases: Mapping[str, str]) -> list[Meaning]:
-    """Return the synsets that have enough words of both; `databases` are the data files by part of speech."""
+    """Return the synsets with enough words of both; `databases` are the data files by part of speech."""
     found: dict[tuple[str, str], str] = {}
     for part, database in databases.items():
         for line in database.splitlines():
@@ -51,15 +50,15 @@ def read_meanings(databases: Mapping[str, str]) -> list[Meaning]:
                 found[definition, usage] = f"{part}:{head.split(maxsplit=1)[0]}"
     if not found:
         sys.exit("the database has no synset with a definition and sentences; want WordNet's data files")
-    return [Meaning(place, definition, usage) for (definition, usage), place in found.items()]
+    return [Meaning(synset, definition, usage) for (definition, usage), synset in found.items()]
 
 
 def retrieval_set(meanings: Sequence[Meaning]) -> dict[str, list[dict[str, object]]]:
-    """Return the examples by split, in BRIGHT's field names."""
+    """Return the examples by split, with BRIGHT's field names."""
     examples: dict[str, list[dict[str, object]]] = {"train": [], "dev": []}
     for number, meaning in enumerate(meanings):
         split = "dev" if number // _BLOCK % 10 == 7 else "train"
-        examples[split].append({"id": meaning.place, "query": meaning.definition, "gold_ids": [meaning.place]})
+        examples[split].append({"id": meaning.id, "query": meaning.definition, "gold_ids": [meaning.id]})
     return {split: _evenly(rows, _MOST[split]) for split, rows in examples.items()}
 
 
@@ -69,7 +68,7 @@ def _evenly(rows: list[dict[str, object]], most: int) -> list[dict[str, object]]
 
 
 def _databases(folder: Path | None) -> dict[str, str]:
-    """Return WordNet's data files by part of speech, from a folder or out of Debian's package."""
+    """Return WordNet's data files by part of speech, from a folder or from Debian's package."""
     if folder is not None:
         return {part: local_text(folder / f"data.{part}") for part in _PARTS}
     members = [f"./usr/share/wordnet/data.{part}" for part in _PARTS]
@@ -77,18 +76,12 @@ def _databases(folder: Path | None) -> dict[str, str]:
 
 
 def main() -> None:
-    """Write documents, examples and sources."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--database", type=Path, help="a folder with WordNet's data files that is here already")
-    asked = parser.parse_args()
+    """Write the set."""
+    asked = read_arguments(__doc__, database="a local folder of WordNet's data files, instead of Debian's package")
     meanings = read_meanings(_databases(asked.database))
-    examples = retrieval_set(meanings)
     source = {"source": "WordNet 3.0", "package": f"wordnet-base {_VERSION}", "licence": "WordNet-3.0"}
-    contents = ({"id": one.place, "content": one.usage} for one in meanings)
-    write_set(asked.folder, contents, examples, source | {"texts": len(meanings)})
-    counts = ", ".join(f"{len(rows)} {split}" for split, rows in examples.items())
-    sys.stdout.write(f"{len(meanings)} meanings; queries: {counts}\n")
+    contents = [{"id": one.id, "content": one.usage} for one in meanings]
+    write_set(asked.folder, contents, retrieval_set(meanings), source=source, called="meanings; queries")
 
 
 if __name__ == "__main__":
