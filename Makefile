@@ -64,7 +64,7 @@ $(ROWS)/%.jsonl: | $(STAMP)
 	@mkdir -p $(ROWS)
 	$(MINE) $(MINED) --data ../shared/data/$* --out $@
 
-# Long texts that find their other half, since all the other rows are short.
+# Halves of long texts as queries for each other, since all other rows are short.
 $(ROWS)/halves.jsonl: | $(STAMP)
 	$(BIN)/python training/dataset_scripts/docstrings.py $(ROWS)/docstrings
 	$(BIN)/reasonembed crop --documents $(ROWS)/docstrings/documents.jsonl --out $@
@@ -72,7 +72,7 @@ $(ROWS)/halves.jsonl: | $(STAMP)
 $(ROWS)/attack-halves.jsonl: | $(STAMP)
 	$(BIN)/reasonembed crop --documents ../shared/data/attack/documents.jsonl --out $@
 
-# Mathematics: a theorem asks for the theorems that its proof rests on. Everyday words: a meaning asks for its usage.
+# Mathematics: a theorem is the query for those that its proof uses. Everyday words: a definition, for its usage.
 $(ROWS)/theorems.jsonl: MINED = --negatives 15
 $(ROWS)/wordnet.jsonl: MINED = --negatives 7
 $(ROWS)/theorems.jsonl $(ROWS)/wordnet.jsonl: $(ROWS)/%.jsonl: | $(STAMP)
@@ -94,7 +94,7 @@ WORDS := $(SHORT) $(call READ,theorems wordnet) reference.weight=0.5 \
 TRAIN = $(BIN)/reasonembed train training/recipes/default.toml $(foreach one,$(1),--set '$(one)')
 RUNS := default default-short default-reference default-words
 
-# A run that has ended is not run again, and one that was stopped goes on where it was.
+# A finished run is not trained again, and a stopped one is resumed.
 default-model: $(STAMP) $(foreach set,$(SETS) theorems wordnet,$(ROWS)/$(set).jsonl)
 	$(call TRAIN)
 	$(call TRAIN,$(SHORT) run.output=runs/default-short)
