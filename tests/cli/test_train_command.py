@@ -72,6 +72,18 @@ def test_mine_then_train_then_curves(succeeds, tmp_path, folder, recipe, model):
     assert Path(picture.strip()).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_guides_python_trains_by_a_recipe(tmp_path, recipe, monkeypatch, capsys):
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "training.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (named,) = re.findall(r'Path\("(.*?)"\)', block)
+    monkeypatch.chdir(tmp_path)
+    Path(named).parent.mkdir(parents=True)
+    Path(named).write_text(recipe.read_text())
+    exec(block, {})
+    assert str(tmp_path / "run" / "model") in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "model" / "training.json").read_text())["recipe"]["optim"]["lr"] == 2e-5
+
+
 def test_mine_with_bm25_needs_no_model(succeeds, tmp_path, folder):
     out = tmp_path / "rows.jsonl"
     succeeds("mine", "--data", folder, "--split", "train", "--out", out, "--model", "bm25", "--reasoning", "none")
