@@ -1,4 +1,4 @@
-"""A tiny run: a two-layer BERT, forty rows of words it knows, and a dev set made of the same."""
+"""A tiny run: a two-layer BERT, forty rows of words in its vocabulary, and a dev set made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The consistency term: its value, its gradient, what is perturbed, and a run with it."""
+"""The consistency term: its value, its gradient, the perturbed queries, and a run with it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEMPERATURE = 0.1
 
 
 class Bag(torch.nn.Module):
-    """The unit mean of the tokens' vectors, the first `skip` left out."""
+    """The normalised mean of the tokens' vectors without the first `skip`."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +95,7 @@ def stepped(*, weight, budget, perturbed=PERTURBED, pool_prompt=True):
 
 
 def written_out(weight, *, skip):
-    """The objective term by term, in one graph."""
+    """The objective computed term by term in one graph."""
     module = Bag()
     queries, documents, perturbed = module(QUERIES, skip), module(DOCUMENTS), module(PERTURBED, skip)
     total, divergences = torch.zeros(3, dtype=torch.float64), []
@@ -171,7 +171,7 @@ def test_perturbed_queries_are_those_of_the_core_and_change_with_the_step():
     assert texts == perturber(QUESTIONS, rows=rows, step=5)
     assert texts != perturber(QUESTIONS, rows=rows, step=6)
     halves = perturber(QUESTIONS[:9], rows=rows[:9], step=5) + perturber(QUESTIONS[9:], rows=rows[9:], step=5)
-    assert halves == texts  # whichever process has a row
+    assert halves == texts  # the same on whichever process
 
 
 def test_a_query_that_a_kind_would_leave_empty_stays():
@@ -195,7 +195,7 @@ def test_settings_that_make_no_sense_are_refused(make_recipe):
             make_recipe(consistency=settings)
 
 
-def test_a_run_with_the_term_logs_it_and_comes_to_other_weights(make_recipe, tmp_path):
+def test_a_run_with_the_term_logs_it_and_ends_with_other_weights(make_recipe, tmp_path):
     runs = {}
     for name, weight in (("with", 2.0), ("without", 0.0)):
         recipe = make_recipe(
@@ -217,7 +217,7 @@ def test_a_run_with_the_term_logs_it_and_comes_to_other_weights(make_recipe, tmp
     assert runs["with"][1] != runs["without"][1]
 
 
-def test_a_run_begun_before_the_term_was_known_goes_on_and_one_with_another_weight_is_refused(make_recipe):
+def test_a_run_from_before_the_term_existed_is_resumed_and_one_with_another_weight_is_refused(make_recipe):
     recipe = make_recipe()
     written = recipe_to_json(recipe)
     older = json.loads(written)

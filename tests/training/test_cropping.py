@@ -1,4 +1,4 @@
-"""Rows cut from unlabelled texts: where they are cut, what is left out, and that training takes them."""
+"""Rows cropped from unlabelled texts: where a text is split, what is skipped, and that training reads the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _rows(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_text_is_cut_behind_the_sentence_nearest_its_middle(tmp_path):
+def test_a_text_is_split_after_the_sentence_nearest_its_middle(tmp_path):
     report = crop([Document("a", f"{ONE} {TWO} {THREE}")], to=tmp_path / "rows.jsonl", task="halves", least_words=4)
     (row,) = _rows(tmp_path / "rows.jsonl")
     assert (row["id"], row["task"], row["neg"]) == ("a", "halves", [])
@@ -63,7 +63,7 @@ def test_training_reads_the_rows(tmp_path):
     assert (row.task, len(row.positives), row.negatives) == ("halves", 1, ())
 
 
-def test_nothing_to_cut_is_told_and_writes_nothing(tmp_path):
+def test_texts_that_cannot_be_split_are_an_error_and_nothing_is_written(tmp_path):
     to = tmp_path / "rows.jsonl"
     with pytest.raises(TrainingError, match=r"\b2 documents\b.*\b20\b.*--least-words\b"):
         crop([Document("a", ONE), Document("b", TWO)], to=to, task="t")

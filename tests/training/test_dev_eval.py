@@ -1,4 +1,4 @@
-"""Measuring in training gives what evaluating the exported model gives."""
+"""Dev scores in training equal an evaluation of the exported model."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_measurement_is_the_evaluation_of_the_same_model(folder, model, dev):
     assert measured.means == {"biology": measured.mean}
 
 
-def test_a_dev_set_can_be_cut_to_some_of_its_queries_evenly_spread(dev):
+def test_a_dev_set_can_be_reduced_to_evenly_spread_queries(dev):
     task = read_dev_task(DevSetConfig(path=dev, split="dev", queries=3))
     assert [example.id for example in task.examples] == ["q0", "q10", "q19"]
     assert len(task.documents) == 40

@@ -1,4 +1,4 @@
-"""Two processes against one: same loss, same weights, same gradient of the encoder."""
+"""Two processes against one: the same loss, weights and gradient of the encoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ torch.manual_seed(0)
 weight = torch.randn(6, 6, dtype=torch.float64, requires_grad=True)
 inputs = torch.randn(5 + 5 + 11, 6, dtype=torch.float64)
 queries, reasoning, documents = inputs.split([5, 5, 11])
-sizes = [3, 2, 3, 1, 2]  # documents a query: the processes' shares differ in both numbers
+sizes = [3, 2, 3, 1, 2]  # documents per query: the processes differ in queries and in documents
 first = [0, 3, 5, 8, 9]
 mine = list(range(5))[rank::world]
 columns = [column for row in mine for column in range(first[row], first[row] + sizes[row])]

@@ -1,4 +1,4 @@
-"""Gradient caching against the gradient of the whole batch in one graph."""
+"""Gradient caching against the gradient of the full batch in one graph."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Result:
 
 
 def objective(vectors_ND):
-    """Couple all rows, so that no chunk's gradient can be had from the chunk alone."""
+    """Couple all rows, so that no chunk's gradient depends on that chunk alone."""
     scores = torch.nn.functional.normalize(vectors_ND, dim=-1)
     return Result(torch.logsumexp(scores @ scores.T / 0.1, dim=1).square().mean())
 
@@ -62,7 +62,7 @@ def plans(draw):
 
 @given(plans())
 @settings(max_examples=40, deadline=None)
-def test_any_chunking_gives_the_gradient_of_the_whole_batch(plan):
+def test_any_chunking_gives_the_gradient_of_the_full_batch(plan):
     model = Model()
     result = cached_backward(model, plan, objective)
     assert result.loss.item() == pytest.approx(objective(Model()(np.arange(ROWS))).loss.item(), abs=1e-12)
@@ -77,7 +77,7 @@ PLAN = chunks([0, 2, 4], [1, 3], [5, 6, 7, 8])
 
 
 def gradient_with_dropout(plan):
-    """The oracle: every chunk's dropout drawn once, in the order that the chunks are embedded, all in one graph."""
+    """The oracle: one graph, with each chunk's dropout drawn once in the order in which the chunks are embedded."""
     model = Model(dropout=0.5)
     torch.manual_seed(11)
     vectors = {number: model(plan[number]) for number in [*range(1, len(plan)), 0]}

@@ -1,4 +1,4 @@
-"""The docstrings that the default learns long texts from: whose they are, and what of them is taken."""
+"""The docstrings that the default model learns long texts from: which packages, and which part of a docstring."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_nothing_is_learnt_from_what_is_measured(docstrings):
     assert not MEASURED & docstrings._PACKAGES.keys()
 
 
-def test_a_text_is_what_stands_under_a_summary_without_examples(docstrings, tmp_path, monkeypatch):
+def test_a_text_is_the_part_after_the_summary_without_examples(docstrings, tmp_path, monkeypatch):
     words = " ".join(f"word{number}" for number in range(60))
     source = f'''
 def told():

@@ -1,4 +1,4 @@
-"""InfoNCE, its masks and the distillation, against formulas written out in plain Python."""
+"""InfoNCE, its masks and distillation against formulas in plain Python."""
 
 from __future__ import annotations
 

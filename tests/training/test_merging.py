@@ -1,4 +1,4 @@
-"""Averaged adapters: the mean of the changes, exact, and refusals of what cannot be averaged."""
+"""Averaged adapters: the exact mean of the changes, and errors for what cannot be averaged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = ["quick brown fox", "cells divide over default parameter values", "lazy 
 
 @pytest.fixture
 def adapters(make_recipe, tmp_path) -> list[Path]:
-    """Two runs of other seeds, ranks and scales."""
+    """Two runs with different seeds, ranks and scales."""
     folders = []
     for seed, rank, alpha in ((1, 4, 8), (2, 2, 2)):
         recipe = make_recipe(

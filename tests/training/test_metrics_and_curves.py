@@ -1,4 +1,4 @@
-"""The metrics file and the picture drawn from it."""
+"""The metrics file, its plot and the progress bar."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_lines_come_back_as_they_were_written_and_trackers_hear_numbers(tmp_path
     assert tracker.heard[1][1]["dev/sets/two"] == 0.3
 
 
-def test_a_resumed_run_drops_what_came_after_its_checkpoint_and_a_line_cut_short(tmp_path):
+def test_a_resumed_run_deletes_the_lines_after_its_checkpoint_and_a_truncated_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path, after_step=-1)
     for number in range(1, 6):
@@ -97,7 +97,7 @@ def test_without_a_step_there_is_nothing_to_draw(tmp_path):
         draw_curves(tmp_path)
 
 
-def test_the_bar_tells_loss_intensity_speed_and_time_left_also_in_a_narrow_terminal(capsys, monkeypatch):
+def test_the_bar_shows_loss_intensity_speed_and_time_left_in_a_narrow_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     with training_bar() as callback:
         callback.message("hello [bold]")
@@ -123,7 +123,7 @@ def test_the_bar_tells_loss_intensity_speed_and_time_left_also_in_a_narrow_termi
     assert capsys.readouterr().err == ""
 
 
-def test_the_bar_of_a_step_that_is_not_weighted_tells_no_intensity(capsys):
+def test_the_bar_of_a_step_that_is_not_weighted_shows_no_intensity(capsys):
     with training_bar() as callback:
         callback.step(step(2, weighted=False), steps=2)
     told = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Mined negatives: which documents may never be one, and how mining goes on after a kill."""
+"""Mined negatives: which documents are never one, and how a killed run is resumed."""
 
 from __future__ import annotations
 
@@ -129,14 +129,14 @@ class DiesAt(Ranked):
         return super().search(queries, k=k, excluded_ids=excluded_ids)
 
 
-def test_a_killed_mining_goes_on_where_it_was_and_leaves_nothing_half_written(tmp_path):
+def test_a_killed_mining_run_is_resumed_and_leaves_no_incomplete_row(tmp_path):
     out, work = tmp_path / "rows.jsonl", task(*many(200))
     with pytest.raises(KeyboardInterrupt):
         mine(work, DiesAt("hard", at=100), to=out, identity="test")
     assert not out.exists()
     (part,) = tmp_path.glob(".rows.jsonl.*.part")
     with part.open("ab") as file:
-        file.write(b'{"id": "q128", "que')  # the row it was writing
+        file.write(b'{"id": "q128", "que')  # a row that the kill truncated
     retriever = Ranked("hard")
     report = mine(work, retriever, to=out, identity="test")
     assert (report.rows, report.resumed, retriever.asked) == (200, 128, 72)
@@ -157,7 +157,7 @@ def test_rows_without_negatives_are_counted_and_examples_without_gold_left_out(t
     assert (report.rows, report.without, report.negatives) == (3, 3, 0)
 
 
-def test_progress_is_told(tmp_path):
+def test_progress_is_reported(tmp_path):
     heard = []
     mine(task(*many(70)), Ranked("hard"), to=tmp_path / "r.jsonl", identity="x", on_rows=lambda *at: heard.append(at))
     assert heard == [(64, 70), (70, 70)]

@@ -1,4 +1,4 @@
-"""The objective of a step against an implementation of its own, with gradients worked out by hand."""
+"""The objective of a step against an independent implementation with gradients derived by hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plain_losses(queries, documents, positives, barred):
 
 
 def plain_redapter(queries, reasoning, documents, present):
-    """Loss and gradients of the weighted loss, worked out by hand: d L_i / d s_ij = (p_ij - [j = i+]) / tau."""
+    """The weighted loss and its gradients, derived by hand: d L_i / d s_ij = (p_ij - [j = i+]) / tau."""
     positives = np.array([0, 3, 6, 9])
     barred = np.zeros((4, 12), dtype=bool)
     barred[0, 7] = True
@@ -110,7 +110,7 @@ def test_the_margin_leaves_out_what_scores_above_the_positive(batch):
     assert guarded[1] < free[1]
 
 
-def test_matryoshka_is_the_mean_over_cut_and_renormalised_vectors(batch):
+def test_matryoshka_is_the_mean_over_truncated_and_renormalised_vectors(batch):
     queries, _, documents, labels = batch
     step = Objective(temperature=TAU, dimensions=(6, 2))(*tensors(queries, documents), labels)
     short_q = queries[:, :2] / np.linalg.norm(queries[:, :2], axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What the default learns of theorems and of words: what is read of Debian's packages, and what is asked."""
+"""The theorems and definitions that the default model learns from: what is read from Debian's packages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WORDNET = {
 
 @pytest.fixture(scope="module")
 def scripts():
-    """The scripts beside the recipes, imported as they import each other when run."""
+    """The dataset scripts, imported as they import each other when run."""
     sys.path.insert(0, str(ROOT / "training" / "dataset_scripts"))
     names = ("packaged_sets", "theorems", "wordnet")
     yield {name: importlib.import_module(name) for name in names}
@@ -159,7 +159,7 @@ def test_a_database_of_no_meanings_is_refused(wordnet):
 
 
 def package_of(files):
-    """A Debian package as `ar` writes it, with a part of odd length before the data."""
+    """A Debian package in `ar` format, with a member of odd length before the data."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:xz") as archive:
         for name, text in files.items():
@@ -175,7 +175,7 @@ def package_of(files):
 
 
 def runs(script, package, folder, monkeypatch, *, digest=None):
-    """Run a script that is answered with a package."""
+    """Run a script whose download returns a package."""
     opened = sys.modules["packaged_sets"].urllib.request
     monkeypatch.setattr(opened, "urlopen", lambda address, timeout: io.BytesIO(package))
     monkeypatch.setattr(script, "_SHA256", digest or hashlib.sha256(package).hexdigest())
@@ -213,7 +213,7 @@ def test_a_package_without_the_file_is_refused(theorems, tmp_path, monkeypatch):
         runs(theorems, package_of({"./usr/share/metamath/else": "x"}), tmp_path, monkeypatch)
 
 
-def test_a_file_that_is_not_here_and_a_network_that_is_not_are_told(wordnet, tmp_path, monkeypatch):
+def test_a_missing_file_and_a_missing_network_are_errors(wordnet, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["wordnet.py", str(tmp_path), "--database", str(tmp_path / "none")])
     with pytest.raises(SystemExit, match=r"--database\b.*/none/data\.noun\b"):
         wordnet.main()

@@ -1,4 +1,4 @@
-"""Recipes are read strictly: what is missing, misspelt or of the wrong type is named."""
+"""Recipes are read strictly: errors name keys that are missing, misspelt or of the wrong type."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_every_shipped_recipe_is_valid(path):
 
 @pytest.fixture
 def unwarned(monkeypatch):
-    """No deprecated name has warned yet in this process."""
+    """Forget which deprecated names have warned in this process."""
     monkeypatch.setattr(deprecation, "_warned", set())
 
 
@@ -215,7 +215,7 @@ def test_a_run_begun_with_deprecated_keys_has_the_recipe_of_today_and_says_nothi
     older = {**json.loads(recipe_to_json(recipe_from({**LEAST, **NEW}, where="r.toml")))}
     older["anchor"] = older.pop("reference")
     older["run"]["base_share"] = older["run"].pop("interpolate")
-    del older["consistency"]  # written before there was such a term
+    del older["consistency"]  # written before that section existed
     now = {**NEW, "reference": {**NEW["reference"], "weight": 0.75}}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,4 +1,4 @@
-"""Reasoning intensity and weights: the paper's hand-checkable cases, and laws."""
+"""Reasoning intensity and weights: cases from the paper that can be checked by hand, and laws."""
 
 from __future__ import annotations
 

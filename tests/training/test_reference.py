@@ -1,4 +1,4 @@
-"""The anchor: its value, its gradient, which tasks it holds, and a run with it."""
+"""The reference model: the term's value, its gradient, the regularised tasks, and a run with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POSITIVES = (0, 2, 4)
 
 
 class Bag(torch.nn.Module):
-    """The unit mean of the tokens' vectors, the first `skip` left out."""
+    """The normalised mean of the tokens' vectors without the first `skip`."""
 
     def __init__(self, seed):
         super().__init__()
@@ -85,7 +85,7 @@ def stepped(*, budget=1000, tasks=(), task="one", pool_prompt=True, seed_of_firs
 
 
 def written_out(*, weight, skip):
-    """The objective term by term, in one graph."""
+    """The objective computed term by term in one graph."""
     module, first = Bag(0), Bag(1)
     queries, documents = module(QUERIES, skip), module(DOCUMENTS)
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_a_step_is_the_formula_in_one_graph_whatever_the_chunks(budget, pool_pro
     torch.testing.assert_close(cached, gradient, atol=1e-9, rtol=0)
 
 
-def test_a_task_that_is_not_named_is_not_held():
+def test_a_task_that_is_not_named_is_not_regularised():
     _, _, without = written_out(weight=0.0, skip=0)
     held, _ = stepped(tasks=("one", "two"), task="two")
     free, gradient = stepped(tasks=("one", "two"), task="three")
@@ -166,7 +166,7 @@ def run_of(make_recipe, tmp_path, weight):
     return read_metrics(recipe.run.output / "metrics.jsonl")
 
 
-def test_a_held_run_drifts_less(make_recipe, tmp_path):
+def test_a_regularised_run_drifts_less(make_recipe, tmp_path):
     free, held, bound = (run_of(make_recipe, tmp_path, weight) for weight in (0.0, 1e-6, 10.0))
     assert [line["drift"] for line in free] == [None] * 6
     assert held[0]["drift"] == pytest.approx(0.0, abs=1e-6)
@@ -175,7 +175,7 @@ def test_a_held_run_drifts_less(make_recipe, tmp_path):
     assert sum(line["drift"] for line in bound) < 0.8 * sum(line["drift"] for line in held)
 
 
-def test_a_run_begun_before_the_anchor_was_known_goes_on_and_one_with_another_weight_is_refused(make_recipe):
+def test_a_run_from_before_the_term_existed_is_resumed_and_one_with_another_weight_is_refused(make_recipe):
     recipe = make_recipe()
     written = recipe_to_json(recipe)
     older = json.loads(written)

@@ -51,7 +51,7 @@ def test_batches_of_one_task_hold_its_sizes_and_no_row_twice_in_a_pass():
         assert max(rows) < PLANS[task].rows
 
 
-def test_a_task_at_less_than_one_pass_an_epoch_goes_on_where_it_stopped():
+def test_a_task_with_less_than_one_pass_per_epoch_continues_in_the_next_epoch():
     sampler = Sampler({"pony": PLANS["pony"], "biology": PLANS["biology"]}, seed=1)
     rows = []
     for step in range(5 * sampler.steps_per_epoch):

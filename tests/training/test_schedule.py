@@ -1,4 +1,4 @@
-"""The learning rate's course."""
+"""The learning rate schedule."""
 
 from __future__ import annotations
 

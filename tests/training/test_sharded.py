@@ -1,4 +1,4 @@
-"""Weights cut among two processes (FSDP 2) against the same steps on one: gradients, measuring, checkpoints, export."""
+"""Weights sharded over two processes (FSDP 2) against one process: gradients, dev scores, checkpoints, export."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ if world > 1:
 
 @pytest.fixture(scope="module")
 def runs(tiny_bert, tiny_data, tmp_path_factory):
-    """What one process told, and what two did."""
+    """The folders of results of one process, and of two."""
     folders = []
     for world in (1, 2):
         folder = tmp_path_factory.mktemp(f"world{world}")

@@ -1,4 +1,4 @@
-"""One step, from tokens to gradients, with a model small enough to follow by hand."""
+"""One step from tokens to gradients, with a model small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIMENSION = 5
 
 
 class Bag(torch.nn.Module):
-    """The unit mean of the tokens' vectors, the first `skip` left out."""
+    """The normalised mean of the tokens' vectors without the first `skip`."""
 
     def __init__(self):
         super().__init__()
@@ -84,7 +84,7 @@ def stepper_of(module, *, pool_prompt=True, budget=8):
 
 
 def plainly(thoughts, *, skip):
-    """The same step without chunks, in one graph."""
+    """The same step in one graph, without chunks."""
     module = Bag()
 
     def embed(sequences, skip):

@@ -1,4 +1,4 @@
-"""Runs with other models and with every option on: several tasks under instructions, graded rows, narrow numbers."""
+"""Runs with other models and options: several tasks with instructions, graded rows, bfloat16."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROMPTS = {
 
 @pytest.fixture
 def two_tasks(tiny_data, tmp_path):
-    """A folder of published rows, a file a task, each with its own sizes."""
+    """A folder of published rows, one file per task, each with its own sizes."""
     folder = tmp_path / "published"
     folder.mkdir()
     rows = [json.loads(line) for line in (tiny_data / "rows.jsonl").read_text().splitlines()]
@@ -58,7 +58,7 @@ def test_published_rows_of_two_tasks_train_a_decoder_under_their_instructions(ma
     )
     outcome = train(recipe)
     lines = read_metrics(recipe.run.output / "metrics.jsonl")
-    # 20 rows a task: three batches of 6 queries in biology (3 on each of 2 devices), one of 12 in leetcode
+    # 20 rows per task: three batches of 6 queries in biology (3 on each of 2 devices), one of 12 in leetcode
     assert sorted(line["task"] for line in lines[:4]) == ["biology"] * 3 + ["leetcode"]
     encoder = Encoder.from_pretrained(str(outcome.model), dtype="float32")
     assert encoder.spec.takes_instruction
@@ -96,7 +96,7 @@ def test_every_option_at_once_trains(make_recipe, tiny_data, tmp_path):
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_exported_weights_lie_where_asked_between_the_base_and_the_trained(make_recipe, tmp_path, tuning):
+def test_exported_weights_are_interpolated_between_the_initial_and_the_trained(make_recipe, tmp_path, tuning):
     def weights(share):
         run = {"output": str(tmp_path / f"run{share}"), "interpolate": share}
         recipe = make_recipe(
@@ -149,7 +149,7 @@ def test_longer_texts_in_training_than_the_model_reads_are_refused(make_recipe):
 
 @pytest.mark.parametrize(("tuning", "lr"), [("lora", 1e-2), ("full", 1e-3)])
 def test_bfloat16_trains_and_exports_finite_weights(make_recipe, monkeypatch, tuning, lr):
-    monkeypatch.setattr(devices, "emulates_bfloat16", lambda: False)  # it is right, though slow, on every processor
+    monkeypatch.setattr(devices, "emulates_bfloat16", lambda: False)  # emulation is correct, only slow
     recipe = make_recipe(
         model={"precision": "bfloat16", "tuning": tuning}, optim={"max_steps": 12, "lr": lr}, dev={"sets": []}
     )
@@ -183,7 +183,7 @@ def test_a_cpu_that_emulates_bfloat16_trains_in_float32_and_says_so_once(
 
 
 def test_distillation_alone_moves_the_scores_of_graded_documents(make_recipe, tiny_data, tmp_path):
-    """With a temperature at which InfoNCE says next to nothing, only the grades are left to learn from."""
+    """At a temperature where InfoNCE has almost no gradient, only the grades can move the scores."""
     data = tmp_path / "graded.jsonl"
     with data.open("w") as file:
         for line in (tiny_data / "rows.jsonl").read_text().splitlines():

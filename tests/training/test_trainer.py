@@ -1,4 +1,4 @@
-"""Whole runs on a tiny model: what they leave behind, how they go on after a stop, and how they refuse."""
+"""Complete runs on a tiny model: their outputs, resuming, and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXTS = ["quick brown fox", "cells divide over default parameter values", "lazy 
 
 
 class Listener(SilentCallback):
-    """Keeps what is said; does something at a step."""
+    """Record messages; call a function at a step."""
 
     def __init__(self, *, at: int = 0, act=None):
         self.said, self.at, self.act = [], at, act
@@ -138,7 +138,7 @@ def test_without_its_random_state_a_resumed_run_ends_elsewhere(whole, make_recip
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_asked_to_stop_it_saves_where_it_is_and_goes_on_later(whole, make_recipe):
+def test_a_run_that_is_asked_to_stop_saves_and_is_resumed_later(whole, make_recipe):
     recipe = make_recipe()
     listener = Listener(at=3, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
     outcome = train(recipe, callback=listener)
@@ -287,7 +287,7 @@ def test_another_recipe_does_not_resume(whole, make_recipe, tmp_path, change, me
 
 @pytest.mark.filterwarnings("ignore:recipe key:FutureWarning")
 def test_a_run_begun_by_a_release_with_the_old_keys_ends_with_the_same_bits(make_recipe, tmp_path):
-    """The checkpoint's recipe is what that release wrote, and so is the recipe's file."""
+    """Both the recipe in the checkpoint and the recipe of the resumed run have the old keys."""
     settings = {"weight": 0.5, "tasks": ["rows"]}
     run = {"output": str(tmp_path / "begun")}
     begun = make_recipe(reference=settings, run=run | {"interpolate": 0.5})
@@ -316,7 +316,7 @@ def test_other_data_under_the_same_path_does_not_resume(make_recipe, tiny_data, 
         train(recipe)
 
 
-def test_settings_without_effect_may_change_when_it_goes_on(make_recipe):
+def test_settings_without_effect_may_change_when_a_run_is_resumed(make_recipe):
     train(make_recipe(optim={"max_steps": 2}, dev={"sets": []}))
     again = train(make_recipe(optim={"max_steps": 2}, dev={"sets": []}, run={"workers": 0, "export": "adapter"}))
     assert (again.model / "adapter_config.json").is_file()

@@ -1,4 +1,4 @@
-"""Sources to one memory-mapped table, and what a batch draws from it."""
+"""Sources become one memory-mapped table, from which batches draw."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_left_out_keys_are_those_of_all_positives(tmp_path, cache):
     assert set(draw(table, 0, group=1).left_out_keys.tolist()) == {content_key(text) for text in row(0)["pos"]}
 
 
-def test_tasks_are_told_by_row_then_source_then_file_and_by_prompt(tmp_path, cache):
+def test_tasks_are_named_by_row_then_source_then_file_and_split_by_prompt(tmp_path, cache):
     mixed = write_lines(tmp_path / "rows" / "mixed.jsonl", [row(0, prompt="A"), row(1, prompt="B"), row(2, task="own")])
     other = write_lines(tmp_path / "other.jsonl", [row(3)])
     table = open_rows([RowSource(path=mixed.parent), RowSource(path=other, task="named", instruction="C")], cache=cache)
@@ -229,7 +229,7 @@ def test_what_only_folders_of_examples_have_is_refused_of_rows(tmp_path, cache):
         open_rows([RowSource(path=path, reasoning="none")], cache=cache)
 
 
-def test_a_split_that_a_folder_lacks_is_told_with_those_it_has(folder, cache):
+def test_a_missing_split_is_an_error_that_names_the_existing_ones(folder, cache):
     with pytest.raises(InputError, match=r"\bexamples\.test\.jsonl\b.*\bexamples\.train\.jsonl\b"):
         open_rows([RowSource(path=folder, split="test")], cache=cache)
 
@@ -256,7 +256,7 @@ def test_sources_that_hold_nothing_are_errors(tmp_path, cache):
         open_rows([RowSource(path=tmp_path / "empty.jsonl")], cache=cache)
 
 
-def test_progress_is_told_in_rows(tmp_path, cache):
+def test_progress_is_reported_in_rows(tmp_path, cache):
     heard = []
     path = write_lines(tmp_path / "a.jsonl", [row(number) for number in range(300)])
     open_rows([RowSource(path=path)], cache=cache, on_rows=heard.append)

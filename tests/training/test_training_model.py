@@ -1,4 +1,4 @@
-"""The model in training: its forwards agree, LoRA is where it should be, and a frozen copy is the model."""
+"""The model in training: its forwards agree, LoRA is on the right layers, and a frozen copy equals the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDTH, INNER, HEAD, LAYERS = 64, 96, 16, 2  # tiny_model's
 
 @pytest.fixture
 def forward_error(sum_error):
-    """How far two right forwards of SEQUENCES may lie apart: each rounds every sum on the way, and magnifies none."""
+    """Error bound for two correct forwards of SEQUENCES: each rounds every sum and amplifies none."""
     layer = (WIDTH, HEAD, max(map(len, SEQUENCES)), WIDTH, WIDTH, INNER, WIDTH, WIDTH)  # the products, then two norms
     return 2 * sum_error(*layer * LAYERS, WIDTH)
 
@@ -32,7 +32,7 @@ def built(folder, *, targets=BERT, **settings):
 
 
 def shake(model):
-    """Give LoRA's second half, which starts at nothing, some weight."""
+    """Set LoRA's B matrices, which start at zero, to random values."""
     torch.manual_seed(1)
     for parameter in model.trainable().values():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -64,8 +64,8 @@ def test_packed_vectors_and_gradients_are_those_of_transformers(
     packed, padded = found["packed"], found["padded"]
     torch.testing.assert_close(packed[1], padded[1], atol=forward_error, rtol=0)
     assert packed[0].keys() == padded[0].keys()
-    # Back through every product twice, for its input and its weight; what should cancel, as a key's bias does, leaves
-    # the rounding of the sums it cancels in.
+    # Backward computes every product twice, for its input and its weight; terms that cancel, such as a key's bias,
+    # leave the rounding errors of their sums.
     noise = 2 * sum_error(WIDTH) * max(gradient.abs().max() for gradient in padded[0].values())
     for name, gradient in padded[0].items():
         difference = (packed[0][name] - gradient).abs().max()
@@ -83,7 +83,7 @@ def test_the_forward_is_packed_where_it_fits_and_padded_where_its_gradients_diff
 
 
 class _Deaf:
-    """A product with the right values through which nothing flows back."""
+    """A product with correct values and no gradient."""
 
     def __init__(self, linear):
         self._linear = linear
@@ -99,7 +99,7 @@ class _Deaf:
 
 
 def test_modernbert_whose_packed_weights_are_copies_is_trained_padded(tiny_model):
-    folder = tiny_model("modernbert", pooling="cls", num_hidden_layers=4)  # the last one looks everywhere
+    folder = tiny_model("modernbert", pooling="cls", num_hidden_layers=4)  # the last layer attends globally
     model = built(folder, tuning="full")
     assert isinstance(model.module._run, PaddedForward)
     got, _ = gradients(model)
@@ -128,7 +128,7 @@ def test_lora_starts_as_the_model_it_is_put_on(tiny_bert):
         )
 
 
-def test_a_frozen_copy_embeds_as_the_model_did_and_hears_of_no_later_step(tiny_bert, forward_error):
+def test_a_frozen_copy_embeds_as_the_model_did_and_is_not_changed_by_later_steps(tiny_bert, forward_error):
     model = built(tiny_bert)
     shake(model)
     frozen = model.module.frozen()

@@ -1,4 +1,4 @@
-"""Rows of training data: what is read, and what is refused with its place."""
+"""Training rows: what is read, and errors that name the file and line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PUBLISHED = {
 }
 
 
-def test_a_published_row_is_read_whole():
+def test_every_field_of_a_published_row_is_read():
     row = read_row(PUBLISHED, where="biology.jsonl:3")
     assert row.id == "biology.jsonl:3"
     assert row.instruction == PUBLISHED["prompt"]
@@ -67,7 +67,7 @@ def test_fields_of_other_names_are_left_alone():
         ({"positives": ["x"]}, r"\bpositives\b.*\bpos\b"),
     ],
 )
-def test_what_cannot_be_used_is_named_with_its_place(change, message):
+def test_errors_name_the_invalid_field_with_file_and_line(change, message):
     with pytest.raises(TrainingError, match=message) as caught:
         read_row({**PUBLISHED, **change}, where="data/rows.jsonl:17")
     assert str(caught.value).startswith("data/rows.jsonl:17: ")

@@ -1,4 +1,4 @@
-"""A whole run on two processes against the same run on one."""
+"""A complete run on two processes against the same run on one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def train_on(world: int, recipe, folder: Path) -> None:
 def test_two_processes_train_the_model_that_one_does(make_recipe, tmp_path, socket_enabled):
     changes = {
         "model": {"tuning": "full"},
-        "batch": {"queries": 7, "tokens": 60},  # uneven shares, and unlike numbers of chunks
+        "batch": {"queries": 7, "tokens": 60},  # uneven shares and different numbers of chunks
         "optim": {"lr": 1e-3, "max_steps": 5},
         "loss": {"dimensions": [64, 16]},
         "consistency": {"weight": 0.5},
@@ -71,7 +71,7 @@ def test_two_processes_train_the_model_that_one_does(make_recipe, tmp_path, sock
     moved = torch.cat([(one[name] - started[name]).flatten() for name in one])
     apart = torch.cat([(one[name] - two[name]).flatten() for name in one])
     assert moved.abs().max() > 1e-3
-    assert apart.norm() < 0.01 * moved.norm()  # AdamW makes much of the last bits of small gradients
+    assert apart.norm() < 0.01 * moved.norm()  # AdamW amplifies the last bits of small gradients
     lines = {world: read_metrics(tmp_path / f"run{world}" / "metrics.jsonl") for world in (1, 2)}
     assert len(lines[1]) == len(lines[2])
     for alone, together in zip(lines[1], lines[2], strict=True):
