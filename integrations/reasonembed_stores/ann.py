@@ -43,7 +43,7 @@ def kind_for(asked: str, size: int) -> str:
 
 
 class AnnIndex:
-    """A FAISS index over the first `covered` slots of one layout; never changed after it is built.
+    """A FAISS index over the first `covered` positions of one layout; never changed after it is built.
 
     Its kind "codes" is not approximate: FAISS scans all float16 vectors, faster than numpy does.
     """
@@ -57,20 +57,22 @@ class AnnIndex:
 
     @property
     def covered(self) -> int:
-        """The number of slots in the index."""
+        """The number of vectors in the index."""
         return int(self._index.ntotal)
 
     def nearest(
         self, queries_QD: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return approximately the k best scores and slots (Q, k) among the allowed ones; slot -1 means no result."""
+        """Return approximately the k best scores and positions (Q, k) among the allowed ones; -1 means no result."""
         selector, bits = None, None
         if allowed is not None:
             bits = np.packbits(allowed[: self.covered], bitorder="little")
             selector = self._faiss.IDSelectorBitmap(bits)
-        scores_QK, slots_QK = self._index.search(queries_QD, min(k, self.covered), params=self._parameters(k, selector))
+        scores_QK, positions_QK = self._index.search(
+            queries_QD, min(k, self.covered), params=self._parameters(k, selector)
+        )
         del bits  # must outlive the selector, which points into it
-        return scores_QK, slots_QK
+        return scores_QK, positions_QK
 
     def _parameters(self, k: int, selector: Any) -> Any:
         if self.kind == "hnsw":

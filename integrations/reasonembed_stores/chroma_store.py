@@ -1,4 +1,4 @@
-"""ChromaStore: the same store in a Chroma collection, on disk, in memory or behind a server."""
+"""ChromaStore: the same contract on a Chroma collection, on disk, in memory or on a server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PAGE = 2000
 class ChromaStore:
     """Keep documents with their vectors in a Chroma collection and search them by cosine similarity.
 
-    Chroma searches by a graph: its neighbours are the best ones with high probability only. Scores are computed anew
+    Chroma searches an HNSW graph, which finds the best documents with high probability only. Scores are computed again
     from the vectors, so they are the same as in every other store.
     """
 
@@ -56,19 +56,19 @@ class ChromaStore:
         ef_search: int = 100,
         max_neighbors: int = 16,
     ) -> Self:
-        """Make an empty collection in a folder, in memory (None), or wherever a Chroma client of yours leads.
+        """Create an empty collection in a folder, in memory (None), or through your own Chroma client.
 
-        With a spec the collection also gets its model as Chroma's embedding function, loaded as the model is by
-        default. Every store in memory of a process lies in one database, so their collections need names of their own.
-        ef_search is how widely the graph is searched, max_neighbors how densely it is woven: as many as there are
-        records and 64 make the search all but exact. Chroma takes a later change only when the process starts anew.
-        Raises StoreError where the collection exists.
+        With a spec the collection also gets its model, with default settings, as Chroma's embedding function. All
+        in-memory stores of a process share one database, so their collections need different names. `ef_search` and
+        `max_neighbors` are the breadth of the search and the density of the graph: the number of records and 64 make
+        the search nearly exact. Chroma applies a later change only after the process restarts. Raises StoreError if
+        the collection exists.
         """
         metadata: dict[str, Any] = {_DIMENSION: check_dimension(dimension, spec) or 0}
         if spec is not None:
             metadata |= {_SPEC: spec.to_json(), _SPEC_DIGEST: spec.digest()}
         client = _client(where)
-        with _told(f"collection {collection!r}"):
+        with _translated_errors(f"collection {collection!r}"):
             if collection in [one.name for one in client.list_collections()]:
                 raise StoreError(f"collection {collection!r} exists already; open it, or choose another name")
             made = client.create_collection(
@@ -91,7 +91,7 @@ class ChromaStore:
         if isinstance(where, str | Path) and not (Path(where) / "chroma.sqlite3").is_file():
             raise StoreError(f"{where} holds no Chroma database; want the folder of one, with its chroma.sqlite3")
         client = _client(where)
-        with _told(f"collection {collection!r}"):
+        with _translated_errors(f"collection {collection!r}"):
             names = [one.name for one in client.list_collections()]
             if collection not in names:
                 raise StoreError(f"no collection {collection!r}; there is {', '.join(names) or 'none'}")
@@ -100,7 +100,7 @@ class ChromaStore:
         if space != "cosine":
             raise StoreError(
                 f"collection {collection!r} has the space {space!r}, which Chroma cannot change; want 'cosine': "
-                "make another collection and index anew"
+                "create another collection and index again"
             )
         store = cls(client, opened)
         if spec is not None:
@@ -115,9 +115,9 @@ class ChromaStore:
         collection: str = "reasonembed",
         spec: EmbeddingSpec | None = None,
     ) -> Self:
-        """Open a collection, or make it where it does not exist; raises what open and create raise."""
+        """Open a collection, or create it if it does not exist; raises what open and create raise."""
         client = _client(where)
-        with _told(f"collection {collection!r}"):
+        with _translated_errors(f"collection {collection!r}"):
             exists = collection in [one.name for one in client.list_collections()]
         make = cls.open if exists else cls.create
         return make(client, collection=collection, spec=spec)
@@ -145,7 +145,7 @@ class ChromaStore:
         spec = EmbeddingSpec.from_json(metadata[_SPEC])
         if spec.digest() != metadata.get(_SPEC_DIGEST):
             raise StoreError(
-                f"collection {self._collection.name!r}: the spec in its metadata was changed; index the documents anew"
+                f"collection {self._collection.name!r}: the spec in its metadata was changed; index the documents again"
             )
         return spec
 
@@ -154,18 +154,18 @@ class ChromaStore:
         """The length of every vector; None until the first documents come."""
         stored = (self._collection.metadata or {}).get(_DIMENSION, 0)
         if not stored:
-            with _told("the collection"):
+            with _translated_errors("the collection"):
                 first = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
             stored = first.shape[1] if len(first) else 0
         return int(stored) or None
 
     def __len__(self) -> int:
-        with _told("the collection"):
+        with _translated_errors("the collection"):
             return int(self._collection.count())
 
     def __iter__(self) -> Iterator[Document]:
         for offset in range(0, len(self), _PAGE):
-            with _told("the collection"):
+            with _translated_errors("the collection"):
                 page = self._collection.get(limit=_PAGE, offset=offset, include=["documents", "metadatas"])
             yield from _documents(page)
 
@@ -182,15 +182,15 @@ class ChromaStore:
         return f"<{type(self).__name__} {name!r}: {len(self)} documents, dimension {dimension}>"
 
     def upsert(self, documents: Sequence[Document], vectors: Matrix) -> None:
-        """Add documents with their vectors (n, dimension), replacing those whose ids are known.
+        """Add documents with their vectors (n, dimension), replacing those with known ids.
 
-        Everything is checked before anything is written; Chroma then writes batch by batch, so that a call that dies
-        in between leaves whole batches. Raises InputError as every store does.
+        Everything is checked before anything is written; Chroma then writes batch by batch, so a call that is killed
+        leaves whole batches. Raises InputError as every store does.
         """
         documents = list(documents)
         rows_ND = check_vectors(vectors, name="vectors", dimension=self.dimension if documents else None)
         if len(rows_ND) != len(documents):
-            raise InputError(f"got {len(documents)} documents and {len(rows_ND)} vectors; want one vector a document")
+            raise InputError(f"got {len(documents)} documents and {len(rows_ND)} vectors; want one vector per document")
         checked = Batch.of_documents(documents)
         checked.check_unicode()
         pairs = zip(documents, checked.metadatas, strict=True)
@@ -201,15 +201,15 @@ class ChromaStore:
             self._write([*documents[part]], rows_ND[part], metadatas[part])
 
     def _batch_size(self) -> int:
-        with _told("the collection"):
+        with _translated_errors("the collection"):
             return int(self._client.get_max_batch_size())
 
     def _write(self, documents: list[Document], rows_ND: Matrix, metadatas: list[dict[str, Any]]) -> None:
         ids = [document.id for document in documents]
-        with _told("the collection"):
+        with _translated_errors("the collection"):
             old = self._collection.get(ids=ids, include=["metadatas"])
             stale = dict(zip(old["ids"], old["metadatas"], strict=True))
-            whole = [  # Chroma merges metadata: a field that is to go must be named with None
+            whole = [  # Chroma merges metadata: a field is removed by setting it to None
                 dict.fromkeys(stale.get(identity) or ()) | metadata
                 for identity, metadata in zip(ids, metadatas, strict=True)
             ]
@@ -223,15 +223,15 @@ class ChromaStore:
     def delete(self, ids: Collection[str]) -> int:
         """Remove documents and return how many there were; unknown ids are ignored."""
         listed = id_list(ids)
-        gone = 0
+        deleted = 0
         batch = self._batch_size()
-        with _told("the collection"):
+        with _translated_errors("the collection"):
             for start in range(0, len(listed), batch):
                 known = self._collection.get(ids=list(dict.fromkeys(listed[start : start + batch])), include=[])["ids"]
                 if known:
                     self._collection.delete(ids=known)
-                gone += len(known)
-        return gone
+                deleted += len(known)
+        return deleted
 
     def clear(self) -> None:
         """Remove every document; the spec stays."""
@@ -241,7 +241,7 @@ class ChromaStore:
         """Return the documents of these ids, in their order; unknown ids are left out."""
         listed = id_list(ids)
         found: dict[str, Document] = {}
-        with _told("the collection"):
+        with _translated_errors("the collection"):
             for start in range(0, len(listed), _PAGE):
                 wanted = list(dict.fromkeys(listed[start : start + _PAGE]))
                 page = self._collection.get(ids=wanted, include=["documents", "metadatas"])
@@ -253,7 +253,7 @@ class ChromaStore:
         listed = id_list(ids)
         if not listed:
             return np.empty((0, self.dimension or 0), dtype=np.float32)
-        with _told("the collection"):
+        with _translated_errors("the collection"):
             page = self._collection.get(ids=list(dict.fromkeys(listed)), include=["embeddings"])
         row_of_id = {identity: row for row, identity in enumerate(page["ids"])}
         unknown = [identity for identity in listed if identity not in row_of_id]
@@ -263,7 +263,7 @@ class ChromaStore:
         return rows_ND[[row_of_id[identity] for identity in listed]]
 
     def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
-        """Return the documents that satisfy the filters; those among ids, where ids are given."""
+        """Return the documents that satisfy the filters; only those among ids, if given."""
         tree = parse_filter(filters)
         documents = self if ids is None else self.get(list(dict.fromkeys(id_list(ids))))
         return [document for document in documents if tree is None or matches(tree, document.metadata)]
@@ -286,12 +286,12 @@ class ChromaStore:
         check_k(k)
         banned = check_exclusions(excluded_ids, queries=len(queries_QD))
         tree = parse_filter(filters)
-        with _told("the collection"):
+        with _translated_errors("the collection"):
             allowed = find_allowed(self._collection, tree, None if ids is None else id_list(ids))
             return find_neighbours(self._collection, queries_QD, k=k, allowed=allowed, banned=banned)
 
     def close(self) -> None:
-        """Do nothing: Chroma writes at once and closes its files when its client goes."""
+        """Do nothing: Chroma writes immediately and closes its files with its client."""
 
 
 def _documents(page: Mapping[str, Any]) -> list[Document]:
@@ -310,19 +310,19 @@ def _client(where: str | Path | ClientAPI | None) -> ClientAPI:
         import chromadb
     except ImportError as error:
         raise MissingDependencyError("chromadb", "chroma") from error
-    # Chroma refuses a second client of other settings for one place in a process, so ours has the default ones; its
+    # Chroma refuses a second client with other settings for the same folder in a process, so ours has the defaults;
     # product telemetry does nothing in these versions.
     if where is None:
         return chromadb.EphemeralClient()
     if isinstance(where, str | Path):
-        with _told(str(where)):
+        with _translated_errors(str(where)):
             return chromadb.PersistentClient(where)
     return where
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Tell Chroma's errors in words of our own."""
+def _translated_errors(name: str) -> Iterator[None]:
+    """Translate Chroma's errors to StoreError."""
     from chromadb.errors import ChromaError
     from httpx import HTTPError
 

@@ -1,4 +1,4 @@
-"""FaissStore: documents and vectors in a folder or in memory, found again exactly or through a FAISS index."""
+"""FaissStore: documents with vectors in a folder or in memory, searched exactly or through a FAISS index."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _ATTEMPTS = 10
 class FaissStore:
     """Keep documents with their vectors in one folder, or in memory, and search them by cosine similarity.
 
-    Every change is committed when its call returns: a process that dies at any moment leaves the state before or after
-    it. One store object writes at a time, from its first change to save() or close(); others read on meanwhile and see
-    each commit.
+    Every call commits: a process that is killed at any moment leaves the state before or after the call. One store
+    object writes at a time, from its first change until save() or close(); others can read meanwhile and see each
+    commit.
     """
 
     def __init__(self, table: Table) -> None:
@@ -128,24 +128,24 @@ class FaissStore:
         return f"<{type(self).__name__} {self._name}: {len(self)} documents, dimension {self.dimension}>"
 
     def upsert(self, documents: Sequence[Document], vectors: Matrix) -> None:
-        """Add documents with their vectors (n, dimension), replacing those whose ids are known: all or nothing.
+        """Add documents with their vectors (n, dimension), replacing those with known ids: all or nothing.
 
-        Raises InputError for counts that differ, an id twice, a wrong dimension, NaN or infinity, and metadata that is
-        not JSON; StoreError where the disk refuses or another store object is writing.
+        Raises InputError for different counts, repeated ids, a wrong dimension, NaN or infinity, and metadata that is
+        not JSON; StoreError if the disk refuses or another store object is writing.
         """
         self._upsert(Batch.of_documents(list(documents)), vectors)
 
     def upsert_texts(
         self, texts: Sequence[str], vectors: Matrix, *, ids: Sequence[str], metadatas: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Do as upsert, from columns: for many documents half the time is making them."""
+        """Do the same as upsert, from columns: creating many Document objects takes half the time."""
         self._upsert(Batch.of_columns(list(ids), list(texts), metadatas), vectors)
 
     def _upsert(self, batch: Batch, vectors: Matrix) -> None:
         with self._changing:
             rows_ND = check_vectors(vectors, name="vectors", dimension=self.dimension if len(batch) else None)
             if len(rows_ND) != len(batch):
-                raise InputError(f"got {len(batch)} documents and {len(rows_ND)} vectors; want one vector a document")
+                raise InputError(f"got {len(batch)} documents and {len(rows_ND)} vectors; want one vector per document")
             if len(batch):
                 view = self._table.begin()
                 known = self._table.catalog.keys_of(batch.ids) if view.count else {}
@@ -184,13 +184,13 @@ class FaissStore:
             unknown = [identity for identity in wanted if identity not in keys]
             if unknown:
                 raise InputError(f"{self._name} has no document {unknown[0]!r}; want ids that were added")
-            slots = view.slots_of([keys[identity] for identity in wanted])
-            if len(slots) == len(wanted):  # else one of them was replaced in between
-                return view.matrix[slots].astype(np.float32)
+            positions = view.positions_of([keys[identity] for identity in wanted])
+            if len(positions) == len(wanted):  # else one of them was replaced in between
+                return view.matrix[positions].astype(np.float32)
         raise StoreError(f"{self._name} changes faster than it can be read; try again")
 
     def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
-        """Return the documents that satisfy the filters, oldest first; those among ids, where ids are given."""
+        """Return the documents that satisfy the filters, oldest first; only those among ids, if given."""
         view = self._table.view()
         allowed = self._finder.allowed(view, parse_filter(filters), None if ids is None else id_list(ids))
         keys: list[int] = view.keys[view.alive if allowed is None else allowed].tolist()
@@ -266,22 +266,20 @@ class FaissStore:
         for a store in memory.
         """
         if self.path is None:
-            raise InputError("this store lives in memory; keep it with copy_to(path), or make it with create(path)")
+            raise InputError("this store is in memory; save it with copy_to(path), or create it with create(path)")
         self.build_index(on_message=on_message)
         self._table.save()
 
     def copy_to(self, path: str | Path) -> None:
-        """Write everything to another folder and seal it; a store there is replaced in one commit.
+        """Write everything to another folder and save it; the contents of a store there are replaced in one commit.
 
-        Raises StoreError where the folder holds something else, or another store object is writing to it.
+        Raises StoreError if the folder contains something else, or another store object is writing to it.
         """
         target = Path(path)
         if self.path is not None and target.exists() and target.samefile(self.path):
             self.save()
             return
-        documents, view = list(self), self._table.view()
-        while [document.id for document in documents] != self._ids(view):  # another process committed in between
-            documents, view = list(self), self._table.view()
+        documents, view = self._committed()
         if (target / "manifest.json").exists():
             with type(self).open(target) as other:
                 other._table.replace(documents, view)  # noqa: SLF001 - the same class
@@ -291,10 +289,15 @@ class FaissStore:
             other._table.replace(documents, view)  # noqa: SLF001 - the same class
             other.save()
 
-    def _ids(self, view: View) -> list[str]:
-        names = self._table.catalog.ids_of(view.keys[view.alive].tolist())
-        return [names.get(key, "") for key in view.keys[view.alive].tolist()]
+    def _committed(self) -> tuple[list[Document], View]:
+        for _ in range(_ATTEMPTS):
+            view = self._table.view()
+            keys: list[int] = view.keys[view.alive].tolist()
+            documents = self._table.catalog.documents_of(keys)
+            if len(documents) == len(keys):  # else another process committed in between
+                return [documents[key] for key in keys], view
+        raise StoreError(f"{self._name} changes faster than it can be read; try again")
 
     def close(self) -> None:
-        """Save and let go of files and connections; closing twice does nothing."""
+        """Save and release files and connections; closing twice does nothing."""
         self._table.close()

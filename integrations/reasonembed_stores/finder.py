@@ -1,4 +1,4 @@
-"""Finder: query vectors, filters and exclusions to the slots of a table."""
+"""Finder: query vectors, filters and exclusions to the positions of documents."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Finder:
         self._ann: tuple[int, AnnIndex | None] | None = None
 
     def allowed(self, view: View, tree: Filter | None, ids: Sequence[str] | None) -> NDArray[np.bool_] | None:
-        """Return which slots may be found; None where all may."""
+        """Return which positions may be found; None if all may."""
         allowed = None if view.count == len(view.keys) else view.alive
         if tree is not None:
             mask = self._mask(view, tree)
             allowed = mask if allowed is None else allowed & mask
         if ids is not None:
             named = np.zeros(len(view.keys), dtype=np.bool_)
-            named[view.slots_of(list(self._table.catalog.keys_of(ids).values()))] = True
+            named[view.positions_of(list(self._table.catalog.keys_of(ids).values()))] = True
             allowed = named if allowed is None else allowed & named
         return allowed
 
@@ -65,9 +65,9 @@ class Finder:
         allowed: NDArray[np.bool_] | None,
         excluded_ids: Sequence[Sequence[str]],
     ) -> list[TopRows]:
-        """Return for each query the k best slots among the allowed ones, without its excluded documents."""
+        """Return for each query the k best positions among the allowed ones, without its excluded documents."""
         keys = self._table.catalog.keys_of(list({identity for ids in excluded_ids for identity in ids}))
-        excluded = [view.slots_of([keys[identity] for identity in ids if identity in keys]) for ids in excluded_ids]
+        excluded = [view.positions_of([keys[identity] for identity in ids if identity in keys]) for ids in excluded_ids]
         index = self._ann_index(view)
         if index is None or index.covered > len(view.keys):
             return list(top_rows([view.matrix], queries_QD, k=k, allowed=allowed, excluded_rows=excluded))

@@ -28,7 +28,7 @@ class View:
     count: int
     """The number of documents."""
 
-    def slots_of(self, keys: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    def positions_of(self, keys: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of these keys; unknown keys are left out."""
         wanted = np.asarray(keys, dtype=np.int64)
         positions = np.searchsorted(self.keys, wanted)
@@ -41,7 +41,7 @@ class View:
         keys = np.concatenate([self.keys, snapshot.keys])
         alive = np.concatenate([self.alive, np.ones(len(snapshot.keys), dtype=np.bool_)])
         view = replace(self, state=snapshot.state, keys=keys, matrix=matrix)
-        alive[view.slots_of(snapshot.dead)] = False
+        alive[view.positions_of(snapshot.dead)] = False
         return replace(view, alive=alive, count=int(np.count_nonzero(alive)))
 
 
