@@ -63,11 +63,11 @@ class Attack:
     def audit(self, choice: Choice, task: RetrievalTask, *, checkpoint: Path | None, progress: Tell) -> PoisonReport:
         """Attack copies of the task's corpus, searched through the chosen framework."""
         from reasonembed_rag.encoder import EncoderSettings, share_embedder
-        from reasonembed_rag.robustness import AuditSettings, KeptVectors, halves, poison_audit
+        from reasonembed_rag.robustness import AuditSettings, CachedEmbedder, halve_examples, poison_audit
 
         encoder = embedder_of(choice)
         settings = AuditSettings(passages=self.passages, steps=self.steps)
-        known, reference = (None, []) if self.others is None else halves(self.others, seed=settings.seed)
+        known, reference = (None, []) if self.others is None else halve_examples(self.others, seed=settings.seed)
         with ExitStack() as stack:
 
             def build(documents: Sequence[Document]) -> Retriever:
@@ -75,7 +75,7 @@ class Attack:
                 return stack.enter_context(open_retriever(kept, copy))
 
             # The copies differ in the poison alone: the frameworks' classes reuse the vectors of the other documents.
-            share_embedder(_SHARED, KeptVectors(encoder))
+            share_embedder(_SHARED, CachedEmbedder(encoder))
             kept = Choice(settings=EncoderSettings(model=_SHARED), through=choice.through, store=choice.store)
             return poison_audit(
                 encoder,

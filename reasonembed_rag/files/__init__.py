@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from reasonembed_rag.files.atomic import flush_folder, replacing, write_text
     from reasonembed_rag.files.jsonl import decode_lines, parse_jsonl, read_jsonl, read_jsonl_documents
     from reasonembed_rag.files.records import change_setting, flat_record, plain_record, read_toml, record_from
-    from reasonembed_rag.files.tables import SUFFIXES, TableDocuments, find_table, read_rows, read_table_documents
+    from reasonembed_rag.files.tables import TABLE_SUFFIXES, TableDocuments, find_table, read_rows, read_table_documents
     from reasonembed_rag.files.text import check_texts, check_words
 
 __all__ = [
-    "SUFFIXES",
+    "TABLE_SUFFIXES",
     "TableDocuments",
     "change_setting",
     "check_texts",
@@ -41,7 +41,7 @@ __getattr__, __dir__ = lazy_face(
         "atomic": ("flush_folder", "replacing", "write_text"),
         "jsonl": ("decode_lines", "parse_jsonl", "read_jsonl", "read_jsonl_documents"),
         "records": ("change_setting", "flat_record", "plain_record", "read_toml", "record_from"),
-        "tables": ("SUFFIXES", "TableDocuments", "find_table", "read_rows", "read_table_documents"),
+        "tables": ("TABLE_SUFFIXES", "TableDocuments", "find_table", "read_rows", "read_table_documents"),
         "text": ("check_texts", "check_words"),
     },
 )

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written aside, flushed to disk, then put in place."""
+"""Atomic writes: a file is written to a temporary name, flushed to disk, and renamed."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from reasonembed_rag.errors import InputError
 
 __all__ = ["flush_folder", "replacing", "write_text"]
 
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""What a write can end in; any other error in a block is told by what was to be written, such as a broken source."""
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors of the write itself; any other error in the block comes from what was being written, such as its source."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for writing that takes the place of `path` when the block ends well, and vanishes when it fails.
+    """Open a temporary file for writing that replaces `path` when the block succeeds, and is deleted when it fails.
 
-    Whoever opens `path` sees the old bytes or all the new ones, whenever the process dies. Missing parent folders are
-    made. Raises OSError, naming the file, where it cannot be written.
+    Readers of `path` see either all the old bytes or all the new ones, even if the process is killed. Parent
+    directories are created if missing. Raises OSError, naming the file, if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except BaseException as error:
         with suppress(FileNotFoundError):
-            aside.unlink()
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK and error.filename is None:
-            error.filename = str(path)  # a full disk is told by the write, which knows no name
+            temporary.unlink()
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS and error.filename is None:
+            error.filename = str(path)  # a full disk is reported by the write, which does not know the name
         raise
     flush_folder(path.parent)
 
 
 def flush_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut; systems that cannot open folders do it by themselves."""
+    """Make a rename in the folder durable against power failure; on systems that cannot open folders, do nothing."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -53,7 +53,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write UTF-8 text whole or not at all; raises InputError where it cannot be written."""
+    """Write UTF-8 text atomically; raises InputError where it cannot be written."""
     try:
         with replacing(path) as file:
             file.write(text.encode())

@@ -1,4 +1,4 @@
-"""Rows of JSON Lines and Parquet files, and documents that stay in a table until they are asked for."""
+"""Rows of JSON Lines and Parquet files, and documents that are read from their table on access."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from reasonembed_rag.documents import Document, unique_ids
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.files.jsonl import read_jsonl, read_jsonl_documents
 
-__all__ = ["SUFFIXES", "TableDocuments", "find_table", "read_rows", "read_table_documents"]
+__all__ = ["TABLE_SUFFIXES", "TableDocuments", "find_table", "read_rows", "read_table_documents"]
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 
 _BLOCK_DOCUMENTS = 1024
 
 
 class TableDocuments(Sequence[Document]):
-    """Documents whose contents are read from a table when they are asked for; only the ids are held.
+    """Documents whose contents are read from a table on access; only the ids are held in memory.
 
     `contents` returns those of the rows from start to stop. Raises InputError for a repeated id.
     """
@@ -58,7 +58,7 @@ def find_table(stem: Path) -> tuple[Path, ...]:
 
     Returns nothing where there is none. Raises InputError where shards are missing.
     """
-    for suffix in SUFFIXES:
+    for suffix in TABLE_SUFFIXES:
         path = stem.with_name(stem.name + suffix)
         if path.is_file():
             return (path,)
@@ -70,10 +70,10 @@ def find_table(stem: Path) -> tuple[Path, ...]:
 
 
 def read_rows(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, row) of the files of a table; where names file:line, or the file and the row.
+    """Yield (where, row) of the files of a table; `where` is file:line, or the file and the row.
 
-    Raises InputError for a file that cannot be read as what its name says, MissingDependencyError for Parquet without
-    pyarrow.
+    Raises InputError for a file that cannot be read in the format of its suffix, MissingDependencyError for Parquet
+    without pyarrow.
     """
     for path in paths:
         if path.suffix == ".parquet":
@@ -84,7 +84,7 @@ def read_rows(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_table_documents(paths: Sequence[Path]) -> Sequence[Document]:
-    """Return the documents of the files of a table; those of Parquet stay in it until they are asked for.
+    """Return the documents of a table's files; the contents of Parquet files are read on access.
 
     Raises InputError for a row without a string id and content, repeated ids and no documents.
     """

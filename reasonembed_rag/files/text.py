@@ -1,4 +1,4 @@
-"""Check that arguments are text that can be encoded."""
+"""Check that arguments are texts that can be encoded."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def check_texts(texts: Any, *, kind: str, allow_empty: bool) -> list[str]:
         raise InputError(f"{kind} is {type(texts).__name__}; want a sequence of strings, in the order of their vectors")
     checked = list(texts)
     for position, text in enumerate(checked):
-        wrong = _wrong(text, allow_empty=allow_empty)
-        if wrong is not None:
-            raise InputError(f"{kind}[{position}] {wrong}")
+        problem = _problem(text, allow_empty=allow_empty)
+        if problem is not None:
+            raise InputError(f"{kind}[{position}] {problem}")
     return checked
 
 
 def check_words(words: Any, *, name: str) -> None:
     """Raise InputError unless an argument is text with at least one character."""
-    wrong = _wrong(words, allow_empty=False)
-    if wrong is not None:
-        raise InputError(f"{name} {wrong}")
+    problem = _problem(words, allow_empty=False)
+    if problem is not None:
+        raise InputError(f"{name} {problem}")
 
 
-def _wrong(text: Any, *, allow_empty: bool) -> str | None:
-    """Return why something is no text to encode, and what is wanted; None where it is one."""
+def _problem(text: Any, *, allow_empty: bool) -> str | None:
+    """Return why a value cannot be encoded as text, and what is wanted; None if it can."""
     if not isinstance(text, str):
         return f"is {type(text).__name__}; want str"
     if not allow_empty and not text.strip():
@@ -43,7 +43,7 @@ def _wrong(text: Any, *, allow_empty: bool) -> str | None:
             text.encode()
         except UnicodeEncodeError as error:
             return (
-                f"holds a lone surrogate at character {error.start}; it is not text: "
+                f"holds a lone surrogate at character {error.start}; it is not valid text: "
                 "decode the source as UTF-8 with errors='replace'"
             )
     return None

@@ -1,4 +1,4 @@
-"""How a retriever fares under typos, rewordings and poison, and what specialising it costs."""
+"""Measure robustness: query perturbations, corpus poisoning, geometry, and the cost of specialisation."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_rag.robustness.audit import AuditSettings, halves, poison_audit
+    from reasonembed_rag.robustness.audit import AuditSettings, halve_examples, poison_audit
     from reasonembed_rag.robustness.contrast import Contrast, Level, ModelComparison, compare_models
     from reasonembed_rag.robustness.drop import RobustnessOptions, robustness
     from reasonembed_rag.robustness.embedding_geometry import geometry, task_geometry
     from reasonembed_rag.robustness.hotflip_attack import hotflip, token_gradients
-    from reasonembed_rag.robustness.poison import KeptVectors, poisoned_copy
+    from reasonembed_rag.robustness.poison import CachedEmbedder, poisoned_copy
     from reasonembed_rag.robustness.report import (
         AttackScore,
         DefenceScore,
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AttackScore",
     "AuditSettings",
+    "CachedEmbedder",
     "Contrast",
     "DefenceScore",
     "Drop",
-    "KeptVectors",
     "KindResult",
     "Level",
     "ModelComparison",
@@ -40,7 +40,7 @@ __all__ = [
     "RobustnessReport",
     "compare_models",
     "geometry",
-    "halves",
+    "halve_examples",
     "hotflip",
     "poison_audit",
     "poisoned_copy",
@@ -55,12 +55,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
-        "audit": ("AuditSettings", "halves", "poison_audit"),
+        "audit": ("AuditSettings", "halve_examples", "poison_audit"),
         "contrast": ("Contrast", "Level", "ModelComparison", "compare_models"),
         "drop": ("RobustnessOptions", "robustness"),
         "embedding_geometry": ("geometry", "task_geometry"),
         "hotflip_attack": ("hotflip", "token_gradients"),
-        "poison": ("KeptVectors", "poisoned_copy"),
+        "poison": ("CachedEmbedder", "poisoned_copy"),
         "report": (
             "AttackScore",
             "DefenceScore",

@@ -1,4 +1,4 @@
-"""The poisoning audit: three attacks on copies of an index, three defences, and what these cost."""
+"""The poisoning audit: attacks on copies of an index, defences, and their cost."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ from reasonembed_rag.evaluation import HEADLINE, Example, RetrievalTask, score_r
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline import HitFilter, HubScan, NearDuplicateFilter, TrustFilter, count_hubs, ranks_of
 from reasonembed_rag.protocols import Embedder, Retriever
-from reasonembed_rag.robustness.hotflip_attack import Poison, Progress, fitted, hotflip, random_tokens, token_gradients
+from reasonembed_rag.robustness.hotflip_attack import (
+    AttackProgress,
+    Poison,
+    fit_to_length,
+    hotflip,
+    random_tokens,
+    token_gradients,
+)
 from reasonembed_rag.robustness.poison import (
     KS,
     BuildIndex,
-    KeptVectors,
+    CachedEmbedder,
     as_build,
     poisoned_copy,
     poisoned_rag,
@@ -27,39 +34,39 @@ from reasonembed_rag.robustness.poison import (
 )
 from reasonembed_rag.robustness.report import AttackScore, DefenceScore, PoisonReport
 
-__all__ = ["AttackText", "AuditSettings", "halves", "poison_audit"]
+__all__ = ["AttackText", "AuditSettings", "halve_examples", "poison_audit"]
 
 AttackText = Callable[[str, int], str]
-"""(query, number) to what an attacker would have a language model believe."""
+"""(query, number) to a text that the attacker wants a language model to believe."""
 
 _COPIES = 5
-"""PoisonedRAG's passages a query."""
+"""PoisonedRAG's passages per query."""
 _TEXT_WORDS = 30
 _TOP = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings:
-    """How hard the attack tries, and where it is measured."""
+    """The strength of the attacks, the cutoffs, and the hubness guard's thresholds."""
 
     passages: int = 10
     tokens: int = 50
     steps: int = 100
-    """Of HotFlip, a passage; the papers' 5,000 take a GPU, and 100 are enough to see whether a model gives way."""
+    """HotFlip steps per passage; the papers' 5,000 need a GPU, 100 are enough to see whether a model is vulnerable."""
     candidates: int = 100
     seed: int = 0
     ks: tuple[int, ...] = KS
     hub_k: int = 50
-    """Results a reference query counts in the hubness scan: more than are shown, since passages that are found late by
-    many are told from clean documents sooner than at 20; far fewer than there are documents."""
+    """Results counted per query in the hubness scan: more than are shown, since passages at low ranks of many queries
+    differ from clean documents more clearly than at 20, but far fewer than there are documents."""
     hub_z: float = 6.0
     hub_share: float = 0.045
-    """Documents at or above both are flagged."""
+    """Documents at or above both thresholds are flagged."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """A copy of the corpus with an attack in it, or none, searched once for all measured queries."""
+    """A copy of the corpus with the passages of an attack, or none, searched once for all measured queries."""
 
     name: str
     retriever: Retriever
@@ -71,14 +78,14 @@ class _Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Audit:
-    """What all parts of an audit share."""
+    """What all parts of an audit have in common."""
 
     build: BuildIndex
     embedder: Embedder
     documents: Sequence[Document]
     measured: Sequence[Example]
     reference: Sequence[Example]
-    """The guard's queries beside the measured ones."""
+    """The guard's queries other than the measured ones."""
     settings: AuditSettings
     depth: int = field(init=False, default=0)
 
@@ -102,21 +109,21 @@ class _Audit:
         return count_hubs([*index.hits, *index.reference_hits], k=self.settings.hub_k, documents=len(index.documents))
 
     def guarded(self, index: _Index) -> Mapping[int, list[Hits]]:
-        """Return the rankings at each cutoff without the documents that a hubness scan of the index flags."""
+        """Return the rankings at each cutoff without the documents flagged by a hubness scan of the index."""
         flagged = self.scan(index).flagged(z=self.settings.hub_z, share=self.settings.hub_share)
         hits = self.search(index.retriever, self.measured, without=flagged)
-        return {k: _cut(hits, k) for k in (*self.settings.ks, _TOP)}
+        return {k: _truncated(hits, k) for k in (*self.settings.ks, _TOP)}
 
     def filtered(self, index: _Index, defence: HitFilter) -> Mapping[int, list[Hits]]:
-        """Return what a defence leaves of the k best, for each cutoff."""
+        """Return the documents that a defence keeps of the k best, for each cutoff."""
         document_of = {document.id: document for document in index.documents}
         return {
-            k: [_kept(found, defence, document_of) for found in _cut(index.hits, k)]
+            k: [_filtered(found, defence, document_of) for found in _truncated(index.hits, k)]
             for k in sorted({*self.settings.ks, _TOP})
         }
 
     def ndcg(self, hits: Sequence[Hits]) -> float | None:
-        """Return the mean nDCG@10 over the measured queries that are judged; None where none is."""
+        """Return the mean nDCG@10 over the judged measured queries; None if there are none."""
         gold = {example.id: example.gold_ids for example in self.measured if example.gold_ids}
         pairs = zip(self.measured, hits, strict=True)
         rankings = {example.id: found.ids for example, found in pairs if example.id in gold}
@@ -125,7 +132,7 @@ class _Audit:
         return float(np.mean([values[HEADLINE] for values in score_rankings(rankings, gold).values()]))
 
 
-def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: the audit's one door
+def poison_audit(  # noqa: PLR0913 - the single entry point: attacker, guard and target are set here
     encoder: Embedder,
     task: RetrievalTask,
     *,
@@ -135,22 +142,24 @@ def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: 
     reference: Sequence[Example] = (),
     attack_text: AttackText | None = None,
     checkpoint: Path | None = None,
-    on_progress: Progress | None = None,
+    on_progress: AttackProgress | None = None,
 ) -> PoisonReport:
-    """Attack copies of a task's corpus and say how often it worked, with and without defences.
+    """Attack copies of a task's corpus and measure the success, with and without defences.
 
-    `attackers` are the queries that the attacker knows, such as a training split's; without them half of the task's,
-    drawn by seed. The task's other queries are measured; with `reference`, more such as users ask and the attacker has
-    not seen, they are what the hubness guard asks. HotFlip's passages are written against `encoder` from gold
-    documents; what is attacked is an exact search with the encoder, or `system`: a function from documents to a
-    retriever (each attack gets an index of its own). attack_text gives PoisonedRAG's texts, by default the starts of
-    documents drawn from the corpus. Raises InputError, before any work, for an encoder without gradients and for fewer
-    than two queries a passage.
+    `attackers` are the queries that the attacker knows, such as a training split's, by default a seeded half of the
+    task's. The task's other queries are measured. The hubness guard scans with them and with `reference`, further
+    queries that users ask and the attacker has not seen. HotFlip optimises its passages against `encoder`, starting
+    from gold documents. The target is an exact search with the encoder, or `system`, a function from documents to a
+    retriever (each attack gets a new index). attack_text returns PoisonedRAG's texts, by default the first words of
+    random documents. Raises InputError, before any work, for an encoder without gradients and for fewer than two
+    queries per passage.
     """
     chosen = settings or AuditSettings()
     view = token_gradients(encoder)
-    known, measured = _halved(task.examples, chosen) if attackers is None else (list(attackers), list(task.examples))
-    kept = KeptVectors(encoder)
+    known, measured = (
+        _split_queries(task.examples, chosen) if attackers is None else (list(attackers), list(task.examples))
+    )
+    cached = CachedEmbedder(encoder)
     instruction = task.card.instruction if task.card else None
     poison = hotflip(
         encoder,
@@ -166,10 +175,10 @@ def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: 
         checkpoint=checkpoint,
         on_progress=on_progress,
     )
-    build = system or as_build(kept, instruction=instruction)
+    build = system or as_build(cached, instruction=instruction)
     audit = _Audit(
         build=build,
-        embedder=kept,
+        embedder=cached,
         documents=task.documents,
         measured=measured,
         reference=reference,
@@ -179,7 +188,7 @@ def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: 
     attacks = {
         "hotflip": poison.texts,
         "random": random_tokens(view, poison.texts[0], count=chosen.passages, tokens=chosen.tokens, seed=chosen.seed),
-        "corpus_words": tuple(fitted(view, text, tokens=chosen.tokens) for text in drawn),
+        "corpus_words": tuple(fit_to_length(view, text, tokens=chosen.tokens) for text in drawn),
         "poisoned_rag": _query_specific(measured, task.documents, attack_text, seed=chosen.seed),
     }
     clean = audit.index("clean", ())
@@ -195,7 +204,7 @@ def poison_audit(  # noqa: PLR0913 - who attacks, who guards, what is attacked: 
         steps=chosen.steps,
         candidates=chosen.candidates,
         seed=chosen.seed,
-        clean_ndcg=audit.ndcg(_cut(clean.hits, _TOP)),
+        clean_ndcg=audit.ndcg(_truncated(clean.hits, _TOP)),
         attacks=tuple(
             AttackScore(
                 name=index.name,
@@ -229,7 +238,7 @@ def _defences(audit: _Audit, clean: _Index, poisoned: Sequence[_Index]) -> tuple
     for name, behind in ways.items():
         left = behind(clean)[_TOP]
         success = {index.name: _rates_at(behind(index), index.poison_ids, audit.settings.ks) for index in poisoned}
-        dropped = _dropped(_cut(clean.hits, _TOP), left)
+        dropped = _dropped(_truncated(clean.hits, _TOP), left)
         scores.append(DefenceScore(name=name, success=success, clean_ndcg=audit.ndcg(left), clean_dropped=dropped))
     return tuple(scores)
 
@@ -238,40 +247,40 @@ def _rates_at(hits_at: Mapping[int, list[Hits]], poison_ids: Collection[str], ks
     return {k: success_rates(hits_at[k], poison_ids, ks=(k,))[k] for k in ks}
 
 
-def _cut(hits: Sequence[Hits], k: int) -> list[Hits]:
+def _truncated(hits: Sequence[Hits], k: int) -> list[Hits]:
     return [found[:k] for found in hits]
 
 
-def _kept(found: Hits, defence: HitFilter, document_of: Mapping[str, Document]) -> Hits:
+def _filtered(found: Hits, defence: HitFilter, document_of: Mapping[str, Document]) -> Hits:
     return found.take(defence.keep([document_of[identity] for identity in found.ids]))
 
 
 def _dropped(before: Sequence[Hits], after: Sequence[Hits]) -> float:
-    """Return the share of documents ranked before that are not ranked after."""
+    """Return the share of the documents ranked before that are not ranked after."""
     total = sum(len(found.ids) for found in before)
-    gone = sum(len(set(one.ids) - set(other.ids)) for one, other in zip(before, after, strict=True))
-    return gone / total if total else 0.0
+    dropped = sum(len(set(one.ids) - set(other.ids)) for one, other in zip(before, after, strict=True))
+    return dropped / total if total else 0.0
 
 
-def halves(examples: Sequence[Example], *, seed: int) -> tuple[list[Example], list[Example]]:
-    """Return two halves of examples, drawn by seed, each in its old order; the first is the smaller one."""
+def halve_examples(examples: Sequence[Example], *, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return two random halves of examples, each in its original order; the first is the smaller one."""
     half = len(examples) // 2
     order = np.random.default_rng([seed, 2]).permutation(len(examples))
     return [examples[row] for row in sorted(order[:half])], [examples[row] for row in sorted(order[half:])]
 
 
-def _halved(examples: Sequence[Example], settings: AuditSettings) -> tuple[list[Example], list[Example]]:
-    """Return the attacker's half of the queries, and those that are measured."""
+def _split_queries(examples: Sequence[Example], settings: AuditSettings) -> tuple[list[Example], list[Example]]:
+    """Return the attacker's half of the queries, and the measured half."""
     if len(examples) // 2 < settings.passages:
         raise InputError(
             f"{len(examples)} queries leave the attacker {len(examples) // 2} for {settings.passages} passages; "
-            "want two queries a passage at least: fewer passages, or a larger task"
+            "want at least two queries per passage: fewer passages, or a larger task"
         )
-    return halves(examples, seed=settings.seed)
+    return halve_examples(examples, seed=settings.seed)
 
 
 def _gold_texts(examples: Sequence[Example], documents: Sequence[Document], *, seed: int) -> list[str]:
-    """Return a gold document's text for each query, one drawn from the corpus where it has none there."""
+    """Return a gold document's text for each query, that of a random document where none is in the corpus."""
     content_of = {document.id: document.content for document in documents if document.content.strip()}
     drawn = np.random.default_rng([seed, 3]).choice(np.asarray(list(content_of), dtype=object), size=len(examples))
     starts = []

@@ -1,8 +1,8 @@
-"""Several models beside each other, balanced over kinds of queries: what a model gains where, and what it pays.
+"""Compare several models balanced over tasks and kinds of queries: where a model gains, and at what cost.
 
-The model behind the figures is measure ~ model * level + (1 | task / query) of arXiv 2604.16576. Where every model
-scored every query, the contrast of two models' estimated marginal means has a closed form, the mean over levels of the
-mean difference in a level, whatever the variance components are; the means themselves have none and are not told.
+The statistical model is measure ~ model * level + (1 | task / query) of arXiv 2604.16576. If every model scored every
+query, the contrast of two models' estimated marginal means has a closed form for any variance components: the mean over
+levels of the mean difference in a level. The means themselves have none and are not reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MISSING_SHOWN = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """One level of a factor: its queries, and the mean difference from the baseline over them."""
+    """One level of a factor: its number of queries, and their mean difference from the baseline."""
 
     name: str
     queries: int
@@ -38,7 +38,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """EMM(model) - EMM(baseline): every level counts the same, however many queries it has."""
+    """EMM(model) - EMM(baseline), every level weighted equally."""
 
     model: str
     factor: str
@@ -50,13 +50,13 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
-    """What a model pays on general tasks and gains on reasoning ones, both against the best general model there."""
+    """A model's loss on general tasks and gain on reasoning tasks, both against the best general model."""
 
     model: str
     tax: float | None
-    """Best general model's mean over the general tasks less this one's; None without general tasks."""
+    """Mean of the best general model over the general tasks minus that of this one; None without general tasks."""
     gain: float | None
-    """This model's mean over the reasoning tasks less the best general model's; None without reasoning tasks."""
+    """Mean of this model over the reasoning tasks minus that of the best general one; None without reasoning tasks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class ModelComparison:
     reasoning_tasks: tuple[str, ...]
 
     def contrast(self, model: str, factor: str) -> Contrast:
-        """Return a model's contrast by a factor; raises EvaluationError for one that is not there."""
+        """Return a model's contrast by a factor; raises EvaluationError if there is none."""
         for contrast in self.contrasts:
             if (contrast.model, contrast.factor) == (model, factor):
                 return contrast
@@ -92,12 +92,12 @@ def compare_models(
     measure: str = HEADLINE,
     resampled: Resampled = "queries",
 ) -> ModelComparison:
-    """Compare models by the reports of each on each task.
+    """Compare models by their reports on the same tasks.
 
-    The baseline is the first report's model; general models are the baseline alone, reasoning tasks those with a card
-    of BRIGHT, where nothing else is said. The 95 % intervals draw queries within each level, or whole tasks. Raises
-    EvaluationError, naming the missing cells, where not every model scored every query of every task; and for an
-    unknown measure, model or task, and fewer than two models.
+    By default, the baseline is the first report's model, the only general model is the baseline, and the reasoning
+    tasks are BRIGHT's. The 95 % intervals resample queries within each level, or whole tasks. Raises EvaluationError,
+    naming the missing cells, if not every model scored every query of every task, and for an unknown measure, model or
+    task, and fewer than two models.
     """
     if measure not in MEASURES:
         raise EvaluationError(f"measure is {measure!r}; want one of {', '.join(MEASURES)}")
@@ -106,18 +106,18 @@ def compare_models(
     block = _block(reports, measure)
     if resampled == "tasks" and len(block.tasks) < 2:
         raise EvaluationError(
-            f"got reports of {block.tasks[0]} alone; want several tasks to draw from, or draw queries"
+            f"got reports of {block.tasks[0]} alone; want several tasks to resample, or resample queries"
         )
     baseline = baseline if baseline is not None else block.models[0]
     general = tuple(general_models) if general_models is not None else (baseline,)
-    _known((baseline, *general), block.models, what="model")
+    _check_known((baseline, *general), block.models, what="model")
     name_of = {report.task.label: report.task.name for report in reports}
     reasoning = (
         tuple(task for task in block.tasks if name_of[task].removeprefix("bright_") in TASKS)
         if reasoning_tasks is None
         else tuple(reasoning_tasks)
     )
-    _known(reasoning, block.tasks, what="task")
+    _check_known(reasoning, block.tasks, what="task")
     return ModelComparison(
         measure=measure,
         baseline=baseline,
@@ -139,7 +139,7 @@ def compare_models(
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A complete block: values (M, Q), and each query's level of each factor, task and query type."""
+    """A complete block of values (M, Q), with each query's level of both factors, task and query type."""
 
     models: tuple[str, ...]
     tasks: tuple[str, ...]
@@ -148,7 +148,7 @@ class _Block:
 
 
 def _block(reports: Sequence[Report], measure: str) -> _Block:
-    """Lay the reports out; raises EvaluationError for cells that are missing or filled twice."""
+    """Arrange the reports as a block; raises EvaluationError for missing or duplicate cells."""
     cells: dict[tuple[str, str], Report] = {}
     for report in reports:
         cell = (report.system.label, report.task.label)
@@ -167,7 +167,7 @@ def _block(reports: Sequence[Report], measure: str) -> _Block:
     if missing:
         more = f" and {len(missing) - _MISSING_SHOWN} more" if len(missing) > _MISSING_SHOWN else ""
         raise EvaluationError(
-            f"the block is not complete: missing {'; '.join(missing[:_MISSING_SHOWN])}{more}; "
+            f"the block is incomplete: missing {'; '.join(missing[:_MISSING_SHOWN])}{more}; "
             "evaluate every model on every query of every task"
         )
     columns = [(task, query) for task in tasks for query in queries[task]]
@@ -184,10 +184,10 @@ def _block(reports: Sequence[Report], measure: str) -> _Block:
 
 
 def _queries(reports: Sequence[Report]) -> Mapping[str, str]:
-    """Return the type of each query that any report of a task scored; raises EvaluationError for other judgements."""
+    """Return the type of each scored query of a task; raises EvaluationError if the judgements differ."""
     if len({report.task.digest for report in reports}) > 1:
         raise EvaluationError(
-            f"the reports of {reports[0].task.label} have other queries, gold ids or exclusions; "
+            f"the reports of {reports[0].task.label} differ in queries, gold ids or exclusions; "
             "evaluate all models on the same"
         )
     return {query.id: query.query_type or "unknown" for report in reports for query in report.queries}
@@ -200,7 +200,7 @@ def _contrast(block: _Block, model: str, *, baseline: str, factor: str, resample
     groups = {name: np.flatnonzero(levels_Q == name) for name in dict.fromkeys(level_of)}
     means_L = [float(difference_Q[group].mean()) for group in groups.values()]
     drawn_RL = np.concatenate(
-        [resampled_means(difference_Q[g][:, None], _RESAMPLES, place) for place, g in enumerate(groups.values())],
+        [resampled_means(difference_Q[g][:, None], _RESAMPLES, level) for level, g in enumerate(groups.values())],
         axis=1,
     )
     drawn_R = drawn_RL.mean(axis=1) if resampled == "queries" else _over_tasks(block, difference_Q, factor)
@@ -210,14 +210,14 @@ def _contrast(block: _Block, model: str, *, baseline: str, factor: str, resample
         difference=float(np.mean(means_L)),
         interval=_interval(drawn_R),
         levels=tuple(
-            Level(name=name, queries=len(group), difference=mean, interval=_interval(drawn_RL[:, place]))
-            for place, ((name, group), mean) in enumerate(zip(groups.items(), means_L, strict=True))
+            Level(name=name, queries=len(group), difference=mean, interval=_interval(drawn_RL[:, column]))
+            for column, ((name, group), mean) in enumerate(zip(groups.items(), means_L, strict=True))
         ),
     )
 
 
 def _over_tasks(block: _Block, difference_Q: NDArray[np.float64], factor: str) -> NDArray[np.float64]:
-    """Return the contrast (R,) over tasks drawn with replacement; a level none of whose tasks was drawn is left out."""
+    """Return the contrast (R,) over tasks drawn with replacement; levels without a drawn task are left out."""
     tasks_Q, levels_Q = (np.asarray(block.levels_of[name], dtype=object) for name in ("task", factor))
     of_task_TQ = np.stack([tasks_Q == task for task in block.tasks]).astype(np.float64)
     of_level_QL = np.stack([levels_Q == name for name in dict.fromkeys(block.levels_of[factor])]).T
@@ -225,7 +225,7 @@ def _over_tasks(block: _Block, difference_Q: NDArray[np.float64], factor: str) -
     counts_TL = of_task_TQ @ of_level_QL
     drawn_RT = np.random.default_rng(0).integers(len(block.tasks), size=(_RESAMPLES, len(block.tasks)))
     times_RT = (drawn_RT[:, :, None] == np.arange(len(block.tasks))).sum(axis=1)
-    if factor == "task":  # a task drawn twice is two levels
+    if factor == "task":  # a task drawn twice counts as two levels
         return np.asarray(times_RT @ (np.diag(sums_TL) / np.diag(counts_TL)) / len(block.tasks))
     counts_RL = times_RT @ counts_TL
     means_RL = (times_RT @ sums_TL) / np.maximum(counts_RL, 1)
@@ -238,7 +238,7 @@ def _interval(means_R: NDArray[np.float64]) -> Interval:
 
 
 def _trades(block: _Block, general: Sequence[str], reasoning: Collection[str]) -> tuple[Trade, ...]:
-    """Return tax and gain of each model; a mean over tasks is the mean of the tasks' means."""
+    """Return the tax and gain of each model from means of the tasks' means."""
     tasks_Q = np.asarray(block.levels_of["task"], dtype=object)
     of_task = {task: block.values_MQ[:, tasks_Q == task].mean(axis=1) for task in block.tasks}
     sides = [[task for task in block.tasks if (task in reasoning) is wanted] for wanted in (False, True)]
@@ -251,14 +251,14 @@ def _trades(block: _Block, general: Sequence[str], reasoning: Collection[str]) -
     return tuple(
         Trade(
             model=model,
-            tax=float(0.0 - on_general[place]) if on_general is not None else None,
-            gain=float(on_reasoning[place]) if on_reasoning is not None else None,
+            tax=float(0.0 - on_general[row]) if on_general is not None else None,
+            gain=float(on_reasoning[row]) if on_reasoning is not None else None,
         )
-        for place, model in enumerate(block.models)
+        for row, model in enumerate(block.models)
     )
 
 
-def _known(names: Collection[str], known: Sequence[str], *, what: str) -> None:
+def _check_known(names: Collection[str], known: Sequence[str], *, what: str) -> None:
     for name in names:
         if name not in known:
             raise EvaluationError(f"no report of {what} {name!r}; want one of {', '.join(known)}")

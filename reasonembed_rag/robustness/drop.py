@@ -1,4 +1,4 @@
-"""Ask a retriever its queries as others would have typed them, and measure how much worse it does."""
+"""Measure how far a retriever's scores drop when its queries are perturbed."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from reasonembed_rag.perturb import (
 )
 from reasonembed_rag.protocols import Retriever
 from reasonembed_rag.robustness.overlap import overlap, rank_biased_overlap
-from reasonembed_rag.robustness.report import Agreement, Drop, KindResult, RobustnessReport
+from reasonembed_rag.robustness.report import Drop, KindResult, RankingAgreement, RobustnessReport
 
 __all__ = ["RobustnessOptions", "drop_of", "robustness"]
 
-_Alike = Callable[[Sequence[str], Sequence[str]], float]
+_Similarity = Callable[[Sequence[str], Sequence[str]], float]
 
 _SHOWN = (HEADLINE, "recall@10", "recall@100")
 _RESAMPLES = 10_000
@@ -54,7 +54,7 @@ _RESAMPLES = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobustnessOptions:
-    """What is done to the queries, and how the retriever is asked."""
+    """How the queries are perturbed and the retriever is run."""
 
     kinds: tuple[PerturbationKind, ...] = PERTURBATION_KINDS
     seeds: tuple[int, ...] = SEEDS
@@ -64,10 +64,10 @@ class RobustnessOptions:
     def __post_init__(self) -> None:
         for name, values, known in (("kinds", self.kinds, PERTURBATION_KINDS), ("seeds", self.seeds, None)):
             if not values or len(set(values)) < len(values):
-                raise InputError(f"{name} is {values!r}; want at least one, each once")
-            wrong = [value for value in values if known is not None and value not in known]
-            if wrong:
-                raise InputError(f"kind is {wrong[0]!r}; want one of {', '.join(PERTURBATION_KINDS)}")
+                raise InputError(f"{name} is {values!r}; want at least one, without repetitions")
+            unknown = [value for value in values if known is not None and value not in known]
+            if unknown:
+                raise InputError(f"kind is {unknown[0]!r}; want one of {', '.join(PERTURBATION_KINDS)}")
 
 
 def robustness(
@@ -79,11 +79,11 @@ def robustness(
     progress: RunProgress | None = None,
     command: str | None = None,
 ) -> RobustnessReport:
-    """Ask a retriever a task's queries, clean and perturbed, and return what it lost.
+    """Run a task's queries through a retriever, clean and perturbed, and return how far its scores drop.
 
-    With judgements that is the drop rate of nDCG@10 and recall, with or without them how alike the rankings stay. A
-    kind whose thesaurus or paraphraser is missing is skipped, and the report says why. Raises EvaluationError where
-    every kind is, InputError where the judge of synonyms is the model under test, and as run_retriever does.
+    With judgements, the drop rates of nDCG@10 and recall are measured; in any case, the similarity of the rankings. A
+    kind without its thesaurus or paraphraser is skipped, and the report gives the reason. Raises EvaluationError if
+    every kind is skipped, InputError if the judge of synonyms is the model under test, and as run_retriever does.
     """
     options = options or RobustnessOptions()
     judge = options.rewording.judge
@@ -91,19 +91,19 @@ def robustness(
         raise InputError(
             f"the judge of synonyms is {judge.spec.model}, the model under test; want another sentence model, or none"
         )
-    asked = _Asked(retriever, task, options.asking, progress)
+    runs = _CachedRuns(retriever, task, options.asking, progress)
     made, skipped = _perturbations([example.query for example in task.examples], options)
-    asked.expect(made)
-    clean = asked.ask([example.query for example in task.examples])
+    runs.expect(made)
+    clean = runs.rankings([example.query for example in task.examples])
     judged = any(example.gold_ids for example in task.examples)
     return RobustnessReport(
         task=task_facts(task),
         system=system,
         k=options.asking.k,
         seeds=options.seeds,
-        kinds=tuple(_Kind(task, clean, asked).result(of_kind) for of_kind in made.values()),
+        kinds=tuple(_KindMeasurement(task, clean, runs).result(of_kind) for of_kind in made.values()),
         skipped=skipped,
-        clean=score_run(asked.clean_run(), task, system=system, command=command) if judged else None,
+        clean=score_run(runs.clean_run(), task, system=system, command=command) if judged else None,
         environment=describe_environment(command),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         notes=_notes(made, judged=judged),
@@ -133,8 +133,8 @@ def drop_of(clean_Q: NDArray[np.float64], perturbed_SQ: NDArray[np.float64]) -> 
     )
 
 
-class _Asked:
-    """Ask the queries of a task in any wording, each wording of a query once."""
+class _CachedRuns:
+    """Runs the queries of a task in any wording, each wording of a query once."""
 
     def __init__(
         self, retriever: Retriever, task: RetrievalTask, options: RunOptions, progress: RunProgress | None
@@ -148,7 +148,7 @@ class _Asked:
         self._rankings: dict[tuple[str, str], tuple[str, ...] | None] = {}
 
     def expect(self, made: Mapping[PerturbationKind, Sequence[Perturbation]]) -> None:
-        """Count the questions there will be, for the progress."""
+        """Count the queries to run, for the progress callback."""
         examples = self._task.examples
         wordings = {
             (example.id, text)
@@ -158,8 +158,8 @@ class _Asked:
         }
         self._total = len(wordings | {(example.id, example.query) for example in examples})
 
-    def ask(self, texts: Sequence[str]) -> list[tuple[str, ...] | None]:
-        """Return the ranking of each query in these words, None for one that failed."""
+    def rankings(self, texts: Sequence[str]) -> list[tuple[str, ...] | None]:
+        """Return the ranking of each query in this wording, None for a failed one."""
         pairs = list(zip(self._task.examples, texts, strict=True))
         new = tuple(
             dataclasses.replace(example, query=text)
@@ -168,7 +168,7 @@ class _Asked:
         )
         if new:
             task = dataclasses.replace(self._task, examples=new)
-            run = run_retriever(self._retriever, task, options=self._options, progress=self._tell)
+            run = run_retriever(self._retriever, task, options=self._options, progress=self._report)
             self._done += len(new)
             self._runs.append(run)
             rankings = rankings_of(run, task)
@@ -176,30 +176,30 @@ class _Asked:
         return [self._rankings[example.id, text] for example, text in pairs]
 
     def clean_run(self) -> Run:
-        """Return the first run: that of the queries as they stand."""
+        """Return the first run, that of the clean queries."""
         return self._runs[0]
 
-    def _tell(self, done: int, _total: int) -> None:
+    def _report(self, done: int, _total: int) -> None:
         if self._progress is not None:
             self._progress(self._done + done, self._total)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """Measure one kind of perturbation against the clean rankings."""
+class _KindMeasurement:
+    """Compares one kind of perturbation with the clean rankings."""
 
     task: RetrievalTask
     clean: Sequence[tuple[str, ...] | None]
-    asked: _Asked
+    runs: _CachedRuns
 
     def result(self, perturbations: Sequence[Perturbation]) -> KindResult:
-        rankings = [self.asked.ask(perturbation.texts) for perturbation in perturbations]
+        rankings = [self.runs.rankings(perturbation.texts) for perturbation in perturbations]
         clean_QM = self._measures(self.clean)
         perturbed_SQM = np.stack([self._measures(of_seed) for of_seed in rankings])
         judged = [example.id for example in self.task.examples if example.gold_ids]
         headline = perturbed_SQM[:, :, _SHOWN.index(HEADLINE)].mean(axis=0).tolist() if judged else []
         shown = enumerate(_SHOWN if judged else ())
-        drops = {measure: drop_of(clean_QM[:, place], perturbed_SQM[:, :, place]) for place, measure in shown}
+        drops = {measure: drop_of(clean_QM[:, column], perturbed_SQM[:, :, column]) for column, measure in shown}
         return KindResult(
             kind=perturbations[0].kind,
             changed=float(np.mean([perturbation.changed for perturbation in perturbations])),
@@ -214,7 +214,7 @@ class _Kind:
         )
 
     def _measures(self, rankings: Sequence[tuple[str, ...] | None]) -> NDArray[np.float64]:
-        """Return the shown measures (Q, M) of the judged queries; a query that failed counts 0."""
+        """Return the shown measures (Q, M) of the judged queries; failed queries count 0."""
         gold = {example.id: example.gold_ids for example in self.task.examples if example.gold_ids}
         ranked = {
             example.id: ranking
@@ -222,23 +222,25 @@ class _Kind:
             if example.id in gold and ranking is not None
         }
         scores = score_rankings(ranked, gold)
-        nothing = dict.fromkeys(MEASURES, 0.0)
-        rows = [[scores.get(query, nothing)[measure] for measure in _SHOWN] for query in gold]
+        zeros = dict.fromkeys(MEASURES, 0.0)
+        rows = [[scores.get(query, zeros)[measure] for measure in _SHOWN] for query in gold]
         return np.asarray(rows, dtype=np.float64).reshape(len(gold), len(_SHOWN))
 
-    def _agreement(self, rankings: Sequence[Sequence[tuple[str, ...] | None]], alike: _Alike) -> Agreement:
-        """Return the mean over queries and seeds of how alike the rankings are; a query that failed counts 0."""
+    def _agreement(
+        self, rankings: Sequence[Sequence[tuple[str, ...] | None]], similarity: _Similarity
+    ) -> RankingAgreement:
+        """Return the mean similarity of the rankings over queries and seeds; failed queries count 0."""
         values_SQ = np.asarray(
             [
                 [
-                    alike(before, after) if before is not None and after is not None else 0.0
+                    similarity(before, after) if before is not None and after is not None else 0.0
                     for before, after in zip(self.clean, of_seed, strict=True)
                 ]
                 for of_seed in rankings
             ]
         )
         (interval,) = bootstrap_intervals([values_SQ.mean(axis=0)[:, None]])
-        return Agreement(mean=float(values_SQ.mean()), interval=interval)
+        return RankingAgreement(mean=float(values_SQ.mean()), interval=interval)
 
     def _example(self, perturbation: Perturbation) -> tuple[str, str] | None:
         for example, variant in zip(self.task.examples, perturbation.variants, strict=True):
@@ -250,7 +252,7 @@ class _Kind:
 def _perturbations(
     queries: Sequence[str], options: RobustnessOptions
 ) -> tuple[dict[PerturbationKind, list[Perturbation]], dict[str, str]]:
-    """Return each kind's perturbations by seed, and why the others could not be made."""
+    """Return each kind's perturbations by seed, and the reasons for skipping the others."""
     rewording = options.rewording
     skipped: dict[str, str] = {}
     if "paraphrasing" in options.kinds and rewording.paraphraser is None:
@@ -262,7 +264,7 @@ def _perturbations(
             skipped["synonymizing"] = str(error)
     wanted = [kind for kind in options.kinds if kind not in skipped]
     if not wanted:
-        raise EvaluationError(f"no kind of perturbation can be made: {'; '.join(skipped.values())}")
+        raise EvaluationError(f"no kind of perturbation is possible: {'; '.join(skipped.values())}")
     made = {kind: [perturb(queries, kind, seed=seed, rewording=rewording) for seed in options.seeds] for kind in wanted}
     return made, skipped
 
@@ -279,10 +281,10 @@ def _accepted(perturbations: Sequence[Perturbation]) -> Acceptance | None:
 
 
 def _notes(made: Mapping[PerturbationKind, Sequence[Perturbation]], *, judged: bool) -> tuple[str, ...]:
-    said: list[str] = []
+    notes: list[str] = []
     if not judged:
-        said.append("no query has gold ids: rankings are compared with each other, nothing is said of their quality")
+        notes.append("no query has gold ids: rankings are compared with each other, their quality is not measured")
     synonyms = made.get("synonymizing", ())
     if any(one.acceptance is not None and one.acceptance.judge is None for one in synonyms):
-        said.append("no other model judged the synonyms: every one was accepted; name a judge")
-    return tuple(said)
+        notes.append("synonyms were not judged by another model: all were accepted; name a judge")
+    return tuple(notes)

@@ -1,6 +1,6 @@
-"""How vectors lie in their space: a diagnostic, never a training target.
+"""Geometry of embedding vectors: a diagnostic, never a training target.
 
-Pushing these figures did not make a retriever more robust (arXiv 2604.16576); they help to explain, not to choose.
+Optimising these figures did not make a retriever more robust (arXiv 2604.16576); they explain, but do not select.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Geometry", "alignment", "geometry", "task_geometry"]
 
 _BLOCK = 1024
 _PAIRS_FROM = 4096
-"""Pairs are counted over at most so many vectors."""
+"""Pairs are taken of at most this number of vectors."""
 _FORMS = {
     "vectors": "{:,}",
     "dimension": "{:,}",
@@ -37,25 +37,25 @@ _FORMS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
-    """Figures of a set of vectors scaled to unit length; a diagnostic."""
+    """Figures of a set of vectors scaled to unit length."""
 
     vectors: int
     dimension: int
     average_cosine: float
-    """Of distinct pairs: 0 for directions spread evenly, 1 for one direction."""
+    """Mean cosine of distinct pairs: 0 for evenly spread directions, 1 for a single direction."""
     isoscore: float
-    """1 where the variance is the same along every axis, 0 where it lies along one (Rudman et al. 2022)."""
+    """1 for equal variance along all axes, 0 for variance along a single one (Rudman et al. 2022)."""
     effective_rank: float
     """exp of the entropy of the singular values' shares (Roy and Vetterli 2007)."""
     uniformity: float
-    """log of the mean of exp(-2 d^2) over distinct pairs: lower is more even (Wang and Isola 2020)."""
+    """log of the mean of exp(-2 d^2) over distinct pairs; lower is more uniform (Wang and Isola 2020)."""
     hubness: float
-    """Skewness of how often a vector is among the nearest of the others (Radovanovic et al. 2010)."""
+    """Skewness of the number of times a vector is among the nearest of another (Radovanovic et al. 2010)."""
     hubness_k: int
     pairs_from: int
-    """Vectors over whose pairs uniformity and hubness are counted: all, or a seeded sample."""
+    """Number of vectors used for uniformity and hubness: all, or a seeded sample."""
     alignment: float | None = None
-    """Mean squared distance of positives: lower is closer (Wang and Isola 2020); None without positives."""
+    """Mean squared distance of positives; lower is closer (Wang and Isola 2020). None without positives."""
 
     def figures(self) -> dict[str, str]:
         """Return the figures as text by their names in words; empty for one that was not measured."""
@@ -70,10 +70,10 @@ def geometry(
     k: int = 10,
     seed: int = 0,
 ) -> Geometry:
-    """Return the figures of vectors (N, D), and the alignment of positives, two arrays (P, D) row by row.
+    """Return the figures of vectors (N, D), and the alignment of positives, two arrays (P, D) paired by row.
 
-    Everything is summed in float64; average cosine and IsoScore are in closed form. Uniformity and hubness count pairs
-    of all vectors, or of a sample of 4,096. Raises InputError for fewer than 2 vectors, one dimension, numbers that are
+    Sums are in float64; average cosine and IsoScore have closed forms. Uniformity and hubness use the pairs of all
+    vectors, or of a sample of 4,096. Raises InputError for fewer than 2 vectors, a single dimension, numbers that are
     not finite, vectors of length 0, and k < 1.
     """
     if k < 1:
@@ -99,9 +99,9 @@ def geometry(
 
 
 def alignment(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float:
-    """Return the mean squared distance of two arrays (P, D) row by row, scaled to unit length.
+    """Return the mean squared distance of two arrays (P, D) paired by row, scaled to unit length.
 
-    Raises InputError for other shapes, numbers that are not finite and vectors of length 0.
+    Raises InputError for other shapes, non-finite numbers and vectors of length 0.
     """
     if first.shape != second.shape or not len(first):
         raise InputError(f"got positives of shapes {first.shape} and {second.shape}; want (P, D) twice, P at least 1")
@@ -117,7 +117,7 @@ def _average_cosine(unit_ND: NDArray[np.float64]) -> float:
 
 
 def _isoscore(unit_ND: NDArray[np.float64]) -> float:
-    """(PR - 1) / (D - 1), PR = (tr C)^2 / tr(C^2), C the covariance; 0 where the vectors are all the same."""
+    """(PR - 1) / (D - 1), PR = (tr C)^2 / tr(C^2), C the covariance; 0 if all vectors are equal."""
     centred_ND = unit_ND - unit_ND.mean(axis=0)
     covariance_DD = centred_ND.T @ centred_ND / len(unit_ND)
     trace = float(np.trace(covariance_DD))
@@ -128,7 +128,7 @@ def _isoscore(unit_ND: NDArray[np.float64]) -> float:
 
 
 def _effective_rank(unit_ND: NDArray[np.float64]) -> float:
-    """exp(-sum p log p), p the singular values by their sum; the blocks' QR factors keep their digits."""
+    """exp(-sum p log p), p the singular values over their sum; QR factors of blocks keep the precision."""
     factor: NDArray[np.float64] = np.empty((0, unit_ND.shape[1]))
     for block in _blocks(unit_ND):
         factor = np.asarray(np.linalg.qr(np.concatenate([factor, block]), mode="r"))
@@ -138,7 +138,7 @@ def _effective_rank(unit_ND: NDArray[np.float64]) -> float:
 
 
 def _pairwise(unit_ND: NDArray[np.float64], k: int) -> tuple[float, float]:
-    """Return log mean exp(-2 d^2) over distinct pairs, and the skewness of the count of being a nearest neighbour."""
+    """Return log mean exp(-2 d^2) over distinct pairs, and the skewness of the nearest-neighbour counts."""
     count = len(unit_ND)
     total = 0.0
     times_N = np.zeros(count)
@@ -161,20 +161,20 @@ def _blocks(unit_ND: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
 
 
 def _unit(vectors: NDArray[np.floating[Any]], *, least: int = 2) -> NDArray[np.float64]:
-    """Return the vectors at unit length in float64; raises InputError where that cannot be."""
+    """Return the vectors scaled to unit length in float64; raises InputError where that is impossible."""
     if vectors.ndim != 2 or len(vectors) < least or vectors.shape[1] < 2:
         raise InputError(f"got vectors of shape {vectors.shape}; want (N, D), N at least {least} and D at least 2")
     wide_ND = vectors.astype(np.float64)
     lengths_N = np.linalg.norm(wide_ND, axis=1)
-    wrong = np.flatnonzero(~np.isfinite(lengths_N) | (lengths_N == 0.0))
-    if len(wrong):
-        raise InputError(f"vector {wrong[0]} has length {lengths_N[wrong[0]]}; want finite numbers, not all of them 0")
+    invalid = np.flatnonzero(~np.isfinite(lengths_N) | (lengths_N == 0.0))
+    if len(invalid):
+        raise InputError(f"vector {invalid[0]} has length {lengths_N[invalid[0]]}; want finite numbers, not all 0")
     wide_ND /= lengths_N[:, None]
     return wide_ND
 
 
 _MOST_DOCUMENTS = 20_000
-"""Of more documents a seeded sample is taken: bounds the memory."""
+"""More documents are sampled with a seed; bounds the memory."""
 
 
 def task_geometry(
@@ -185,11 +185,11 @@ def task_geometry(
     progress: EncodingProgress | None = None,
     seed: int = 0,
 ) -> dict[str, Geometry]:
-    """Return the geometry of a task's documents and, of two queries or more, of its queries with their alignment.
+    """Return the geometry of a task's documents and, for two queries or more, of its queries with their alignment.
 
-    Alignment is that of each query with its gold documents. The queries get the instruction of the task's card where
-    the model takes one. With a cache folder the documents' vectors are taken from there. Raises InputError for fewer
-    than two documents.
+    Alignment is between queries and their gold documents. Queries get the instruction of the task's card if the model
+    takes one. The documents' vectors are read from the cache folder, if one is given. Raises InputError for fewer than
+    two documents.
     """
     shards = encode_corpus(embedder, task.documents, cache=cache, progress=progress)
     found = {"documents": geometry(_rows(shards, _sample(len(task.documents), seed)), seed=seed)}
@@ -206,8 +206,8 @@ def task_geometry(
     ]
     positives = None
     if pairs:
-        asked, gold = np.asarray(pairs, dtype=np.int64).T
-        positives = (queries_QD[asked], _rows(shards, gold))
+        query_rows, gold_rows = np.asarray(pairs, dtype=np.int64).T
+        positives = (queries_QD[query_rows], _rows(shards, gold_rows))
     return {**found, "queries": geometry(queries_QD, positives, seed=seed)}
 
 
@@ -218,7 +218,7 @@ def _sample(count: int, seed: int) -> NDArray[np.int64]:
 
 
 def _rows(shards: list[NDArray[np.float32]], rows_N: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return rows of the shards laid end to end, read shard by shard."""
+    """Return rows of the concatenated shards, read shard by shard."""
     starts = np.cumsum([0, *(len(shard) for shard in shards)])
     taken = np.empty((len(rows_N), shards[0].shape[1]), dtype=np.float32)
     for start, stop, shard in zip(starts, starts[1:], shards, strict=False):

@@ -1,8 +1,8 @@
 """Query-agnostic corpus poisoning by HotFlip (Zhong et al., EMNLP 2023), on cluster centres (Li et al., ECIR 2025).
 
-The queries an attacker knows are put in clusters, and for each cluster one passage is written whose vector lies as near
-to the centre as swaps of single tokens bring it. With inner products the mean similarity to a cluster's queries is the
-similarity to their mean, so that the centre stands for the whole cluster without loss.
+The queries known to the attacker are clustered, and for each cluster a passage is optimised by swaps of single tokens
+so that its vector comes close to the centre. With inner products, the mean similarity to a cluster's queries equals the
+similarity to their mean, so that the centre represents the cluster without loss.
 """
 
 from __future__ import annotations
@@ -10,57 +10,58 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files import write_text
+from reasonembed_rag.files import plain_record, record_from, write_text
 from reasonembed_rag.pipeline import k_means
 from reasonembed_rag.protocols import Embedder
 
 __all__ = [
+    "AttackCheckpoint",
+    "AttackProgress",
+    "DocumentGradients",
     "GradientEmbedder",
-    "Passage",
     "Poison",
-    "PoisonJournal",
-    "Progress",
-    "TokenGradients",
+    "PoisonPassage",
     "attack_digest",
-    "fitted",
+    "fit_to_length",
     "hotflip",
     "random_tokens",
     "token_gradients",
 ]
 
-Progress = Callable[[int, int], None]
-"""Told (steps done, steps in all)."""
+AttackProgress = Callable[[int, int], None]
+"""Called with (steps done, all steps)."""
 
 _SPARE = 1.5
-"""Times as many swaps are written down as are to be tried: some are no text."""
-_SETTLING = 8
+"""How many swaps are decoded per swap that is tried: some do not survive tokenization."""
+_MOST_REPAIRS = 8
+"""Rounds of decoding and tokenizing until a text is stable."""
 
 
-class TokenGradients(Protocol):
+class DocumentGradients(Protocol):
     """An embedder's documents as tokens, with gradients."""
 
     def tokens(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return each text's own token ids as they stand in a document."""
+        """Return each text's token ids in a document, without those of the template."""
 
     def texts(self, tokens: Sequence[NDArray[np.int32]]) -> list[str]:
-        """Return what token ids say."""
+        """Return the texts of token ids."""
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors (n, D) of documents."""
 
     def gains(self, text: str, *, place: int, direction: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return (V,) how much direction (D,) times the text's vector rises with each token at a place, -inf for none.
+        """Return (V,) how far each token at a position increases the text's similarity to direction (D,).
 
-        To first order, up to a term common to all tokens.
+        To first order, up to a term common to all tokens; -inf for a token that cannot be there.
         """
 
 
@@ -68,23 +69,23 @@ class TokenGradients(Protocol):
 class GradientEmbedder(Protocol):
     """An embedder that can be differentiated; reasonembed_rag.encoder.Encoder is one."""
 
-    def token_gradients(self) -> TokenGradients:
-        """Return the embedder's documents as tokens, with gradients; raises InputError where it has none."""
+    def token_gradients(self) -> DocumentGradients:
+        """Return the embedder's documents as tokens, with gradients; raises InputError if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
-    """What is the same for all passages."""
+    """The settings common to all passages."""
 
-    view: TokenGradients
+    view: DocumentGradients
     seed: int
     candidates: int
 
-    def step(self, passage: Passage, centre_D: NDArray[np.float64], *, number: int) -> Passage:
-        """Try the most promising swaps at one random place; keep the best where it is an improvement."""
-        place_draw = np.random.default_rng([self.seed, number, passage.steps])
+    def step(self, passage: PoisonPassage, centre_D: NDArray[np.float64], *, number: int) -> PoisonPassage:
+        """Try the most promising swaps at one random position; keep the best one if it is an improvement."""
+        generator = np.random.default_rng([self.seed, number, passage.steps])
         tokens_L = self.view.tokens([passage.text])[0]
-        place = int(place_draw.integers(len(tokens_L)))
+        place = int(generator.integers(len(tokens_L)))
         gains_V = self.view.gains(passage.text, place=place, direction=centre_D)
         gains_V[tokens_L[place]] = -np.inf
         texts = self._swapped(tokens_L, place, gains_V)
@@ -95,7 +96,7 @@ class _Search:
         return passage.grown(texts[best], float(similarities[best]))
 
     def _swapped(self, tokens_L: NDArray[np.int32], place: int, gains_V: NDArray[np.float32]) -> list[str]:
-        """Return the texts of the best swaps: only such as give just these tokens when they are read again."""
+        """Return the texts of the best swaps, only those that tokenize to the same tokens again."""
         order = np.argsort(-gains_V, kind="stable")[: int(_SPARE * self.candidates)]
         order = order[gains_V[order] > -np.inf]
         swapped_CL = np.repeat(tokens_L[None], len(order), axis=0)
@@ -106,7 +107,7 @@ class _Search:
         return same[: self.candidates]
 
 
-def hotflip(  # noqa: PLR0913 - the one door to the attack: each setting is one of the papers'
+def hotflip(  # noqa: PLR0913 - the single entry point: each setting is one of the papers'
     encoder: Embedder,
     queries: Sequence[str],
     corpus: Sequence[Document],
@@ -119,34 +120,34 @@ def hotflip(  # noqa: PLR0913 - the one door to the attack: each setting is one 
     starts: Sequence[str] | None = None,
     instruction: str | None = None,
     checkpoint: Path | None = None,
-    on_progress: Progress | None = None,
+    on_progress: AttackProgress | None = None,
 ) -> Poison:
-    """Write `passages` texts of about `tokens` tokens that the queries of a model find wherever they lie.
+    """Optimise `passages` texts of about `tokens` tokens that a model finds for as many queries as possible.
 
-    Every passage starts from a text: with `starts`, one a query, that of the query nearest to the cluster's centre (its
-    gold passage, say), else from a document drawn from the corpus. Each of `steps` steps ranks the tokens for one
-    random place by first-order gain, encodes the best `candidates` as texts and keeps the best one that is better than
-    what stands. With a checkpoint file the same call, or one of more steps, goes on where a killed one was, and comes
-    to the same passages. Raises InputError, before any work, for an embedder without gradients and for settings that
-    cannot be met; a checkpoint of another attack is refused.
+    Every passage starts from a text: with `starts`, one per query, that of the query nearest to the cluster's centre
+    (such as its gold document), else from a random document of the corpus. Each of `steps` steps ranks the tokens for
+    one random position by first-order gain, encodes the best `candidates` as texts and keeps the best one if it is an
+    improvement. With a checkpoint file, the same call, or one with more steps, resumes a killed one and arrives at the
+    same passages. Raises InputError, before any work, for an embedder without gradients, for settings that are
+    impossible, and for a checkpoint of another attack.
     """
     view = token_gradients(encoder)
     _check(queries, corpus, passages=passages, tokens=tokens, steps=steps, candidates=candidates, starts=starts)
-    words = instruction if encoder.spec.takes_instruction else None
-    vectors_QD = encoder.encode_queries(list(queries), instruction=words)
+    instruction = instruction if encoder.spec.takes_instruction else None
+    vectors_QD = encoder.encode_queries(list(queries), instruction=instruction)
     clusters = k_means(vectors_QD, passages, seed=seed)
     texts = _first_texts(clusters.centres, vectors_QD, corpus, starts=starts, seed=seed)
-    journal = PoisonJournal(
+    kept = AttackCheckpoint(
         checkpoint,
-        digest=attack_digest(encoder.spec.digest(), queries, texts, [words, passages, tokens, candidates, seed]),
+        digest=attack_digest(encoder.spec.digest(), queries, texts, [instruction, passages, tokens, candidates, seed]),
     )
     search = _Search(view=view, seed=seed, candidates=candidates)
-    done = journal.read(most_steps=steps)
+    done = kept.read(most_steps=steps)
     for number, (text, centre_D) in enumerate(zip(texts, clusters.centres, strict=True)):
-        passage = done[number] if number < len(done) else _begun(view, text, centre_D, tokens=tokens)
+        passage = done[number] if number < len(done) else _started(view, text, centre_D, tokens=tokens)
         while passage.steps < steps:
             passage = search.step(passage, centre_D, number=number)
-            journal.keep(number, passage, last=passage.steps == steps)
+            kept.keep(number, passage, last=passage.steps == steps)
             if on_progress is not None:
                 on_progress(number * steps + passage.steps, passages * steps)
         done[number : number + 1] = [passage]
@@ -154,27 +155,27 @@ def hotflip(  # noqa: PLR0913 - the one door to the attack: each setting is one 
     return Poison(tuple(done), tuple(sizes.tolist()))
 
 
-def token_gradients(encoder: Embedder) -> TokenGradients:
-    """Return an embedder's tokens with gradients; raises InputError, saying what to do, where it has none."""
+def token_gradients(encoder: Embedder) -> DocumentGradients:
+    """Return an embedder's tokens with gradients; raises InputError, with the cure, if it has none."""
     if not isinstance(encoder, GradientEmbedder):
         raise InputError(
-            f"{type(encoder).__name__} ({encoder.spec.model}) gives no gradients; HotFlip wants a model in this "
+            f"{type(encoder).__name__} ({encoder.spec.model}) has no gradients; HotFlip wants a model in this "
             "process: Encoder.from_pretrained(...). Its passages can then be tried on any retriever"
         )
     return encoder.token_gradients()
 
 
-def fitted(view: TokenGradients, text: str, *, tokens: int) -> str:
-    """Return a text of about `tokens` tokens: repeated until it has as many, then cut until it reads as it was written.
+def fit_to_length(view: DocumentGradients, text: str, *, tokens: int) -> str:
+    """Return a text of about `tokens` tokens: repeated to that length, then truncated until its tokens are stable.
 
     Raises InputError for a text without tokens.
     """
     ids = view.tokens([text])[0]
     if not len(ids):
-        raise InputError(f"a passage starts from {text!r}, which has no token; want a text with words")
+        raise InputError(f"a passage starts from {text!r}, which has no tokens; want a text with words")
     repeats = -(-tokens // len(ids))
     ids = view.tokens([" ".join([text] * repeats)])[0][:tokens]
-    for _ in range(_SETTLING):
+    for _ in range(_MOST_REPAIRS):
         (text,) = view.texts([ids])
         read = view.tokens([text])[0]
         if np.array_equal(read, ids):
@@ -183,18 +184,18 @@ def fitted(view: TokenGradients, text: str, *, tokens: int) -> str:
     return text
 
 
-def random_tokens(view: TokenGradients, text: str, *, count: int, tokens: int, seed: int = 0) -> tuple[str, ...]:
-    """Return `count` texts of about `tokens` tokens drawn from all that could stand in `text`: what knows nothing."""
+def random_tokens(view: DocumentGradients, text: str, *, count: int, tokens: int, seed: int = 0) -> tuple[str, ...]:
+    """Return `count` texts of about `tokens` random tokens that may occur in `text`: an attack that knows nothing."""
     direction_D = np.zeros(view.vectors([text]).shape[1])
-    writable = np.flatnonzero(view.gains(text, place=0, direction=direction_D) > -np.inf)
+    allowed = np.flatnonzero(view.gains(text, place=0, direction=direction_D) > -np.inf)
     generator = np.random.default_rng([seed, 5])
-    drawn = [generator.choice(writable, size=tokens).astype(np.int32) for _ in range(count)]
-    return tuple(fitted(view, one, tokens=tokens) for one in view.texts(drawn))
+    drawn = [generator.choice(allowed, size=tokens).astype(np.int32) for _ in range(count)]
+    return tuple(fit_to_length(view, one, tokens=tokens) for one in view.texts(drawn))
 
 
-def _begun(view: TokenGradients, text: str, centre_D: NDArray[np.float64], *, tokens: int) -> Passage:
-    start = fitted(view, text, tokens=tokens)
-    return Passage(start, start, (float(view.vectors([start])[0] @ centre_D),))
+def _started(view: DocumentGradients, text: str, centre_D: NDArray[np.float64], *, tokens: int) -> PoisonPassage:
+    start = fit_to_length(view, text, tokens=tokens)
+    return PoisonPassage(start, start, (float(view.vectors([start])[0] @ centre_D),))
 
 
 def _first_texts(
@@ -219,99 +220,109 @@ def _check(
         if count < 1:
             raise InputError(f"{name} is {count}; want at least 1")
     if len(queries) < passages:
-        raise InputError(f"got {len(queries)} queries for {passages} passages; want a query a passage at least")
+        raise InputError(f"got {len(queries)} queries for {passages} passages; want at least one query per passage")
     if starts is not None and len(starts) != len(queries):
-        raise InputError(f"got {len(starts)} starts for {len(queries)} queries; want one a query")
+        raise InputError(f"got {len(starts)} starts for {len(queries)} queries; want one per query")
     if starts is None and len(corpus) < passages:
-        raise InputError(f"got {len(corpus)} documents for {passages} passages to start from; want more, or starts")
+        raise InputError(
+            f"got {len(corpus)} documents for {passages} passages to start from; want more documents, or starts"
+        )
 
 
-_EVERY = 20
-"""Steps between two writings."""
+_SAVED_EVERY = 20
+"""Steps between two writes of the checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """An adversarial passage and how it came about."""
+class PoisonPassage:
+    """An adversarial passage, its first text, and its similarities."""
 
     text: str
     start: str
     history: tuple[float, ...]
-    """Mean similarity to the cluster's queries, at the start and after every step."""
+    """Mean similarity to the cluster's queries at the start and after every step."""
 
     @property
     def steps(self) -> int:
-        """Steps done."""
+        """The number of steps done."""
         return len(self.history) - 1
 
     @property
     def similarity(self) -> float:
-        """Mean similarity to the cluster's queries now."""
+        """The current mean similarity to the cluster's queries."""
         return self.history[-1]
 
-    def grown(self, text: str, similarity: float) -> Passage:
+    def grown(self, text: str, similarity: float) -> PoisonPassage:
         """Return the passage after one more step."""
-        return Passage(text, self.start, (*self.history, similarity))
+        return PoisonPassage(text, self.start, (*self.history, similarity))
 
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """The passages of an attack, one a cluster, and how many queries each was written for."""
+    """The passages of an attack, one per cluster, and the number of queries in each cluster."""
 
-    passages: tuple[Passage, ...]
+    passages: tuple[PoisonPassage, ...]
     cluster_sizes: tuple[int, ...]
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The passages as texts: what an attacker would put in a corpus."""
+        """The passages as texts, which the attacker puts into a corpus."""
         return tuple(passage.text for passage in self.passages)
 
     @property
     def history(self) -> tuple[tuple[float, ...], ...]:
-        """For each passage its mean similarity to the cluster's queries, at the start and after every step."""
+        """Each passage's mean similarity to the cluster's queries at the start and after every step."""
         return tuple(passage.history for passage in self.passages)
 
 
 def attack_digest(spec: str, queries: Sequence[str], texts: Sequence[str], settings: Sequence[object]) -> str:
-    """Return 32 hexadecimal digits that change with the model, the queries, the first texts and the settings."""
+    """Return 32 hexadecimal digits that depend on the model, the queries, the first texts and the settings."""
     parts = json.dumps([spec, list(queries), list(texts), list(settings)]).encode()
     return hashlib.blake2b(parts, digest_size=16).hexdigest()
 
 
-class PoisonJournal:
-    """A file that holds the passages so far; without a path nothing is kept."""
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """The content of a checkpoint file."""
+
+    digest: str
+    passages: tuple[PoisonPassage, ...]
+
+
+class AttackCheckpoint:
+    """A file with the passages so far; without a path nothing is written."""
 
     def __init__(self, path: Path | None, *, digest: str) -> None:
         self._path = path
         self._digest = digest
-        self._passages: list[Passage] = []
+        self._passages: list[PoisonPassage] = []
 
-    def read(self, *, most_steps: int) -> list[Passage]:
-        """Return the passages kept, the last of them half-way perhaps.
+    def read(self, *, most_steps: int) -> list[PoisonPassage]:
+        """Return the saved passages, the last of which may be unfinished.
 
-        Raises InputError for a file that is no such journal, one of another attack, and one that went further.
+        Raises InputError for a file that is not a checkpoint, one of another attack, and one with more steps.
         """
         if self._path is None or not self._path.exists():
             return []
         try:
-            fields: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-            digest, rows = fields["digest"], fields["passages"]
-            self._passages = [Passage(row["text"], row["start"], tuple(row["history"])) for row in rows]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self._path}: not an attack's checkpoint ({error!r}); want another path") from error
-        if digest != self._digest:
+            table = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self._path}: not an attack's checkpoint ({error}); want another path") from error
+        saved = record_from(_Saved, table, where=str(self._path), error=InputError)
+        if saved.digest != self._digest:
             raise InputError(
                 f"{self._path}: belongs to another attack (model, queries, settings or starts differ); "
-                "name another file, or delete it to begin anew"
+                "name another file, or delete it to start again"
             )
+        self._passages = list(saved.passages)
         if any(passage.steps > most_steps for passage in self._passages):
             furthest = max(passage.steps for passage in self._passages)
-            raise InputError(f"{self._path}: went {furthest} steps already; want as many or more, or another file")
+            raise InputError(f"{self._path}: has {furthest} steps already; want at least as many, or another file")
         return list(self._passages)
 
-    def keep(self, number: int, passage: Passage, *, last: bool) -> None:
-        """Take note of a passage; it is written down every so many steps, and at its last."""
+    def keep(self, number: int, passage: PoisonPassage, *, last: bool) -> None:
+        """Update a passage; it is written every 20 steps and after its last."""
         self._passages[number:] = [passage]
-        if self._path is not None and (last or passage.steps % _EVERY == 0):
-            rows = [asdict(one) for one in self._passages]
-            write_text(json.dumps({"digest": self._digest, "passages": rows}, ensure_ascii=False), self._path)
+        if self._path is not None and (last or passage.steps % _SAVED_EVERY == 0):
+            saved = _Saved(self._digest, tuple(self._passages))
+            write_text(json.dumps(plain_record(saved), ensure_ascii=False), self._path)

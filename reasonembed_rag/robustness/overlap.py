@@ -1,4 +1,4 @@
-"""How alike two rankings of one corpus are: the measure for queries without judgements."""
+"""Similarity of two rankings, for queries without judgements."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["overlap", "rank_biased_overlap"]
 
 
 def overlap(first: Sequence[str], second: Sequence[str], *, k: int = 10) -> float:
-    """Return the share of the k best documents that both rankings have; of two empty rankings 1.
+    """Return the share of the k best documents that both rankings have; 1 for two empty rankings.
 
-    Rankings shorter than k are measured by the longer one's length. Raises InputError for k < 1.
+    If both are shorter than k, the longer one's length replaces k. Raises InputError for k < 1.
     """
     if k < 1:
         raise InputError(f"k is {k}; want at least 1")
@@ -25,8 +25,8 @@ def overlap(first: Sequence[str], second: Sequence[str], *, k: int = 10) -> floa
 def rank_biased_overlap(first: Sequence[str], second: Sequence[str], *, p: float = 0.9) -> float:
     """Return the extrapolated rank-biased overlap of two rankings without repetitions, from 0 to 1.
 
-    p is the chance that a reader goes on to the next rank: with 0.9 the first ten ranks have 86 % of the weight
-    (Webber, Moffat and Zobel 2010, equation 32). Two empty rankings have 1, one beside an empty one 0. Raises
+    p is the probability of continuing to the next rank: with 0.9 the first ten ranks have 86 % of the weight (Webber,
+    Moffat and Zobel 2010, equation 32). Two empty rankings have 1, one and an empty one 0. Raises
     InputError for a p that is not between 0 and 1.
     """
     if not 0.0 < p < 1.0:
@@ -35,9 +35,9 @@ def rank_biased_overlap(first: Sequence[str], second: Sequence[str], *, p: float
     short, long = len(shorter), len(longer)
     if not short:
         return 1.0 if not long else 0.0
-    places = {identity: place for place, identity in enumerate(shorter)}
-    # The depth from which on each document of the longer ranking stands in both.
-    depths = [max(place, places[identity]) for place, identity in enumerate(longer) if identity in places]
+    rank_of = {identity: rank for rank, identity in enumerate(shorter)}
+    # The depth from which each common document is in both rankings.
+    depths = [max(rank, rank_of[identity]) for rank, identity in enumerate(longer) if identity in rank_of]
     common_L = np.cumsum(np.bincount(depths, minlength=long))
     depth_L = np.arange(1, long + 1)
     agreement_L = common_L / depth_L

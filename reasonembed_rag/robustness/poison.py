@@ -1,4 +1,4 @@
-"""Poisoned corpora: what stands in them, and how often queries find it."""
+"""Poisoned corpora: adversarial passages, and how often queries find them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reasonembed_rag.spec import EmbeddingSpec
 __all__ = [
     "KS",
     "BuildIndex",
-    "KeptVectors",
+    "CachedEmbedder",
     "as_build",
     "attack_success",
     "poisoned_copy",
@@ -29,13 +29,13 @@ __all__ = [
 KS = (5, 10, 20, 50)
 
 BuildIndex = Callable[[Sequence[Document]], Retriever]
-"""Makes a fresh index of documents: of LangChain, of LlamaIndex, of anything."""
+"""Builds a new retriever over documents: of LangChain, of LlamaIndex, or any other."""
 
 _POISON = "poison/"
 
 
-class KeptVectors:
-    """An embedder that remembers, for as long as it lives: copies of one corpus are encoded once."""
+class CachedEmbedder:
+    """An embedder that caches every vector in memory, so that copies of a corpus are encoded once."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -93,9 +93,9 @@ def attack_success(
 ) -> dict[int, float]:
     """Return ASR@k: the share of queries with at least one adversarial passage among their k best documents.
 
-    A fresh index is made of the documents and the passages, so that no index of yours is touched: by an embedder
-    searched exactly, or by a function from documents to a retriever. The instruction is an embedder's. Raises
-    InputError for no queries, no passages and a k below 1.
+    A new index is built of the documents and the passages, so that no existing index is changed: an exact search with
+    an embedder and its instruction, or what a function from documents to a retriever returns. Raises InputError for no
+    queries, no passages and a k below 1.
     """
     copy = poisoned_copy(documents, poison)
     retriever = as_build(system, instruction=instruction)(copy)
@@ -110,14 +110,12 @@ def success_rates(hits: Sequence[Hits], poison_ids: Collection[str], *, ks: Sequ
     if not ks or min(ks) < 1:
         raise InputError(f"ks is {tuple(ks)}; want at least one cutoff, each at least 1")
     adversarial = frozenset(poison_ids)
-    first = [
-        next((place for place, identity in enumerate(found.ids) if identity in adversarial), None) for found in hits
-    ]
-    return {k: sum(place is not None and place < k for place in first) / len(first) for k in ks}
+    first = [next((rank for rank, identity in enumerate(found.ids) if identity in adversarial), None) for found in hits]
+    return {k: sum(rank is not None and rank < k for rank in first) / len(first) for k in ks}
 
 
 def poisoned_copy(documents: Sequence[Document], poison: Sequence[str]) -> list[Document]:
-    """Return the documents and, after them, the passages under ids of their own; raises InputError for no passage."""
+    """Return the documents followed by the passages under new ids; raises InputError for no passage."""
     if not poison:
         raise InputError("got no adversarial passage; want at least one")
     taken = {document.id for document in documents}
@@ -128,16 +126,16 @@ def poisoned_copy(documents: Sequence[Document], poison: Sequence[str]) -> list[
 
 
 def as_build(system: Embedder | BuildIndex, *, instruction: str | None = None) -> BuildIndex:
-    """Return what makes an index: an embedder's is searched exactly.
+    """Return a function that builds a retriever over documents: an exact search for an embedder.
 
-    Raises InputError for a retriever, whose documents cannot be had.
+    Raises InputError for a retriever, whose documents are not accessible.
     """
     if isinstance(system, Embedder):
         return lambda documents: DenseRetriever(system, documents, instruction=instruction)
     if isinstance(system, Retriever):
         raise InputError(
-            f"got a {type(system).__name__}; want an embedder, or a function that makes a retriever of documents: "
-            "the attack is on an index of its own"
+            f"got a {type(system).__name__}; want an embedder, or a function from documents to a retriever: "
+            "the attack is on a new index"
         )
     return system
 
@@ -145,26 +143,27 @@ def as_build(system: Embedder | BuildIndex, *, instruction: str | None = None) -
 def poisoned_rag(queries: Sequence[str], attacks: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return PoisonedRAG's passages (arXiv 2402.07867): each query followed by each of its attacker's texts.
 
-    The query makes the passage found, the text is what the language model is to believe. Raises InputError where the
-    lists of texts are not as many as the queries.
+    The query lets the retriever find the passage; the text is what the language model should believe. Raises InputError
+    unless there is one list of texts per query.
     """
     if len(attacks) != len(queries):
-        raise InputError(f"got {len(queries)} queries and {len(attacks)} lists of attacker's texts; want one a query")
+        raise InputError(f"got {len(queries)} queries and {len(attacks)} lists of attacker's texts; want one per query")
     return tuple(f"{query} {text}" for query, texts in zip(queries, attacks, strict=True) for text in texts)
 
 
 def random_texts(corpus: Sequence[Document], *, count: int, words: int, seed: int = 0) -> tuple[str, ...]:
-    """Return texts of `words` words drawn from a corpus as often as they stand there: the attack that knows the topic.
+    """Return texts of `words` words sampled from a corpus by frequency: an attack that knows only the topic.
 
     Raises EvaluationError for a corpus without words.
     """
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(corpus))
-    drawn: list[str] = []
+    words_of_corpus: list[str] = []
     for row in rows:
-        drawn += corpus[row].content.split()
-        if len(drawn) >= 50 * count * words:
+        words_of_corpus += corpus[row].content.split()
+        if len(words_of_corpus) >= 50 * count * words:
             break
-    if not drawn:
-        raise EvaluationError("the corpus has no word to draw; want documents with text")
-    return tuple(" ".join(generator.choice(np.asarray(drawn, dtype=object), size=words)) for _ in range(count))
+    if not words_of_corpus:
+        raise EvaluationError("the corpus has no words; want documents with text")
+    choices = np.asarray(words_of_corpus, dtype=object)
+    return tuple(" ".join(generator.choice(choices, size=words)) for _ in range(count))

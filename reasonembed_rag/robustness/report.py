@@ -1,4 +1,4 @@
-"""What perturbations, poison and geometry show of one retriever on one task, and its JSON file."""
+"""Robustness reports of one retriever on one task, and their JSON files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from reasonembed_rag.perturb import Acceptance, Perturbation, PerturbationKind
 from reasonembed_rag.robustness.embedding_geometry import Geometry
 
 __all__ = [
-    "Agreement",
     "AttackScore",
     "DefenceScore",
     "Drop",
     "KindResult",
     "PoisonReport",
+    "RankingAgreement",
     "RobustnessReport",
     "read_robustness",
     "write_robustness",
@@ -33,7 +33,7 @@ _WANTED = "want the JSON that `reasonembed robustness` wrote"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """A measure before and after a perturbation: the drop rate is (clean - perturbed) / clean, negative for a gain."""
+    """A measure before and after a perturbation; the drop rate is (clean - perturbed) / clean, negative for a gain."""
 
     clean: float
     perturbed: float
@@ -41,16 +41,16 @@ class Drop:
     rate: float | None
     """Mean over the seeds; None where the clean mean is 0."""
     interval: Interval | None
-    """95 %, queries drawn in pairs of clean and perturbed, the seeds held."""
+    """The 95 % interval over pairs of clean and perturbed queries, with fixed seeds."""
     deviation: float
-    """Of the rates over the seeds, n - 1 in the denominator; 0 for one seed."""
+    """Standard deviation of the rates over the seeds (n - 1); 0 for one seed."""
     seeds: tuple[float, ...]
     """The rate under each seed; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """How alike the rankings of clean and perturbed queries are, 1 for the same; needs no judgements."""
+class RankingAgreement:
+    """Similarity of the rankings of clean and perturbed queries, 1 if they are equal; needs no judgements."""
 
     mean: float
     interval: Interval
@@ -58,21 +58,21 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindResult:
-    """What one kind of perturbation did."""
+    """The effect of one kind of perturbation."""
 
     kind: PerturbationKind
     changed: float
-    """Queries that were changed, mean over the seeds."""
+    """Number of changed queries, mean over the seeds."""
     kept: Mapping[str, int]
-    """Queries left as they are, by reason, summed over the seeds."""
+    """Number of unchanged queries by reason, summed over the seeds."""
     acceptance: Acceptance | None
-    """Of synonyms, summed over the seeds."""
+    """Accepted synonyms, summed over the seeds."""
     drops: Mapping[str, Drop]
-    """By measure; empty where nothing is judged."""
-    overlap_at_10: Agreement
-    rank_biased_overlap: Agreement
+    """By measure; empty without judgements."""
+    overlap_at_10: RankingAgreement
+    rank_biased_overlap: RankingAgreement
     failed: int
-    """Queries for which the retriever failed, summed over the seeds; they count 0."""
+    """Number of queries on which the retriever failed, summed over the seeds; they count 0."""
     per_query: Mapping[str, float]
     """The headline measure of each judged query, mean over the seeds."""
     example: tuple[str, str] | None
@@ -81,7 +81,7 @@ class KindResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobustnessReport:
-    """The robustness of one retriever on one task, with all that is needed to repeat it."""
+    """The robustness of one retriever on one task, with everything needed to repeat the measurement."""
 
     task: TaskFacts
     system: System
@@ -89,23 +89,23 @@ class RobustnessReport:
     seeds: tuple[int, ...]
     kinds: tuple[KindResult, ...]
     skipped: Mapping[str, str]
-    """Kinds that could not be made, with the reason."""
+    """Kinds of perturbation that were not possible, with the reason."""
     clean: Report | None
-    """The unperturbed evaluation; None where nothing is judged."""
+    """The evaluation of the clean queries; None without judgements."""
     environment: Environment
     created: str
     """UTC, ISO 8601."""
     geometry: Mapping[str, Geometry] = field(default_factory=dict)
-    """Of documents and queries, where the vectors could be had; a diagnostic."""
+    """Geometry of the documents' and queries' vectors, where they are available; a diagnostic."""
     poison: PoisonReport | None = None
-    """The poisoning audit, where one was asked for."""
+    """The poisoning audit, if one was run."""
     notes: tuple[str, ...] = ()
     """What a reader should know."""
     variants: tuple[Perturbation, ...] = field(default=(), compare=False, repr=False)
-    """Every query of every kind and seed with its edits, in the task's order; not in the JSON, see write_variants."""
+    """Every perturbed query with its edits, in the task's order; written by write_variants, not to the JSON."""
 
     def kind(self, name: str) -> KindResult:
-        """Return the result of a kind; raises EvaluationError where it was not measured."""
+        """Return the result of a kind; raises EvaluationError if it was not measured."""
         for result in self.kinds:
             if result.kind == name:
                 return result
@@ -139,7 +139,7 @@ class RobustnessReport:
 
 
 def write_robustness(report: RobustnessReport, path: Path) -> None:
-    """Write a report whole or not at all; raises InputError where it cannot be written."""
+    """Write a report atomically; raises InputError where it cannot be written."""
     write_text(f"{report.to_json()}\n", path)
 
 
@@ -154,7 +154,7 @@ def read_robustness(path: Path) -> RobustnessReport:
 
 
 def write_variants(report: RobustnessReport, path: Path, *, task: RetrievalTask) -> None:
-    """Write one JSON line for each kind, seed and query of the report's task: its variant, edits, or why it was kept.
+    """Write one JSON line per kind, seed and query of the report's task: its variant and edits, or why it is unchanged.
 
     Raises InputError where the file cannot be written.
     """
@@ -168,7 +168,7 @@ def write_variants(report: RobustnessReport, path: Path, *, task: RetrievalTask)
     write_text("".join(f"{line}\n" for line in lines), path)
 
 
-HEADLINE_K = 20
+_HEADLINE_K = 20
 
 _LABELS = {
     "hotflip": "HotFlip",
@@ -183,7 +183,7 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackScore:
-    """One attack: how many passages it put in, and how many queries found one of them."""
+    """One attack: the number of its passages, and the share of queries that found one of them."""
 
     name: str
     passages: int
@@ -200,15 +200,15 @@ class AttackScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenceScore:
-    """One defence: what is left of each attack behind it, and what it costs where nothing is poisoned."""
+    """One defence: the remaining success of each attack, and its cost on the clean corpus."""
 
     name: str
     success: Mapping[str, Mapping[int, float]]
-    """ASR@k behind the defence, by the attack's name."""
+    """ASR@k with the defence, by the attack's name."""
     clean_ndcg: float | None
-    """nDCG@10 on the clean corpus behind the defence; None where nothing is judged."""
+    """nDCG@10 on the clean corpus with the defence; None without judgements."""
     clean_dropped: float
-    """Share of the ten best documents of the clean corpus that it drops."""
+    """Share of the ten best clean documents that it removes."""
 
     @property
     def label(self) -> str:
@@ -223,33 +223,33 @@ class PoisonReport:
     task: str
     model: str
     queries: int
-    """Queries measured; the attack was not written for these."""
+    """Measured queries; the attack was not optimised for them."""
     attacker_queries: int
     guard_queries: int
-    """What the hubness guard asks: the measured queries, and others that the attacker has not seen."""
+    """Queries of the hubness scan: the measured ones, and others unknown to the attacker."""
     documents: int
     tokens: int
     steps: int
     candidates: int
     seed: int
     clean_ndcg: float | None
-    """nDCG@10 on the clean corpus, undefended; None where nothing is judged."""
+    """nDCG@10 on the clean corpus without a defence; None without judgements."""
     attacks: tuple[AttackScore, ...]
-    """hotflip; random (tokens drawn from the vocabulary) and corpus_words (words drawn from the corpus), both as many
-    and as long as HotFlip's passages; poisoned_rag."""
+    """hotflip; random (tokens of the vocabulary) and corpus_words (words of the corpus), equal to HotFlip's passages in
+    number and length; poisoned_rag."""
     defences: tuple[DefenceScore, ...]
     """trust_filter, hubness_guard, near_duplicates."""
     hub_k: int
     hub_z: float
     hub_share: float
-    """The hubness guard's: results a query counts, and the least z and share of a document that is flagged."""
+    """Settings of the hubness guard: results counted per query, and the minimum z and share of flagged documents."""
     hub_ranks: tuple[int | None, ...]
-    """Place of each HotFlip passage among all documents in the hubness scan, from 1; None: no query found it."""
+    """Rank of each HotFlip passage among all documents in the hubness scan, from 1; None if no query found it."""
     similarity: tuple[tuple[float, float], ...]
-    """Of each HotFlip passage the mean similarity to its cluster's queries, before and after."""
+    """Mean similarity of each HotFlip passage to its cluster's queries, before and after the attack."""
 
     def attack(self, name: str) -> AttackScore:
-        """Return an attack by name; raises EvaluationError for another."""
+        """Return an attack by name; raises EvaluationError for an unknown one."""
         found = {attack.name: attack for attack in self.attacks}
         if name not in found:
             raise EvaluationError(f"no attack {name!r}; the audit has {', '.join(found)}")
@@ -257,12 +257,12 @@ class PoisonReport:
 
     @property
     def factor(self) -> float | None:
-        """HotFlip's ASR@20 over that of random text of the same length; None where both are 0 or 20 was not asked."""
-        hotflip, random = (self.attack(name).success.get(HEADLINE_K) for name in ("hotflip", "random"))
+        """HotFlip's ASR@20 over that of random tokens; None if both are 0 or were not measured at 20."""
+        hotflip, random = (self.attack(name).success.get(_HEADLINE_K) for name in ("hotflip", "random"))
         if hotflip is None or random is None or hotflip == random == 0.0:
             return None
         return hotflip / random if random else float("inf")
 
     def blocked(self, defence: DefenceScore, attack: str) -> dict[int, float]:
-        """Return by how much a defence lowers an attack's ASR@k, for every k."""
+        """Return how far a defence lowers an attack's ASR@k, for every k."""
         return {k: rate - defence.success[attack][k] for k, rate in self.attack(attack).success.items()}

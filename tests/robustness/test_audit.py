@@ -14,8 +14,8 @@ from reasonembed_rag.evaluation import HEADLINE, RetrievalTask, evaluate_embedde
 from reasonembed_rag.files import plain_record, record_from
 from reasonembed_rag.pipeline import ranks_of, scan_hubs
 from reasonembed_rag.retrieval import DenseRetriever
-from reasonembed_rag.robustness.audit import AuditSettings, halves, poison_audit
-from reasonembed_rag.robustness.poison import KeptVectors, attack_success, poisoned_copy
+from reasonembed_rag.robustness.audit import AuditSettings, halve_examples, poison_audit
+from reasonembed_rag.robustness.poison import CachedEmbedder, attack_success, poisoned_copy
 from reasonembed_rag.robustness.report import PoisonReport
 
 SETTINGS = AuditSettings(passages=6, tokens=15, steps=30, candidates=10, ks=(5, 20), hub_k=3, hub_z=3.5, hub_share=0.1)
@@ -72,7 +72,7 @@ def test_more_queries_that_the_attacker_has_not_seen_are_the_guards_to_ask(
 ):
     settings = dataclasses.replace(SETTINGS, steps=5)
     few = dataclasses.replace(measured_task, examples=measured_task.examples[:4])
-    known, reference = halves(attackers, seed=3)
+    known, reference = halve_examples(attackers, seed=3)
     assert sorted(e.id for e in (*known, *reference)) == sorted(e.id for e in attackers)
     alone, helped = (
         poison_audit(bag_for(large_task), few, settings=settings, attackers=known, reference=more)
@@ -115,7 +115,7 @@ def test_a_system_of_ones_own_is_attacked_in_the_encoders_place_with_the_passage
     audited, measured_task, attackers, large_task, bag_for, tmp_path
 ):
     bag, path, made = bag_for(large_task), tmp_path / "attack.json", []
-    kept = KeptVectors(bag)
+    kept = CachedEmbedder(bag)
 
     def build(documents):
         made.append(len(documents))

@@ -9,7 +9,7 @@ import pytest
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.pipeline import k_means
-from reasonembed_rag.robustness.hotflip_attack import fitted, hotflip
+from reasonembed_rag.robustness.hotflip_attack import fit_to_length, hotflip
 
 SETTINGS = {"passages": 3, "tokens": 12, "steps": 25}
 
@@ -156,5 +156,5 @@ def test_settings_that_cannot_be_met_are_refused(bag, task, changes, message):
 
 @pytest.mark.parametrize("words", [1, 5, 12, 40])
 def test_a_text_is_repeated_or_cut_to_the_length(bag, words):
-    text = fitted(bag, " ".join(bag.words[:words]), tokens=12)
+    text = fit_to_length(bag, " ".join(bag.words[:words]), tokens=12)
     assert text.split() == (bag.words[:words] * 12)[:12]

@@ -12,7 +12,7 @@ from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.retrieval import BM25, DenseRetriever
 from reasonembed_rag.robustness.poison import (
-    KeptVectors,
+    CachedEmbedder,
     attack_success,
     poisoned_copy,
     poisoned_rag,
@@ -117,7 +117,7 @@ def test_random_texts_are_the_corpus_s_words_in_number_and_repeatable(task):
 
 def test_kept_vectors_are_the_embedders_and_are_made_once(make_embedder):
     words = make_embedder()
-    kept = KeptVectors(words)
+    kept = CachedEmbedder(words)
     texts = ["a b", "c", "a b", "d"]
     for encode in (kept.encode_documents, kept.encode_queries, lambda one: kept.encode_queries(one, instruction="i")):
         first, again = encode(texts[:3]), encode(texts)

@@ -1,4 +1,4 @@
-"""python_reference: a mini benchmark of reasoning-intensive retrieval that runs anywhere Python does, see README.md."""
+"""python_reference: a small benchmark of reasoning-intensive retrieval that needs only Python; see README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The corpus of python_reference: the language reference that every Python installation carries."""
+"""The corpus of python_reference: the language reference included in every Python installation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _FOOTNOTE_MARK = re.compile(r"\[\d+\]")
 
 @cache
 def python_reference_documents() -> tuple[Document, ...]:
-    """Split every topic of the running interpreter's `pydoc_data.topics` in passages, each one once.
+    """Split every topic of the running interpreter's `pydoc_data.topics` into passages, without duplicates.
 
-    Topics repeat one another (`compound` holds `if`, `try`, ...): of equal passages, whatever their line breaks and
-    footnote numbers, the copy in the shortest topic stays. The id is the topic and the place in it: `function/2`.
+    Topics overlap (`compound` contains `if`, `try`, ...): of passages equal up to line breaks and footnote numbers, the
+    copy in the shortest topic is kept. The id is the topic and the position in it: `function/2`.
     """
-    from pydoc_data.topics import topics  # 700 kB of text, so not before it is needed
+    from pydoc_data.topics import topics  # 700 kB of text, so imported only when needed
 
     documents: dict[str, Document] = {}
     for topic in sorted(topics, key=lambda name: (len(topics[name]), len(name), name)):
-        for place, passage in enumerate(split_passages(topics[topic]), start=1):
+        for position, passage in enumerate(split_passages(topics[topic]), start=1):
             metadata = {"topic": topic, "heading": " > ".join(passage.heading)}
-            document = Document(f"{topic}/{place}", passage.content, metadata)
+            document = Document(f"{topic}/{position}", passage.content, metadata)
             documents.setdefault(_without_layout(passage.text), document)
     return tuple(sorted(documents.values(), key=_reading_order))
 
@@ -36,5 +36,5 @@ def _without_layout(text: str) -> str:
 
 
 def _reading_order(document: Document) -> tuple[str, int]:
-    topic, place = document.id.rsplit("/", 1)
-    return topic, int(place)
+    topic, position = document.id.rsplit("/", 1)
+    return topic, int(position)

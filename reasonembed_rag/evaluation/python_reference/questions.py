@@ -1,4 +1,4 @@
-"""The questions of python_reference: the split rule, and how gold passages are found in the running interpreter."""
+"""The questions of python_reference: their split, and their gold passages in the running interpreter."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LAYOUT = re.compile(r"[\s\"'`*|]+")  # line breaks, inline markup and table bor
 def load_python_reference(split: str = "test") -> RetrievalTask:
     """Read a split, "dev" or "test", with the gold passages of the running interpreter.
 
-    Raises InputError for another split, and EvaluationError, naming the example, where this Python's reference lacks
-    a passage that the example quotes.
+    Raises InputError for another split, and EvaluationError, naming the example, if this Python's reference has no
+    passage with a quote of the example.
     """
     if split not in SPLITS:
         raise InputError(f"split is {split!r}; python_reference has {' and '.join(map(repr, SPLITS))}")
@@ -37,36 +37,36 @@ def load_python_reference(split: str = "test") -> RetrievalTask:
 
 
 def dev_ids(ids: Iterable[str]) -> frozenset[str]:
-    """Return the ids of the dev split: the first DEV_SIZE by the SHA-256 of "seed:id", which wording cannot sway."""
+    """Return the ids of the dev split: the first DEV_SIZE by the SHA-256 of "seed:id", independent of the wording."""
     return frozenset(sorted(ids, key=lambda id_: sha256(f"{SPLIT_SEED}:{id_}".encode()).hexdigest())[:DEV_SIZE])
 
 
 def resolve_gold(examples: Iterable[Example], documents: Sequence[Document]) -> tuple[Example, ...]:
-    """Replace the gold ids of each example by those of the documents that hold the quotes of its evidence.
+    """Set the gold ids of each example to those of the documents that contain the quotes of its evidence.
 
-    Raises EvaluationError, naming the example, for missing evidence or a quote that no document holds.
+    Raises EvaluationError, naming the example, for missing evidence or a quote that no document contains.
     """
-    bare = {document.id: _bare(document.content) for document in documents}
-    return tuple(replace(example, gold_ids=_gold(example, bare)) for example in examples)
+    contents = {document.id: _without_markup(document.content) for document in documents}
+    return tuple(replace(example, gold_ids=_gold(example, contents)) for example in examples)
 
 
-def _gold(example: Example, bare: dict[str, str]) -> tuple[str, ...]:
+def _gold(example: Example, contents: dict[str, str]) -> tuple[str, ...]:
     quotes = example.extra.get("evidence")
-    if not isinstance(quotes, list) or not quotes or not all(isinstance(q, str) and _bare(q) for q in quotes):
+    if not isinstance(quotes, list) or not quotes or not all(isinstance(q, str) and _without_markup(q) for q in quotes):
         raise EvaluationError(
             f'example {example.id!r}: "evidence" is {quotes!r}; want a list of quotes from its passages'
         )
     gold: dict[str, None] = {}
     for quote in quotes:
-        holders = [id_ for id_, content in bare.items() if _bare(quote) in content]
-        if not holders:
+        matches = [id_ for id_, content in contents.items() if _without_markup(quote) in content]
+        if not matches:
             raise EvaluationError(
-                f"example {example.id!r}: no passage of the reference of Python {platform.python_version()} holds its "
-                f"quote {quote!r}; mend the evidence, or use a Python it was checked with (3.11, 3.12, 3.13)"
+                f"example {example.id!r}: no passage of the reference of Python {platform.python_version()} has its "
+                f"quote {quote!r}; correct the evidence, or use a Python it was checked with (3.11, 3.12, 3.13)"
             )
-        gold.update(dict.fromkeys(holders))
+        gold.update(dict.fromkeys(matches))
     return tuple(gold)
 
 
-def _bare(text: str) -> str:
+def _without_markup(text: str) -> str:
     return _LAYOUT.sub("", text)

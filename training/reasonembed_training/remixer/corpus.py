@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, TrainingError
-from reasonembed_rag.files import SUFFIXES, find_table, read_table_documents
+from reasonembed_rag.files import TABLE_SUFFIXES, find_table, read_table_documents
 from reasonembed_training.remixer.config import RemixConfig
 from reasonembed_training.remixer.duplicates import content_digest
 from reasonembed_training.remixer.gold import (
@@ -91,8 +91,8 @@ def read_corpus(name: str) -> RemixCorpus:
         return RemixCorpus(read_table_documents(table), read_gold(path) if examples else None)
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder; want the documents, or {_HUB}TASK for one of BRIGHT's")
-    if not path.name.endswith(SUFFIXES):
-        raise InputError(f"{path}: want a file that ends in {', '.join(SUFFIXES)}")
+    if not path.name.endswith(TABLE_SUFFIXES):
+        raise InputError(f"{path}: want a file that ends in {', '.join(TABLE_SUFFIXES)}")
     return RemixCorpus(read_table_documents((path,)))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation import Example, read_examples, task_size
-from reasonembed_rag.files import SUFFIXES, find_table, read_table_documents
+from reasonembed_rag.files import TABLE_SUFFIXES, find_table, read_table_documents
 from reasonembed_rag.tasks import BRIGHT_TASKS
 from reasonembed_training.remixer.duplicates import NearDuplicates, content_digest
 
@@ -97,4 +97,4 @@ def looks_like_bright(card: str, documents: Sequence[Document]) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    return path.is_file() and path.name.endswith(SUFFIXES)
+    return path.is_file() and path.name.endswith(TABLE_SUFFIXES)
