@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from reasonembed_rag import Encoder
@@ -180,6 +181,21 @@ def test_a_cpu_that_emulates_bfloat16_trains_in_float32_and_says_so_once(
     notices = [text for text in caplog.messages if "'bfloat16'" in text and "float32" in text]
     assert len(notices) == (precision == "bfloat16" and emulated)
     warn_of_emulation.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("precision", "supported", "narrow"),
+    [("auto", True, True), ("auto", False, False), ("bfloat16", True, True), ("float32", True, False)],
+)
+def test_a_gpu_computes_in_bfloat16_where_it_is_supported_and_not_refused(monkeypatch, precision, supported, narrow):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+    assert devices._narrow(ModelConfig(name="any", precision=precision), cpu=False) is narrow
+
+
+def test_a_gpu_without_the_bfloat16_that_is_asked_for_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(TrainingError, match="'bfloat16'"):
+        devices._narrow(ModelConfig(name="any", precision="bfloat16"), cpu=False)
 
 
 def test_distillation_alone_moves_the_scores_of_graded_documents(make_recipe, tiny_data, tmp_path):
