@@ -70,7 +70,7 @@ def _between(prompt: str, tag: str) -> str:
 def make_rows(data: Path, out: Path, *, depth: int) -> None:
     """Run all stages of ReMixer into out/remix."""
     from reasonembed_rag import Encoder
-    from reasonembed_rag.pipeline import Hybrid, Part
+    from reasonembed_rag.pipeline import Fusion
     from reasonembed_rag.retrieval import BM25, DenseRetriever
 
     train, dev = (read_task_folder(data, split=split) for split in ("train", "dev"))
@@ -93,8 +93,11 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
         states = remix(
             record_from(RemixConfig, table, where="benchmark", error=TrainingError),
             models={stage: ChatModel(oracle, stage_config(MODEL, stage)) for stage in MODEL_STAGES},
-            make_retriever=lambda documents: Hybrid(
-                [Part(BM25(documents)), Part(DenseRetriever(Encoder.from_pretrained("default-base"), documents))]
+            make_retriever=lambda documents: Fusion(
+                [
+                    BM25(documents),
+                    DenseRetriever(Encoder.from_pretrained("default-base"), documents),
+                ]
             ),
         )
     for stage, state in states.items():

@@ -46,6 +46,24 @@ class Hits:
         if self.documents is not None and len(self.documents) != len(self.ids):
             raise InputError(f"got {len(self.ids)} ids and {len(self.documents)} documents; want one document per id")
 
+    @classmethod
+    def ranked(cls, hits: Iterable[Hit], *, k: int | None = None) -> Hits:
+        """Return the k best hits, or all, by descending float32 score, ties by larger id.
+
+        Documents are kept where every hit has one.
+        """
+        listed = list(hits)
+        scores = np.asarray([hit.score for hit in listed], dtype=np.float32)
+        order = sorted(zip(scores.tolist(), (hit.id for hit in listed), range(len(listed)), strict=True), reverse=True)
+        positions = [position for _, _, position in order[:k]]
+        best = [listed[position] for position in positions]
+        documents = tuple(hit.document for hit in best if hit.document is not None)
+        return cls(
+            tuple(hit.id for hit in best),
+            scores[np.asarray(positions, dtype=np.intp)],
+            documents if len(documents) == len(best) else None,
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -76,6 +94,6 @@ class Hits:
         chosen = list(positions)
         return Hits(
             tuple(self.ids[position] for position in chosen),
-            self.scores[chosen] if chosen else self.scores[:0],
+            self.scores[np.asarray(chosen, dtype=np.intp)],
             None if self.documents is None else tuple(self.documents[position] for position in chosen),
         )

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 
 from reasonembed_rag.documents import Document as StoredDocument
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import Hit
+from reasonembed_rag.hits import Hits
 
 __all__ = ["Texts", "langchain_document", "scored_documents", "texts_of", "texts_of_documents"]
 
@@ -59,6 +59,7 @@ def langchain_document(document: StoredDocument) -> Document:
     return Document(id=document.id, page_content=document.content, metadata=dict(document.metadata))
 
 
-def scored_documents(hits: Sequence[Hit]) -> list[tuple[Document, float]]:
-    """Return hits as pairs of a document and its score."""
-    return [(langchain_document(hit.document), hit.score) for hit in hits]
+def scored_documents(hits: Hits) -> list[tuple[Document, float]]:
+    """Return a store's hits as pairs of a document and its score."""
+    pairs = zip(hits.documents or (), hits.scores.tolist(), strict=True)
+    return [(langchain_document(document), score) for document, score in pairs]

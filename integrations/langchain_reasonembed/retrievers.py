@@ -1,7 +1,9 @@
-"""ReasonEmbedRetriever: from a question to LangChain documents."""
+"""ReasonEmbedRetriever: a saved index as a LangChain retriever."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -10,17 +12,19 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.utils import secret_from_env
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
+from langchain_reasonembed.conversion import scored_documents
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import Hit, Question, Searcher
+from reasonembed_rag.hits import Hits
+from reasonembed_stores import FilterLike, IndexModel, IndexRetriever
 
 __all__ = ["ReasonEmbedRetriever"]
 
 
 class ReasonEmbedRetriever(BaseRetriever):
-    """Find documents in an index, by the model that made it.
+    """Find documents in a saved index, with the model that encoded it.
 
-    It holds settings only: the index is opened and the model loaded at the first question, and both are left behind
-    when it is serialised. Each document carries its similarity in metadata["score"].
+    It holds settings only: the index is opened and the model loaded at the first query, and neither is serialised. Each
+    document has its similarity in metadata["score"].
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())
@@ -40,67 +44,88 @@ class ReasonEmbedRetriever(BaseRetriever):
     filters: dict[str, Any] | None = None
     excluded_ids: tuple[str, ...] = ()
 
-    _searcher: Searcher | None = PrivateAttr(default=None)
+    _retriever: IndexRetriever | None = PrivateAttr(default=None)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Say that settings alone make a retriever."""
+        """Tell LangChain that settings alone make a retriever."""
         return True
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """Return where the key is read from, in the place of the key."""
+        """Return the environment variable of the key, to be serialised in place of the key."""
         return {"api_key": "REASONEMBED_API_KEY"}
 
-    def _ready(self) -> Searcher:
-        if self._searcher is None:
-            self._searcher = Searcher(
-                self.index,
+    def _opened(self) -> IndexRetriever:
+        if self._retriever is None:
+            model = IndexModel(
                 model=self.model,
                 device=self.device,
                 dtype=self.dtype,
                 base_url=self.base_url,
                 api_key=None if self.api_key is None else self.api_key.get_secret_value(),
             )
-        return self._searcher
+            self._retriever = IndexRetriever(self.index, model)
+        return self._retriever
 
-    def _question(self, query: str, changes: dict[str, Any]) -> Question:
-        """Return the question that the settings and the changes of one call make; raises InputError for others."""
+    def _settings(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings of one call; raises InputError for a change that is not one of them."""
         own = {name: getattr(self, name) for name in ("k", "task", "instruction", "filters", "excluded_ids")}
         unknown = sorted(changes.keys() - own.keys())
         if unknown:
             raise InputError(f"unknown argument {unknown[0]!r}; a call may change {', '.join(own)}")
         if {"task", "instruction"} & changes.keys():
             own |= {"task": None, "instruction": None}
-        return Question(texts=[query], **own | changes)
+        return own | changes
 
     def _get_ls_params(self, **_kwargs: Any) -> LangSmithRetrieverParams:
         return LangSmithRetrieverParams(
             ls_retriever_name="reasonembed",
             ls_vector_store_provider="reasonembed",
             ls_embedding_provider="reasonembed",
-            ls_embedding_model=self.model or (self._searcher.model_name if self._searcher is not None else None),
+            ls_embedding_model=self.model or (self._retriever.model_name if self._retriever is not None else None),
         )
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave the opened index and the model behind."""
+        """Return the state without the opened index and the model."""
         state = dict(super().__getstate__())
-        state["__pydantic_private__"] = {"_searcher": None}
+        state["__pydantic_private__"] = {"_retriever": None}
         return state
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **changes: Any
     ) -> list[Document]:
-        del run_manager  # nothing here starts runs of its own
-        return [_document(hit) for hit in self._ready().search(self._question(query, changes))]
+        del run_manager  # nothing here starts child runs
+        call = _Call(**self._settings(changes))
+        (hits,) = call.retriever(self._opened()).search([query], k=call.k, excluded_ids=[call.excluded_ids])
+        return _documents(hits)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **changes: Any
     ) -> list[Document]:
         del run_manager
-        return [_document(hit) for hit in await self._ready().asearch(self._question(query, changes))]
+        call = _Call(**self._settings(changes))
+        (hits,) = await call.retriever(self._opened()).asearch([query], k=call.k, excluded_ids=[call.excluded_ids])
+        return _documents(hits)
 
 
-def _document(hit: Hit) -> Document:
-    metadata = {**hit.document.metadata, "score": hit.score}
-    return Document(id=hit.document.id, page_content=hit.document.content, metadata=metadata)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """The settings of one call."""
+
+    k: int
+    task: str | None
+    instruction: str | None
+    filters: FilterLike | None
+    excluded_ids: Collection[str]
+
+    def retriever(self, opened: IndexRetriever) -> IndexRetriever:
+        return opened.with_settings(task=self.task, instruction=self.instruction, filters=self.filters)
+
+
+def _documents(hits: Hits) -> list[Document]:
+    """Return documents with their scores in metadata["score"]."""
+    found = scored_documents(hits)
+    for document, score in found:
+        document.metadata["score"] = score
+    return [document for document, _ in found]

@@ -23,7 +23,8 @@ from langchain_reasonembed.conversion import (
     texts_of_documents,
 )
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import FaissStore, FilterLike, Hit, search_mmr
+from reasonembed_rag.hits import Hits
+from reasonembed_stores import FaissStore, FilterLike, search_mmr
 
 __all__ = ["FaissVectorStore"]
 
@@ -174,7 +175,7 @@ class FaissVectorStore(VectorStore):
         *,
         filter: FilterLike | None = None,  # noqa: A002 - LangChain's name
         excluded_ids: Sequence[str] = (),
-    ) -> list[Hit]:
+    ) -> Hits:
         return self.store.search(vector[None, :], k=k, filters=filter, excluded_ids=[excluded_ids])[0]
 
     async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
@@ -224,7 +225,7 @@ class FaissVectorStore(VectorStore):
         filter: FilterLike | None = None,  # noqa: A002 - LangChain's name
         excluded_ids: Sequence[str] = (),
     ) -> list[Document]:
-        hits = search_mmr(
+        (hits,) = search_mmr(
             self.store,
             vector[None, :],
             k=k,
@@ -233,7 +234,7 @@ class FaissVectorStore(VectorStore):
             filters=filter,
             excluded_ids=[excluded_ids],
         )
-        return [langchain_document(hit.document) for hit in hits[0]]
+        return [langchain_document(document) for document in hits.documents or ()]
 
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any

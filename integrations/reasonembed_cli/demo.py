@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,11 +23,9 @@ from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL
 from reasonembed_rag.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.encoder import SharedEncoder
     from reasonembed_rag.evaluation import Report
-    from reasonembed_rag.hits import Hits
     from reasonembed_rag.protocols import Retriever
-    from reasonembed_stores import FaissStore
+    from reasonembed_stores import IndexRetriever
 
 __all__ = ["demo_command"]
 
@@ -90,32 +87,6 @@ def _require_extras() -> None:
         raise MissingDependencyError(", ".join(missing), "all")
 
 
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """The index with its model, as evaluation asks them."""
-
-    store: FaissStore
-    encoder: SharedEncoder
-
-    def search(
-        self,
-        queries: Sequence[str],
-        *,
-        k: int,
-        excluded_ids: Sequence[Collection[str]] | None = None,
-    ) -> list[Hits]:
-        """Return the k nearest passages of each query."""
-        import numpy as np
-
-        from reasonembed_rag.hits import Hits
-
-        found = self.store.search(self.encoder.encode_queries(queries), k=k, excluded_ids=excluded_ids)
-        return [
-            Hits(tuple(hit.document.id for hit in hits), np.array([hit.score for hit in hits], dtype=np.float32))
-            for hits in found
-        ]
-
-
 @contextmanager
 def _index_folder(to: Path | None) -> Iterator[Path]:
     """Give the folder to keep, or one that goes when the demo ends."""
@@ -127,27 +98,27 @@ def _index_folder(to: Path | None) -> Iterator[Path]:
         yield Path(folder) / "index"
 
 
-def _index(folder: Path, model: str) -> _Index:
+def _index(folder: Path, model: str) -> IndexRetriever:
     from reasonembed_rag.encoder import EncoderSettings, shared_encoder
     from reasonembed_rag.evaluation.python_reference import python_reference_documents
-    from reasonembed_stores import FaissStore, build_index
+    from reasonembed_stores import FaissStore, IndexRetriever, build_index
 
     encoder = shared_encoder(EncoderSettings(model=model))
     documents = python_reference_documents()
     _heading(1, f"Index {len(documents)} passages of Python's language reference")
     with indexing_progress() as (on_progress, on_message):
         build_index(documents, folder, encoder, on_progress=on_progress, on_message=on_message)
-    return _Index(FaissStore.open(folder), encoder)
+    return IndexRetriever(FaissStore.open(folder), encoder)
 
 
-def _ask(index: _Index, questions: Sequence[str]) -> None:
+def _ask(index: IndexRetriever, questions: Sequence[str]) -> None:
     _heading(2, "Ask questions that share few words with their answers")
     for question in questions:
-        (hits,) = index.store.search(index.encoder.encode_queries([question]), k=3)
+        (hits,) = index.search([question], k=3)
         typer.echo(f"\n{question}\n{format_hits(hits, lines=3)}")
 
 
-def _measure(index: _Index, model: str) -> None:
+def _measure(index: IndexRetriever, model: str) -> None:
     from rich.console import Console
 
     from reasonembed_rag import Encoder

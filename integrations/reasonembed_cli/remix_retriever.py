@@ -30,15 +30,13 @@ def retriever_maker(config: RemixConfig, *, progress: EncodingProgress | None = 
         raise InputError(f"mine.retriever is {name!r}; want bm25, an embedding model or hybrid:MODEL")
 
     def make(documents: Sequence[Document]) -> Retriever:
-        from reasonembed_rag.pipeline import Hybrid, Part
+        from reasonembed_rag.pipeline import Fusion
         from reasonembed_rag.retrieval import BM25
 
         if name == _BM25:
             return BM25(documents)
         if name.startswith(_HYBRID):
-            return Hybrid(
-                [Part(BM25(documents)), Part(_dense(name.removeprefix(_HYBRID), documents, config, progress))]
-            )
+            return Fusion([BM25(documents), _dense(name.removeprefix(_HYBRID), documents, config, progress)])
         return _dense(name, documents, config, progress)
 
     return make

@@ -12,9 +12,7 @@ import typer
 from reasonembed_cli.options import InstructionOption, TaskCardOption
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from reasonembed_stores import Hit
+    from reasonembed_rag import Hits
 
 __all__ = ["format_hits", "search_command"]
 
@@ -35,27 +33,27 @@ def search_command(
 
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
-    from reasonembed_stores import Question, Searcher, is_unfinished
+    from reasonembed_stores import IndexModel, IndexRetriever, is_unfinished
 
-    searcher = Searcher(str(index), model=model)
-    hits = searcher.search(Question(texts=[question], k=k, task=task, instruction=instruction))
+    retriever = IndexRetriever(index, IndexModel(model=model), task=task, instruction=instruction)
+    (hits,) = retriever.search([question], k=k)
     typer.echo(format_hits(hits, lines=4))
     if is_unfinished(index):
         typer.echo(f"note: indexing {index} was interrupted; run it again to add the missing documents", err=True)
 
 
-def format_hits(hits: Sequence[Hit], *, lines: int) -> str:
+def format_hits(hits: Hits, *, lines: int) -> str:
     """Format hits: rank, score and id, then the first lines of the content, wrapped to the terminal's width."""
     width = min(shutil.get_terminal_size().columns, 120)
     blocks: list[str] = []
     for rank, hit in enumerate(hits, start=1):
         text = textwrap.fill(
-            " ".join(hit.document.content.split()),
+            " ".join(hit.document.content.split()) if hit.document else "",
             width=width,
             initial_indent="    ",
             subsequent_indent="    ",
             max_lines=lines,
             placeholder=" ...",
         )
-        blocks.append(f"{rank:2}. {hit.score:.4f}  {hit.document.id}\n{text}")
+        blocks.append(f"{rank:2}. {hit.score:.4f}  {hit.id}\n{text}")
     return "\n".join(blocks)

@@ -98,7 +98,7 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
     if choice.component is not None:
         yield _component_retriever(_load_component(choice.component), task.documents, use_async=choice.use_async)
         return
-    from reasonembed_rag.pipeline import Hybrid, Part
+    from reasonembed_rag.pipeline import Fusion, Weighted
     from reasonembed_rag.retrieval import BM25
 
     if choice.kind == "bm25-query-side":
@@ -110,7 +110,7 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
             if choice.kind == "model":
                 yield dense
             else:
-                yield Hybrid([Part(dense, choice.weight), Part(BM25(task.documents), 1.0 - choice.weight)])
+                yield Fusion([Weighted(dense, choice.weight), Weighted(BM25(task.documents), 1.0 - choice.weight)])
 
 
 def embedder_of(choice: Choice) -> Embedder:

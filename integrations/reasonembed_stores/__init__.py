@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
     from reasonembed_stores.mmr import search_mmr, select_mmr
     from reasonembed_stores.readers import SUFFIXES, FileCorpus, TextSplitter, load_splitter
-    from reasonembed_stores.searcher import Question, Searcher
-    from reasonembed_stores.store import Hit, Store
+    from reasonembed_stores.retriever import IndexModel, IndexRetriever
+    from reasonembed_stores.store import Store
 
 __all__ = [
     "SUFFIXES",
@@ -26,11 +26,10 @@ __all__ = [
     "Filter",
     "FilterLike",
     "Group",
-    "Hit",
+    "IndexModel",
     "IndexReport",
+    "IndexRetriever",
     "Progress",
-    "Question",
-    "Searcher",
     "Store",
     "TextSplitter",
     "build_index",
@@ -52,10 +51,11 @@ __getattr__, __dir__ = lazy_face(
         "indexing": ("IndexReport", "Progress", "build_index", "is_unfinished"),
         "mmr": ("search_mmr", "select_mmr"),
         "readers": ("FileCorpus", "SUFFIXES", "TextSplitter", "load_splitter"),
-        "searcher": ("Question", "Searcher"),
-        "store": ("Hit", "Store"),
+        "retriever": ("IndexModel", "IndexRetriever"),
+        "store": ("Store",),
     },
     renamed={
+        "Hit": "reasonembed_rag.Hit",
         "ModelChoice": "reasonembed_rag.encoder.EncoderSettings",
         "get_engine": "reasonembed_rag.encoder.shared_encoder",
         "share_embedder": "reasonembed_rag.encoder.share_embedder",

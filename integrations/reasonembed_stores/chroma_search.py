@@ -1,4 +1,4 @@
-"""Search in a Chroma collection with the meaning that every store keeps: filters first, exclusions, ties by id."""
+"""Search of a Chroma collection with the semantics of every store: filters first, exclusions, ties by id."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.retrieval import ROUNDING, exact_scores
+from reasonembed_rag.hits import Hit, Hits
+from reasonembed_rag.retrieval import ROUNDING, exact_scores, keep
 from reasonembed_stores.chroma_metadata import OVERFLOW, from_chroma, to_where
 from reasonembed_stores.filters import Filter, matches
-from reasonembed_stores.store import Hit
 
 __all__ = ["Allowed", "find_allowed", "find_neighbours"]
 
 _PAGE = 2000
 _MARGIN = 8
-"""Neighbours asked for beyond k, so that documents that tie at the cut are seen."""
+"""Neighbours requested beyond k, so that documents that tie at the cut are seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Which records may be found: those that satisfy `where` and are among `ids`; None sets no bound."""
+    """Which records may be found: those that satisfy `where` and are among `ids`; None is no restriction."""
 
     where: dict[str, Any] | None
     ids: list[str] | None
 
 
 def find_allowed(collection: Any, tree: Filter | None, ids: list[str] | None) -> Allowed:
-    """Say a filter in Chroma's terms, or evaluate it here where Chroma cannot say it."""
+    """Translate a filter to Chroma's, or evaluate it here where Chroma cannot express it."""
     known = None if ids is None else _known(collection, ids)
     if tree is None:
         return Allowed(None, known)
@@ -61,10 +61,10 @@ def find_neighbours(
     k: int,
     allowed: Allowed,
     banned: Sequence[Sequence[str]],
-) -> list[list[Hit]]:
-    """Return the k best records for each query, asking for more where the cut goes through a tie."""
+) -> list[Hits]:
+    """Return the k best records for each query, requesting more where the cut goes through a tie."""
     total = collection.count() if allowed.ids is None else len(allowed.ids)
-    hits: list[list[Hit]] = [[] for _ in queries_QD]
+    hits = [Hits.ranked([]) for _ in queries_QD]
     pending = list(range(len(queries_QD))) if total else []
     asked = k + _MARGIN
     while pending:
@@ -80,7 +80,7 @@ def find_neighbours(
         unsettled = []
         for row, number in enumerate(pending):
             ranked = _ranked(answer, row, queries_QD[number])
-            hits[number] = [hit for hit in ranked if hit.document.id not in set(banned[number])][:k]
+            hits[number] = keep(ranked, banned[number], k)
             if len(ranked) == wanted < total and not _settled(hits[number], ranked, k):
                 unsettled.append(number)
         pending = unsettled
@@ -88,18 +88,19 @@ def find_neighbours(
     return hits
 
 
-def _ranked(answer: Any, row: int, query_D: NDArray[np.float32]) -> list[Hit]:
+def _ranked(answer: Any, row: int, query_D: NDArray[np.float32]) -> Hits:
     ids = answer["ids"][row]
     if not ids:
-        return []
+        return Hits.ranked([])
     scores = exact_scores(query_D, np.asarray(answer["embeddings"][row], dtype=np.float32)).tolist()
     columns = zip(ids, answer["documents"][row], answer["metadatas"][row], scores, strict=True)
-    hits = [Hit(Document(name, text or "", from_chroma(native)), score) for name, text, native, score in columns]
-    return sorted(hits, key=lambda hit: (hit.score, hit.document.id), reverse=True)
+    return Hits.ranked(
+        Hit(name, score, Document(name, text or "", from_chroma(native))) for name, text, native, score in columns
+    )
 
 
-def _settled(best: list[Hit], ranked: list[Hit], k: int) -> bool:
-    """Tell whether no record beyond those that were returned can belong to the k best."""
+def _settled(best: Hits, ranked: Hits, k: int) -> bool:
+    """Tell whether no record beyond the returned ones can be among the k best."""
     return len(best) == k and best[-1].score > ranked[-1].score + ROUNDING
 
 

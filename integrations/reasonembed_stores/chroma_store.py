@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError, StoreError
+from reasonembed_rag.hits import Hits
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.batch import Batch
 from reasonembed_stores.checks import check_dimension, check_exclusions, check_k, check_spec, check_vectors, id_list
 from reasonembed_stores.chroma_metadata import from_chroma, to_chroma
 from reasonembed_stores.chroma_search import find_allowed, find_neighbours
 from reasonembed_stores.filters import FilterLike, matches, parse_filter
-from reasonembed_stores.store import Hit
 from reasonembed_stores.vectors import Matrix
 
 if TYPE_CHECKING:
@@ -276,8 +276,8 @@ class ChromaStore:
         filters: FilterLike | None = None,
         ids: Collection[str] | None = None,
         excluded_ids: Sequence[Collection[str]] | None = None,
-    ) -> list[list[Hit]]:
-        """Return for each row of (n, dimension) the k best documents, best first, ties by larger id.
+    ) -> list[Hits]:
+        """Return for each row of (n, dimension) the k best documents with their cosine similarities, ties by larger id.
 
         Only documents that satisfy the filters, are among ids and not among the query's excluded ids are ranked.
         Raises InputError as every store does.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.deprecation import renamed_arguments
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, StoreError
+from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.retrieval import TopRows
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.ann import KINDS
@@ -23,7 +24,6 @@ from reasonembed_stores.checks import check_dimension, check_exclusions, check_k
 from reasonembed_stores.filters import FilterLike, parse_filter
 from reasonembed_stores.finder import Finder
 from reasonembed_stores.folder import new_folder
-from reasonembed_stores.store import Hit
 from reasonembed_stores.table import Table
 from reasonembed_stores.vectors import DTYPES, Matrix
 from reasonembed_stores.view import View
@@ -204,8 +204,8 @@ class FaissStore:
         filters: FilterLike | None = None,
         ids: Collection[str] | None = None,
         excluded_ids: Sequence[Collection[str]] | None = None,
-    ) -> list[list[Hit]]:
-        """Return for each row of (n, dimension) the k best documents, best first, ties by larger id.
+    ) -> list[Hits]:
+        """Return for each row of (n, dimension) the k best documents with their cosine similarities, ties by larger id.
 
         Only documents that satisfy the filters, are among ids and not among the query's excluded ids are ranked, so
         that fewer than k come back only where fewer are left. Raises InputError for k < 1, a wrong shape, NaN, and
@@ -218,7 +218,7 @@ class FaissStore:
         for _ in range(_ATTEMPTS):
             view = self._table.view()
             if view.count == 0:
-                return [[] for _ in queries_QD]
+                return [Hits((), np.empty(0, np.float32), ())] * len(queries_QD)
             allowed = self._finder.allowed(view, tree, None if ids is None else id_list(ids))
             found = self._finder.find(view, queries_QD, k=k, allowed=allowed, excluded_ids=excluded)
             hits = self._hits(view, found, k)
@@ -226,8 +226,8 @@ class FaissStore:
                 return hits
         raise StoreError(f"{self._name} changes faster than it can be searched; search again")
 
-    def _hits(self, view: View, found: Sequence[TopRows], k: int) -> list[list[Hit]] | None:
-        """Fetch the documents of the k best, ties by larger id; None where one of them is gone since the view."""
+    def _hits(self, view: View, found: Sequence[TopRows], k: int) -> list[Hits] | None:
+        """Fetch the documents of the k best, ties by larger id; None where one of them was removed since the view."""
         catalog = self._table.catalog
         tied = [one for one in found if len(one.rows) > k]
         names: dict[int, str] = {}
@@ -242,8 +242,7 @@ class FaissStore:
         documents = catalog.documents_of(sorted({key for pairs in best for _, key in pairs}))
         if any(key not in documents for pairs in best for _, key in pairs):
             return None
-        hits = [[Hit(documents[key], score) for score, key in pairs] for pairs in best]
-        return [sorted(row, key=lambda hit: (hit.score, hit.document.id), reverse=True) for row in hits]
+        return [_ranked([(documents[key], score) for score, key in pairs]) for pairs in best]
 
     @property
     def index(self) -> str:
@@ -301,3 +300,7 @@ class FaissStore:
     def close(self) -> None:
         """Save and release files and connections; closing twice does nothing."""
         self._table.close()
+
+
+def _ranked(found: Sequence[tuple[Document, float]]) -> Hits:
+    return Hits.ranked(Hit(document.id, score, document) for document, score in found)

@@ -1,4 +1,4 @@
-"""Maximal marginal relevance: documents that are near the query and unlike each other.
+"""Maximal marginal relevance (MMR): documents that are near the query and unlike each other.
 
 Carbonell and Goldstein, SIGIR 1998: each pick maximises balance * sim(query, d) - (1 - balance) * max sim(d, picked).
 """
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.hits import Hits
 from reasonembed_stores.checks import check_k, check_vectors
 from reasonembed_stores.filters import FilterLike
-from reasonembed_stores.store import Hit, Store
+from reasonembed_stores.store import Store
 
 __all__ = ["search_mmr", "select_mmr"]
 
@@ -29,10 +30,10 @@ def search_mmr(
     filters: FilterLike | None = None,
     ids: Collection[str] | None = None,
     excluded_ids: Sequence[Collection[str]] | None = None,
-) -> list[list[Hit]]:
-    """Return for each query k of its fetch_k best documents, in the order they were picked.
+) -> list[Hits]:
+    """Return for each query k of its fetch_k best documents, in the order of selection.
 
-    balance is 1 for relevance alone, 0 for variety alone. Raises InputError for others, and as search does.
+    balance runs from 0, variety alone, to 1, relevance alone. Raises InputError for others, and as search does.
     """
     if not 0.0 <= balance <= 1.0:
         raise InputError(f"balance is {balance}; want a number from 0 (variety) to 1 (relevance)")
@@ -40,15 +41,15 @@ def search_mmr(
     check_k(fetch_k)
     rows = store.search(query_vectors, k=max(k, fetch_k), filters=filters, ids=ids, excluded_ids=excluded_ids)
     queries_QD = check_vectors(query_vectors, name="query_vectors", dimension=None)
-    picked: list[list[Hit]] = []
+    picked: list[Hits] = []
     for query_D, hits in zip(queries_QD, rows, strict=True):
-        vectors_ND = store.vectors_of([hit.document.id for hit in hits])
-        picked.append([hits[row] for row in select_mmr(query_D, vectors_ND, k=k, balance=balance)])
+        vectors_ND = store.vectors_of(hits.ids)
+        picked.append(hits.take(select_mmr(query_D, vectors_ND, k=k, balance=balance)))
     return picked
 
 
 def select_mmr(query_D: NDArray[np.float32], vectors_ND: NDArray[np.float32], *, k: int, balance: float) -> list[int]:
-    """Return the rows of k unit vectors in the order they are picked; at a tie the earlier row comes first."""
+    """Return the rows of k unit vectors in the order of selection; ties go to the earlier row."""
     relevance_N = vectors_ND @ query_D if len(vectors_ND) else np.empty(0, dtype=np.float32)
     nearest_N = np.full(len(vectors_ND), -np.inf, dtype=np.float32)
     picked: list[int] = []

@@ -1,9 +1,8 @@
-"""What every store does, whatever holds its vectors."""
+"""Store: the protocol that every store of documents and vectors implements."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from reasonembed_rag.documents import Document
@@ -12,18 +11,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from reasonembed_rag.hits import Hits
     from reasonembed_rag.spec import EmbeddingSpec
     from reasonembed_stores.filters import FilterLike
 
-__all__ = ["Hit", "Store"]
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A document found for a query; score is the cosine similarity, higher is better."""
-
-    document: Document
-    score: float
+__all__ = ["Store"]
 
 
 @runtime_checkable
@@ -73,12 +65,12 @@ class Store(Protocol):
         filters: FilterLike | None = None,
         ids: Collection[str] | None = None,
         excluded_ids: Sequence[Collection[str]] | None = None,
-    ) -> list[list[Hit]]:
-        """Return for each row of (n, dimension) the k best documents, best first, ties by larger id.
+    ) -> list[Hits]:
+        """Return for each row of (n, dimension) the k best documents with their cosine similarities, ties by larger id.
 
         Only documents that satisfy the filters, are among ids and not among the query's excluded ids are ranked, so
         that fewer than k come back only where fewer are left.
         """
 
     def close(self) -> None:
-        """Write what is pending and let go of files and connections."""
+        """Write what is pending and release files and connections."""

@@ -9,17 +9,18 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_rag.pipeline.clusters import k_means
     from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
-    from reasonembed_rag.pipeline.fusion import Hybrid, Part
+    from reasonembed_rag.pipeline.fusion import Fusion, FusionKind, Weighted
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
 
 __all__ = [
+    "Fusion",
+    "FusionKind",
     "HitFilter",
     "HubScan",
     "HubnessGuard",
-    "Hybrid",
     "NearDuplicateFilter",
-    "Part",
     "TrustFilter",
+    "Weighted",
     "count_hubs",
     "k_means",
     "keep_through",
@@ -32,8 +33,8 @@ __getattr__, __dir__ = lazy_face(
     {
         "clusters": ("k_means",),
         "filters": ("HitFilter", "HubnessGuard", "NearDuplicateFilter", "TrustFilter", "keep_through"),
-        "fusion": ("Hybrid", "Part"),
+        "fusion": ("Fusion", "FusionKind", "Weighted"),
         "hubness": ("HubScan", "count_hubs", "ranks_of", "scan_hubs"),
     },
-    renamed={"Defence": "HitFilter"},
+    renamed={"Defence": "HitFilter", "Hybrid": "Fusion", "Part": "Weighted"},
 )

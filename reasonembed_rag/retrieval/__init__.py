@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         top_rows,
         unit_rows,
     )
+    from reasonembed_rag.retrieval.tokens import TokenMeter
 
 __all__ = [
     "BM25",
@@ -31,6 +32,7 @@ __all__ = [
     "EmbeddingFunctions",
     "EnglishAnalyzer",
     "ExactIndex",
+    "TokenMeter",
     "TopRows",
     "exact_scores",
     "exact_search",
@@ -58,6 +60,7 @@ __getattr__, __dir__ = lazy_face(
             "top_rows",
             "unit_rows",
         ),
+        "tokens": ("TokenMeter",),
     },
     renamed={"EmbedderRetriever": "DenseRetriever"},
 )

@@ -13,8 +13,9 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.encoder import EncodingProgress, encode_corpus
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.protocols import Embedder, TokenCounter, Usage
+from reasonembed_rag.protocols import Embedder, Usage
 from reasonembed_rag.retrieval.exact import ExactIndex, unit_rows
+from reasonembed_rag.retrieval.tokens import TokenMeter
 
 __all__ = ["DenseRetriever", "EmbeddingFunctions"]
 
@@ -42,8 +43,8 @@ class DenseRetriever:
         self._progress = progress
         self._index: ExactIndex | None = None
         self._encoding_seconds: float | None = None
-        self._document_tokens: int | None = None
-        self._query_tokens: int | None = None
+        self._document_meter = TokenMeter()
+        self._query_meter = TokenMeter()
         self.instruction = instruction if embedder.spec.takes_instruction else None
 
     def encode(self) -> None:
@@ -59,38 +60,27 @@ class DenseRetriever:
     ) -> list[Hits]:
         """Return the k nearest documents of each query, exclusions before the cut; ties by id descending."""
         index = self._encoded()
-        before = _tokens_encoded(self._embedder)
-        vectors = self._embedder.encode_queries(list(queries), instruction=self.instruction)
-        used = _difference(before, _tokens_encoded(self._embedder))
-        self._query_tokens = None if used is None else (self._query_tokens or 0) + used
+        with self._query_meter.counting(self._embedder):
+            vectors = self._embedder.encode_queries(list(queries), instruction=self.instruction)
         return index.search(vectors, k=k, excluded_ids=excluded_ids)
 
     def usage(self) -> Usage:
         """Return the time, tokens and bytes used so far; tokens only for an embedder that counts them."""
         return Usage(
             encoding_seconds=self._encoding_seconds,
-            document_tokens=self._document_tokens,
-            query_tokens=self._query_tokens,
+            document_tokens=self._document_meter.tokens,
+            query_tokens=self._query_meter.tokens,
             index_bytes=self._index.nbytes if self._index else None,
         )
 
     def _encoded(self) -> ExactIndex:
         if self._index is None:
-            start, before = time.perf_counter(), _tokens_encoded(self._embedder)
-            shards = encode_corpus(self._embedder, self._documents, cache=self._cache, progress=self._progress)
+            start = time.perf_counter()
+            with self._document_meter.counting(self._embedder):
+                shards = encode_corpus(self._embedder, self._documents, cache=self._cache, progress=self._progress)
             self._encoding_seconds = time.perf_counter() - start
-            self._document_tokens = _difference(before, _tokens_encoded(self._embedder))
             self._index = ExactIndex(shards, [document.id for document in self._documents])
         return self._index
-
-
-def _tokens_encoded(embedder: Embedder) -> int | None:
-    """Return an embedder's running count of tokens; None where it keeps none."""
-    return embedder.tokens_encoded if isinstance(embedder, TokenCounter) else None
-
-
-def _difference(before: int | None, after: int | None) -> int | None:
-    return None if before is None or after is None else after - before
 
 
 _BATCH = 2048

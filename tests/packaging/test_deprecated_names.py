@@ -13,6 +13,8 @@ RENAMED = [
     ("reasonembed_rag.evaluation", "ReasonEmbedMteb", "MtebModel"),
     ("langchain_reasonembed", "LangChainPipeline", "LangChainRag"),
     ("llama_index.retrievers.reasonembed", "LlamaIndexPipeline", "LlamaIndexRag"),
+    ("reasonembed_rag.pipeline", "Hybrid", "Fusion"),
+    ("reasonembed_rag.pipeline", "Part", "Weighted"),
 ]
 
 

@@ -8,7 +8,7 @@ import reasonembed_rag
 from reasonembed_cli.remix_retriever import retriever_maker
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.pipeline import Hybrid
+from reasonembed_rag.pipeline import Fusion
 from reasonembed_rag.retrieval import BM25, DenseRetriever
 
 DOCUMENTS = [Document("a", "geese fly south"), Document("b", "herons wait in water"), Document("c", "owls hunt")]
@@ -29,7 +29,7 @@ def loaded(monkeypatch, make_embedder):
 
 @pytest.mark.parametrize(
     ("name", "kind", "model"),
-    [("bm25", BM25, []), ("some/model", DenseRetriever, ["some/model"]), ("hybrid:default", Hybrid, ["default"])],
+    [("bm25", BM25, []), ("some/model", DenseRetriever, ["some/model"]), ("hybrid:default", Fusion, ["default"])],
 )
 def test_a_name_makes_its_retriever_over_the_documents_given(make_config, loaded, name, kind, model):
     make = retriever_maker(make_config(mine={"retriever": name}))

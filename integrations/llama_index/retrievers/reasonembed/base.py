@@ -1,32 +1,33 @@
-"""ReasonEmbedRetriever: from a question to LlamaIndex nodes."""
+"""ReasonEmbedRetriever: a saved index as a LlamaIndex retriever."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from contextvars import ContextVar
 from typing import Any, Self
 
+import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
-from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import MetadataFilters
-from llama_index.core.vector_stores.utils import metadata_dict_to_node
-from llama_index.vector_stores.reasonembed import plain_filter
+from llama_index.vector_stores.reasonembed import node_of, plain_filter
+from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import Hit, Question, Searcher, check_k
+from reasonembed_rag.hits import Hits
+from reasonembed_stores import IndexModel, IndexRetriever, check_k
 
 __all__ = ["ReasonEmbedRetriever"]
 
-_CHANGES: ContextVar[dict[str, Any]] = ContextVar("reasonembed_changes", default={})  # noqa: B039 - never changed in place
-_PER_CALL = ("k", "task", "instruction", "filters", "excluded_ids")
+_SETTINGS = ("k", "task", "instruction", "filters", "excluded_ids")
 
 
 class ReasonEmbedRetriever(BaseRetriever):
-    """Find nodes in an index, by the model that made it.
+    """Find nodes in a saved index, with the model that encoded it.
 
-    It holds settings only: the index is opened and the model loaded at the first question, and both are left behind
-    by to_dict and by pickle.
+    It holds settings only: the index is opened and the model loaded at the first query, and neither is part of to_dict
+    or of a pickle.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class ReasonEmbedRetriever(BaseRetriever):
         base_url is a server that holds the index's model, model then its name there; its key is read from
         REASONEMBED_API_KEY.
 
-        settings are what a call may change: k (10), task, instruction, filters (plain data or MetadataFilters),
-        excluded_ids.
+        settings are those that with_settings and a call of retrieve can change: k (10), task, instruction, filters
+        (plain data or MetadataFilters), excluded_ids.
         """
         super().__init__(callback_manager=callback_manager)
         self.index = index
@@ -55,26 +56,17 @@ class ReasonEmbedRetriever(BaseRetriever):
         self.dtype = dtype
         self.base_url = base_url
         self.settings = _checked(settings)
-        self._searcher = Searcher(
-            index,
-            model=model,
-            device=device,
-            dtype=dtype,
-            base_url=base_url,
-            api_key=os.environ.get("REASONEMBED_API_KEY") if base_url else None,
+        key = os.environ.get("REASONEMBED_API_KEY") if base_url else None
+        self._retriever = IndexRetriever(
+            index, IndexModel(model=model, device=device, dtype=dtype, base_url=base_url, api_key=key)
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain data; from_dict makes an equal retriever of it."""
-        return {
-            "class_name": "ReasonEmbedRetriever",
-            "index": self.index,
-            "model": self.model,
-            "device": self.device,
-            "dtype": self.dtype,
-            "base_url": self.base_url,
-            **self.settings,
-        }
+        """Return the settings as plain data, from which from_dict makes an equal retriever."""
+        return {"class_name": "ReasonEmbedRetriever", "index": self.index, **self._loading(), **self.settings}
+
+    def _loading(self) -> dict[str, Any]:
+        return {"model": self.model, "device": self.device, "dtype": self.dtype, "base_url": self.base_url}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -85,51 +77,75 @@ class ReasonEmbedRetriever(BaseRetriever):
         """Pickle the settings only."""
         return type(self).from_dict, (self.to_dict(),)
 
+    def with_settings(self, **changes: Any) -> Self:
+        """Return a copy with other settings that shares the opened index and the model.
+
+        A task or an instruction replaces both of them. Raises InputError for unknown settings.
+        """
+        kept = dict(self.settings)
+        if {"task", "instruction"} & changes.keys():
+            kept |= {"task": None, "instruction": None}
+        made = type(self)(
+            self.index, **self._loading(), callback_manager=self.callback_manager, **(kept | _checked(changes))
+        )
+        made._retriever = self._retriever  # noqa: SLF001  # the same class
+        return made
+
     def retrieve(self, str_or_query_bundle: QueryType, **changes: Any) -> list[NodeWithScore]:
-        """Return the k best nodes, best first; a call may change k, task, instruction, filters and excluded_ids."""
-        token = _CHANGES.set(_checked(changes))
-        try:
-            return super().retrieve(str_or_query_bundle)
-        finally:
-            _CHANGES.reset(token)
+        """Return the k best nodes, best first; changes are those of with_settings, for this call alone."""
+        if changes:
+            return self.with_settings(**changes).retrieve(str_or_query_bundle)
+        return super().retrieve(str_or_query_bundle)
 
     async def aretrieve(self, str_or_query_bundle: QueryType, **changes: Any) -> list[NodeWithScore]:
-        """Do the same without ever blocking the event loop."""
-        token = _CHANGES.set(_checked(changes))
-        try:
-            return await super().aretrieve(str_or_query_bundle)
-        finally:
-            _CHANGES.reset(token)
+        """Do as retrieve, without blocking the event loop."""
+        if changes:
+            return await self.with_settings(**changes).aretrieve(str_or_query_bundle)
+        return await super().aretrieve(str_or_query_bundle)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [_node(hit) for hit in self._searcher.search(self._question(query_bundle))]
+        retriever = self._with_own_settings()
+        if query_bundle.embedding is not None:
+            return _nodes(self._nearest(retriever, np.asarray([query_bundle.embedding], dtype=np.float32)))
+        return _nodes(self._nearest(retriever, retriever.encode_queries(_texts(query_bundle))))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [_node(hit) for hit in await self._searcher.asearch(self._question(query_bundle))]
+        retriever = self._with_own_settings()
+        if query_bundle.embedding is not None:
+            vectors = np.asarray([query_bundle.embedding], dtype=np.float32)
+        else:
+            vectors = await retriever.aencode_queries(_texts(query_bundle))
+        return _nodes(await asyncio.to_thread(self._nearest, retriever, vectors))
 
-    def _question(self, bundle: QueryBundle) -> Question:
-        changes = _CHANGES.get()
-        settings = dict(self.settings)
-        if {"task", "instruction"} & changes.keys():
-            settings |= {"task": None, "instruction": None}
-        return Question(texts=bundle.embedding_strs, vector=bundle.embedding, **settings | changes)
+    def _with_own_settings(self) -> IndexRetriever:
+        said = {name: self.settings.get(name) for name in ("task", "instruction", "filters")}
+        return self._retriever.with_settings(**said)
+
+    def _nearest(self, retriever: IndexRetriever, vectors_QD: NDArray[np.float32]) -> Hits:
+        """Search for the mean of some vectors."""
+        mean_1D = vectors_QD if len(vectors_QD) == 1 else vectors_QD.mean(axis=0, keepdims=True)
+        excluded = [self.settings.get("excluded_ids") or ()]
+        k = self.settings.get("k", 10)
+        return retriever.store.search(mean_1D, k=k, filters=retriever.filters, excluded_ids=excluded)[0]
+
+
+def _texts(bundle: QueryBundle) -> list[str]:
+    """Return a query's texts, whose vectors are averaged (custom_embedding_strs)."""
+    if not bundle.embedding_strs:
+        raise InputError("got a query without texts; want at least one text, or an embedding")
+    return bundle.embedding_strs
 
 
 def _checked(settings: dict[str, Any]) -> dict[str, Any]:
-    unknown = sorted(settings.keys() - set(_PER_CALL))
+    unknown = sorted(settings.keys() - set(_SETTINGS))
     if unknown:
-        raise InputError(f"unknown argument {unknown[0]!r}; want some of {', '.join(_PER_CALL)}")
+        raise InputError(f"unknown argument {unknown[0]!r}; want some of {', '.join(_SETTINGS)}")
     if "k" in settings:
         check_k(settings["k"])
     filters = settings.get("filters")
     return settings | {"filters": plain_filter(filters)} if isinstance(filters, MetadataFilters) else settings
 
 
-def _node(hit: Hit) -> NodeWithScore:
-    """Return a hit as a node: the one that was added, where a LlamaIndex store added it."""
-    node: BaseNode
-    if "_node_content" in hit.document.metadata:
-        node = metadata_dict_to_node(dict(hit.document.metadata), text=hit.document.content)
-    else:
-        node = TextNode(id_=hit.document.id, text=hit.document.content, metadata=dict(hit.document.metadata))
-    return NodeWithScore(node=node, score=hit.score)
+def _nodes(hits: Hits) -> list[NodeWithScore]:
+    pairs = zip(hits.documents or (), hits.scores.tolist(), strict=True)
+    return [NodeWithScore(node=node_of(document), score=score) for document, score in pairs]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import inspect
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore
+from llama_index.retrievers.reasonembed.base import ReasonEmbedRetriever
 from llama_index_instrumentation import get_dispatcher
 from pydantic import PrivateAttr
 
@@ -92,35 +92,32 @@ class _NodeRetriever:
         return Usage(llm_calls=self._calls)
 
     def _ask(self, query: str, k: int, banned: Collection[str]) -> Hits:
-        retriever, changes = _asking_for(self._retriever, k, banned)
+        retriever = _asking_for(self._retriever, k, banned)
         with _counted() as counter:
             if self._use_async:
-                nodes = asyncio.run(self._apostprocessed(query, retriever, changes))
+                nodes = asyncio.run(self._apostprocessed(query, retriever))
             else:
-                nodes = retriever.retrieve(query, **changes)
+                nodes = retriever.retrieve(query)
                 for postprocessor in self._postprocessors:
                     nodes = postprocessor.postprocess_nodes(nodes, query_str=query)
         self._calls += counter.calls
         return keep(self._names.hits([_found(node) for node in nodes]), banned, k)
 
-    async def _apostprocessed(
-        self, query: str, retriever: BaseRetriever, changes: dict[str, Any]
-    ) -> list[NodeWithScore]:
-        nodes = await retriever.aretrieve(query, **changes)
+    async def _apostprocessed(self, query: str, retriever: BaseRetriever) -> list[NodeWithScore]:
+        nodes = await retriever.aretrieve(query)
         for postprocessor in self._postprocessors:
             nodes = await postprocessor.apostprocess_nodes(nodes, query_str=query)
         return nodes
 
 
-def _asking_for(retriever: BaseRetriever, k: int, banned: Collection[str]) -> tuple[BaseRetriever, dict[str, Any]]:
-    """Return how to ask for k documents besides the banned ones: by arguments of the call, or by a copy."""
-    parameters = inspect.signature(retriever.retrieve).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return retriever, {"k": k, "excluded_ids": tuple(banned)}
+def _asking_for(retriever: BaseRetriever, k: int, banned: Collection[str]) -> BaseRetriever:
+    """Return a copy that finds k documents besides the banned ones; one of an unknown class is returned as it is."""
+    if isinstance(retriever, ReasonEmbedRetriever):
+        return retriever.with_settings(k=k, excluded_ids=tuple(banned))
     if hasattr(retriever, "similarity_top_k"):
         retriever = copy.copy(retriever)
         retriever.similarity_top_k = k + len(banned)
-    return retriever, {}
+    return retriever
 
 
 class LlamaIndexRag:

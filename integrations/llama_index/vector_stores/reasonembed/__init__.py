@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import Dependency, lazy_face
 
 if TYPE_CHECKING:
-    from llama_index.vector_stores.reasonembed.base import ReasonEmbedFaissVectorStore
+    from llama_index.vector_stores.reasonembed.base import ReasonEmbedFaissVectorStore, node_of
     from llama_index.vector_stores.reasonembed.filters import plain_filter
 
-__all__ = ["ReasonEmbedFaissVectorStore", "plain_filter"]
+__all__ = ["ReasonEmbedFaissVectorStore", "node_of", "plain_filter"]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
-        "base": ("ReasonEmbedFaissVectorStore",),
+        "base": ("ReasonEmbedFaissVectorStore", "node_of"),
         "filters": ("plain_filter",),
     },
     needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),

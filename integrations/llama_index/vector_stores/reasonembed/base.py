@@ -24,9 +24,10 @@ from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import Condition, FaissStore, Filter, Group, Hit, search_mmr
+from reasonembed_rag.hits import Hits
+from reasonembed_stores import Condition, FaissStore, Filter, Group, search_mmr
 
-__all__ = ["ReasonEmbedFaissVectorStore"]
+__all__ = ["ReasonEmbedFaissVectorStore", "node_of"]
 
 _PERSISTED = "vector_store.faiss"
 
@@ -151,7 +152,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
             found = list(self.client) if node_ids is None else self.client.get(node_ids)
         else:
             found = self.client.select(tree, ids=node_ids)
-        return [_node(document) for document in found]
+        return [node_of(document) for document in found]
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
@@ -176,7 +177,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
             if tree is None and ids is None:
                 raise InputError("the query has neither an embedding, nor filters, nor ids; want one of them")
             found = self.client.select(tree or Group("all", ()), ids=ids)[: query.similarity_top_k]
-            nodes = [_node(document) for document in found]
+            nodes = [node_of(document) for document in found]
             return VectorStoreQueryResult(nodes=nodes, ids=[document.id for document in found])
         vectors = np.asarray([query.query_embedding], dtype=np.float32)
         if query.mode == VectorStoreQueryMode.MMR:
@@ -236,7 +237,8 @@ def _embedding(node: BaseNode) -> list[float]:
     return node.embedding
 
 
-def _node(document: Document) -> BaseNode:
+def node_of(document: Document) -> BaseNode:
+    """Return a stored document as a node: the one that was added, where a LlamaIndex store added it."""
     if "_node_content" in document.metadata:
         return metadata_dict_to_node(dict(document.metadata), text=document.content)
     return TextNode(id_=document.id, text=document.content, metadata=dict(document.metadata))
@@ -250,11 +252,11 @@ def _tree(query: VectorStoreQuery) -> Filter | None:
     return among if tree is None else Group("all", (tree, among))
 
 
-def _result(hits: Sequence[Hit]) -> VectorStoreQueryResult:
+def _result(hits: Hits) -> VectorStoreQueryResult:
     return VectorStoreQueryResult(
-        nodes=[_node(hit.document) for hit in hits],
-        similarities=[hit.score for hit in hits],
-        ids=[hit.document.id for hit in hits],
+        nodes=[node_of(document) for document in hits.documents or ()],
+        similarities=hits.scores.tolist(),
+        ids=list(hits.ids),
     )
 
 

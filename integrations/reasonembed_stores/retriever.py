@@ -1,0 +1,216 @@
+"""IndexRetriever: a saved index and its model as a retriever of the core."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from reasonembed_rag.encoder import EncoderSettings, SharedEncoder, shared_encoder
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.hits import Hits
+from reasonembed_rag.protocols import Embedder, Usage
+from reasonembed_rag.retrieval import TokenMeter
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.filters import FilterLike
+from reasonembed_stores.indexing import is_unfinished
+from reasonembed_stores.opening import open_store
+from reasonembed_stores.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["IndexModel", "IndexRetriever"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexModel:
+    """How the model of an index is loaded.
+
+    A server at base_url is trusted to hold the model that the index names; model is then its name there.
+    """
+
+    model: str | None = None
+    """The model of the queries; None takes the one that the index names."""
+    device: str | None = None
+    dtype: str = "auto"
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+    def load(self, store: Store, *, name: str) -> SharedEncoder:
+        """Return the encoder for a store's vectors, truncated to their dimension; models are shared in the process.
+
+        Raises InputError where neither names a model, SpecMismatchError for another model than the store's.
+        """
+        spec = store.spec
+        if self.base_url is not None:
+            return shared_encoder(self._settings(spec, name, server_spec=spec, base_url=self.base_url))
+        settings = self._settings(spec, name)
+        encoder = shared_encoder(settings)
+        if spec is not None and spec.dimension < encoder.dimension:
+            encoder = shared_encoder(replace(settings, truncate_dim=spec.dimension))
+        store.check_spec(encoder.spec)
+        return encoder
+
+    def _settings(
+        self,
+        spec: EmbeddingSpec | None,
+        name: str,
+        *,
+        base_url: str | None = None,
+        server_spec: EmbeddingSpec | None = None,
+    ) -> EncoderSettings:
+        settings = EncoderSettings(device=self.device, dtype=self.dtype)
+        if base_url is not None:
+            model = self.model or (spec.model if spec else settings.model)
+            return replace(settings, model=model, base_url=base_url, server_spec=server_spec, api_key=self.api_key)
+        if self.model is not None:
+            return replace(settings, model=self.model)
+        if spec is None:
+            raise InputError(f"{name} does not name the model of its vectors; name it yourself: model=...")
+        return replace(settings, model=spec.model, revision=spec.revision, adapter=spec.adapter)
+
+
+class IndexRetriever:
+    """Find the documents of a saved index; a core Retriever, for fusion, evaluation and the frameworks' classes.
+
+    index is a store, or the folder of one; embedder is what encodes the queries, or how the model that the index names
+    is loaded. The index is opened and the model loaded at the first query. Hits carry their documents.
+    """
+
+    def __init__(
+        self,
+        index: Store | str | Path,
+        embedder: Embedder | IndexModel | None = None,
+        *,
+        task: str | None = None,
+        instruction: str | None = None,
+        filters: FilterLike | None = None,
+    ) -> None:
+        self._source = _Source(index, embedder or IndexModel())
+        self._meter = TokenMeter()
+        self.task = task
+        self.instruction = instruction
+        self.filters = filters
+
+    def with_settings(
+        self, *, task: str | None = None, instruction: str | None = None, filters: FilterLike | None = None
+    ) -> IndexRetriever:
+        """Return a retriever with these settings in place of its own, over the same opened index and model."""
+        made = IndexRetriever(self._source.index, task=task, instruction=instruction, filters=filters)
+        made._source = self._source  # the same class
+        made._meter = self._meter  # the same class
+        return made
+
+    @property
+    def store(self) -> Store:
+        """The opened store; opens it and loads the model if that was not done yet.
+
+        Raises StoreError, SpecMismatchError or ModelError where that fails.
+        """
+        return self._source.opened().store
+
+    @property
+    def model_name(self) -> str | None:
+        """The model of the queries, where it is known without opening anything."""
+        return self._source.model_name
+
+    def encode_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of queries, with this retriever's task and instruction."""
+        encoder = self._source.opened().encoder
+        with self._meter.counting(encoder.embedder):
+            return encoder.encode_queries(list(queries), task=self.task, instruction=self.instruction)
+
+    async def aencode_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Return what encode_queries returns, without blocking the event loop."""
+        encoder = (await self._source.aopened()).encoder
+        with self._meter.counting(encoder.embedder):
+            return await encoder.aencode_queries(list(queries), task=self.task, instruction=self.instruction)
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return the k best documents of each query among those that satisfy the filters, exclusions before the cut."""
+        return self.store.search(self.encode_queries(queries), k=k, filters=self.filters, excluded_ids=excluded_ids)
+
+    async def asearch(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return what search returns, without blocking the event loop, loading included."""
+        vectors = await self.aencode_queries(queries)
+        search = self._source.opened().store.search
+        return await asyncio.to_thread(search, vectors, k=k, filters=self.filters, excluded_ids=excluded_ids)
+
+    def usage(self) -> Usage:
+        """Return the query tokens so far, for an embedder that counts them, and the size of an index on disk."""
+        return Usage(query_tokens=self._meter.tokens, index_bytes=self._source.index_bytes())
+
+
+class _Opened(NamedTuple):
+    store: Store
+    encoder: SharedEncoder
+
+
+class _Source:
+    """An index and its model, opened once for all retrievers that share them."""
+
+    def __init__(self, index: Store | str | Path, embedder: Embedder | IndexModel) -> None:
+        self.index = index
+        self._embedder = embedder
+        self._lock = Lock()
+        self._opened: _Opened | None = None
+
+    @property
+    def model_name(self) -> str | None:
+        if self._opened is not None:
+            return self._opened.encoder.spec.model
+        return self._embedder.model if isinstance(self._embedder, IndexModel) else None
+
+    def opened(self) -> _Opened:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
+
+    async def aopened(self) -> _Opened:
+        opened = self._opened
+        return await asyncio.to_thread(self.opened) if opened is None else opened
+
+    def index_bytes(self) -> int | None:
+        if not isinstance(self.index, str | Path):
+            return None
+        return sum(path.stat().st_size for path in Path(self.index).rglob("*") if path.is_file())
+
+    def _open(self) -> _Opened:
+        if not isinstance(self.index, str | Path):
+            return _Opened(self.index, self._encoder(self.index))
+        store = open_store(self.index)
+        try:
+            if is_unfinished(Path(self.index)):
+                _logger.warning("%s is unfinished: index again to add what is missing", self.index)
+            return _Opened(store, self._encoder(store))
+        except BaseException:
+            store.close()
+            raise
+
+    def _encoder(self, store: Store) -> SharedEncoder:
+        embedder = self._embedder
+        if isinstance(embedder, IndexModel):
+            return embedder.load(store, name="the store" if self.index is store else str(self.index))
+        store.check_spec(embedder.spec)
+        return embedder if isinstance(embedder, SharedEncoder) else SharedEncoder(lambda: embedder)
