@@ -1,9 +1,9 @@
-"""Print this project's encoder beside its peers: same weights, same texts, one interleaved run, medians with spread.
+"""Compare this project's encoder with its peers: same weights, same texts, one interleaved run, medians and range.
 
     python benchmarks/encode.py [--runs 3] [--work NAME ...] [--json out.json] [--device cuda] [--data FOLDER ...]
 
-Every line gives the time of each engine, the ratio of its time to ours, and the least cosine to the reference
-(transformers, float32, one text at a time, on a sample). Peers that are not installed are named and left out.
+Each line gives an engine's time, its ratio to ours, and the least cosine with the reference (transformers, float32, one
+text at a time, on a sample). Peers that are not installed are listed and skipped.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ import numpy as np
 Encode = Callable[[list[str]], Any]
 _SAMPLE = 16
 _MANY = 20
-"""More timings than this are of single texts: latencies, not runs."""
+"""Rows with more timings than this are latencies of single texts."""
 
 
 @dataclass
 class Row:
-    """One engine's result on one piece of work."""
+    """One engine's result on one task."""
 
     work: str
     engine: str
@@ -47,12 +47,12 @@ class Row:
 
     @property
     def median(self) -> float:
-        """Seconds of the middle run."""
+        """The median run, in seconds."""
         return statistics.median(self.seconds)
 
 
 def matmul_peak(dtype: str) -> float:
-    """Return the machine's best GFLOP/s on a large product in a number format, over the ways that torch has."""
+    """Return the machine's best GFLOP/s on a large matrix product in a dtype, over torch's implementations."""
     import torch
 
     from reasonembed_rag.backbone import OneDnnLinear, PlainLinear, prepacks
@@ -71,7 +71,7 @@ def matmul_peak(dtype: str) -> float:
 
 
 def interleaved(work: str, engines: dict[str, Encode], texts: list[str], *, runs: int) -> list[Row]:
-    """Time the engines in turn, after a warm-up of each on a few texts."""
+    """Time the engines in turn, after warming up each on a few texts."""
     rows = {name: Row(work, name) for name in engines}
     for encode in engines.values():
         encode(texts[:8])
@@ -84,7 +84,7 @@ def interleaved(work: str, engines: dict[str, Encode], texts: list[str], *, runs
 
 
 def single_queries(work: str, engines: dict[str, Encode], texts: list[str]) -> list[Row]:
-    """Time one query at a time, engines in turn; the median is the p50 latency."""
+    """Time one query at a time, the engines in turn; the median is the p50 latency."""
     rows = {name: Row(work, name) for name in engines}
     for text in texts:
         for name, encode in engines.items():
@@ -95,7 +95,7 @@ def single_queries(work: str, engines: dict[str, Encode], texts: list[str]) -> l
 
 
 def best_batch(model: Any, texts: list[str], prompt: str | None) -> int:
-    """Return the batch size at which sentence-transformers is fastest on some of the texts."""
+    """Return the batch size at which sentence-transformers is fastest on a sample."""
     times = {}
     for size in (1, 4, 8):
         start = time.perf_counter()
@@ -130,7 +130,7 @@ def least_cosine(vectors: Any, expected: np.ndarray) -> float:
 
 
 class Bench:
-    """The models, loaded once, and the works over them."""
+    """The models, loaded once, and the measurements over them."""
 
     def __init__(self, folder: Path, *, runs: int, peak: dict[str, float]) -> None:
         from reasonembed_rag.backbone import bfloat16_slowdown, emulates_bfloat16, find_model
@@ -139,7 +139,7 @@ class Bench:
         self.bfloat16 = not emulates_bfloat16()
         if not self.bfloat16:
             print(
-                f"no bfloat16 contenders: this CPU emulates it, a product takes {bfloat16_slowdown():.1f} times as "
+                f"bfloat16 is skipped: this CPU emulates it, and a product takes {bfloat16_slowdown():.1f} times as "
                 "long as in float32"
             )
         self.rows: list[Row] = []
@@ -148,17 +148,17 @@ class Bench:
         self.minilm = find_model("default-base")
 
     def ours(self, folder: Path, dtype: str, *, query: bool) -> Encode:
-        """Return our encoder's way of a role."""
+        """Return our encoder's function for queries or documents."""
         from reasonembed_rag import Encoder
 
         encoder = Encoder.from_pretrained(str(folder), dtype=dtype)
         return encoder.encode_queries if query else encoder.encode_documents
 
     def optional(self, name: str, make: Callable[[], Encode]) -> dict[str, Encode]:
-        """Return a peer where it runs; note why where it does not."""
+        """Return a peer if it runs; note why if it does not."""
         try:
             return {name: make()}
-        except Exception as error:  # noqa: BLE001 - whatever keeps a peer from running is what is reported
+        except Exception as error:  # noqa: BLE001 - any reason that keeps a peer from running is reported
             self.notes.append(f"{name} did not run: {type(error).__name__}: {str(error)[:120]} ({peers.INSTALL})")
             return {}
 
@@ -172,7 +172,7 @@ class Bench:
         others: bool = False,
         single: bool = False,
     ) -> None:
-        """Measure ours against sentence-transformers' defaults, its best, and others; bfloat16 where it is native."""
+        """Compare ours with sentence-transformers' defaults, its best, and others; bfloat16 where the CPU has it."""
         qwen = folder == self.qwen
         prompt = models.TEMPLATE if query and qwen else None
         exact = peers.sentence_transformers(folder, dtype="float32", device="cpu")
@@ -194,11 +194,11 @@ class Bench:
             if not qwen:
                 engines |= self.optional("openvino (bf16 inside)", lambda: peers.openvino_bert(folder))
         rows = single_queries(work, engines, texts) if single else interleaved(work, engines, texts, runs=self.runs)
-        self._judge(rows, engines, folder, texts, prompt or "", qwen=qwen)
+        self._compare_with_reference(rows, engines, folder, texts, prompt or "", qwen=qwen)
         self.rows += rows
         show(rows)
 
-    def _judge(
+    def _compare_with_reference(
         self, rows: list[Row], engines: dict[str, Encode], folder: Path, texts: list[str], prompt: str, *, qwen: bool
     ) -> None:
         from transformers import AutoConfig, AutoTokenizer
@@ -219,7 +219,7 @@ class Bench:
                 row.peak_share = flops / row.median / 1e9 / self.peak["bfloat16" if "bf" in row.engine else "float32"]
 
     def int8(self, folders: list[Path]) -> None:
-        """Print what int8 weights change in nDCG@10 on real questions."""
+        """Print the change in nDCG@10 by int8 weights on real questions."""
         from reasonembed_rag import Encoder
         from reasonembed_rag.evaluation import evaluate_embedder, read_task_folder
         from reasonembed_rag.evaluation.python_reference import load_python_reference
@@ -247,7 +247,7 @@ def _flops_per_token(config: Any) -> float:
 
 
 def show(rows: list[Row]) -> None:
-    """Print a piece of work as a table, ours first, with the ratio of each time to ours in float32 and in bfloat16."""
+    """Print rows as a table, ours first, with the ratio of each time to ours in float32 and in bfloat16."""
     ours = {row.engine: row.median for row in rows if row.engine.startswith("ours")}
     print(f"\n{rows[0].work}  ({rows[0].tokens:,} tokens)")
     names = ("median s", "min", "max", "tok/s", "/ours32", "/ours16", "peak", "cosine")
@@ -283,15 +283,15 @@ print(before, after, vectors.nbytes // 1024, seconds)
 
 
 def growth() -> None:
-    """Print time and extra memory a text from 64 to 16k texts, each in a process of its own."""
-    print("\ngrowth, MiniLM, short texts with a tail (a process each)")
+    """Print time and extra memory per text from 64 to 16k texts, each in a separate process."""
+    print("\ngrowth, MiniLM, short texts with a long tail (separate processes)")
     for count in (64, 1024, 16384):
         code = _MEMORY_PROBE.format(here=str(Path(__file__).parent), count=count)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         before, after, output, seconds = (float(part) for part in done.stdout.split())
         print(
-            f"  {count:6} texts: {seconds:8.2f} s, {seconds / count * 1e3:6.2f} ms a text, "
-            f"extra peak {(after - before) / 1024:6.1f} MiB of which the output {output / 1024:5.1f} MiB"
+            f"  {count:6} texts: {seconds:8.2f} s, {seconds / count * 1e3:6.2f} ms per text, "
+            f"extra peak {(after - before) / 1024:6.1f} MiB, of which the output {output / 1024:5.1f} MiB"
         )
 
 
@@ -308,7 +308,7 @@ def gpu(device: str, *, runs: int) -> list[Row]:
             texts = models.documents(2048, seed=1)
             engines: dict[str, Encode] = {
                 "ours bfloat16": encoder.encode_documents,
-                "ours float32": encoder.encode_documents,  # one engine under both columns: bfloat16 alone is run here
+                "ours float32": encoder.encode_documents,  # the same engine for both columns: only bfloat16 is run here
                 "st bfloat16": peers.st_encode(model, batch_size=32, prompt=None),
                 "st bfloat16 batch 128": peers.st_encode(model, batch_size=128, prompt=None),
             }

@@ -1,4 +1,4 @@
-"""What benchmarks/encode.py encodes, and with which models: built locally, from text that every Python carries."""
+"""The texts and models of benchmarks/encode.py, built locally from text that every Python installation has."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ QWEN3_SHAPES = {
 
 
 def words() -> list[str]:
-    """Return the words of the language reference, in order, white space kept with them."""
+    """Return the words of the language reference in order, each with its white space."""
     from pydoc_data.topics import topics
 
     return [word + " " for topic in sorted(topics) for word in topics[topic].split(" ")]
 
 
 def documents(count: int, *, seed: int, median_words: float = 51.0, spread: float = 0.85) -> list[str]:
-    """Return texts of log-normal length, about 150 tokens in the mean, with a tail to 1,024 and more."""
+    """Return texts of log-normal length: a mean of about 150 tokens, with a tail beyond 1,024."""
     rng = np.random.default_rng(seed)
     source = words()
     lengths = np.clip(rng.lognormal(np.log(median_words), spread, size=count), 3, 520).astype(int)

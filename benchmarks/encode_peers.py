@@ -1,4 +1,4 @@
-"""The peers of benchmarks/encode.py, each behind one function from texts to vectors."""
+"""The peers of benchmarks/encode.py, each as one function from texts to vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSTALL = (
 
 
 def sentence_transformers(folder: Path, *, dtype: str, device: str) -> Any:
-    """Return sentence-transformers' model in a number format."""
+    """Load a model with sentence-transformers in a dtype."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -57,7 +57,7 @@ def flag_embedding(folder: Path, prompt: str | None, *, decoder: bool) -> Encode
 
 
 def openvino_bert(folder: Path) -> Encode:
-    """Plain OpenVINO as it is at its best here: converted from torch, sorted by tokens, small batches, mean pooled."""
+    """Return plain OpenVINO at its fastest here: converted from torch, sorted by length, small batches."""
     import openvino
     import torch
     from transformers import AutoModel, AutoTokenizer

@@ -1,4 +1,4 @@
-"""What evaluating costs: scoring, large exclusion lists, the largest corpus, and the share of an encoder's time.
+"""Measure the cost of evaluation: scoring, large exclusion lists, the largest corpus, overhead on an encoder.
 
 python benchmarks/evaluate.py [--model default] [--documents 413932]
 """
@@ -25,7 +25,7 @@ _DIMENSION = 384
 
 
 class _Noise:
-    """Vectors from a generator: an encoder that costs next to nothing."""
+    """An embedder of random vectors, which costs next to nothing."""
 
     dimension = _DIMENSION
     spec = EmbeddingSpec(
@@ -61,7 +61,7 @@ class _Noise:
         return vectors
 
 
-def _memory() -> float:
+def _peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -92,7 +92,9 @@ def _scoring() -> None:
     bare = RetrievalTask("bench", None, (), task.examples)
     start = time.perf_counter()
     score_run(Run(tuple(results), 1000), bare, system=System(name="bench"))
-    print(f"score 1,000 queries x 1,000 documents, ties, intervals and slices: {time.perf_counter() - start:.2f} s")
+    print(
+        f"score 1,000 queries x 1,000 documents, with ties, intervals and slices: {time.perf_counter() - start:.2f} s"
+    )
 
 
 def _exclusions(documents: int) -> None:
@@ -104,14 +106,14 @@ def _exclusions(documents: int) -> None:
             retriever.encode()
             encoded = time.perf_counter()
             run_retriever(retriever, task)
-            asked = time.perf_counter() - encoded
+            searched = time.perf_counter() - encoded
         print(
-            f"{documents:,} documents, 111 queries asked one by one, {excluded:,} exclusions each: "
-            f"shards written in {encoded - start:.1f} s, asked in {asked:.1f} s, peak memory {_memory():.2f} GiB"
+            f"{documents:,} documents, 111 queries one by one, {excluded:,} exclusions each: "
+            f"encoded in {encoded - start:.1f} s, searched in {searched:.1f} s, peak memory {_peak_gib():.2f} GiB"
         )
 
 
-def _share(model: str) -> None:
+def _overhead(model: str) -> None:
     from reasonembed_rag import Encoder
     from reasonembed_rag.evaluation import evaluate_embedder
     from reasonembed_rag.evaluation.python_reference import load_python_reference
@@ -119,7 +121,7 @@ def _share(model: str) -> None:
     encoder = Encoder.from_pretrained(model)
     task = load_python_reference("test")
     encoder.encode_documents([document.content for document in task.documents[:64]])
-    # Processor time: what others do on the machine meanwhile must not count.
+    # CPU time, since other processes on the machine must not count.
     start = time.process_time()
     encoder.encode_documents([document.content for document in task.documents])
     for example in task.examples:
@@ -130,7 +132,7 @@ def _share(model: str) -> None:
     whole = time.process_time() - start
     print(
         f"{model} on python_reference ({len(task.documents):,} documents, {len(task.examples)} queries), CPU time: "
-        f"encoding {encoding:.2f} s, evaluating as a whole {whole:.2f} s ({100 * (whole / encoding - 1):+.1f} %)"
+        f"encoding {encoding:.2f} s, whole evaluation {whole:.2f} s ({100 * (whole / encoding - 1):+.1f} %)"
     )
 
 
@@ -142,7 +144,7 @@ def main() -> None:
     _scoring()
     _exclusions(188_002)
     _exclusions(arguments.documents)
-    _share(arguments.model)
+    _overhead(arguments.model)
 
 
 if __name__ == "__main__":

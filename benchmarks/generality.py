@@ -1,15 +1,14 @@
-"""What the default model lost of its base, beside what it gained: general sets, drift of ordinary cosines, dev sets.
+"""Measure what the default model lost and gained against its base: general sets, dev sets, drift of cosines.
 
 python benchmarks/generality.py [--base default-base] [--model default] [--data ../shared/data] [--more FOLDER ...]
     [--json out.json]
 
-The general sets come from what every environment of this project holds: python_reference (its test split) and the
-docstrings of Python's and numpy's functions, where the summary line asks for the rest; with --more also sets in
-BRIGHT's format, such as those of benchmarks/dictionaries.py. With --data also the dev sets
-of the model's training, and BRIGHT's theoremqa_questions, which is for measuring only. Gain and specialization tax
-stand side by side: the mean difference on the dev sets, and that on the general sets with its sign turned. Long texts
-that should find long texts, the docstrings of one module of sympy each other, are in neither mean: the default was
-chosen on them.
+The general sets are made from what every environment of this project has: python_reference (its test split) and the
+docstrings of Python's and numpy's functions, with the summary line as query and the rest as document; --more adds sets
+in BRIGHT's format, such as those of benchmarks/dictionaries.py. --data adds the dev sets of the model's training, and
+BRIGHT's theoremqa_questions, which is for evaluation only. The gain is the mean difference on the dev sets, the
+specialization tax that on the general sets, with the sign reversed. The long set (docstrings of one sympy module that
+should find each other) is in neither mean, since the default was chosen on it.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _EXAMPLES = re.compile(r"Examples\n|>>>")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One set under both models; means of nDCG@10, and the paired difference with its 95 % interval."""
+    """One set: mean nDCG@10 of both models, and the paired difference with its 95 % interval."""
 
     name: str
     kind: str
@@ -62,7 +61,7 @@ class Row:
 
 
 def docstring_task() -> RetrievalTask:
-    """Return summary lines as queries and the texts under them as documents, evenly drawn from stdlib and numpy."""
+    """Return summary lines as queries and the texts below as documents, evenly spaced over stdlib and numpy."""
     folders = [Path(sysconfig.get_path("stdlib")), Path(np.__file__).parent]
     pairs: list[tuple[str, str]] = []
     for folder in folders:
@@ -75,7 +74,7 @@ def docstring_task() -> RetrievalTask:
 
 
 def module_task() -> RetrievalTask:
-    """Return long docstrings of sympy; of each module one asks for the others."""
+    """Return long docstrings of sympy; one of each module is the query for the others."""
     folder = Path(sysconfig.get_path("purelib")) / "sympy"
     documents: list[Document] = []
     examples: list[Example] = []
@@ -85,14 +84,14 @@ def module_task() -> RetrievalTask:
         if 3 <= len(texts) <= 15:
             ids = [f"{inside}:{number}" for number in range(len(texts))]
             documents += [Document(name, text) for name, text in zip(ids, texts, strict=True)]
-            asks = len(examples) % len(texts)
-            gold = tuple(name for name in ids if name != ids[asks])
-            examples.append(Example(str(inside), texts[asks], gold, excluded_ids=(ids[asks],)))
+            query = len(examples) % len(texts)
+            gold = tuple(name for name in ids if name != ids[query])
+            examples.append(Example(str(inside), texts[query], gold, excluded_ids=(ids[query],)))
     return RetrievalTask(name="modules", split=None, documents=tuple(documents), examples=tuple(examples))
 
 
 def _long_docstrings(path: Path) -> list[str]:
-    """Return a module's docstrings of 40 words and more, without examples and without their function's name."""
+    """Return a module's docstrings of 40 words or more, without examples and without the function's name."""
     texts: dict[str, None] = {}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -103,7 +102,7 @@ def _long_docstrings(path: Path) -> list[str]:
 
 
 def _docstrings(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield summary and body of functions' docstrings that have enough of both."""
+    """Yield summary and body of functions' docstrings, if both are long enough."""
     for path in sorted(folder.rglob("*.py")):
         if {"site-packages", "tests", "test", "idlelib", "lib2to3"} & set(path.parts):
             continue
@@ -142,15 +141,15 @@ def _tasks(data: Path | None, more: Sequence[Path]) -> Iterator[tuple[RetrievalT
 
 
 def _drift(base: Encoder, model: Encoder, task: RetrievalTask) -> dict[str, float]:
-    """Return how the cosines of ordinary pairs move: of queries with their documents, and with others."""
+    """Return the mean cosines of queries with their own and with other documents, under both models."""
     queries = [example.query for example in task.examples]
     documents = [document.content for document in task.documents]
     own: list[NDArray[np.float32]] = []
     other: list[NDArray[np.float32]] = []
     for encoder in (base, model):
-        asked, answers = encoder.encode_queries(queries), encoder.encode_documents(documents)
-        own.append((asked * answers).sum(1))
-        other.append((asked * np.roll(answers, 7, axis=0)).sum(1))
+        queries_QD, documents_QD = encoder.encode_queries(queries), encoder.encode_documents(documents)
+        own.append((queries_QD * documents_QD).sum(1))
+        other.append((queries_QD * np.roll(documents_QD, 7, axis=0)).sum(1))
     both = [np.concatenate(pair) for pair in zip(own, other, strict=True)]
     return {
         "own pairs, base": float(own[0].mean()),
@@ -180,14 +179,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--more", type=Path, nargs="*", default=[])
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        tasks = list(_tasks(asked.data, asked.more))
+        tasks = list(_tasks(arguments.data, arguments.more))
     except InputError as error:
         parser.error(str(error))
-    base, model = Encoder.from_pretrained(asked.base), Encoder.from_pretrained(asked.model)
+    base, model = Encoder.from_pretrained(arguments.base), Encoder.from_pretrained(arguments.model)
     rows: list[Row] = []
-    print(f"{_MEASURE} of {asked.base} and {asked.model}; difference paired, 95 % bootstrap interval")
+    print(f"{_MEASURE} of {arguments.base} and {arguments.model}; paired difference, 95 % bootstrap interval")
     for task, kind in tasks:
         with collect_truncations() as truncations:
             row = _row(task, kind, base, model)
@@ -203,11 +202,11 @@ def main() -> None:
     if gain is not None:
         print(f"gain on the dev sets: {gain:+.4f}")
     if general is not None:
-        print(f"specialization tax on the general sets: {-general:+.4f} (below 0 is a gain)")
+        print(f"specialization tax on the general sets: {-general:+.4f} (negative is a gain)")
     drift = _drift(base, model, docstring_task())
     print("cosines of docstring pairs: " + ", ".join(f"{name} {value:.3f}" for name, value in drift.items()))
-    if asked.json:
-        asked.json.write_text(json.dumps({"rows": [asdict(row) for row in rows], "drift": drift}, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"rows": [asdict(row) for row in rows], "drift": drift}, indent=1))
 
 
 if __name__ == "__main__":

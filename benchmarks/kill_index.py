@@ -1,10 +1,10 @@
-"""Kill an index build 20 times at random moments, let it end, and compare the index with the corpus.
+"""Kill an index build 20 times at random moments, let it finish, and compare the index with the corpus.
 
     python benchmarks/kill_index.py [--kills 20] [--seed 0]
 
-Each build is a process of its own that indexes Python's language reference with the default model, 8 documents a
-commit; it is killed with SIGKILL a random while after one of its first commits. tests/stores/test_indexing.py does the
-same at random calls of functions.
+Each build is a separate process that indexes Python's language reference with the default model, 8 documents per
+commit; it is killed with SIGKILL at a random time after one of its first commits. tests/stores/test_indexing.py does
+the same at random function calls.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ def main() -> None:
         source.mkdir()
         for name, text in topics.items():
             (source / f"{name}.rst").write_text(text, encoding="utf-8")
-        chance = random.Random(arguments.seed)
+        rng = random.Random(arguments.seed)
         for kill in range(1, arguments.kills + 1):
-            print(f"kill {kill:2}: {killed_build(source, to, chance)}", flush=True)
+            print(f"kill {kill:2}: {killed_build(source, to, rng)}", flush=True)
         subprocess.run([sys.executable, __file__, "--child", source, to], check=True, stdout=subprocess.DEVNULL)
-        print(compared(source, to))
+        print(compare(source, to))
 
 
-def killed_build(source: Path, to: Path, chance: random.Random) -> str:
-    """Start a build, kill it, and say how far the index had come."""
+def killed_build(source: Path, to: Path, rng: random.Random) -> str:
+    """Start a build, kill it, and describe the index that it left."""
     command = [sys.executable, __file__, "--child", str(source), str(to)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for _ in range(chance.randint(1, 5)):
+        for _ in range(rng.randint(1, 5)):
             process.stdout.readline()
-        time.sleep(chance.uniform(0.0, 1.0))
+        time.sleep(rng.uniform(0.0, 1.0))
         process.kill()
     if not (to / "manifest.json").exists():
         return "nothing yet"
@@ -62,18 +62,18 @@ def killed_build(source: Path, to: Path, chance: random.Random) -> str:
 
 
 def child(source: Path, to: Path) -> None:
-    """Index, telling each step; windows are small, so that the kills fall among many commits."""
+    """Index and print each step; windows are small, so that there are many commits to kill between."""
     indexing = importlib.import_module("reasonembed_stores.indexing")
-    indexing._FIRST_WINDOW = indexing._LARGEST_WINDOW = 8  # noqa: SLF001 - nobody else needs another size
+    indexing._FIRST_WINDOW = indexing._LARGEST_WINDOW = 8  # noqa: SLF001 - only this benchmark needs another size
 
-    def tell(progress: Progress) -> None:
+    def show(progress: Progress) -> None:
         print(progress.documents, flush=True)
 
-    build_index(FileCorpus(source), to, Encoder.from_pretrained("default"), on_progress=tell)
+    build_index(FileCorpus(source), to, Encoder.from_pretrained("default"), on_progress=show)
 
 
-def compared(source: Path, to: Path) -> str:
-    """Compare what is stored with what should be, documents and vectors."""
+def compare(source: Path, to: Path) -> str:
+    """Compare the stored documents and vectors with the corpus."""
     wanted = {document.id: document for document in FileCorpus(source)}
     with FaissStore.open(to) as store:
         found = {document.id: document for document in store}
@@ -83,8 +83,8 @@ def compared(source: Path, to: Path) -> str:
     assert found == wanted, f"{len(found)} documents, want {len(wanted)}"
     fresh = Encoder.from_pretrained("default").encode_documents([wanted[name].content for name in sample])
     worst = float(np.min(np.sum(vectors * fresh, axis=1)))
-    assert worst > 0.99999, f"a stored vector is at cosine {worst} to a fresh one"
-    return f"exactly the {len(wanted):,} documents of the corpus; stored against fresh vectors: cosine >= {worst:.7f}"
+    assert worst > 0.99999, f"a stored vector has cosine {worst} with a fresh one"
+    return f"exactly the {len(wanted):,} documents of the corpus; stored and fresh vectors: cosine >= {worst:.7f}"
 
 
 if __name__ == "__main__":

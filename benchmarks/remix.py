@@ -1,12 +1,12 @@
-"""Print what ReMixer does with a chat model behind HTTP: how fast it asks, and what a kill in the middle costs.
+"""Measure ReMixer with a chat model over HTTP: its throughput, and what a kill halfway costs.
 
     python benchmarks/remix.py throughput [--calls 20000] [--delay 0.05] [--concurrency 64] [--runs 3]
     python benchmarks/remix.py kill [--calls 2000] [--concurrency 64]
 
 The model is tests/support/chat_server.py, a loopback server in its own process. Throughput is that of the judging
-stage, response cache and prompts included, as a share of concurrency / delay, beside the bare client in as many
-threads. `kill` makes the server misbehave (429, 500, resets, truncated replies, unreadable grades), kills a run with
--9 halfway, runs it again, and compares its rows with those of an undisturbed run.
+stage, including prompts and the response cache, as a share of concurrency / delay; the bare client in as many threads
+is measured too. `kill` makes the server fail at times (429, 500, resets, truncated replies, unreadable grades), kills a
+run with -9 halfway, runs it again, and compares its rows with those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COMMAND = [sys.executable, "-c", "import sys; from reasonembed_cli.app import ma
 
 @contextmanager
 def served(*options: object) -> Iterator[str]:
-    """Serve the model; yield its address."""
+    """Serve the model; yield its URL."""
     process = subprocess.Popen([sys.executable, str(SERVER), *map(str, options)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -86,7 +86,7 @@ def start(line: list[str]) -> subprocess.Popen[bytes]:
 
 
 def memory(process: subprocess.Popen[bytes]) -> float:
-    """Return a process's resident MiB."""
+    """Return a process's resident memory in MiB."""
     text = Path(f"/proc/{process.pid}/status").read_text()
     return int(text.partition("VmRSS:")[2].split()[0]) / 1024
 
@@ -122,8 +122,8 @@ def throughput(args: argparse.Namespace) -> None:
             processor.append(1000 * used / calls)
             rss.append(marks)
             print(
-                f"run {run + 1}: {calls:,} calls in {state['seconds']:.2f} s, {calls / state['seconds']:,.0f} a second,"
-                f" {shares[-1]:.1%} of {ideal:,.0f}; {processor[-1]:.2f} ms of processor a call, start included; "
+                f"run {run + 1}: {calls:,} calls in {state['seconds']:.2f} s, {calls / state['seconds']:,.0f}/s, "
+                f"{shares[-1]:.1%} of {ideal:,.0f}; {processor[-1]:.2f} ms of CPU time per call, startup included; "
                 f"resident {marks[0]:.0f} MiB after a fifth, {marks[1]:.0f} MiB after nine tenths"
             )
         bare = _bare(url, args)
@@ -137,7 +137,7 @@ def _memory_at(process: subprocess.Popen[bytes], url: str, paid: int) -> float:
 
 
 def _bare(url: str, args: argparse.Namespace) -> float:
-    """Return the calls a second of the client alone, no prompt built and nothing kept."""
+    """Return the calls per second of the client alone, without prompt building and response cache."""
     from reasonembed_rag.llm import OpenAIChat
 
     chat, numbers = OpenAIChat(url, "tiny"), count()
@@ -147,12 +147,12 @@ def _bare(url: str, args: argparse.Namespace) -> float:
             chat("Judge how much <document> " + "word " * 200)
 
     threads = [threading.Thread(target=work) for _ in range(args.concurrency)]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    rate: float = (args.calls // 2) / (time.perf_counter() - begun)
+    rate: float = (args.calls // 2) / (time.perf_counter() - started)
     return rate
 
 
@@ -167,21 +167,21 @@ def kill(args: argparse.Namespace) -> None:
             process = start(arguments(work, "steady", url, **sizes))
             assert process.wait() == 0
             steady, calls = settled(url), cached(work / "steady")
-        print(f"undisturbed: {calls:,} calls paid, {steady['faulty']:,} faults met, {steady['most_pending']} at once")
+        print(f"undisturbed: {calls:,} calls paid, {steady['faulty']:,} faults, {steady['most_pending']} concurrent")
         with served("--faults", "--delay", "0.02") as url:
             process = start(arguments(work, "killed", url, **sizes))
             while stats(url)["paid"] < calls // 2:
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
             process.wait()
-            paid, kept = settled(url)["paid"], cached(work / "killed")
-            print(f"killed -9 after {paid:,} paid answers, {kept:,} of them cached: {paid - kept} were in flight")
+            paid, stored = settled(url)["paid"], cached(work / "killed")
+            print(f"killed -9 after {paid:,} paid answers, {stored:,} of them cached: {paid - stored} were in flight")
             process = start(arguments(work, "killed", url, **sizes))
             assert process.wait() == 0
             again = settled(url)["paid"]
         print(f"run again: {again - paid:,} more answers paid")
         same = (work / "killed" / "rows.jsonl").read_bytes() == (work / "steady" / "rows.jsonl").read_bytes()
-        twice = again - cached(work / "killed") - (paid - kept)
+        twice = again - cached(work / "killed") - (paid - stored)
         print(f"rows equal: {same}; cached answers paid for twice: {twice}")
         if not same or twice:
             sys.exit(1)
@@ -202,7 +202,5 @@ if __name__ == "__main__":
     killing.set_defaults(work=kill)
     options = parser.parse_args()
     load = f"{os.getloadavg()[0]:.1f}"
-    print(
-        f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {load} at the start"
-    )
+    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load average {load}")
     options.work(options)

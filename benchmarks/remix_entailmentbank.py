@@ -1,12 +1,12 @@
-"""Run ReMixer from documents to a trained model with an oracle in place of the chat model: a test of the plumbing.
+"""Run ReMixer from documents to a trained model, with an oracle in place of the chat model.
 
-    python benchmarks/remix_entailmentbank.py [--data ../shared/data/entailmentbank] [--out runs/remix-entailmentbank]
+    python benchmarks/remix_entailmentbank.py [--data ../query_of/data/entailmentbank] [--out runs/remix-entailmentbank]
 
-The oracle knows the questions of the train split. The domain is what is a gold fact of any of them; "writing a query
-from a document" is finding an unused question that has the document among its gold facts; its reasoning is the recorded
-one; a candidate is graded 5 where it is one of the question's other gold facts, else 1. Gold facts of the dev split are
-kept out of sources, positives and negatives. What is shown is that every stage hands the next one what it needs and
-that the rows train: the oracle's labels are people's, so nothing is said about rows that a chat model writes.
+The oracle knows the questions of the train split. A document is relevant if it is a gold fact of any of them; to
+"write a query" from a document, the oracle returns an unused question with the document among its gold facts; the
+reasoning is the recorded one; a candidate is graded 5 if it is another gold fact of the question, else 1. Gold facts of
+the dev split are excluded from sources, positives and negatives. This tests that the stages fit together and that a
+model can be trained on the rows. It says nothing about rows of a chat model, since the labels here are human.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ MODEL = ChatModelSettings(name="oracle of the train split")
 
 
 class Oracle:
-    """Answer ReMixer's prompts from judged questions."""
+    """Answers ReMixer's prompts from judged questions."""
 
     def __init__(self, documents: list[Document], examples: tuple[Example, ...], *, hidden: frozenset[str]) -> None:
         self.ids = {document.content: document.id for document in documents}
         self.gold = {example.query: set(example.gold_ids) - hidden for example in examples}
         self.helpful = frozenset[str]().union(*self.gold.values())
         self.reasoning = {example.query: str(example.extra.get("reasoning", "")) for example in examples}
-        self.query_of_source = self._share_out(examples)
+        self.query_of_source = self._assign_sources(examples)
 
-    def _share_out(self, examples: tuple[Example, ...]) -> dict[str, str]:
-        """Give each question that has two gold facts or more one of them as its source, no fact to two."""
-        shared: dict[str, str] = {}
+    def _assign_sources(self, examples: tuple[Example, ...]) -> dict[str, str]:
+        """Assign each question with two or more gold facts one of them as its source, each fact at most once."""
+        query_of: dict[str, str] = {}
         for example in examples:
-            free = [one for one in sorted(self.gold[example.query]) if one not in shared]
+            free = [one for one in sorted(self.gold[example.query]) if one not in query_of]
             if len(self.gold[example.query]) > 1 and free:
-                shared[free[0]] = example.query
-        return shared
+                query_of[free[0]] = example.query
+        return query_of
 
     def __call__(self, prompt: str) -> Answer:
-        """Say what the record says."""
-        if "ChatReply with one word, Yes or No" in prompt:
+        """Return the recorded answer."""
+        if "Reply with one word, Yes or No" in prompt:
             return Answer("Yes" if self.ids[_between(prompt, "text")] in self.helpful else "No")
         if "You write test queries" in prompt:
             source = self.ids[_between(prompt, "document")]
@@ -58,7 +58,7 @@ class Oracle:
         if "Think about it in writing" in prompt:
             return Answer(self.reasoning[query])
         helps = self.ids[_between(prompt, "document")] in self.gold[query]
-        return Answer(f"Query analysis and document analysis: by the record. <score>{5 if helps else 1}</score>")
+        return Answer(f"Query analysis and document analysis: as recorded. <score>{5 if helps else 1}</score>")
 
 
 def _between(prompt: str, tag: str) -> str:
@@ -106,7 +106,7 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
 
 
 def train_on(rows: Path, data: Path, out: Path, *, epochs: int) -> None:
-    """Train the default model on the rows, and print the dev measure before and after."""
+    """Train default-base on the rows, and print dev nDCG@10 before and after."""
     from reasonembed_training import recipe_from, train
 
     table = {
@@ -126,11 +126,11 @@ def train_on(rows: Path, data: Path, out: Path, *, epochs: int) -> None:
     }
     outcome = train(recipe_from(table, where="benchmark"))
     if outcome.model is None:
-        sys.exit(f"stopped after step {outcome.progress.step} of {outcome.steps}; the same command goes on")
+        sys.exit(f"stopped after step {outcome.progress.step} of {outcome.steps}; the same command resumes")
     lines = (out / "train" / "metrics.jsonl").read_text().splitlines()
     dev = [line for line in map(json.loads, lines) if line["kind"] == "dev"]
     print(f"{outcome.steps} steps on {sum(1 for _ in rows.open()):,} rows")
-    print(f"dev nDCG@10 {100 * dev[0]['mean']:.2f} before, {100 * dev[-1]['mean']:.2f} after (last step, none chosen)")
+    print(f"dev nDCG@10 {100 * dev[0]['mean']:.2f} before, {100 * dev[-1]['mean']:.2f} after (last step, not the best)")
 
 
 _CARD = """
@@ -145,7 +145,7 @@ goal = "An exam question whose explanation rests on the fact."
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/entailmentbank"))
+    parser.add_argument("--data", type=Path, default=Path("../query_of/data/entailmentbank"))
     parser.add_argument("--out", type=Path, default=Path("runs/remix-entailmentbank"))
     parser.add_argument("--depth", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=4)

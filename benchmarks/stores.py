@@ -1,14 +1,14 @@
-"""Measure our stores beside LangChain's and LlamaIndex's, on the same vectors, in one run.
+"""Compare our stores with LangChain's and LlamaIndex's on the same vectors, in one run.
 
     pip install langchain-community langchain-chroma llama-index-vector-stores-faiss llama-index-vector-stores-chroma
     python benchmarks/stores.py                     # 100,000 x 384
     python benchmarks/stores.py --size 20000 --only ours-folder --only langchain-faiss
 
-Linux only. Each store runs in a process of its own, one after another. Columns: seconds, and seconds of the processor,
-to add everything from an array (in slices where the peer takes no more at once); seconds to save it; milliseconds of a
-search for one query, k=10, the median and the 95th percentile; its recall@10 against exact search; the same with a
-filter that 1 document in 1000 satisfies; seconds to open and answer a first question; megabytes on disk; megabytes of
-memory at the peak above those before adding.
+Linux only. Each store runs in a separate process, one after another. Columns: wall seconds and CPU seconds to add
+everything from an array (in slices if the peer limits the size of a call); seconds to save; milliseconds per search of
+one query, k=10, median and 95th percentile; recall@10 against exact search; the same with a filter that 1 document in
+1000 satisfies; seconds to open and run a first query; megabytes on disk; peak memory in megabytes above that before
+adding.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def measure(name: str, size: int) -> dict[str, float | None]:
             times = [seconds(partial(store.search, query, row)) for row, query in enumerate(queries)]
             filtered, filtered_recall = 1e3 * float(np.median(times)), mean_recall(store, queries, vectors, GROUPS)
         except (NotImplementedError, ValueError):
-            pass  # knows no filters
+            pass  # the store has no filters
         peak = memory_peak()
         opened = seconds(store.open) + seconds(partial(store.search, queries[0], None))
         size_on_disk = sum(path.stat().st_size for path in Path(root).rglob("*") if path.is_file())
@@ -85,7 +85,7 @@ def measure(name: str, size: int) -> dict[str, float | None]:
 
 
 def memory_peak(*, reset: bool = False) -> float:
-    """Return the most memory held since the last reset, in megabytes; mapped files count where they were read."""
+    """Return the peak memory since the last reset, in megabytes; mapped files count as far as they were read."""
     if reset:
         Path("/proc/self/clear_refs").write_text("5")
     status = Path("/proc/self/status").read_text()
@@ -93,7 +93,7 @@ def memory_peak(*, reset: bool = False) -> float:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long the work takes."""
+    """Return the seconds that the work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -102,12 +102,12 @@ def seconds(work: Callable[[], object]) -> float:
 def mean_recall(
     store: Contender, queries: NDArray[np.float32], vectors: NDArray[np.float32], groups: int | None
 ) -> float:
-    """Return the mean recall@10 against the exact neighbours, within a group a query where there are groups."""
+    """Return the mean recall@10 against the exact neighbours; with groups, each query searches one group."""
     found = []
     for row, query in enumerate(queries):
-        among = np.arange(len(vectors)) if groups is None else np.arange(row, len(vectors), groups)
-        scores = vectors[among] @ query
-        best = {f"d{n:06}" for n in among[np.argsort(-scores)[:K]]}
+        rows = np.arange(len(vectors)) if groups is None else np.arange(row, len(vectors), groups)
+        scores = vectors[rows] @ query
+        best = {f"d{n:06}" for n in rows[np.argsort(-scores)[:K]]}
         found.append(len(best & set(store.search(query, None if groups is None else row))) / len(best))
     return float(np.mean(found))
 
@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def show(rows: dict[str, dict[str, float | None]]) -> None:
-    """Print the table, and the ratios that we promise."""
+    """Print the table, and the ratios that the documentation states."""
     columns = list(next(iter(rows.values())))
     print(f"{'':20}" + "".join(f"{column:>15}" for column in columns))
     for name, row in rows.items():

@@ -1,4 +1,4 @@
-"""The stores that benchmarks/stores.py measures, each behind one protocol."""
+"""The stores that benchmarks/stores.py compares, each behind one protocol."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["CONTENDERS", "DIMENSION", "Contender", "K"]
 DIMENSION = 384
 K = 10
 SLICE = 5000
-"""How many records a peer on Chroma is given at once: it refuses more than 5461."""
+"""Records per call for peers on Chroma, which refuses more than 5461."""
 
 
 class Contender(Protocol):
-    """A store under test."""
+    """A store that is measured."""
 
     def add(self, ids: list[str], texts: list[str], metadatas: list[dict[str, Any]], vectors: NDArray[Any]) -> None:
         """Add documents with their vectors."""
 
     def save(self) -> None:
-        """Make sure that everything is on disk."""
+        """Write everything to disk."""
 
     def open(self) -> None:
-        """Open what was saved."""
+        """Open the saved store."""
 
     def search(self, query: NDArray[Any], group: int | None) -> Sequence[str]:
-        """Return the ids of the K nearest, within a group where one is given; raises where filters are not served."""
+        """Return the ids of the K nearest, within a group if one is given; raises if the store has no filters."""
 
 
 class OursStore:
@@ -62,7 +62,7 @@ class OursStore:
 
 
 class OursMemory(OursStore):
-    """FaissStore in memory; there is nothing to save or open."""
+    """FaissStore in memory, with nothing to save or open."""
 
     def make(self) -> Any:
         from reasonembed_stores import FaissStore
@@ -100,7 +100,7 @@ class OursChroma(OursStore):
 
 
 class OursLangChain(OursStore):
-    """FaissVectorStore, LangChain's face, on disk."""
+    """FaissVectorStore, our LangChain vector store, on disk."""
 
     def make(self) -> Any:
         from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -186,14 +186,14 @@ class LangChainFaiss:
 
 
 class LangChainFaissLists(LangChainFaiss):
-    """The same, given lists of floats as its types say."""
+    """The same, given lists of floats as its type hints say."""
 
     def add(self, ids: list[str], texts: list[str], metadatas: list[dict[str, Any]], vectors: NDArray[Any]) -> None:
         self.store.add_embeddings(zip(texts, vectors.tolist(), strict=True), metadatas=metadatas, ids=ids)
 
 
 class LangChainChroma:
-    """langchain-chroma in cosine space; vectors come through an embedding that knows them."""
+    """langchain-chroma in cosine space; an embeddings class returns the known vectors."""
 
     def __init__(self, folder: Path) -> None:
         from langchain_chroma import Chroma
@@ -237,8 +237,8 @@ class LangChainChroma:
         return [document.id for document in found]
 
 
-class LlamaIndexFace:
-    """What LlamaIndex's stores have in common: nodes in, a query out."""
+class LlamaIndexStore:
+    """What LlamaIndex's stores share: adding nodes, and queries."""
 
     store: Any
     slices = False
@@ -261,7 +261,7 @@ class LlamaIndexFace:
         return ids
 
 
-class OursLlamaIndex(LlamaIndexFace):
+class OursLlamaIndex(LlamaIndexStore):
     """ReasonEmbedFaissVectorStore on disk."""
 
     def __init__(self, folder: Path) -> None:
@@ -277,8 +277,8 @@ class OursLlamaIndex(LlamaIndexFace):
         self.store.persist(str(self.folder))
 
 
-class LlamaIndexFaiss(LlamaIndexFace):
-    """LlamaIndex's FaissVectorStore, which keeps vectors alone: ids are positions, there are no filters."""
+class LlamaIndexFaiss(LlamaIndexStore):
+    """LlamaIndex's FaissVectorStore, which stores vectors only: ids are positions, without filters."""
 
     def __init__(self, folder: Path) -> None:
         import faiss
@@ -298,8 +298,8 @@ class LlamaIndexFaiss(LlamaIndexFace):
         return [f"d{int(row):06}" for row in super().search(query, group)]
 
 
-class LlamaIndexChroma(LlamaIndexFace):
-    """LlamaIndex's ChromaVectorStore in cosine space, 5,000 nodes a call."""
+class LlamaIndexChroma(LlamaIndexStore):
+    """LlamaIndex's ChromaVectorStore in cosine space, 5,000 nodes per call."""
 
     slices = True
 

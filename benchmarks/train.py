@@ -1,15 +1,15 @@
-"""Print this project's optimiser step beside its peers': same weights, same texts, same loss.
+"""Compare this project's training step with its peers': same weights, same texts, same loss.
 
     python benchmarks/train.py [--runs 5] [--queries 32] [--group 4] [--model minilm qwen3-40m] [--json out.json]
 
-Peers are sentence-transformers' CachedMultipleNegativesRankingLoss, with mini-batches of 32 and 8 texts and of as many
-tokens as ours (st-32, st-8, st-tokens), and FlagEmbedding's trainer model, which keeps the graph of the whole batch,
-padded as one (flag) or by 8 texts (flag-8).
+Peers are sentence-transformers' CachedMultipleNegativesRankingLoss, with mini-batches of 32 texts, of 8 texts and of as
+many tokens as ours (st-32, st-8, st-tokens), and FlagEmbedding's trainer model, which keeps the graph of the whole
+batch, padded as one (flag) or in sub-batches of 8 texts (flag-8).
 
-Times are medians of interleaved steps (embedding, loss, backward, AdamW; texts are tokenised beforehand), wall and
-processor seconds, with ratios to the first engine, our plain InfoNCE step; on a busy machine only processor seconds
-at --threads 1 mean anything. Memory is the peak that a step adds to a process of its own, beyond the loaded model.
-"Redapter" is the whole weighted step: reasoning queries as long as documents are embedded too.
+Times are medians of interleaved steps (embedding, loss, backward, AdamW; texts are tokenised beforehand), in wall and
+CPU seconds, with ratios to the first engine, our plain InfoNCE step; on a busy machine only CPU seconds at --threads 1
+are meaningful. Memory is the peak that a step adds to a separate process, beyond the loaded model. "redapter" is the
+full weighted step, which also embeds reasoning queries as long as documents.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LENGTHS = ("mixed", "even")
 
 
 def texts(lengths: str, queries: int, group: int, seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Return queries, reasoning queries, and documents row by row, the positive first; no two documents are equal."""
+    """Return queries, reasoning queries, and documents row by row, the positive first; all documents differ."""
     spread = 0.85 if lengths == "mixed" else 0.0
     documents = models.documents(queries * group, seed=seed, spread=spread)
     documents = [f"{number} {text}" for number, text in enumerate(documents)]
@@ -46,7 +46,7 @@ def texts(lengths: str, queries: int, group: int, seed: int) -> tuple[list[str],
 
 
 def model_folder(name: str, work: Path) -> Path:
-    """Return the folder of a model that both sides load."""
+    """Return the folder of a model that all engines load."""
     if name == "minilm":
         from reasonembed_rag.backbone import find_model
 
@@ -55,7 +55,7 @@ def model_folder(name: str, work: Path) -> Path:
 
 
 def our_step(folder: Path, lengths: str, args: argparse.Namespace, *, weighted: bool) -> Step:
-    """Return one step of ours."""
+    """Return our training step."""
     from reasonembed_training import (
         LoraConfig,
         ModelConfig,
@@ -112,7 +112,7 @@ def our_step(folder: Path, lengths: str, args: argparse.Namespace, *, weighted: 
 
 
 def their_step(folder: Path, lengths: str, args: argparse.Namespace, *, mini: str) -> Step:
-    """Return one step of CachedMultipleNegativesRankingLoss, with mini-batches of so many texts or of our tokens."""
+    """Return a step of CachedMultipleNegativesRankingLoss, with mini-batches of `mini` texts, or of our tokens."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
@@ -126,7 +126,7 @@ def their_step(folder: Path, lengths: str, args: argparse.Namespace, *, mini: st
     loss = CachedMultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE, **size)
     optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=1e-5)
     queries, _, documents = texts(lengths, args.queries, args.group, seed=0)
-    columns = [queries, *(documents[place :: args.group] for place in range(args.group))]
+    columns = [queries, *(documents[column :: args.group] for column in range(args.group))]
     features = [model.preprocess(column) for column in columns]
 
     def step() -> float:
@@ -140,7 +140,7 @@ def their_step(folder: Path, lengths: str, args: argparse.Namespace, *, mini: st
 
 
 def flag_step(folder: Path, lengths: str, args: argparse.Namespace, *, size: int | None) -> Step:
-    """Return one step of FlagEmbedding's trainer, its texts padded as one or in sub-batches of a size."""
+    """Return a step of FlagEmbedding's trainer, with texts padded as one batch or in sub-batches of a size."""
     from FlagEmbedding.finetune.embedder.encoder_only.base.modeling import BiEncoderOnlyEmbedderModel
     from sentence_transformers import SentenceTransformer
 
@@ -165,10 +165,10 @@ def flag_step(folder: Path, lengths: str, args: argparse.Namespace, *, size: int
         options = {"padding": True, "truncation": True, "max_length": args.max_length, "return_tensors": "pt"}
         return [dict(tokenizer(part, **options)) for part in parts]
 
-    asked, answers = features(queries), features(documents)
+    query_features, document_features = features(queries), features(documents)
 
     def step() -> float:
-        value = model(asked, answers).loss
+        value = model(query_features, document_features).loss
         value.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -187,7 +187,7 @@ def make_step(engine: str, folder: Path, lengths: str, args: argparse.Namespace)
 
 
 def measure_times(folder: Path, lengths: str, args: argparse.Namespace) -> dict[str, dict[str, object]]:
-    """Return seconds of each engine's steps, one of each in turn, and the loss of its first step."""
+    """Return the seconds of each engine's steps, run in turn, and the loss of its first step."""
     steps = {engine: make_step(engine, folder, lengths, args) for engine in args.engines}
     first = {engine: step() for engine, step in steps.items()}
     wall: dict[str, list[float]] = {engine: [] for engine in steps}
@@ -204,7 +204,7 @@ def measure_times(folder: Path, lengths: str, args: argparse.Namespace) -> dict[
 
 
 def added_memory(engine: str, lengths: str, args: argparse.Namespace, *, model: str, queries: int) -> float:
-    """Return the MiB that steps add to a process of their own."""
+    """Return the MiB that steps add to a separate process."""
     command = [sys.executable, __file__, "--child", engine, "--lengths", lengths, "--model", model]
     command += ["--queries", str(queries), "--group", str(args.group), "--tokens", str(args.tokens)]
     command += ["--max-length", str(args.max_length), "--work", str(args.work), "--threads", str(args.threads)]
@@ -222,7 +222,7 @@ def child(args: argparse.Namespace) -> None:
 
 
 def status(name: str) -> int:
-    """Return one of Linux's figures on this process, in KiB."""
+    """Return a field of /proc/self/status, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
@@ -249,8 +249,8 @@ def report(name: str, lengths: str, args: argparse.Namespace) -> dict[str, objec
     if not args.no_memory:
         for queries in (args.queries // 2, args.queries, 2 * args.queries):
             growth[queries] = added_memory("infonce", lengths, args, model=name, queries=queries)
-        told = ", ".join(f"{queries} queries {mib:.0f} MiB" for queries, mib in growth.items())
-        print(f"infonce memory at one chunk budget of {args.tokens} tokens: {told}")
+        growth_text = ", ".join(f"{queries} queries {mib:.0f} MiB" for queries, mib in growth.items())
+        print(f"infonce memory at one chunk budget of {args.tokens} tokens: {growth_text}")
     return {"model": name, "lengths": lengths, "times": times, "memory": memory, "growth": growth}
 
 
