@@ -100,14 +100,14 @@ class OursChroma(OursStore):
 
 
 class OursLangChain(OursStore):
-    """FaissVectorStore, our LangChain vector store, on disk."""
+    """ReasonEmbedVectorStore, our LangChain vector store, on disk."""
 
     def make(self) -> Any:
         from langchain_core.embeddings import DeterministicFakeEmbedding
 
-        from langchain_reasonembed import FaissVectorStore
+        from langchain_reasonembed import ReasonEmbedVectorStore
 
-        return FaissVectorStore.from_texts([], DeterministicFakeEmbedding(size=DIMENSION), path=self.folder)
+        return ReasonEmbedVectorStore.from_texts([], DeterministicFakeEmbedding(size=DIMENSION), path=self.folder)
 
     def add(self, ids: list[str], texts: list[str], metadatas: list[dict[str, Any]], vectors: NDArray[Any]) -> None:
         self.store.add_embeddings(texts, vectors, metadatas, ids=ids)
@@ -118,9 +118,9 @@ class OursLangChain(OursStore):
     def open(self) -> None:
         from langchain_core.embeddings import DeterministicFakeEmbedding
 
-        from langchain_reasonembed import FaissVectorStore
+        from langchain_reasonembed import ReasonEmbedVectorStore
 
-        self.store = FaissVectorStore.load_local(self.folder, DeterministicFakeEmbedding(size=DIMENSION))
+        self.store = ReasonEmbedVectorStore.load_local(self.folder, DeterministicFakeEmbedding(size=DIMENSION))
 
     def search(self, query: NDArray[Any], group: int | None) -> Sequence[str]:
         chosen = None if group is None else {"group": group}
@@ -262,31 +262,31 @@ class LlamaIndexStore:
 
 
 class OursLlamaIndex(LlamaIndexStore):
-    """ReasonEmbedFaissVectorStore on disk."""
+    """ReasonEmbedVectorStore on disk."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "store"
         self.open()
 
     def open(self) -> None:
-        from llama_index.vector_stores.reasonembed import ReasonEmbedFaissVectorStore
+        from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore
 
-        self.store = ReasonEmbedFaissVectorStore(path=str(self.folder))
+        self.store = ReasonEmbedVectorStore(path=str(self.folder))
 
     def save(self) -> None:
         self.store.persist(str(self.folder))
 
 
 class LlamaIndexFaiss(LlamaIndexStore):
-    """LlamaIndex's FaissVectorStore, which stores vectors only: ids are positions, without filters."""
+    """LlamaIndex's ReasonEmbedVectorStore, which stores vectors only: ids are positions, without filters."""
 
     def __init__(self, folder: Path) -> None:
         import faiss
-        from llama_index.vector_stores.faiss import FaissVectorStore
+        from llama_index.vector_stores.faiss import ReasonEmbedVectorStore
 
         self.path = folder / "faiss.index"
-        self.kind = FaissVectorStore
-        self.store = FaissVectorStore(faiss_index=faiss.IndexFlatIP(DIMENSION))
+        self.kind = ReasonEmbedVectorStore
+        self.store = ReasonEmbedVectorStore(faiss_index=faiss.IndexFlatIP(DIMENSION))
 
     def save(self) -> None:
         self.store.persist(str(self.path))

@@ -8,36 +8,39 @@ from reasonembed_rag.lazy import Dependency, lazy_face
 
 if TYPE_CHECKING:
     from langchain_reasonembed.chat import as_chat, open_chat
+    from langchain_reasonembed.chroma import open_chroma
     from langchain_reasonembed.compressors import DefendedRetriever, ReasonEmbedCompressor
     from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
     from langchain_reasonembed.evaluation import as_retriever
     from langchain_reasonembed.rag_evaluation import LangChainRag
     from langchain_reasonembed.retrievers import ReasonEmbedRetriever
-    from langchain_reasonembed.vectorstores import FaissVectorStore
+    from langchain_reasonembed.vectorstores import ReasonEmbedVectorStore
 
 __all__ = [
     "DefendedRetriever",
-    "FaissVectorStore",
     "LangChainRag",
     "ReasonEmbedCompressor",
     "ReasonEmbedEmbeddings",
     "ReasonEmbedRetriever",
+    "ReasonEmbedVectorStore",
     "as_chat",
     "as_retriever",
     "open_chat",
+    "open_chroma",
 ]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
         "chat": ("as_chat", "open_chat"),
+        "chroma": ("open_chroma",),
         "compressors": ("DefendedRetriever", "ReasonEmbedCompressor"),
         "embeddings": ("ReasonEmbedEmbeddings",),
         "evaluation": ("as_retriever",),
         "rag_evaluation": ("LangChainRag",),
         "retrievers": ("ReasonEmbedRetriever",),
-        "vectorstores": ("FaissVectorStore",),
+        "vectorstores": ("ReasonEmbedVectorStore",),
     },
     needs=Dependency("langchain_core", "langchain-core", "langchain"),
-    renamed={"LangChainPipeline": "LangChainRag"},
+    renamed={"FaissVectorStore": "ReasonEmbedVectorStore", "LangChainPipeline": "LangChainRag"},
 )

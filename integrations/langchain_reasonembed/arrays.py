@@ -1,4 +1,4 @@
-"""Vectors of any LangChain embeddings as arrays, without Python lists in between where they are ours."""
+"""Vectors of any LangChain embeddings as arrays; those of our own embeddings never pass through lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["adocument_vectors", "aquery_vector", "document_vectors", "query_vect
 
 
 def spec_of(embedding: Embeddings) -> EmbeddingSpec | None:
-    """Return what fixes the vectors, where the embeddings know it; loads the model."""
+    """Return what fixes the vectors, if the embeddings know it; loads the model."""
     return embedding.spec if isinstance(embedding, ReasonEmbedEmbeddings) else None
 
 
@@ -28,7 +28,7 @@ def document_vectors(embedding: Embeddings, texts: list[str]) -> NDArray[np.floa
 
 
 async def adocument_vectors(embedding: Embeddings, texts: list[str]) -> NDArray[np.float32]:
-    """Do as document_vectors, by the embeddings' own asynchronous path."""
+    """Like document_vectors, through the embeddings' own async methods."""
     if isinstance(embedding, ReasonEmbedEmbeddings):
         return await embedding.encoder.aencode_documents(texts)
     return _rows(await embedding.aembed_documents(texts))
@@ -46,7 +46,7 @@ def query_vector(embedding: Embeddings, text: str, task: str | None, instruction
 async def aquery_vector(
     embedding: Embeddings, text: str, task: str | None, instruction: str | None
 ) -> NDArray[np.float32]:
-    """Do as query_vector, by the embeddings' own asynchronous path."""
+    """Like query_vector, through the embeddings' own async methods."""
     if isinstance(embedding, ReasonEmbedEmbeddings):
         vector = await embedding.aembed_query(text, task=task, instruction=instruction)
     else:

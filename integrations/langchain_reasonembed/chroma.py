@@ -1,4 +1,4 @@
-"""Chroma through langchain-chroma, rightly configured."""
+"""Open langchain-chroma's Chroma with cosine distance and our embeddings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def open_chroma(
     *,
     collection: str = "reasonembed",
 ) -> Chroma:
-    """Open a collection as langchain-chroma's Chroma, made in cosine space where it does not exist.
+    """Open a collection as langchain-chroma's Chroma; a new one is created with cosine distance.
 
-    where is a folder, a Chroma client of yours, or None for memory. langchain-chroma 1.1 adds at most 5461 documents a
-    call, keeps the old metadata fields of a document that is added again, and embeds in a thread: where that matters
-    use ChromaStore or FaissVectorStore. Raises StoreError for another space, SpecMismatchError for another model's
-    vectors.
+    where is a folder, a Chroma client, or None for memory. langchain-chroma 1.1 adds at most 5461 documents per call,
+    keeps the old metadata fields of a document that is added again, and embeds in a thread; where that matters, use
+    ChromaStore or ReasonEmbedVectorStore. Raises StoreError for another distance, SpecMismatchError for the vectors of
+    another model.
     """
     try:
         from langchain_chroma import Chroma

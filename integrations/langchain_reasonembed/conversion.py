@@ -1,4 +1,4 @@
-"""Documents of LangChain to documents of a store, and back."""
+"""Convert between LangChain documents and stored documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Texts", "langchain_document", "scored_documents", "texts_of", "texts
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts to be added, with their ids and metadata."""
+    """Texts to add, with their ids and metadata."""
 
     ids: list[str]
     texts: list[str]
@@ -35,7 +35,7 @@ class Texts:
 def texts_of(
     texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None, ids: Sequence[str | None] | None
 ) -> Texts:
-    """Return texts under their ids, new ones where there is none; raises InputError for different lengths."""
+    """Return texts under their ids, new ids where there is none; raises InputError for different lengths."""
     contents = list(texts)
     fields = [{} for _ in contents] if metadatas is None else [field or {} for field in metadatas]
     names = [None for _ in contents] if ids is None else list(ids)
@@ -55,11 +55,11 @@ def texts_of_documents(documents: Iterable[Document], ids: Sequence[str | None] 
 
 
 def langchain_document(document: StoredDocument) -> Document:
-    """Return a stored document as LangChain has it."""
+    """Return a stored document as a LangChain document."""
     return Document(id=document.id, page_content=document.content, metadata=dict(document.metadata))
 
 
 def scored_documents(hits: Hits) -> list[tuple[Document, float]]:
-    """Return a store's hits as pairs of a document and its score."""
+    """Return hits as (document, score) pairs."""
     pairs = zip(hits.documents or (), hits.scores.tolist(), strict=True)
     return [(langchain_document(document), score) for document, score in pairs]

@@ -1,4 +1,4 @@
-"""ReasonEmbedEmbeddings: the embedding model that LangChain asks."""
+"""ReasonEmbedEmbeddings: our encoder as LangChain embeddings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["ReasonEmbedEmbeddings"]
 
 
 class ReasonEmbedEmbeddings(BaseModel, Embeddings):
-    """Embed queries and documents with one model, loaded at the first call and shared by all that name it.
+    """Embed queries and documents with one model, loaded at the first call and shared in the process.
 
-    Texts reach the model as they are, newlines included; only queries get the query template. An instance holds its
-    settings and nothing else: it is pickled without the weights.
+    Texts reach the model unchanged, newlines included; only queries get the query template. An instance holds
+    settings only: it is pickled without the weights.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -30,7 +30,7 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     """"default", a folder, a hub id, or the name of a shared embedder."""
     revision: str | None = None
     adapter: str | dict[str, str] | None = None
-    """One adapter that is always on, or a mapping of names to adapters, to be chosen from call by call."""
+    """One adapter that is always active, or a mapping of names to adapters that calls choose from."""
     device: str | list[str] | None = None
     """One device, or several that share the work."""
     dtype: str = "auto"
@@ -38,20 +38,20 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     max_document_length: int | None = None
     truncate_dim: int | None = None
     task: str | None = None
-    """The task card whose instruction is put before queries."""
+    """The task card whose instruction precedes queries."""
     query_instruction: str | None = None
-    """The words to put before queries, instead of a task's."""
+    """The instruction for queries, instead of a task's."""
     token_budget: int | None = None
-    """How many tokens one forward may hold: what bounds the memory."""
+    """Maximum tokens per forward pass, which bounds memory."""
     cache: str | None = None
-    """The folder of a cache of vectors, keyed by all that changes them."""
+    """The folder of a vector cache, keyed by everything that changes a vector."""
     cache_bytes: int = CACHE_BYTES
     base_url: str | None = None
-    """An OpenAI-compatible server that holds the model, such as http://localhost:8000/v1."""
+    """An OpenAI-compatible server that runs the model, such as http://localhost:8000/v1."""
     server_spec: dict[str, Any] | None = None
-    """What the server's model is: the fields of its EmbeddingSpec."""
+    """The EmbeddingSpec of the server's model, as a mapping of its fields."""
     tokenizer: str | None = None
-    """The tokenizer to cut texts with before they are sent; without one the server cuts them."""
+    """The tokenizer that truncates texts before they are sent; without one the server truncates them."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("REASONEMBED_API_KEY", default=None))
     show_progress: bool = False
 
@@ -100,11 +100,11 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of queries, (dimension,) for a single string.
 
-        A task or an instruction given here takes the place of the one in the settings.
+        A task or an instruction given here replaces the one in the settings.
         """
         return self.encoder.encode_queries(
             texts,
-            **self._said(task, instruction),
+            **self._instructed(task, instruction),
             adapter=adapter,
             show_progress=show_progress or self.show_progress,
         )
@@ -130,20 +130,20 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
         return vector
 
     async def aembed_documents(self, texts: list[str], *, adapter: str | None = None) -> list[list[float]]:
-        """Do as embed_documents, off the event loop, loading included."""
+        """Like embed_documents, off the event loop, loading included."""
         vectors: list[list[float]] = (await self.encoder.aencode_documents(list(texts), adapter=adapter)).tolist()
         return vectors
 
     async def aembed_query(
         self, text: str, *, task: str | None = None, instruction: str | None = None, adapter: str | None = None
     ) -> list[float]:
-        """Do as embed_query, off the event loop, loading included; calls that come together share batches."""
-        vectors = await self.encoder.aencode_queries([text], **self._said(task, instruction), adapter=adapter)
+        """Like embed_query, off the event loop, loading included; calls that come together share batches."""
+        vectors = await self.encoder.aencode_queries([text], **self._instructed(task, instruction), adapter=adapter)
         vector: list[float] = vectors[0].tolist()
         return vector
 
-    def _said(self, task: str | None, instruction: str | None) -> dict[str, str | None]:
-        """Return what is said before a query: what the call gives, else what the settings give."""
+    def _instructed(self, task: str | None, instruction: str | None) -> dict[str, str | None]:
+        """Return the task or instruction of a call, else that of the settings."""
         if task is None and instruction is None:
             return {"task": self.task, "instruction": self.query_instruction}
         return {"task": task, "instruction": instruction}

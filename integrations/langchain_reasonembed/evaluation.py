@@ -1,4 +1,4 @@
-"""LangChain components under evaluation: each is asked as its users ask it."""
+"""LangChain components under evaluation, called as their users call them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def as_retriever(
     compressor: BaseDocumentCompressor | None = None,
     use_async: bool = False,
 ) -> Retriever:
-    """Return a LangChain component as a retriever that the evaluation can ask.
+    """Return a LangChain component as a core retriever, for evaluation.
 
     Embeddings embed the documents and are searched exactly by cosine; a vector store, a retriever or any Runnable that
     returns documents (or a mapping with them under context, source_documents or documents) is asked through its own
@@ -174,7 +174,7 @@ def found_text(document: LangChainDocument, score: float | None = None) -> Found
 
 
 def holds_documents(output: object) -> bool:
-    """Tell whether a Runnable's output is documents, or a mapping with them under a known key."""
+    """Whether a Runnable's output is documents, or a mapping with them under a known key."""
     return _are_documents(output) or (isinstance(output, Mapping) and _documents_key(output) is not None)
 
 

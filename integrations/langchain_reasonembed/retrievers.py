@@ -10,7 +10,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.utils import secret_from_env
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
 
 from langchain_reasonembed.conversion import scored_documents
 from reasonembed_rag.errors import InputError
@@ -23,8 +23,8 @@ __all__ = ["ReasonEmbedRetriever"]
 class ReasonEmbedRetriever(BaseRetriever):
     """Find documents in a saved index, with the model that encoded it.
 
-    It holds settings only: the index is opened and the model loaded at the first query, and neither is serialised. Each
-    document has its similarity in metadata["score"].
+    It holds settings only: the index is opened and the model loaded at the first query, and neither is serialised. The
+    similarity of each document is in metadata["score"].
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())
@@ -32,28 +32,29 @@ class ReasonEmbedRetriever(BaseRetriever):
     index: str
     """The folder of the index."""
     model: str | None = None
-    """The model of the queries; None takes the one that the index names."""
+    """The model for queries; None is the one that the index names."""
     device: str | None = None
     dtype: str = "auto"
     base_url: str | None = None
-    """A server that holds the index's model; `model` is then its name there."""
+    """A server that runs the index's model; `model` is then its name there."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("REASONEMBED_API_KEY", default=None))
     k: int = Field(default=10, ge=1)
     task: str | None = None
     instruction: str | None = None
-    filters: dict[str, Any] | None = None
+    filters: dict[str, Any] | None = Field(default=None, validation_alias=AliasChoices("filters", "filter"))
+    """Conditions on metadata; `filter`, LangChain's usual name, is accepted too."""
     excluded_ids: tuple[str, ...] = ()
 
     _retriever: IndexRetriever | None = PrivateAttr(default=None)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell LangChain that settings alone make a retriever."""
+        """Return True: a retriever can be rebuilt from its settings."""
         return True
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """Return the environment variable of the key, to be serialised in place of the key."""
+        """Return the environment variable that is serialised instead of the key."""
         return {"api_key": "REASONEMBED_API_KEY"}
 
     def _opened(self) -> IndexRetriever:
@@ -70,6 +71,10 @@ class ReasonEmbedRetriever(BaseRetriever):
 
     def _settings(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Return the settings of one call; raises InputError for a change that is not one of them."""
+        if "filter" in changes:
+            if "filters" in changes:
+                raise InputError("got both filter and filters, which mean the same; leave one of them out")
+            changes = {("filters" if name == "filter" else name): value for name, value in changes.items()}
         own = {name: getattr(self, name) for name in ("k", "task", "instruction", "filters", "excluded_ids")}
         unknown = sorted(changes.keys() - own.keys())
         if unknown:

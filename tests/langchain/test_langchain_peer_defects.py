@@ -12,7 +12,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
-from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings, ReasonEmbedRetriever
+from langchain_reasonembed import ReasonEmbedEmbeddings, ReasonEmbedRetriever, ReasonEmbedVectorStore
 from reasonembed_rag import Encoder, EncoderSettings
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_stores import FaissStore
@@ -25,7 +25,7 @@ def _words(words):
 
 @pytest.fixture
 def store():
-    return FaissVectorStore(DeterministicFakeEmbedding(size=8))
+    return ReasonEmbedVectorStore(DeterministicFakeEmbedding(size=8))
 
 
 class TestEmbeddings:
@@ -71,7 +71,7 @@ class TestEmbeddings:
     def test_6_a_store_gets_arrays_and_never_lists_of_floats(self, words, monkeypatch):
         monkeypatch.setattr(ReasonEmbedEmbeddings, "embed_documents", None)
         monkeypatch.setattr(ReasonEmbedEmbeddings, "embed_query", None)
-        store = FaissVectorStore(ReasonEmbedEmbeddings(model="words"))
+        store = ReasonEmbedVectorStore(ReasonEmbedEmbeddings(model="words"))
         store.add_texts(["one", "two"])
         assert len(store.similarity_search("one", k=1)) == 1
 
@@ -144,7 +144,7 @@ class TestFaiss:
         assert len(store.store) == 1
 
     def test_15_no_texts_are_no_error(self):
-        store = FaissVectorStore.from_texts([], DeterministicFakeEmbedding(size=8))
+        store = ReasonEmbedVectorStore.from_texts([], DeterministicFakeEmbedding(size=8))
         assert store.similarity_search("anything") == []
         assert store.add_texts([]) == []
 
@@ -212,13 +212,13 @@ class TestChroma:
             async def aembed_query(self, text):
                 return [float(len(text)), 1.0]
 
-        store = FaissVectorStore(OnlyAsync())
+        store = ReasonEmbedVectorStore(OnlyAsync())
         await store.aadd_texts(["a", "bbb"])
         await store.aadd_documents([Document(page_content="cc")])
         assert [d.page_content for d in await store.asimilarity_search("bbb", k=1)] == ["bbb"]
         assert len(await store.asimilarity_search_with_score("x", k=3)) == 3
         assert len(await store.amax_marginal_relevance_search("x", k=2)) == 2
-        made = await FaissVectorStore.afrom_texts(["a"], OnlyAsync())
+        made = await ReasonEmbedVectorStore.afrom_texts(["a"], OnlyAsync())
         assert [d.page_content for d in await made.asimilarity_search_by_vector([1.0, 1.0])] == ["a"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 from llama_index.retrievers.reasonembed import ReasonEmbedRetriever as LlamaIndexRetriever
 
-from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings, ReasonEmbedRetriever
+from langchain_reasonembed import ReasonEmbedEmbeddings, ReasonEmbedRetriever, ReasonEmbedVectorStore
 from reasonembed_rag import Encoder
 from reasonembed_rag.errors import InputError
 
@@ -64,7 +64,7 @@ async def test_a_base_url_changes_where_vectors_are_made_and_nothing_else(server
     np.testing.assert_allclose(theirs.get_text_embedding_batch(texts), encoder.encode_documents(texts), atol=1e-6)
     assert "secret" not in json.dumps(theirs.to_dict())
 
-    FaissVectorStore.from_texts(texts, embeddings, path=tmp_path / "index", ids=["a", "b"]).store.close()
+    ReasonEmbedVectorStore.from_texts(texts, embeddings, path=tmp_path / "index", ids=["a", "b"]).store.close()
     asked = ReasonEmbedRetriever(index=str(tmp_path / "index"), model="on-server", base_url=url).invoke("fox")
     again = LlamaIndexRetriever(str(tmp_path / "index"), model="on-server", base_url=url).retrieve("fox")
     assert [document.id for document in asked] == [node.node_id for node in again]

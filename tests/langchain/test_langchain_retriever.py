@@ -12,7 +12,7 @@ from langchain_core.load import dumps, loads
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
-from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings, ReasonEmbedRetriever
+from langchain_reasonembed import ReasonEmbedEmbeddings, ReasonEmbedRetriever, ReasonEmbedVectorStore
 from reasonembed_rag import Document, Encoder
 from reasonembed_rag.encoder import share_embedder
 from reasonembed_rag.errors import InputError, SpecMismatchError
@@ -132,7 +132,7 @@ def test_a_shortened_index_is_asked_with_shortened_queries(tmp_path, tiny_model)
 async def test_no_asynchronous_path_blocks_the_loop_not_even_loading_the_model(tmp_path, tiny_model):
     folder = str(tiny_model("bert", pooling="mean"))
     embeddings = ReasonEmbedEmbeddings(model=folder, dtype="float32", cache=str(tmp_path / "cache"))
-    store = FaissVectorStore(embeddings)
+    store = ReasonEmbedVectorStore(embeddings)
     with blockbuster_ctx():
         vector = await embeddings.aembed_query("fox")
         (document,) = await embeddings.aembed_documents(["dog"])
@@ -145,7 +145,7 @@ async def test_no_asynchronous_path_blocks_the_loop_not_even_loading_the_model(t
         await store.amax_marginal_relevance_search_by_vector(document)
         await store.aget_by_ids(["a"])
         await store.adelete(["a"])
-        made = await FaissVectorStore.afrom_texts(["fox"], embeddings, path=tmp_path / "index")
+        made = await ReasonEmbedVectorStore.afrom_texts(["fox"], embeddings, path=tmp_path / "index")
         retriever = ReasonEmbedRetriever(index=str(tmp_path / "index"), dtype="float32")
         assert ids(await retriever.ainvoke("fox")) == ids(await made.asimilarity_search("fox"))
         await asyncio.gather(*(retriever.ainvoke(f"fox {n}") for n in range(20)))

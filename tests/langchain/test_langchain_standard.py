@@ -11,7 +11,7 @@ from langchain_tests.integration_tests import (
 )
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
-from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings, ReasonEmbedRetriever
+from langchain_reasonembed import ReasonEmbedEmbeddings, ReasonEmbedRetriever, ReasonEmbedVectorStore
 from reasonembed_rag import Document
 from reasonembed_stores import FaissStore
 
@@ -65,14 +65,14 @@ class TestRetrievers(RetrieversIntegrationTests):
 class TestVectorStoreInMemory(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self):
-        return FaissVectorStore(self.get_embeddings())
+        return ReasonEmbedVectorStore(self.get_embeddings())
 
 
 class TestVectorStoreInFolder(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, tmp_path):
         with FaissStore.create(tmp_path / "index") as store:
-            yield FaissVectorStore(self.get_embeddings(), store)
+            yield ReasonEmbedVectorStore(self.get_embeddings(), store)
 
 
 def test_vectors_are_the_models_own(words):

@@ -1,4 +1,4 @@
-"""FaissVectorStore: the behaviour of LangChain's FAISS suite, and the record manager."""
+"""ReasonEmbedVectorStore: the behaviour of LangChain's FAISS suite, and the record manager."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from langchain_reasonembed import FaissVectorStore, ReasonEmbedEmbeddings
+from langchain_reasonembed import ReasonEmbedEmbeddings, ReasonEmbedRetriever, ReasonEmbedVectorStore
 from reasonembed_rag.encoder import share_embedder
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 from reasonembed_stores import FaissStore, select_mmr
@@ -33,7 +33,7 @@ class Angles(Embeddings):
 def store():
     texts = ["0", "10", "20", "90", "170"]
     metadatas = [{"n": n, "kind": "even" if n % 2 == 0 else "odd"} for n in range(5)]
-    return FaissVectorStore.from_texts(texts, Angles(), metadatas, ids=list("abcde"))
+    return ReasonEmbedVectorStore.from_texts(texts, Angles(), metadatas, ids=list("abcde"))
 
 
 def ids(documents):
@@ -140,10 +140,10 @@ def test_mmr_picks_what_langchain_picks(seed, size, k, balance):
 
 def test_documents_are_made_from_documents_and_from_vectors():
     documents = [Document(id="x", page_content="30", metadata={"deep": {"n": [1]}}), Document(page_content="60")]
-    store = FaissVectorStore.from_documents(documents, Angles())
+    store = ReasonEmbedVectorStore.from_documents(documents, Angles())
     assert store.similarity_search("30", k=1) == [documents[0]]
     assert documents[1].id is None
-    made = FaissVectorStore(Angles())
+    made = ReasonEmbedVectorStore(Angles())
     assert made.add_embeddings(["a", "b"], np.eye(2), [{}, {"n": 1}], ids=["1", "2"]) == ["1", "2"]
     assert ids(made.similarity_search("89", k=1)) == ["2"]
     assert made.add_embeddings(["c"], [[0.5, 0.5]], ids=["3"]) == ["3"]
@@ -159,46 +159,48 @@ def test_lists_that_do_not_fit_are_told(store):
 
 
 def test_a_batch_size_commits_that_many_at_a_time(tmp_path):
-    made = FaissVectorStore.from_texts([], Angles(), path=tmp_path / "index")
+    made = ReasonEmbedVectorStore.from_texts([], Angles(), path=tmp_path / "index")
     made.add_texts([str(n) for n in range(10)], batch_size=4)
     assert made.store._table.view().state.generation == 3
 
 
 def test_what_is_saved_is_loaded_and_saving_again_replaces_it(store, tmp_path):
     store.save_local(tmp_path / "saved")
-    again = FaissVectorStore.load_local(tmp_path / "saved", Angles())
+    again = ReasonEmbedVectorStore.load_local(tmp_path / "saved", Angles())
     assert again.similarity_search("12", k=9) == store.similarity_search("12", k=9)
     again.store.close()
     store.delete(["b"])
     store.save_local(tmp_path / "saved")
-    loaded = FaissVectorStore.load_local(tmp_path / "saved", Angles())
+    loaded = ReasonEmbedVectorStore.load_local(tmp_path / "saved", Angles())
     assert ids(loaded.similarity_search("12", k=9)) == ["c", "a", "d", "e"]
     loaded.add_texts(["12"], ids=["new"])
     loaded.save_local(tmp_path / "saved")
     loaded.store.close()
-    assert ids(FaissVectorStore.load_local(tmp_path / "saved", Angles()).similarity_search("12", k=1)) == ["new"]
+    assert ids(ReasonEmbedVectorStore.load_local(tmp_path / "saved", Angles()).similarity_search("12", k=1)) == ["new"]
     with pytest.raises(StoreError):
-        FaissVectorStore.load_local(tmp_path / "absent", Angles())
+        ReasonEmbedVectorStore.load_local(tmp_path / "absent", Angles())
 
 
 def test_a_store_of_another_model_is_refused(tmp_path, words, make_embedder):
     share_embedder("others", make_embedder(model="others"))
-    FaissVectorStore.from_texts(["one"], ReasonEmbedEmbeddings(model="words"), path=tmp_path / "index").store.close()
+    ReasonEmbedVectorStore.from_texts(
+        ["one"], ReasonEmbedEmbeddings(model="words"), path=tmp_path / "index"
+    ).store.close()
     with pytest.raises(SpecMismatchError):
-        FaissVectorStore.load_local(tmp_path / "index", ReasonEmbedEmbeddings(model="others"))
+        ReasonEmbedVectorStore.load_local(tmp_path / "index", ReasonEmbedEmbeddings(model="others"))
 
 
 def test_a_task_given_with_a_search_is_said_before_the_query(words):
-    store = FaissVectorStore.from_texts(["one", "two"], ReasonEmbedEmbeddings(model="words"))
+    store = ReasonEmbedVectorStore.from_texts(["one", "two"], ReasonEmbedEmbeddings(model="words"))
     plain = [score for _, score in store.similarity_search_with_score("one", k=2)]
     said = [score for _, score in store.similarity_search_with_score("one", k=2, task="pony")]
     assert plain != said
 
 
 def test_stores_are_merged(store):
-    other = FaissVectorStore.from_texts(["45", "5"], Angles(), ids=["x", "a"])
+    other = ReasonEmbedVectorStore.from_texts(["45", "5"], Angles(), ids=["x", "a"])
     store.merge_from(other)
-    store.merge_from(FaissVectorStore(Angles()))
+    store.merge_from(ReasonEmbedVectorStore(Angles()))
     assert len(store.store) == 6
     assert ids(store.similarity_search("45", k=1)) == ["x"]
     assert store.get_by_ids(["a"])[0].page_content == "5"
@@ -207,7 +209,7 @@ def test_stores_are_merged(store):
 @pytest.mark.parametrize("place", ["memory", "folder"])
 def test_the_record_manager_adds_skips_replaces_and_deletes(tmp_path, place):
     made = FaissStore.create(tmp_path / "index") if place == "folder" else None
-    store = FaissVectorStore(DeterministicFakeEmbedding(size=6), made)
+    store = ReasonEmbedVectorStore(DeterministicFakeEmbedding(size=6), made)
     manager = InMemoryRecordManager("test")
     manager.create_schema()
 
@@ -225,7 +227,7 @@ def test_the_record_manager_adds_skips_replaces_and_deletes(tmp_path, place):
 
 
 async def test_the_first_additions_may_come_together():
-    store = FaissVectorStore(Angles())
+    store = ReasonEmbedVectorStore(Angles())
     await asyncio.gather(*(store.aadd_texts([str(n)], ids=[str(n)]) for n in range(20)))
     assert len(store.store) == 20
 
@@ -243,5 +245,26 @@ async def test_every_asynchronous_twin_gives_what_its_twin_gives(store):
     assert await store.amax_marginal_relevance_search_by_vector([1.0, 0.2]) == by_vector
     assert await store.adelete(["x"]) is True
     assert await store.aget_by_ids(["x"]) == []
-    made = await FaissVectorStore.afrom_documents([Document(id="q", page_content="3")], Angles())
+    made = await ReasonEmbedVectorStore.afrom_documents([Document(id="q", page_content="3")], Angles())
     assert ids(await made.asimilarity_search("3")) == ["q"]
+
+
+def test_filters_is_another_name_of_filter(words, tmp_path):
+    metadatas = [{"n": number} for number in range(4)]
+    made = ReasonEmbedVectorStore.from_texts(
+        ["a", "b", "c", "d"], ReasonEmbedEmbeddings(model="words"), metadatas, path=tmp_path / "index"
+    )
+    wanted = {"n": {"$lt": 2}}
+    assert made.similarity_search("a", filters=wanted) == made.similarity_search("a", filter=wanted) != []
+    diverse = made.max_marginal_relevance_search
+    assert diverse("a", filters=wanted) == diverse("a", filter=wanted) != []
+    with pytest.raises(InputError, match=r"\bfilter\b.*\bfilters\b"):
+        made.similarity_search("a", filter=wanted, filters=wanted)
+    made.store.close()
+    by_both = [ReasonEmbedRetriever(index=str(tmp_path / "index"), **{name: wanted}) for name in ("filter", "filters")]
+    assert by_both[0].filters == by_both[1].filters == wanted
+    assert by_both[0].invoke("a") == by_both[1].invoke("a") != []
+    bare = ReasonEmbedRetriever(index=str(tmp_path / "index"))
+    assert bare.invoke("a", filter=wanted) == by_both[0].invoke("a")
+    with pytest.raises(InputError, match=r"\bfilter\b.*\bfilters\b"):
+        bare.invoke("a", filter=wanted, filters=wanted)

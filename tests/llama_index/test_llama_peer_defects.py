@@ -13,7 +13,7 @@ from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
-from llama_index.vector_stores.reasonembed import ReasonEmbedFaissVectorStore
+from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore
 
 from reasonembed_rag.errors import InputError
 
@@ -169,18 +169,18 @@ class TestEmbedding:
 
 class TestVectorStore:
     def test_18_six_thousand_nodes_are_added_in_one_call(self):
-        store = ReasonEmbedFaissVectorStore()
+        store = ReasonEmbedVectorStore()
         many = [TextNode(id_=str(n), text="", embedding=[1.0, n / 6000]) for n in range(6000)]
         assert len(store.add(many)) == 6000
 
     def test_18_an_id_that_is_added_again_has_its_text_replaced(self):
-        store = ReasonEmbedFaissVectorStore()
+        store = ReasonEmbedVectorStore()
         store.add([TextNode(id_="a", text="old", embedding=[1.0, 0.0])])
         store.add([TextNode(id_="a", text="new", embedding=[1.0, 0.0])])
         assert [node.text for node in ask(store, [1.0, 0.0], k=9).nodes] == ["new"]
 
     def test_18_lists_in_metadata_are_kept_and_filtered(self):
-        store = ReasonEmbedFaissVectorStore()
+        store = ReasonEmbedVectorStore()
         store.add([TextNode(id_="a", text="x", embedding=[1.0], metadata={"tags": ["p", "q"]})])
         filters = MetadataFilters(filters=[MetadataFilter(key="tags", operator="contains", value="q")])
         (node,) = store.get_nodes(filters=filters)
@@ -189,20 +189,20 @@ class TestVectorStore:
         store.clear()
 
     def test_18_and_19_similarities_are_cosines_the_best_first(self):
-        store = ReasonEmbedFaissVectorStore()
+        store = ReasonEmbedVectorStore()
         store.add(nodes([3.0, 4.0], [4.0, 3.0]))
         result = ask(store, [6.0, 8.0], k=2)
         assert result.ids == ["a", "b"]
         np.testing.assert_allclose(result.similarities, [1.0, 0.96], atol=1e-6)
 
     def test_19_ids_are_the_nodes_own_and_nodes_can_be_deleted_and_filtered(self):
-        store = ReasonEmbedFaissVectorStore()
+        store = ReasonEmbedVectorStore()
         assert store.add(nodes([1.0, 0.0], [0.0, 1.0])) == ["a", "b"]
         store.delete_nodes(["a"])
         assert ask(store, [1.0, 0.0], k=9).ids == ["b"]
 
     def test_20_an_id_is_never_given_to_another_document(self):
-        store = ReasonEmbedFaissVectorStore()
+        store = ReasonEmbedVectorStore()
         axes = np.eye(4).tolist()
         store.add(nodes(*axes[:3]))
         store.delete_nodes(["a"])
@@ -213,7 +213,7 @@ class TestVectorStore:
         assert len(store.client) == 3
 
     def test_wrong_dimensions_are_told(self):
-        store = ReasonEmbedFaissVectorStore()
+        store = ReasonEmbedVectorStore()
         store.add(nodes([1.0, 0.0]))
         with pytest.raises(InputError, match=r"\(n, 2\)"):
             ask(store, [1.0])

@@ -14,7 +14,7 @@ from llama_index.core.schema import QueryBundle, TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 from llama_index.retrievers.reasonembed import ReasonEmbedRetriever
-from llama_index.vector_stores.reasonembed import ReasonEmbedFaissVectorStore
+from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore
 
 from reasonembed_rag import Document, Encoder
 from reasonembed_rag.errors import InputError
@@ -124,7 +124,7 @@ async def test_no_asynchronous_path_blocks_the_loop_not_even_loading_the_model(t
     with FaissStore.create(tmp_path / "index", spec=spec):
         pass
     embedding = ReasonEmbedEmbedding(model_name=folder, dtype="float32", cache=str(tmp_path / "cache"))
-    store = ReasonEmbedFaissVectorStore(path=str(tmp_path / "index"))
+    store = ReasonEmbedVectorStore(path=str(tmp_path / "index"))
     with blockbuster_ctx():
         vector = await embedding.aget_query_embedding("fox")
         await embedding.aget_text_embedding("fox")

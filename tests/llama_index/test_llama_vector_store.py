@@ -1,4 +1,4 @@
-"""ReasonEmbedFaissVectorStore: the behaviour of LlamaIndex's SimpleVectorStore suite, and its filters as the oracle."""
+"""ReasonEmbedVectorStore: the behaviour of LlamaIndex's SimpleVectorStore suite, and its filters as the oracle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 from llama_index.retrievers.reasonembed import ReasonEmbedRetriever
-from llama_index.vector_stores.reasonembed import ReasonEmbedFaissVectorStore
+from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore
 
 from reasonembed_rag.errors import InputError, SpecMismatchError
 
@@ -42,7 +42,7 @@ NODES = [
 
 @pytest.fixture(params=["memory", "folder"])
 def store(request, tmp_path):
-    made = ReasonEmbedFaissVectorStore(path=None if request.param == "memory" else str(tmp_path / "index"))
+    made = ReasonEmbedVectorStore(path=None if request.param == "memory" else str(tmp_path / "index"))
     made.add(NODES)
     yield made
     made.client.close()
@@ -65,7 +65,7 @@ def _found(store, *filters, condition=FilterCondition.AND, **query):
 
 
 def test_it_is_a_llama_index_vector_store():
-    assert BasePydanticVectorStore.__name__ in [base.__name__ for base in ReasonEmbedFaissVectorStore.__mro__]
+    assert BasePydanticVectorStore.__name__ in [base.__name__ for base in ReasonEmbedVectorStore.__mro__]
 
 
 def test_the_nearest_come_first_with_their_cosines(store):
@@ -185,7 +185,7 @@ def test_adding_a_known_id_replaces_its_node(store):
 
 
 def test_mmr_prefers_variety_as_its_threshold_falls():
-    store = ReasonEmbedFaissVectorStore()
+    store = ReasonEmbedVectorStore()
     store.add([_node("x", [1.0, 0.0], "s"), _node("y", [0.99, 0.1], "s"), _node("z", [0.3, 1.0], "s")])
     query = {"query_embedding": [1.0, 0.05], "similarity_top_k": 2, "mode": VectorStoreQueryMode.MMR}
     assert set(store.query(VectorStoreQuery(**query, mmr_threshold=1.0)).ids) == {"x", "y"}
@@ -202,7 +202,7 @@ def test_other_modes_and_arguments_are_refused(store):
 
 
 async def test_async_twins_do_the_same(tmp_path):
-    store = ReasonEmbedFaissVectorStore(path=str(tmp_path / "index"))
+    store = ReasonEmbedVectorStore(path=str(tmp_path / "index"))
     assert await store.async_add(NODES) == ["a", "b", "c"]
     assert (await store.aquery(VectorStoreQuery(query_embedding=[1.0, 0.0], similarity_top_k=1))).ids == ["a"]
     assert [node.node_id for node in await store.aget_nodes(["b"])] == ["b"]
@@ -215,17 +215,17 @@ async def test_async_twins_do_the_same(tmp_path):
 
 def test_persist_writes_a_folder_that_opens_again(store, tmp_path):
     store.persist(str(tmp_path / "saved"))
-    again = ReasonEmbedFaissVectorStore.from_persist_path(str(tmp_path / "saved"))
+    again = ReasonEmbedVectorStore.from_persist_path(str(tmp_path / "saved"))
     assert _found(again) == _found(store)
     store.delete("book")
     again.client.close()
     store.persist(str(tmp_path / "saved"))
-    assert _found(ReasonEmbedFaissVectorStore.from_persist_path(str(tmp_path / "saved"))) == ["c"]
+    assert _found(ReasonEmbedVectorStore.from_persist_path(str(tmp_path / "saved"))) == ["c"]
 
 
 def test_a_whole_index_runs_through_it_and_through_storage_contexts(tmp_path, words):
     model = ReasonEmbedEmbedding(model_name="words")
-    store = ReasonEmbedFaissVectorStore.for_model(model)
+    store = ReasonEmbedVectorStore.for_model(model)
     documents = [Document(text=f"about {name}", doc_id=name) for name in ("cats", "dogs", "boats")]
     index = VectorStoreIndex.from_documents(
         documents, storage_context=StorageContext.from_defaults(vector_store=store), embed_model=model
@@ -234,7 +234,7 @@ def test_a_whole_index_runs_through_it_and_through_storage_contexts(tmp_path, wo
     index.delete_ref_doc("dogs")
     assert index.as_retriever(similarity_top_k=1).retrieve("about dogs")[0].node.ref_doc_id != "dogs"
     index.storage_context.persist(str(tmp_path / "storage"))
-    again = ReasonEmbedFaissVectorStore.from_persist_dir(str(tmp_path / "storage"))
+    again = ReasonEmbedVectorStore.from_persist_dir(str(tmp_path / "storage"))
     loaded = VectorStoreIndex.from_vector_store(again, embed_model=model)
     assert loaded.as_retriever(similarity_top_k=9).retrieve("cats")[0].node.ref_doc_id == "cats"
     retriever = ReasonEmbedRetriever(str(tmp_path / "storage" / "default__vector_store.json"))
@@ -246,17 +246,17 @@ def test_a_store_for_one_model_refuses_another(tmp_path, words, make_embedder):
 
     share_embedder("others", make_embedder(model="others"))
     path = str(tmp_path / "index")
-    ReasonEmbedFaissVectorStore.for_model(ReasonEmbedEmbedding(model_name="words"), path).client.close()
+    ReasonEmbedVectorStore.for_model(ReasonEmbedEmbedding(model_name="words"), path).client.close()
     with pytest.raises(SpecMismatchError):
-        ReasonEmbedFaissVectorStore.for_model(ReasonEmbedEmbedding(model_name="others"), path)
+        ReasonEmbedVectorStore.for_model(ReasonEmbedEmbedding(model_name="others"), path)
 
 
 def test_pickle_carries_the_path_and_never_loses_a_store_in_memory(tmp_path):
-    store = ReasonEmbedFaissVectorStore(path=str(tmp_path / "index"))
+    store = ReasonEmbedVectorStore(path=str(tmp_path / "index"))
     store.add(NODES)
     assert _found(pickle.loads(pickle.dumps(store))) == _found(store)
-    assert ReasonEmbedFaissVectorStore.from_dict(store.to_dict()).path == store.path
-    memory = ReasonEmbedFaissVectorStore()
+    assert ReasonEmbedVectorStore.from_dict(store.to_dict()).path == store.path
+    memory = ReasonEmbedVectorStore()
     memory.add(NODES)
     with pytest.raises(InputError, match=r"\bmemory\b.*\bpath\b"):
         pickle.dumps(memory)
@@ -292,7 +292,7 @@ parts = st.one_of(
     condition=st.sampled_from(list(FilterCondition)),
 )
 def test_filters_mean_what_llama_index_says_they_mean(rows, filters, condition):
-    store = ReasonEmbedFaissVectorStore()
+    store = ReasonEmbedVectorStore()
     store.add([_node(str(n), [1.0, float(n)], "s", **row) for n, row in enumerate(rows)])
     chosen = MetadataFilters(
         filters=[MetadataFilter(key=key, operator=operator, value=value) for key, operator, value in filters],

@@ -15,6 +15,9 @@ RENAMED = [
     ("llama_index.retrievers.reasonembed", "LlamaIndexPipeline", "LlamaIndexRag"),
     ("reasonembed_rag.pipeline", "Hybrid", "Fusion"),
     ("reasonembed_rag.pipeline", "Part", "Weighted"),
+    ("reasonembed_rag.pipeline", "Defence", "HitFilter"),
+    ("langchain_reasonembed", "FaissVectorStore", "ReasonEmbedVectorStore"),
+    ("llama_index.vector_stores.reasonembed", "ReasonEmbedFaissVectorStore", "ReasonEmbedVectorStore"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""ReasonEmbedEmbedding: the embedding model that LlamaIndex asks."""
+"""ReasonEmbedEmbedding: our encoder as a LlamaIndex embedding model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ReasonEmbedEmbedding"]
 
 
 class ReasonEmbedEmbedding(BaseEmbedding):
-    """Embed queries and texts with one model, loaded at the first call and shared by all that name it.
+    """Embed queries and texts with one model, loaded at the first call and shared in the process.
 
     What changes a vector is a field, and so part of the ingestion cache's key; what does not (the device, the progress
     bar, the size of batches) is left out of it. Slices are as large as LlamaIndex allows, so that our own batching
@@ -35,8 +35,8 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     max_query_length: int | None = None
     max_document_length: int | None = None
     truncate_dim: int | None = None
-    task: str | None = Field(default=None, description="The task card whose instruction is put before queries.")
-    query_instruction: str | None = Field(default=None, description="Words to put before queries instead.")
+    task: str | None = Field(default=None, description="The task card whose instruction precedes queries.")
+    query_instruction: str | None = Field(default=None, description="The instruction for queries, instead of a task's.")
     embed_batch_size: int = Field(default=2048, gt=0, le=2048, exclude=True)
     num_workers: int | None = Field(default=None, exclude=True)
     device: str | list[str] | None = Field(default=None, exclude=True)
@@ -44,9 +44,9 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     cache: str | None = Field(default=None, exclude=True, description="The folder of a cache of vectors.")
     cache_bytes: int = Field(default=CACHE_BYTES, exclude=True)
     show_progress: bool = Field(default=False, exclude=True)
-    base_url: str | None = Field(default=None, description="An OpenAI-compatible server that holds the model.")
+    base_url: str | None = Field(default=None, description="An OpenAI-compatible server that runs the model.")
     server_spec: dict[str, Any] | None = Field(default=None, description="The fields of its model's EmbeddingSpec.")
-    tokenizer: str | None = Field(default=None, description="Cuts texts before they are sent.")
+    tokenizer: str | None = Field(default=None, description="Truncates texts before they are sent.")
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
     @field_validator("embeddings_cache")
@@ -61,7 +61,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that serialised forms carry."""
+        """Return the name used in serialised form."""
         return "ReasonEmbedEmbedding"
 
     @property
@@ -111,14 +111,14 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of queries, (dimension,) for a single string."""
         return self.encoder.encode_queries(
-            texts, **self._said(task, instruction), show_progress=show_progress or self.show_progress
+            texts, **self._instructed(task, instruction), show_progress=show_progress or self.show_progress
         )
 
     def encode_documents(self, texts: str | Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of texts, (dimension,) for a single string."""
         return self.encoder.encode_documents(texts, show_progress=show_progress or self.show_progress)
 
-    def _said(self, task: str | None = None, instruction: str | None = None) -> dict[str, str | None]:
+    def _instructed(self, task: str | None = None, instruction: str | None = None) -> dict[str, str | None]:
         if task is None and instruction is None:
             return {"task": self.task, "instruction": self.query_instruction}
         return {"task": task, "instruction": instruction}
@@ -127,7 +127,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         return _lists(self.encode_queries([query]))[0]
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return _lists(await self.encoder.aencode_queries([query], **self._said()))[0]
+        return _lists(await self.encoder.aencode_queries([query], **self._instructed()))[0]
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._get_text_embeddings([text])[0]
@@ -151,7 +151,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
     ) -> Embedding:
         """Do the same off the event loop."""
-        return (agg_fn or mean_agg)(_lists(await self.encoder.aencode_queries(queries, **self._said())))
+        return (agg_fn or mean_agg)(_lists(await self.encoder.aencode_queries(queries, **self._instructed())))
 
 
 def _lists(vectors: NDArray[np.float32]) -> list[Embedding]:

@@ -38,16 +38,16 @@ class ReasonEmbedRetriever(BaseRetriever):
         device: str | None = None,
         dtype: str = "auto",
         base_url: str | None = None,
+        api_key: str | None = None,
         callback_manager: CallbackManager | None = None,
         **settings: Any,
     ) -> None:
-        """Take the folder of an index, and the model where it is not the one that the index names.
+        """Take the folder of an index, and the model if it is not the one that the index names.
 
-        base_url is a server that holds the index's model, model then its name there; its key is read from
-        REASONEMBED_API_KEY.
-
-        settings are those that with_settings and a call of retrieve can change: k (10), task, instruction, filters
-        (plain data or MetadataFilters), excluded_ids.
+        base_url is a server that runs the index's model, and model is then its name there. api_key is the server's key,
+        read from REASONEMBED_API_KEY by default; it is never part of to_dict or a pickle. settings are those that
+        with_settings and a call of retrieve can change: k (10), task, instruction, filters (plain data or
+        MetadataFilters), excluded_ids.
         """
         super().__init__(callback_manager=callback_manager)
         self.index = index
@@ -56,13 +56,13 @@ class ReasonEmbedRetriever(BaseRetriever):
         self.dtype = dtype
         self.base_url = base_url
         self.settings = _checked(settings)
-        key = os.environ.get("REASONEMBED_API_KEY") if base_url else None
+        key = (api_key or os.environ.get("REASONEMBED_API_KEY")) if base_url else None
         self._retriever = IndexRetriever(
             index, IndexModel(model=model, device=device, dtype=dtype, base_url=base_url, api_key=key)
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain data, from which from_dict makes an equal retriever."""
+        """Return the settings as plain data, from which from_dict builds an equal retriever."""
         return {"class_name": "ReasonEmbedRetriever", "index": self.index, **self._loading(), **self.settings}
 
     def _loading(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class ReasonEmbedRetriever(BaseRetriever):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Make the retriever that to_dict described."""
+        """Rebuild a retriever from what to_dict returned."""
         return cls(**{name: value for name, value in data.items() if name != "class_name"})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -98,7 +98,7 @@ class ReasonEmbedRetriever(BaseRetriever):
         return super().retrieve(str_or_query_bundle)
 
     async def aretrieve(self, str_or_query_bundle: QueryType, **changes: Any) -> list[NodeWithScore]:
-        """Do as retrieve, without blocking the event loop."""
+        """Like retrieve, without blocking the event loop."""
         if changes:
             return await self.with_settings(**changes).aretrieve(str_or_query_bundle)
         return await super().aretrieve(str_or_query_bundle)

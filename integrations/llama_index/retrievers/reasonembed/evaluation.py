@@ -1,4 +1,4 @@
-"""LlamaIndex components under evaluation: each is asked as its users ask it."""
+"""LlamaIndex components under evaluation, called as their users call them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def as_retriever(
     node_postprocessors: Sequence[BaseNodePostprocessor] = (),
     use_async: bool = False,
 ) -> Retriever:
-    """Return a LlamaIndex component as a retriever that the evaluation can ask.
+    """Return a LlamaIndex component as a core retriever, for evaluation.
 
     An embed_model embeds the documents and is searched exactly by cosine; an index or a retriever is asked through its
     own retrieve or aretrieve for k and the excluded documents besides, or with the exclusions where it takes them.

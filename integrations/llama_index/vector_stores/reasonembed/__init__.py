@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import Dependency, lazy_face
 
 if TYPE_CHECKING:
-    from llama_index.vector_stores.reasonembed.base import ReasonEmbedFaissVectorStore, node_of
+    from llama_index.vector_stores.reasonembed.base import ReasonEmbedVectorStore, node_of
+    from llama_index.vector_stores.reasonembed.chroma import open_chroma
     from llama_index.vector_stores.reasonembed.filters import plain_filter
 
-__all__ = ["ReasonEmbedFaissVectorStore", "node_of", "plain_filter"]
+__all__ = ["ReasonEmbedVectorStore", "node_of", "open_chroma", "plain_filter"]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
     {
-        "base": ("ReasonEmbedFaissVectorStore", "node_of"),
+        "base": ("ReasonEmbedVectorStore", "node_of"),
+        "chroma": ("open_chroma",),
         "filters": ("plain_filter",),
     },
     needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
+    renamed={"ReasonEmbedFaissVectorStore": "ReasonEmbedVectorStore"},
 )

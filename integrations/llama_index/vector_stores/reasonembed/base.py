@@ -1,4 +1,4 @@
-"""ReasonEmbedFaissVectorStore: LlamaIndex's vector store over FaissStore."""
+"""ReasonEmbedVectorStore: LlamaIndex's vector store over FaissStore."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_stores import Condition, FaissStore, Filter, Group, search_mmr
 
-__all__ = ["ReasonEmbedFaissVectorStore", "node_of"]
+__all__ = ["ReasonEmbedVectorStore", "node_of"]
 
 _PERSISTED = "vector_store.faiss"
 
 
-class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
-    """Keep LlamaIndex nodes with their embeddings, in memory or in a folder, and search them by cosine similarity.
+class ReasonEmbedVectorStore(BasePydanticVectorStore):
+    """Store LlamaIndex nodes with their embeddings, in memory or in a folder, and search them by cosine similarity.
 
     Adding a known node id replaces its node. Filters, node ids and document ids are applied before the search.
     Similarities are cosines, higher is better. In a folder every call commits.
@@ -43,35 +43,35 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
 
     stores_text: bool = True
     path: str | None = None
-    """The folder, made at the first use where it does not exist; None keeps everything in memory."""
+    """The folder, created at the first use if it does not exist; None keeps everything in memory."""
 
     _store: FaissStore | None = PrivateAttr(default=None)
-    _making: Any = PrivateAttr(default_factory=Lock)
+    _creating: Any = PrivateAttr(default_factory=Lock)
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that serialised forms carry."""
-        return "ReasonEmbedFaissVectorStore"
+        """Return the name used in serialised form."""
+        return "ReasonEmbedVectorStore"
 
     @classmethod
     def from_store(cls, store: FaissStore) -> Self:
-        """Take a store that is open already."""
+        """Wrap an open FaissStore."""
         made = cls(path=None if store.path is None else str(store.path))
         made._store = store
         return made
 
     @classmethod
     def for_model(cls, embed_model: ReasonEmbedEmbedding, path: str | None = None) -> Self:
-        """Make a store that names the model of its vectors, or open one and check that it is this model's.
+        """Create a store that records the model of its vectors, or open one and check that it is this model's.
 
-        Retrievers then know what to ask it with. Raises SpecMismatchError for another model's vectors.
+        Retrievers then know which model to encode queries with. Raises SpecMismatchError for another model's vectors.
         """
         if path is not None and (Path(path) / "manifest.json").exists():
             return cls.from_store(FaissStore.open(path, spec=embed_model.spec))
         return cls.from_store(FaissStore.create(path, spec=embed_model.spec))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the opened store behind; raises InputError for one in memory, which would be lost."""
+        """Leave out the open store; raises InputError for one in memory, which would be lost."""
         if self.path is None and self._store is not None and len(self._store):
             raise InputError("a store in memory cannot be pickled; give it a path, or persist it")
         state = dict(super().__getstate__())
@@ -79,8 +79,8 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
 
     @property
     def client(self) -> FaissStore:
-        """The store underneath, free of LlamaIndex."""
-        with self._making:
+        """The underlying FaissStore."""
+        with self._creating:
             if self._store is None:
                 exists = self.path is not None and (Path(self.path) / "manifest.json").exists()
                 self._store = FaissStore.open(str(self.path)) if exists else FaissStore.create(self.path)
@@ -97,7 +97,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Do as add, without blocking the event loop."""
+        """Like add, without blocking the event loop."""
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
@@ -106,7 +106,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
         self._remove(Condition("ref_doc_id", "$eq", ref_doc_id))
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Do as delete, without blocking the event loop."""
+        """Like delete, without blocking the event loop."""
         await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
 
     def delete_nodes(
@@ -114,7 +114,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
     ) -> None:
         """Remove the nodes that are among node_ids and satisfy the filters.
 
-        Raises InputError where neither is given: that would be everything, which clear() removes.
+        Raises InputError if neither is given; clear() removes everything.
         """
         _refuse(delete_kwargs)
         tree = store_filter(filters)
@@ -128,7 +128,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
-        """Do as delete_nodes, without blocking the event loop."""
+        """Like delete_nodes, without blocking the event loop."""
         await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
     def _remove(self, tree: Filter, node_ids: Sequence[str] | None = None) -> None:
@@ -140,7 +140,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
         self.client.clear()
 
     async def aclear(self) -> None:
-        """Do as clear, without blocking the event loop."""
+        """Like clear, without blocking the event loop."""
         await asyncio.to_thread(self.clear)
 
     # Finding
@@ -157,7 +157,7 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Do as get_nodes, without blocking the event loop."""
+        """Like get_nodes, without blocking the event loop."""
         return await asyncio.to_thread(self.get_nodes, node_ids, filters)
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
@@ -195,13 +195,13 @@ class ReasonEmbedFaissVectorStore(BasePydanticVectorStore):
         return _result(hits)
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Do as query, without blocking the event loop."""
+        """Like query, without blocking the event loop."""
         return await asyncio.to_thread(self.query, query, **kwargs)
 
     # Saving
 
     def persist(self, persist_path: str, fs: Any = None) -> None:
-        """Write everything to a folder, replacing a store that is there; a store of that folder is sealed in place.
+        """Write everything to a folder, replacing a store there; the store of that folder itself is sealed in place.
 
         Raises InputError for a file system that is not the local one.
         """
@@ -261,6 +261,6 @@ def _result(hits: Hits) -> VectorStoreQueryResult:
 
 
 def _refuse(kwargs: dict[str, Any]) -> None:
-    """Raise InputError for an argument that would be swallowed."""
+    """Raise InputError for an unknown argument."""
     if kwargs:
         raise InputError(f"unknown argument {min(kwargs)!r}; leave it out")

@@ -1,4 +1,4 @@
-"""Chroma through llama-index-vector-stores-chroma, rightly configured."""
+"""Open LlamaIndex's ChromaVectorStore with cosine distance and our embeddings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def open_chroma(
     *,
     collection: str = "reasonembed",
 ) -> ChromaVectorStore:
-    """Open a collection as LlamaIndex's ChromaVectorStore, made in cosine space where it does not exist.
+    """Open a collection as LlamaIndex's ChromaVectorStore; a new one is created with cosine distance.
 
-    where is a folder, a Chroma client of yours, or None for memory. ChromaVectorStore 0.6 adds at most 5461 nodes a
-    call, keeps the old text of a node that is added again, ignores node ids in a query and gives exp(-distance) as its
-    similarity: where that matters use ReasonEmbedFaissVectorStore. Raises StoreError for another space,
-    SpecMismatchError for another model's vectors.
+    where is a folder, a Chroma client, or None for memory. ChromaVectorStore 0.6 adds at most 5461 nodes per call,
+    keeps the old text of a node that is added again, ignores node ids in a query and returns exp(-distance) as the
+    similarity; where that matters, use ReasonEmbedVectorStore. Raises StoreError for another distance,
+    SpecMismatchError for the vectors of another model.
     """
     try:
         from llama_index.vector_stores.chroma import ChromaVectorStore
