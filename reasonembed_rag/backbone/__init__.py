@@ -1,4 +1,4 @@
-"""A transformer as tokens to states, shared by the encoder, training and memory."""
+"""A transformer from tokens to states, shared by the encoder and training."""
 
 from __future__ import annotations
 

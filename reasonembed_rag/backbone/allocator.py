@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system and few kernels are kept: long calls take little more than short ones."""
+"""Bound the memory of long calls: return freed heap to the system and limit oneDNN's kernel cache."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 __all__ = ["bound_kernel_cache", "give_back_freed"]
 
 _KERNELS = "64"
-"""oneDNN's kernels kept: one is made for every size of a product, and a call of many packs has many sizes."""
+"""Capacity of oneDNN's kernel cache: it compiles one kernel per product size, and a long call has many sizes."""
 
 
 def bound_kernel_cache() -> None:
-    """Keep oneDNN's cache of compiled kernels small, for this process, unless its own variable says how large.
+    """Limit oneDNN's kernel cache in this process, unless its environment variable is set.
 
-    It counts before the first product; 1,024, its default, take some hundred megabytes.
+    Works before the first product only; the default capacity of 1,024 can take hundreds of megabytes.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KERNELS)
 
 
 def give_back_freed() -> None:
-    """Return freed heap to the system where the C library can (glibc); do nothing elsewhere.
+    """Return freed heap to the system with glibc; do nothing with other C libraries.
 
-    Packs differ in size, and what one frees seldom fits the next: without this the heap grows by some megabytes a pack.
+    Packs differ in size, so freed blocks are seldom reused: without this the heap grows by some megabytes per pack.
     """
     trim = _trim()
     if trim is not None:

@@ -1,4 +1,4 @@
-"""Read a transformers backbone into a Blueprint, by the shape of its modules rather than by its name."""
+"""Read a transformers backbone into a Blueprint by its modules, not by its name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 from reasonembed_rag.backbone.attention import AttentionRule
 from reasonembed_rag.backbone.linears import SlicedLinear
 from reasonembed_rag.backbone.packed import Blueprint, FusedGatedMlp, GatedMlp, Heads, Layer, PlainMlp
-from reasonembed_rag.backbone.resolve_spec import looks_both_ways_itself
+from reasonembed_rag.backbone.resolve_spec import is_natively_bidirectional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,15 +35,15 @@ _ACTIVATIONS = {
     "ReLU": "relu",
 }
 _FIXED_ROTARY = {"default", "linear", "llama3", "yarn"}
-"""Rotary kinds whose angles do not depend on the length of the text."""
+"""Kinds of rotary embedding whose angles do not depend on the length of the text."""
 
 
 class UnsupportedError(Exception):
-    """A backbone that the packed forward cannot run; says why. The caller falls back to the padded forward."""
+    """A backbone that the packed forward cannot run, with the reason; callers use the padded forward instead."""
 
 
 def read_blueprint(backbone: PreTrainedModel, *, causal: bool, make: Make) -> Blueprint:
-    """Return a backbone's blueprint, its products built by `make`; raises UnsupportedError where it does not fit."""
+    """Return a backbone's blueprint with linears built by `make`; raises UnsupportedError for an unknown backbone."""
     try:
         if hasattr(backbone, "embed_tokens") and hasattr(backbone, "layers"):
             return _decoder(backbone, causal=causal, make=make)
@@ -53,7 +53,7 @@ def read_blueprint(backbone: PreTrainedModel, *, causal: bool, make: Make) -> Bl
             return _bert(backbone, make=make)
     except AttributeError as error:
         raise UnsupportedError(
-            f"{type(backbone).__name__} lacks a part that the packed forward wants: {error}"
+            f"{type(backbone).__name__} lacks a part that the packed forward needs: {error}"
         ) from error
     raise UnsupportedError(f"{type(backbone).__name__} is neither a known decoder nor a known encoder")
 
@@ -106,9 +106,9 @@ def _decoder(backbone: Any, *, causal: bool, make: Make) -> Blueprint:
 
 
 def _window(attention: Any, config: Any, kind: str, *, causal: bool) -> int | None:
-    """Return how near a token must be to be seen, exclusive; in both directions as transformers' masks have it."""
-    if not causal and not looks_both_ways_itself(config.to_dict()):
-        return None  # our own mask of both directions has no windows
+    """Return the attention window (exclusive distance); for bidirectional attention as in transformers' masks."""
+    if not causal and not is_natively_bidirectional(config.to_dict()):
+        return None  # our bidirectional mask has no windows
     if hasattr(attention, "sliding_window"):
         own = attention.sliding_window
     elif kind == "sliding_attention" or not hasattr(config, "layer_types"):
@@ -120,9 +120,9 @@ def _window(attention: Any, config: Any, kind: str, *, causal: bool) -> int | No
 
 
 def _bert(backbone: Any, *, make: Make) -> Blueprint:
-    """Read BERT, RoBERTa, XLM-R and MPNet: norms after each half."""
+    """Read BERT, RoBERTa, XLM-R and MPNet: norms after attention and after the MLP."""
     if getattr(backbone.config, "is_decoder", False):
-        raise UnsupportedError("a BERT set up as a decoder")
+        raise UnsupportedError("a BERT configured as a decoder")
     if getattr(backbone.config, "position_embedding_type", None) not in {None, "absolute"}:
         raise UnsupportedError("relative positions")
     layers = [_bert_layer(module, make, bias=_relative_bias(backbone)) for module in backbone.encoder.layer]
@@ -181,7 +181,7 @@ def _relative_bias(backbone: Any) -> Callable[[int], Tensor] | None:
 
 
 def _modern_bert(backbone: Any, *, make: Make) -> Blueprint:
-    """Read ModernBERT: norms before each half, local and global layers, rotary positions, both directions."""
+    """Read ModernBERT: norms before attention and MLP, local and global layers, rotary, bidirectional."""
     config = backbone.config
     width = config.hidden_size // config.num_attention_heads
     layers = []
@@ -216,9 +216,9 @@ def _modern_bert(backbone: Any, *, make: Make) -> Blueprint:
 
 
 def _slice_of(module: Any, start: int, stop: int) -> Module:
-    """Return some outputs of a linear module as a module that shares its weights."""
+    """Return some outputs of a linear module as a module with shared weights."""
     if not isinstance(module, torch.nn.Linear):
-        raise UnsupportedError("a wrapped product of queries, keys and values")
+        raise UnsupportedError("a wrapped linear of queries, keys and values")
     return SlicedLinear(module, start, stop)
 
 

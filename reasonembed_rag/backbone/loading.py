@@ -1,4 +1,4 @@
-"""A model's name to what the engine needs: tokenizer, backbone and spec."""
+"""Load a model by its settings: tokenizer, backbone and spec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reasonembed_rag.backbone.processor import emulates_bfloat16, warn_of_emulat
 from reasonembed_rag.backbone.resolve_spec import (
     check_adapter_spec,
     is_decoder,
-    looks_both_ways_itself,
+    is_natively_bidirectional,
     native_type,
     resolve_spec,
 )
@@ -37,7 +37,7 @@ __all__ = ["LoadedModel", "load_model", "load_tokenizer"]
 _logger = logging.getLogger(__name__)
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.float32}
-"""Number format of the weights as loaded; int8 is made of float32 when the engine is built."""
+"""Number format of the weights as loaded; int8 is quantised from float32 when the engine is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class LoadedModel:
     pad_id: int
     folder: Path
     needs_own_mask: bool = False
-    """Whether transformers would run this backbone causally though it is to look in both directions."""
+    """Whether transformers would run this backbone causally although its attention is to be bidirectional."""
     adapters: Mapping[str, Lora] = field(default_factory=dict)
     adapter_specs: Mapping[str, EmbeddingSpec] = field(default_factory=dict)
 
@@ -58,7 +58,7 @@ class LoadedModel:
 def load_model(settings: EncoderSettings) -> LoadedModel:
     """Read a model folder or hub id into memory.
 
-    Raises ModelError for a folder that is not a model or lacks weights, InputError for settings it cannot serve.
+    Raises ModelError for a folder that is not a model or lacks weights, InputError for settings it does not support.
     """
     folder, merged = _folders(settings)
     facts = read_folder(folder)
@@ -94,18 +94,18 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
 
 
 def _folders(settings: EncoderSettings) -> tuple[Path, list[Path]]:
-    """Return the folder of the backbone and those of the adapters to merge, the model itself being one perhaps."""
+    """Return the folder of the backbone and those of the adapters to merge; the model itself may be an adapter."""
     folder, adapters = _with_base(settings.model, revision=settings.revision)
     return folder, [*adapters, find_model(settings.adapter)] if settings.adapter is not None else adapters
 
 
 def _with_base(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> tuple[Path, list[Path]]:
-    """Return the folder of a model's backbone and, where the model is an adapter, its own, the lowest first."""
+    """Return the folder of a model's backbone and, if the model is an adapter, those of its adapters, base first."""
     folder = find_model(name_or_path, revision=revision, weights=weights)
     adapters: list[Path] = []
     while (base := adapter_base(folder)) is not None and not (folder / "config.json").is_file():
         if folder in adapters:
-            raise ModelError(f"{folder}: the adapter's base is the adapter itself; name the model it was trained on")
+            raise ModelError(f"{folder}: the adapter names itself as its base; want the model that it was trained on")
         adapters.insert(0, folder)
         folder = find_model(base, weights=weights)
     return folder, adapters
@@ -145,7 +145,7 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
     from transformers.utils import logging as transformers_logging
 
     bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # a local file loads in no time; a download has a bar of its own
+    transformers_logging.disable_progress_bar()  # local files load quickly; downloads have their own bar
     kind, renamed = native_type(config)
     try:
         settings = {"config": AutoConfig.for_model(**{**config, "model_type": kind})} if renamed else {}
@@ -160,16 +160,16 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        if "ignore_mismatched_sizes" in reason:  # transformers' cure is none: new random weights
-            reason = "its weights have other shapes than config.json says"
+        if "ignore_mismatched_sizes" in reason:  # transformers would suggest random weights
+            reason = "its weights have other shapes than config.json gives"
         elif "custom code" in reason or "trust_remote_code" in reason:
-            reason = f"transformers knows no model_type {kind!r}; the checkpoint's own code is never run"
+            reason = f"transformers has no model_type {kind!r}, and the checkpoint's own code is never run"
         raise ModelError(f"{folder}: cannot be loaded ({reason}); want a transformers model in safetensors") from error
     finally:
         if bar:
             transformers_logging.enable_progress_bar()
     if backbone.config.is_encoder_decoder:
-        raise ModelError(f"{folder}: is an encoder with a decoder ({kind}); want an encoder or a decoder alone")
+        raise ModelError(f"{folder}: is an encoder-decoder model ({kind}); want an encoder or a decoder")
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ModelError(
@@ -181,7 +181,7 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
 
 
 def load_tokenizer(name_or_path: str, *, append_eos: bool) -> TextTokenizer:
-    """Return the tokenizer of a model alone, without its weights; raises ModelError where there is none."""
+    """Return the tokenizer of a model without loading weights; raises ModelError if there is none."""
     folder = transformer_folder(_with_base(name_or_path, weights=False)[0])
     return _tokenizer(folder, append_eos=append_eos, vocabulary_size=None)[0]
 
@@ -194,7 +194,7 @@ def _vocabulary_size(backbone: PreTrainedModel) -> int:
 
 
 def _tokenizer(folder: Path, *, append_eos: bool, vocabulary_size: int | None) -> tuple[TextTokenizer, int]:
-    """Return the tokenizer and the id that pads."""
+    """Return the tokenizer and the padding id."""
     from transformers import AutoTokenizer
 
     try:
@@ -217,4 +217,4 @@ def _lowercased(normalizer: Any) -> Any:
 
 
 def _needs_own_mask(spec: EmbeddingSpec, config: Mapping[str, Any]) -> bool:
-    return spec.attention == "bidirectional" and is_decoder(config) and not looks_both_ways_itself(config)
+    return spec.attention == "bidirectional" and is_decoder(config) and not is_natively_bidirectional(config)

@@ -1,4 +1,4 @@
-"""LoRA adapters in PEFT's folder format: read, checked against the backbone, merged or kept aside."""
+"""Read LoRA adapters in PEFT's folder format, check them against the backbone and merge them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _OTHER_KINDS = (
     "use_dora", "fan_in_fan_out", "modules_to_save", "layer_replication", "alora_invocation_tokens", "use_qalora",
     "use_bdlora", "arrow_config", "kasa_config", "velora_config", "monteclora_config", "target_parameters",
 )  # fmt: skip
-"""Settings that make an adapter more than scale * B @ A beside linear layers."""
+"""Settings of adapters that are more than scale * B @ A added to linear layers."""
 _WRAPPERS = ("model.", "bert.", "roberta.", "mpnet.")
-"""Prefixes by which a model with a head names the backbone inside it."""
+"""Prefixes of the backbone's modules within a model that has a head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class LoraDelta:
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """An adapter: the change of each weight, by module path in the backbone."""
+    """An adapter: the change of each weight, by its module's path in the backbone."""
 
     name: str
     deltas: Mapping[str, LoraDelta]
 
 
 def adapter_base(folder: Path) -> str | None:
-    """Return the base model an adapter folder names; None where the folder is no adapter."""
+    """Return the name of an adapter's base model; None if the folder is not an adapter."""
     if not (folder / _CONFIG).is_file():
         return None
     base = read_json(folder / _CONFIG).get("base_model_name_or_path")
@@ -65,7 +65,7 @@ def adapter_base(folder: Path) -> str | None:
 def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the configuration and the A and B matrices of a PEFT LoRA folder, by their names in the file.
 
-    Raises ModelError for a folder without adapter files, a damaged one, and adapters that are not plain LoRA.
+    Raises ModelError for a folder without adapter files, for damaged files and for adapters that are not plain LoRA.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -81,15 +81,15 @@ def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ModelError(f"{folder / _WEIGHTS}: damaged ({error}); copy or download it again") from error
     for key in tensors:
         if _KEY.fullmatch(key) is None:
-            raise ModelError(f"{folder}: holds {key}; want LoRA weights of linear layers alone")
+            raise ModelError(f"{folder}: holds {key}; want only LoRA weights of linear layers")
     return config, tensors
 
 
 def read_lora(folder: Path, *, name: str, backbone: Module) -> Lora:
     """Read a PEFT LoRA folder for this backbone.
 
-    Raises ModelError where read_adapter does, and for an adapter that was trained on another backbone (a module or a
-    shape that is not there).
+    Raises ModelError where read_adapter does, and for an adapter that was trained on another backbone (a missing
+    module or another shape).
     """
     config, tensors = read_adapter(folder)
     sides: dict[str, dict[str, Tensor]] = {}
@@ -105,7 +105,7 @@ def read_lora(folder: Path, *, name: str, backbone: Module) -> Lora:
 
 
 def merge_lora(backbone: Module, lora: Lora) -> None:
-    """Add an adapter to the backbone's weights in place; summed in float32."""
+    """Add an adapter to the backbone's weights in place, summed in float32."""
     with torch.no_grad():
         for path, delta in lora.deltas.items():
             weight = backbone.get_submodule(path).weight
@@ -121,9 +121,7 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
         raise ModelError(f"{folder}: peft_type is {config.get('peft_type')!r}; want 'LORA'")
     for flag in _OTHER_KINDS:
         if config.get(flag):
-            raise ModelError(
-                f"{folder}: {flag} is set, which is not supported; merge the adapter with peft and load that"
-            )
+            raise ModelError(f"{folder}: {flag} is set, which is not supported; merge the adapter with peft first")
 
 
 def _delta(module: str, pair: dict[str, Tensor], config: dict[str, Any], folder: Path) -> LoraDelta:

@@ -1,4 +1,4 @@
-"""Several LoRA adapters on one backbone, chosen call by call."""
+"""Several LoRA adapters on one backbone, chosen per call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["AdapterSwitch", "SwitchedLinear"]
 
 
 class AdapterSwitch:
-    """Names the adapter that is on; builds linears that heed it."""
+    """Build linears that apply the active adapter, and select it."""
 
     def __init__(self, backbone: Module, adapters: Mapping[str, Lora]) -> None:
         self.active: str | None = None
@@ -30,7 +30,7 @@ class AdapterSwitch:
         self._path_of = {id(module): path for path, module in backbone.named_modules()}
 
     def make(self, modules: Sequence[Module], *, int8: bool = False) -> Linear:
-        """Build the fast product of some modules, with the adapters' changes beside it where they touch it."""
+        """Build the fast linear of some modules, with the changes of the adapters that touch them."""
         base = make_fast(modules, int8=int8)
         changes = {name: self._changes(lora, modules) for name, lora in self._adapters.items()}
         return SwitchedLinear(base, changes, self) if any(changes.values()) else base
@@ -49,7 +49,7 @@ class AdapterSwitch:
         return changes
 
     def _delta(self, lora: Lora, module: Module) -> LoraDelta | None:
-        """Return an adapter's change of a module, or of the part of one that a slice stands for."""
+        """Return an adapter's change of a module, or of the part of a module that a slice refers to."""
         if not isinstance(module, SlicedLinear):
             return lora.deltas.get(self._path_of.get(id(module), ""))
         whole = self._delta(lora, module.whole[0])
@@ -57,7 +57,7 @@ class AdapterSwitch:
 
 
 class _Change:
-    """A low-rank addition to some outputs of a product."""
+    """A low-rank addition to some outputs of a linear."""
 
     def __init__(self, start: int, delta: LoraDelta, like: Tensor) -> None:
         self.start, self.stop = start, start + len(delta.b)
@@ -69,7 +69,7 @@ class _Change:
 
 
 class SwitchedLinear:
-    """A fast product plus the change of the active adapter."""
+    """A fast linear plus the change of the active adapter."""
 
     def __init__(self, base: Linear, changes: Mapping[str, list[_Change]], switch: AdapterSwitch) -> None:
         self._base, self._changes, self._switch = base, changes, switch

@@ -1,4 +1,4 @@
-"""What a model folder says of itself: sentence-transformers' files, config.json and our own spec.json."""
+"""Read the files of a model folder: sentence-transformers' files and config.json."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _POOLING_MODES: dict[str, Pooling] = {
 }
 _KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 _NO_LIMIT = 8192
-"""A tokenizer's own limit from here on says nothing of how the model was trained: 131,072 stands there, or 10^30."""
+"""From here on a tokenizer's limit is not the length of training: files give 131,072 or 10^30."""
 _KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
 _INSTRUCT = re.compile(r"(?P<head>.*Instruct: )(?P<instruction>.+?)(?P<tail>\nQuery: ?)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderFacts:
-    """What the files settle; None where they leave it open."""
+    """Settings from the files; None for what they do not give."""
 
     transformer_folder: Path
     config: dict[str, Any]
@@ -46,7 +46,7 @@ class FolderFacts:
 def read_folder(folder: Path) -> FolderFacts:
     """Read a sentence-transformers folder (modules.json) or a plain transformers folder.
 
-    Raises ModelError for a folder without config.json or weights and for modules that are not supported.
+    Raises ModelError for a folder without config.json or weights and for unsupported modules.
     """
     if not (folder / "modules.json").is_file():
         return FolderFacts(transformer_folder=folder, config=_config(folder))
@@ -75,17 +75,17 @@ def read_folder(folder: Path) -> FolderFacts:
 
 
 def transformer_folder(folder: Path) -> Path:
-    """Return where a model's own files lie, its tokenizer's among them; needs no weights."""
+    """Return the folder of the transformer's files, tokenizer included; needs no weights."""
     return _modules(folder).get("Transformer", folder) if (folder / "modules.json").is_file() else folder
 
 
 def _modules(folder: Path) -> dict[str, Path]:
-    """Return the folder of each module of a sentence-transformers folder, by its kind."""
+    """Return the folder of each module of a sentence-transformers folder, by kind."""
     return {_kind(module): folder / module.get("path", "") for module in read_json(folder / "modules.json")}
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; raises ModelError, naming it, where that fails."""
+    """Read a JSON file; raises ModelError with its name if that fails."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -104,14 +104,14 @@ def _config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = read_json(folder / "config.json")
     if not any(folder.glob("*.safetensors")):
         others = sorted(path.name for pattern in ("*.bin", "*.pt", "*.h5") for path in folder.glob(pattern))
-        hint = f"; {others[0]} is not read, as pickles can run code: convert it to safetensors" if others else ""
-        raise ModelError(f"{folder}: holds no weights; want model.safetensors beside config.json{hint}")
+        hint = f"; {others[0]} is not read, since pickles can run code: convert it to safetensors" if others else ""
+        raise ModelError(f"{folder}: no weights; want model.safetensors next to config.json{hint}")
     return config
 
 
 def _pooling(folder: Path) -> Pooling:
     config = read_json(folder / "config.json")
-    if "pooling_mode" in config:  # sentence-transformers 5.2 and later
+    if "pooling_mode" in config:  # sentence-transformers >= 5.2
         named = config["pooling_mode"]
         modes = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
         chosen: list[Any] = [modes.get(named)] if isinstance(named, str) else [modes.get(mode) for mode in named]
@@ -124,7 +124,7 @@ def _pooling(folder: Path) -> Pooling:
 
 
 def transformer_settings(folder: Path) -> dict[str, Any]:
-    """Return what sentence-transformers wrote beside a transformer: max_seq_length, do_lower_case; {} where nothing."""
+    """Return sentence-transformers' settings of a transformer: max_seq_length, do_lower_case; {} if there are none."""
     for kind in _KINDS:
         path = folder / f"sentence_{kind}_config.json"
         if path.is_file():
@@ -134,7 +134,7 @@ def transformer_settings(folder: Path) -> dict[str, Any]:
 
 
 def _max_length(transformer: Path) -> int | None:
-    """Return the longest text in tokens: sentence-transformers' word, or else the tokenizer's where it has a limit."""
+    """Return the maximum length in tokens from sentence-transformers' settings, else from the tokenizer's."""
     length = transformer_settings(transformer).get("max_seq_length")
     path = transformer / "tokenizer_config.json"
     if not length and path.is_file():

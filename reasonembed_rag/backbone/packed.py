@@ -1,4 +1,4 @@
-"""The packed forward: sequences end to end without padding, through layers read off a transformers model."""
+"""The packed forward: concatenated sequences without padding, through layers read from a transformers model."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["Blueprint", "FusedGatedMlp", "GatedMlp", "Heads", "Layer", "Mlp", "P
 
 
 class Mlp(Protocol):
-    """The feed-forward half of a layer."""
+    """The MLP of a layer."""
 
     def __call__(self, x: Tensor, residual: Tensor | None) -> Tensor:
-        """Return the output (T, D), plus a residual where one is given."""
+        """Return the output (T, D), plus a residual if given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class FusedGatedMlp:
     activation: str
 
     def __call__(self, x: Tensor, residual: Tensor | None) -> Tensor:
-        bent, factor = self.up(x).chunk(2, dim=-1)
-        inner = activate(bent, self.activation) * factor
+        gate, factor = self.up(x).chunk(2, dim=-1)
+        inner = activate(gate, self.activation) * factor
         return self.down(inner) if residual is None else self.down.plus(inner, residual)
 
 
@@ -85,15 +85,15 @@ class Heads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One transformer layer; norms stand before the halves (decoders), after them (BERT), or both (Gemma)."""
+    """One transformer layer; norms come before attention and MLP (decoders), after them (BERT), or both (Gemma)."""
 
     heads: Heads
     rule: AttentionRule
     rotary: str | None
-    """Key of the rotary table; None where positions come otherwise."""
+    """Key of the rotary table; None without rotary positions."""
     qkv: Linear
     query: Linear
-    """The query's part of qkv alone, for layers in which only the pooled token asks."""
+    """The query part of qkv, for a last layer in which only the pooled token is a query."""
     key_value: Linear
     out: Linear
     mlp: Mlp
@@ -104,12 +104,12 @@ class Layer:
     before_mlp: Norm | None = None
     after_mlp: Norm | None = None
     norm_of_sum: bool = False
-    """Whether the norms after each half take the sum with the residual (BERT) or the half's output alone (Gemma)."""
+    """Whether the norms after attention and MLP apply to the sum with the residual (BERT) or to the output (Gemma)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """A backbone as the packed forward runs it."""
+    """A backbone in the form that the packed forward runs."""
 
     embed: Callable[[Tensor, Tensor], Tensor]
     """(ids (T,), positions (T,)) to the first states (T, D)."""
@@ -122,10 +122,10 @@ class Blueprint:
 
 
 class PackedForward:
-    """Run packs of token sequences to pooled states, computing no padding and, in the last layer, no token unread."""
+    """Compute pooled states of packs of sequences, without padding and without unused tokens in the last layer."""
 
     def __init__(self, blueprint: Blueprint, *, pooling: Pooling, checkpointing: bool = False) -> None:
-        """Take checkpointing to keep, for backward, only what enters each layer, and compute the layer once more."""
+        """With checkpointing, backward keeps only each layer's input and computes the layer again."""
         self._blueprint = blueprint
         self._checkpointing = checkpointing
         self._pooling: Pooling = pooling
@@ -133,7 +133,7 @@ class PackedForward:
 
     @property
     def shares_prefixes(self) -> bool:
-        """Whether the keys and values of a common start can be reused: no token looks ahead."""
+        """Whether keys and values of a common prefix can be reused: all layers are causal."""
         return all(layer.rule.causal for layer in self._blueprint.layers)
 
     @property
@@ -146,7 +146,7 @@ class PackedForward:
     ) -> Tensor:
         """Return pooled float32 states (n, D) of n token sequences; mean pooling leaves out the first `skip` tokens.
 
-        prefix holds, for each layer, the keys and values of tokens that stand before every sequence.
+        prefix holds each layer's keys and values of tokens before every sequence.
         """
         known = 0 if prefix is None else len(prefix[0].key_PKd)
         layout = Layout([len(sequence) for sequence in sequences], prefix=known, device=self._blueprint.device)
@@ -161,14 +161,14 @@ class PackedForward:
                 state = checkpoint(self._layer, layer, state, layout, before, rows=rows, use_reentrant=False)
             else:
                 state = self._layer(layer, state, layout, before, rows=rows)
-        if pooled_rows is not None and not self._reads_pooled_only(layers[-1]):
+        if pooled_rows is not None and not self._needs_pooled_only(layers[-1]):
             state = state[pooled_rows]
         if self._blueprint.final_norm is not None:
             state = self._blueprint.final_norm(state)
         return state.float() if pooled_rows is not None else _mean(state, layout, skip=skip)
 
     def prefix(self, ids: NDArray[np.int32]) -> list[KeyValue]:
-        """Return, for each layer, the keys and values of a start that sequences share."""
+        """Return each layer's keys and values of a prefix that sequences share."""
         layout = Layout([len(ids)], device=self._blueprint.device)
         state = self._embed([ids], layout)
         kept: list[KeyValue] = []
@@ -191,7 +191,7 @@ class PackedForward:
             return None
         return layout.last_B if self._pooling == "last" else layout.first_B
 
-    def _reads_pooled_only(self, layer: Layer) -> bool:
+    def _needs_pooled_only(self, layer: Layer) -> bool:
         rule = layer.rule
         sees_all = rule.bias is None and (rule.window is None or rule.causal)
         return sees_all and self._pooling == ("last" if rule.causal else self._pooling)
@@ -200,7 +200,7 @@ class PackedForward:
         self, layer: Layer, state: Tensor, layout: Layout, prefix: KeyValue | None, *, rows: Tensor | None
     ) -> Tensor:
         x = state if layer.before_attention is None else layer.before_attention(state)
-        if rows is None or not self._reads_pooled_only(layer):
+        if rows is None or not self._needs_pooled_only(layer):
             query, key, value = self._heads(layer, layer.qkv(x), layout.positions_T)
             mixed = attend(query, key, value, layout=layout, rule=layer.rule, prefix=prefix)
             return _finish_layer(layer, state, mixed)
@@ -209,8 +209,8 @@ class PackedForward:
         key = key_value[:, : heads.keys * heads.width].unflatten(1, (heads.keys, heads.width))
         value = key_value[:, heads.keys * heads.width :].unflatten(1, (heads.keys, heads.width))
         query = layer.query(x[rows]).unflatten(1, (heads.queries, heads.width))
-        query = self._turn(layer, query, layer.query_norm, layout.positions_T[rows])
-        key = self._turn(layer, key, layer.key_norm, layout.positions_T)
+        query = self._rotate(layer, query, layer.query_norm, layout.positions_T[rows])
+        key = self._rotate(layer, key, layer.key_norm, layout.positions_T)
         mixed = attend_pooled(query, key, value, layout=layout, rule=layer.rule, prefix=prefix)
         return _finish_layer(layer, state[rows], mixed)
 
@@ -218,10 +218,10 @@ class PackedForward:
         heads = layer.heads
         split = qkv.unflatten(1, (heads.queries + 2 * heads.keys, heads.width))
         query, key, value = split.split([heads.queries, heads.keys, heads.keys], dim=1)
-        query = self._turn(layer, query, layer.query_norm, positions_T)
-        return query, self._turn(layer, key, layer.key_norm, positions_T), value
+        query = self._rotate(layer, query, layer.query_norm, positions_T)
+        return query, self._rotate(layer, key, layer.key_norm, positions_T), value
 
-    def _turn(self, layer: Layer, x_THd: Tensor, norm: Norm | None, positions_T: Tensor) -> Tensor:
+    def _rotate(self, layer: Layer, x_THd: Tensor, norm: Norm | None, positions_T: Tensor) -> Tensor:
         if norm is not None:
             x_THd = norm(x_THd)
         if layer.rotary is None:
@@ -231,11 +231,11 @@ class PackedForward:
         return x_THd * cos + x_THd.roll(half, dims=-1) * signed_sin
 
     def _rotary(self, key: str, positions_T: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cos and sin (T, 1, d); sin is negated in its first half, so that rolling replaces rotate-half."""
+        """Return cos and sin (T, 1, d); the first half of sin is negated, so that rolling replaces rotate-half."""
         needed = int(positions_T.max()) + 1
         if key not in self._tables or len(self._tables[key][0]) < needed:
             if self._blueprint.rotary_table is None:
-                raise RuntimeError("a layer wants rotary positions, the blueprint has none")
+                raise RuntimeError("a layer needs rotary positions, the blueprint has none")
             cos, sin = self._blueprint.rotary_table(key, max(512, 1 << (needed - 1).bit_length()))
             signed = torch.cat([-sin[:, : sin.shape[1] // 2], sin[:, sin.shape[1] // 2 :]], dim=1)
             self._tables[key] = cos.to(self._blueprint.dtype), signed.to(self._blueprint.dtype)
@@ -244,7 +244,7 @@ class PackedForward:
 
 
 def _finish_layer(layer: Layer, state: Tensor, mixed: Tensor) -> Tensor:
-    """Do what follows attention: its output product, the residuals, the norms and the feed-forward half."""
+    """Finish a layer after attention: output linear, residuals, norms and MLP."""
     if layer.norm_of_sum:
         state = _normed(layer.after_attention, layer.out.plus(mixed, state))
         return _normed(layer.after_mlp, layer.mlp(state, state))
@@ -263,7 +263,7 @@ def _normed(norm: Norm | None, x: Tensor) -> Tensor:
 
 
 def _mean(state_TD: Tensor, layout: Layout, *, skip: int) -> Tensor:
-    """Return the mean state of each sequence, summed in float32; a sequence with no token after `skip`: its last."""
+    """Return each sequence's mean state after `skip` tokens, in float32; its last state if none is left."""
     state, sequence = state_TD.float(), layout.sequence_T
     lengths = layout.lengths
     if skip:

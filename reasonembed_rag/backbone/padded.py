@@ -22,11 +22,10 @@ __all__ = ["PaddedForward"]
 
 
 class PaddedForward:
-    """Run a transformers backbone on right-padded rows; right for every architecture, fast for none.
+    """Run a transformers backbone on right-padded rows: correct for every architecture, but slow.
 
-    Right padding leaves the positions of real tokens as they are, and a causal mask keeps padding out of their sight.
-    own_mask gives a decoder a mask of all real tokens, so that it looks in both directions. Works under autograd as
-    well as under inference mode.
+    Right padding keeps the positions of real tokens, and a causal mask hides the padding from them. own_mask gives a
+    decoder a mask over all real tokens, for bidirectional attention. Works under autograd and in inference mode.
     """
 
     def __init__(self, backbone: PreTrainedModel, *, pooling: Pooling, pad_id: int, own_mask: bool = False) -> None:
@@ -45,13 +44,13 @@ class PaddedForward:
         ids_BL = torch.from_numpy(ids).to(device)
         lengths_B = torch.from_numpy(lengths).to(device)
         real_BL = torch.arange(ids_BL.shape[1], device=device) < lengths_B[:, None]
-        mask = self._both_ways(real_BL) if self._own_mask else real_BL.long()
+        mask = self._bidirectional_mask(real_BL) if self._own_mask else real_BL.long()
         hidden_BLD = self._backbone(input_ids=ids_BL, attention_mask=mask, **self._extra()).last_hidden_state
         skip_B = torch.full_like(lengths_B, skip) if skip else None
         return pool_padded(hidden_BLD, lengths_B, pooling=self._pooling, skip_B=skip_B)
 
-    def _both_ways(self, real_BL: Tensor) -> Tensor:
-        """Return what is added to the scores, (B, 1, L, L): nothing for real tokens, the least number for padding."""
+    def _bidirectional_mask(self, real_BL: Tensor) -> Tensor:
+        """Return an additive mask (B, 1, L, L): 0 for real tokens, the lowest number for padding."""
         dtype = self._backbone.dtype
         hidden_B1LL = ~real_BL[:, None, None].expand(-1, 1, real_BL.shape[1], -1)
         return torch.zeros_like(hidden_B1LL, dtype=dtype).masked_fill_(hidden_B1LL, torch.finfo(dtype).min)

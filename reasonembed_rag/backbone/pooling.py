@@ -1,4 +1,4 @@
-"""Pooling: the states of a text's tokens to one vector."""
+"""Pool the states of a text's tokens into one vector."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["finish", "pool_padded"]
 
 
 def pool_padded(hidden_BLD: Tensor, lengths_B: Tensor, *, pooling: Pooling, skip_B: Tensor | None = None) -> Tensor:
-    """Return one float32 vector a row, (B, D), of right-padded states.
+    """Return one float32 vector per row, (B, D), of right-padded states.
 
-    skip_B counts the leading tokens that mean pooling leaves out (a template before the text); None leaves out none. Of
-    a row with no token after them the last token counts.
+    skip_B is the number of leading tokens that mean pooling skips (a template before the text); None skips none. A row
+    without tokens after them gives its last state.
     """
     if pooling == "cls":
         return hidden_BLD[:, 0].float()
@@ -35,6 +35,6 @@ def pool_padded(hidden_BLD: Tensor, lengths_B: Tensor, *, pooling: Pooling, skip
 
 
 def finish(vectors_BD: Tensor, *, dimension: int, normalize: bool) -> Tensor:
-    """Cut float32 vectors to their first `dimension` numbers (Matryoshka), then scale them to length 1 where asked."""
-    cut_BD = vectors_BD[:, :dimension]
-    return functional.normalize(cut_BD, dim=-1) if normalize else cut_BD
+    """Truncate float32 vectors to their first `dimension` numbers (Matryoshka), then normalise them if asked."""
+    truncated_BD = vectors_BD[:, :dimension]
+    return functional.normalize(truncated_BD, dim=-1) if normalize else truncated_BD

@@ -1,4 +1,4 @@
-"""What this processor multiplies fast and exactly, as torch and oneDNN see it in this process.
+"""Which number formats this processor multiplies fast and exactly, as torch and oneDNN see it in this process.
 
 The limits ATEN_CPU_CAPABILITY and ONEDNN_MAX_CPU_ISA count as the processor's own: a newer one can simulate an older.
 """

@@ -1,4 +1,4 @@
-"""Right before fast: the packed forward must agree with transformers on a few texts, or it is not used."""
+"""Self-check: the packed forward is used only if it agrees with transformers on a few texts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["FLOORS", "disagreement", "is_verified", "remember_verified", "self_check_sequences"]
 
 FLOORS = {"float32": 0.9999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.95}
-"""The least cosine to transformers' own forward in the same number format (int8: to float32)."""
-_WORTH_A_SECOND_LOOK = 0.95
-_MORE_ERROR = 1.5
-"""Where two short formats differ: how much of transformers' own distance to float32 the packed forward may have."""
+"""Lowest accepted cosine to transformers' forward in the same number format (int8: in float32)."""
+_RECHECK_FLOOR = 0.95
+_MAX_ERROR_RATIO = 1.5
+"""Accepted distance of the packed forward to float32, relative to that of transformers' forward."""
 
 _SENTENCE = (
     "Default parameter values are evaluated once, when the function definition is executed; a list keeps growing. "
@@ -40,7 +40,7 @@ _VERIFIED_BY = ("torch", "transformers", "tokenizers")
 
 
 def self_check_sequences(tokenizer: TextTokenizer, spec: EmbeddingSpec) -> list[NDArray[np.int32]]:
-    """Return texts of several lengths, the longest past the blocks and the shorter windows of attention, as ids."""
+    """Return token ids of texts of several lengths, the longest longer than a block and a short attention window."""
     texts = ["why?", "Two words", _SENTENCE, _SENTENCE * 3, "日本語 and code:\n\tdef f(x=[]): ...", _SENTENCE * 14]
     limit = min(spec.max_document_length, 320)
     tokens = tokenizer(texts, before="", after="", max_length=limit)
@@ -55,23 +55,23 @@ def disagreement(
     floor: float,
     exact: Callable[[], PaddedForward] | None = None,
 ) -> str | None:
-    """Return how the packed forward disagrees with the padded one, one text at a time; None where it agrees.
+    """Return how the packed forward disagrees with the padded one, one text at a time; None if it agrees.
 
-    In a short number format two right forwards of a deep model may differ by more than the floor. `exact` builds the
-    padded forward in float32; with it the packed one also agrees where it lies about as near to that as the padded.
+    In a 16-bit format two correct forwards of a deep model may differ by more than the floor. `exact` builds the padded
+    forward in float32; the packed one is then also accepted if it is about as close to that as the padded one.
     """
     with torch.inference_mode():
         expected = _one_by_one(padded, sequences)
         try:
             got = _packed_ways(packed, sequences)
-        except Exception as error:  # noqa: BLE001 - whatever does not run is not used; transformers' forward does
+        except Exception as error:  # noqa: BLE001 - a forward that fails is not used; transformers' is
             return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         lowest = _lowest_cosine(got, expected)
-        if lowest >= floor:  # NaN is not
+        if lowest >= floor:  # False for NaN
             return None
-        if exact is not None and lowest >= _WORTH_A_SECOND_LOOK:
+        if exact is not None and lowest >= _RECHECK_FLOOR:
             reference = _one_by_one(exact(), sequences)
-            if 1 - _lowest_cosine(got, reference) <= _MORE_ERROR * (1 - _lowest_cosine([expected], reference)):
+            if 1 - _lowest_cosine(got, reference) <= _MAX_ERROR_RATIO * (1 - _lowest_cosine([expected], reference)):
                 return None
     return f"cosine {lowest:.6f} to transformers' forward, want {floor}"
 
@@ -81,7 +81,7 @@ def _one_by_one(padded: PaddedForward, sequences: Sequence[NDArray[np.int32]]) -
 
 
 def _packed_ways(packed: PackedForward, sequences: Sequence[NDArray[np.int32]]) -> list[Tensor]:
-    """Return what the packed forward gives in one pack, and behind a start computed once where it shares starts."""
+    """Return the packed forward's states in one pack and, if it supports prefixes, after a prefix computed once."""
     order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
     whole = packed([sequences[row] for row in order])
     together = torch.empty_like(whole)
@@ -94,17 +94,17 @@ def _packed_ways(packed: PackedForward, sequences: Sequence[NDArray[np.int32]]) 
 
 
 def _lowest_cosine(got: Sequence[Tensor], expected: Tensor) -> float:
-    """Return the least cosine of all; NaN where one is."""
+    """Return the lowest cosine; NaN if any is NaN."""
     return torch.stack([torch.cosine_similarity(vectors, expected).min() for vectors in got]).min().item()
 
 
 def is_verified(spec: EmbeddingSpec, *, device: str) -> bool:
-    """Return whether this model agreed before, on this kind of device and with these library versions."""
+    """Return whether this model passed before, on this kind of device and with these library versions."""
     return _mark(spec, device).is_file()
 
 
 def remember_verified(spec: EmbeddingSpec, *, device: str) -> None:
-    """Note that this model agreed; a cache that cannot be written is done without."""
+    """Record that this model passed; a cache that cannot be written is ignored."""
     with contextlib.suppress(OSError):
         mark = _mark(spec, device)
         mark.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Tokenising: texts to token ids, template and special tokens in place, cut to length without losing their tail."""
+"""Texts to token ids, with template and special tokens, truncated so that these are never lost."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 __all__ = ["TextTokenizer", "Tokens"]
 
 _CHUNK = 1024
-"""Texts whose ids are Python lists at a time."""
+"""Texts tokenised at once: bounds the Python lists of ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The token ids of n texts, end to end: text i is ids[offsets[i]:offsets[i + 1]]."""
+    """Token ids of n texts, concatenated: text i is ids[offsets[i]:offsets[i + 1]]."""
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
-    cut: int
-    """How many texts were longer than the limit."""
+    truncated: int
+    """Number of texts longer than the limit."""
     skip: int = 0
-    """How many leading tokens of every text are template (mean pooling may leave them out)."""
+    """Number of leading tokens of every text that belong to the template; mean pooling may skip them."""
     shared: int = 0
-    """How many leading tokens all texts have in common with their template; each has at least one more."""
+    """Number of leading template tokens that all texts have in common; each text has at least one more token."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens a text, (n,)."""
+        """Number of tokens per text, (n,)."""
         return np.diff(self.offsets)
 
     def rows(self, rows: NDArray[np.int64]) -> list[NDArray[np.int32]]:
-        """Return the ids of some texts, as views."""
+        """Return the ids of some texts as views."""
         return [self.ids[self.offsets[row] : self.offsets[row + 1]] for row in rows]
 
 
 class TextTokenizer:
-    """Turn texts into token ids as the checkpoint's own tokenizer does, one place for templates, EOS and cutting."""
+    """Tokenise as the checkpoint's own tokenizer does; templates, EOS and truncation are handled only here."""
 
     def __init__(
         self, backend: Tokenizer, *, eos_id: int | None, append_eos: bool, vocabulary_size: int | None
@@ -58,12 +58,12 @@ class TextTokenizer:
         if vocabulary_size is not None and highest >= vocabulary_size:
             raise ModelError(
                 f"the tokenizer's highest id is {highest}, the embedding has {vocabulary_size} rows: "
-                "the tokenizer belongs to another checkpoint; put the files of one checkpoint together"
+                "the tokenizer belongs to another checkpoint; want the files of one checkpoint"
             )
         self._head, self._tail = _special_ids(backend)
         if append_eos:
             if eos_id is None:
-                raise ModelError("append_eos is set but the tokenizer names no EOS token; want one, or append_eos off")
+                raise ModelError("append_eos is set but the tokenizer has no EOS token; want one, or append_eos=False")
             if self._tail[-1:] != [eos_id]:
                 self._tail = [*self._tail, eos_id]
         self._filler = [] if self._head or self._tail else [eos_id if eos_id is not None else 0]
@@ -71,8 +71,8 @@ class TextTokenizer:
     def __call__(self, texts: Sequence[str], *, before: str, after: str, max_length: int) -> Tokens:
         """Return the ids of before + text + after for each text, at most max_length tokens each.
 
-        A long text loses its end; special tokens and the template around the text are never lost. Raises InputError
-        where the template alone leaves no room for a token of text.
+        A long text loses its end, never the special tokens or the template. Raises InputError if the template leaves no
+        room for a token of text.
         """
         head_ids, after_ids = self._ids(before), self._ids(after)
         tail = [*after_ids, *self._tail]
@@ -84,27 +84,27 @@ class TextTokenizer:
                 "want a larger max_length or a shorter instruction"
             )
         arrays: list[NDArray[np.int32]] = []
-        cut = 0
+        truncated = 0
         for start in range(0, len(texts), _CHUNK):
             wrapped = [f"{before}{text}{after}" for text in texts[start : start + _CHUNK]]
             for encoding in self._backend.encode_batch_fast(wrapped, add_special_tokens=False):
                 ids = encoding.ids
                 body_room = room + len(after_ids)
                 if len(ids) > body_room:
-                    cut += 1
+                    truncated += 1
                     ids = ids[:room] + after_ids
                 arrays.append(np.asarray([*self._head, *ids, *self._tail] or self._filler, dtype=np.int32))
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         flat = np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)
         prompt = [*self._head, *head_ids] if before else []
-        return Tokens(flat, offsets, cut, skip=len(prompt), shared=_common_start(prompt, arrays))
+        return Tokens(flat, offsets, truncated, skip=len(prompt), shared=_common_prefix(prompt, arrays))
 
-    def shortened(self, text: str, *, before: str, after: str, max_length: int) -> str:
-        """Return as much of a text's start as makes at most max_length tokens when a server tokenises it itself.
+    def truncate(self, text: str, *, before: str, after: str, max_length: int) -> str:
+        """Return the start of a text that gives at most max_length tokens when a server tokenises it again.
 
-        A text that fits comes back whole. What is cut ends where a token of the whole text ends, but may make other
-        tokens than the whole text begins with: hence the tries.
+        A text that fits is returned whole. A truncated text ends at a token boundary of the whole text but may be
+        tokenised differently: hence the loop.
         """
         room = max_length - len(self._head) - len(self._tail)
         tokens = self._backend.encode(f"{before}{text}", add_special_tokens=False)
@@ -114,25 +114,25 @@ class TextTokenizer:
             kept = text[: max(0, tokens.offsets[count - 1][1] - len(before))] if count else ""
         return kept
 
-    def own_places(self, tokens: Tokens, *, before: str, after: str) -> list[slice]:
-        """Return where among each text's tokens its own stand, those of the template and special ones left out.
+    def text_spans(self, tokens: Tokens, *, before: str, after: str) -> list[slice]:
+        """Return the range of each text's own tokens, without template and special tokens.
 
-        A token in which the template's end and the text's start have merged counts as the text's.
+        A token that merges the end of the template with the start of the text counts as the text's.
         """
         prompt = [*self._head, *self._ids(before)]
-        behind = len(self._ids(after)) + len(self._tail)
+        suffix = len(self._ids(after)) + len(self._tail)
         arrays = [tokens.ids[start:stop] for start, stop in itertools.pairwise(tokens.offsets)]
-        return [slice(_common_start(prompt, [array]), max(0, len(array) - behind)) for array in arrays]
+        return [slice(_common_prefix(prompt, [array]), max(0, len(array) - suffix)) for array in arrays]
 
-    def decoded(self, ids: Sequence[NDArray[np.int32]]) -> list[str]:
-        """Return what sequences of ids say; cut through a letter, a sequence says a replacement character there."""
+    def decode(self, ids: Sequence[NDArray[np.int32]]) -> list[str]:
+        """Return the texts of sequences of ids; an incomplete character becomes a replacement character."""
         texts: list[str] = self._backend.decode_batch([array.tolist() for array in ids], skip_special_tokens=False)
         return texts
 
-    def writable(self) -> NDArray[np.bool_]:
-        """Return (V,) which ids a text can be made of: those that come back when what they say is tokenised.
+    def round_trip_ids(self) -> NDArray[np.bool_]:
+        """Return a mask (V,) of the ids that survive decoding and tokenising, alone or after a letter.
 
-        Each is tried alone and behind a letter; special tokens and pieces of a letter are never writable.
+        Special tokens and parts of a character never do.
         """
         size = max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         allowed = np.zeros(size, dtype=np.bool_)
@@ -149,8 +149,8 @@ class TextTokenizer:
         return ids
 
 
-def _common_start(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int:
-    """Return how far all sequences begin with the prompt; a merge at the prompt's end shortens it, rightly."""
+def _common_prefix(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int:
+    """Return the length of the longest prefix of the prompt that starts all sequences; BPE may merge its end."""
     common = np.asarray(prompt, dtype=np.int32)
     for array in arrays:
         common = common[: len(array) - 1]
@@ -161,12 +161,12 @@ def _common_start(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int
 
 
 def _special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
-    """Return the special tokens that the tokenizer puts before and after every text."""
+    """Return the special tokens that the tokenizer adds before and after every text."""
     bare: list[int] = backend.encode("a", add_special_tokens=False).ids
     full: list[int] = backend.encode("a", add_special_tokens=True).ids
     for start in range(len(full) - len(bare) + 1):
         if full[start : start + len(bare)] == bare:
             return full[:start], full[start + len(bare) :]
     raise ModelError(
-        "the tokenizer changes a text's own ids when it adds special tokens; such tokenizers are not supported"
+        "the tokenizer changes a text's own ids when it adds special tokens; want a tokenizer that does not"
     )

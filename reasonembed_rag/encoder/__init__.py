@@ -1,4 +1,4 @@
-"""The engine: text to vectors."""
+"""Encoders: text to vectors, in this process, on several devices or on a server."""
 
 from __future__ import annotations
 

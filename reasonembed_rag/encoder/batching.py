@@ -1,4 +1,4 @@
-"""The plan of a call: which texts run together, and the way back to input order."""
+"""Plan a call: find repeated texts and group the others into packs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Distinct", "distinct", "plan_packs"]
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """Distinct items in order of first appearance: items[i] stands first at rows `first[i]`; `inverse` leads back."""
+    """Distinct items in order of first appearance: `first` holds their indices, `inverse` one number per item."""
 
     first: NDArray[np.int64]
     inverse: NDArray[np.int64]
@@ -37,9 +37,9 @@ def distinct(items: Sequence[Hashable]) -> Distinct:
 
 
 def plan_packs(lengths: NDArray[np.int64], *, budget: int) -> list[NDArray[np.int64]]:
-    """Cut the rows, longest first, into packs of at most `budget` tokens; a longer row is a pack of its own.
+    """Group rows, longest first, into packs of at most `budget` tokens; a longer row is a pack by itself.
 
-    Rows of a pack are neighbours in length, so that attention can run in buckets with hardly any padding.
+    Rows of a pack have similar lengths, so that attention can run in buckets with hardly any padding.
     """
     order = np.argsort(-lengths, kind="stable")
     ends = np.cumsum(lengths[order])

@@ -1,11 +1,11 @@
-"""A cache of vectors on disk, shared by any number of processes of one machine.
+"""A cache of vectors on disk, shared by any number of processes on one machine.
 
-One SQLite file in write-ahead mode: many readers and writers at once, and a process that is killed leaves whole
-transactions or none. (The write-ahead mode needs a local disk; network file systems do not carry it.) Vectors are raw
-little-endian float32 with a checksum each: what comes back is what went in, to the bit.
+One SQLite file in write-ahead mode: concurrent readers and writers, and a killed process leaves whole transactions or
+none. (Write-ahead mode needs a local disk; network file systems do not support it.) Vectors are raw little-endian
+float32, each with a checksum: they are returned bit for bit.
 
-A damaged file is an error, not rebuilt in silence: other processes may hold it open, and a wrong path may name
-somebody's own file. A single vector whose checksum is wrong counts as absent and is replaced when it is put again.
+A damaged file is an error and is not rebuilt silently: other processes may hold it open, and a wrong path may name
+another program's file. A vector with a wrong checksum counts as missing and is replaced when it is computed again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Found", "VectorCache", "cached", "shared_cache", "vector_keys"]
+__all__ = ["CachedVectors", "VectorCache", "encode_through_cache", "shared_cache", "vector_keys"]
 
 _logger = logging.getLogger(__name__)
 
@@ -44,19 +44,19 @@ _APPLICATION = 0x52454D42  # "REMB"
 _VERSION = 1
 _LEAST_BYTES = 1 << 20
 _BUSY_S = 30.0
-"""How long a writer waits for its turn."""
+"""How long a writer waits for the lock."""
 _CHUNK_KEYS = 500
-"""Keys a question; SQLite's builds allow at least 999."""
+"""Keys per query; every build of SQLite allows at least 999."""
 _CHUNK_BYTES = 4 << 20
-"""Bytes a transaction: bounds the write-ahead log, and how long other writers wait."""
+"""Bytes per transaction: bounds the write-ahead log and how long other writers wait."""
 _ROW_BYTES = 200
-"""Bytes that a row takes beside its vector, at most: id, mark, checksum, and its key twice."""
+"""Most bytes of a row without its vector: id, time of use, checksum, and its key twice."""
 _PAGE_WASTE = 2
-"""Pages take at most twice the bytes of their rows: a row just above half a page has the page to itself."""
-_MANY_TOUCHED = 100_000
-"""Hits noted in memory before they are written down."""
+"""Pages take at most twice the bytes of their rows: a row just above half a page fills one alone."""
+_MANY_USES = 100_000
+"""Hits recorded in memory before they are written to disk."""
 _WINDOW = 16_384
-"""Texts encoded between two writes: what a kill can lose."""
+"""Texts encoded between two writes: what a killed process can lose."""
 
 _SCHEMA = (
     """CREATE TABLE entries (
@@ -71,10 +71,10 @@ _SCHEMA = (
 def vector_keys(
     spec: EmbeddingSpec, texts: Sequence[str], *, role: Literal["query", "document"], affixes: tuple[str, str]
 ) -> list[bytes]:
-    """Return a key of 20 bytes for each text: all that its vector depends on, hashed.
+    """Return a key of 20 bytes per text: a hash of everything that its vector depends on.
 
-    spec is that of the call, its adapter included; affixes are what stands before and after the text, the instruction
-    filled in. Every part is hashed behind its length, so that no two different sets of parts run together.
+    spec is that of the call, its adapter included; affixes are the template before and after the text, instruction
+    included. Every part is hashed with its length first, so that different parts never give the same bytes.
     """
     common = hashlib.blake2b(digest_size=20)
     for part in (spec.digest(), role, *affixes):
@@ -94,18 +94,18 @@ def _feed(digest: hashlib.blake2b, part: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a cache holds of the keys it was asked for: their positions (m,), ascending, and vectors (m, D)."""
+class CachedVectors:
+    """Vectors (m, D) found in a cache, and the indices (m,) of their keys, ascending."""
 
     rows: NDArray[np.int64]
     vectors: NDArray[np.float32]
 
 
 class VectorCache:
-    """Vectors by key in a folder, the least recently used giving way once `max_bytes` are full.
+    """Vectors by key in a folder; the least recently used are evicted once `max_bytes` are reached.
 
-    max_bytes bounds the database file; its write-ahead log takes a few megabytes beside it while it is open. Threads
-    may share a cache, and processes a folder. The file is opened, or made, at the first use.
+    max_bytes bounds the database file; its write-ahead log takes a few more megabytes while it is open. Threads may
+    share a cache, processes may share a folder. The file is opened or created at the first use.
     """
 
     def __init__(self, folder: Path | str, *, max_bytes: int) -> None:
@@ -117,8 +117,8 @@ class VectorCache:
         self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection | None] = []
         self._owner = 0
-        self._touched: dict[int, int] = {}
-        self._turn = 0
+        self._uses: dict[int, int] = {}
+        self._clock = 0
 
     def __enter__(self) -> Self:
         return self
@@ -128,8 +128,8 @@ class VectorCache:
     ) -> None:
         self.close()
 
-    def get(self, keys: Sequence[bytes], *, dimension: int) -> Found:
-        """Return the vectors that are there in this dimension; one of another dimension is not found.
+    def get(self, keys: Sequence[bytes], *, dimension: int) -> CachedVectors:
+        """Return the cached vectors of this dimension; those of another dimension count as missing.
 
         Raises StoreError for a file that cannot be read.
         """
@@ -140,53 +140,55 @@ class VectorCache:
         rows: list[int] = []
         vectors: list[NDArray[np.float32]] = []
         with self._lock, self._opened() as connection:
-            self._turn += 1
+            self._clock += 1
             for start in range(0, len(distinct), _CHUNK_KEYS):
                 for key, vector in self._read(connection, distinct[start : start + _CHUNK_KEYS], dimension):
                     rows.extend(positions[key])
                     vectors.extend([vector] * len(positions[key]))
-            if len(self._touched) > _MANY_TOUCHED:
+            if len(self._uses) > _MANY_USES:
                 with _transaction(connection):
-                    self._flush_touched(connection)
+                    self._flush_uses(connection)
         order = np.argsort(np.asarray(rows, dtype=np.int64), kind="stable")
         stacked = np.stack(vectors) if vectors else np.empty((0, dimension), dtype=np.float32)
-        return Found(np.asarray(rows, dtype=np.int64)[order], stacked[order])
+        return CachedVectors(np.asarray(rows, dtype=np.int64)[order], stacked[order])
 
     def put(self, keys: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
-        """Keep the vectors (len(keys), D), making room for them; a key that is there is replaced.
+        """Store the vectors (len(keys), D), evicting others if needed; existing keys are replaced.
 
-        Raises InputError for vectors of another number, not finite or too large for max_bytes, StoreError for a file
-        that cannot be written.
+        Raises InputError for a wrong number of vectors and for vectors that are not finite or too large for max_bytes,
+        StoreError for a file that cannot be written.
         """
         raw = np.ascontiguousarray(vectors, dtype="<f4")
         if raw.ndim != 2 or len(raw) != len(keys):
-            raise InputError(f"got {len(keys)} keys and vectors of shape {raw.shape}; want one row a key")
+            raise InputError(f"got {len(keys)} keys and vectors of shape {raw.shape}; want one row per key")
         if not np.isfinite(raw).all():
-            raise InputError("vectors hold NaN or infinity; want finite numbers: encode the texts again")
+            raise InputError("vectors contain NaN or infinity; want finite numbers: encode the texts again")
         row_bytes = raw.shape[1] * 4 + _ROW_BYTES
         chunk_bytes = min(_CHUNK_BYTES, self._max_bytes // (4 * _PAGE_WASTE))
         if row_bytes > chunk_bytes:
-            raise InputError(f"a vector takes {row_bytes} bytes, max_bytes is {self._max_bytes}; raise max_bytes")
+            raise InputError(
+                f"a vector takes {row_bytes} bytes, max_bytes is {self._max_bytes}; want a larger max_bytes"
+            )
         chunk = chunk_bytes // row_bytes
         with self._lock, self._opened() as connection:
-            self._turn += 1
+            self._clock += 1
             for start in range(0, len(keys), chunk):
                 with _transaction(connection):
-                    used = self._flush_touched(connection)
+                    used = self._flush_uses(connection)
                     self._make_room(connection, rows=min(chunk, len(keys) - start), row_bytes=row_bytes)
                     for key, vector in zip(keys[start : start + chunk], raw[start : start + chunk], strict=True):
                         _write(connection, key, vector.tobytes(), used)
 
     def close(self) -> None:
-        """Note what was used, and close the file; the next use opens it again."""
+        """Record the latest uses and close the file; the next use opens it again."""
         with self._lock:
             if self._connection is None or self._owner != os.getpid():
                 return
             try:
                 with self._opened() as connection, _transaction(connection):
-                    self._flush_touched(connection)
-            except StoreError as error:  # what is lost is only which vectors were used last
-                _logger.warning("the cache was closed without noting what was used: %s", error)
+                    self._flush_uses(connection)
+            except StoreError as error:  # only the order of eviction is lost
+                _logger.warning("the cache was closed without recording the latest uses: %s", error)
             finally:
                 self._connection.close()
                 self._connection = None
@@ -194,29 +196,29 @@ class VectorCache:
     def _read(
         self, connection: sqlite3.Connection, keys: Sequence[bytes], dimension: int
     ) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
-        marks = ",".join("?" * len(keys))
-        question = (
-            "SELECT key, id, checksum, vector FROM entries JOIN vectors USING (id)"  # noqa: S608 - question marks only
-            f" WHERE key IN ({marks}) AND length(vector) = ?"
+        placeholders = ",".join("?" * len(keys))
+        query = (
+            "SELECT key, id, checksum, vector FROM entries JOIN vectors USING (id)"  # noqa: S608 - placeholders only
+            f" WHERE key IN ({placeholders}) AND length(vector) = ?"
         )
-        for key, identity, checksum, raw in connection.execute(question, (*keys, dimension * 4)):
+        for key, identity, checksum, raw in connection.execute(query, (*keys, dimension * 4)):
             if zlib.crc32(raw, zlib.crc32(key)) != checksum:
-                _logger.warning("%s: a vector is damaged on disk; it will be computed again", self._path)
+                _logger.warning("%s: a vector is damaged on disk and will be computed again", self._path)
                 continue
-            self._touched[identity] = self._turn
+            self._uses[identity] = self._clock
             yield key, np.frombuffer(raw, dtype="<f4")
 
-    def _flush_touched(self, connection: sqlite3.Connection) -> int:
-        """Write down what was used since the last time, in its order; return the mark of what is used now."""
+    def _flush_uses(self, connection: sqlite3.Connection) -> int:
+        """Write the uses since the last flush, in their order; return the time of use for current ones."""
         (latest,) = connection.execute("SELECT coalesce(max(used), 0) FROM entries").fetchone()
-        marks = [(latest + turn, identity) for identity, turn in self._touched.items()]
-        connection.executemany("UPDATE entries SET used = ? WHERE id = ?", marks)
-        self._touched.clear()
-        now, self._turn = int(latest) + self._turn, 0
+        uses = [(latest + use, identity) for identity, use in self._uses.items()]
+        connection.executemany("UPDATE entries SET used = ? WHERE id = ?", uses)
+        self._uses.clear()
+        now, self._clock = int(latest) + self._clock, 0
         return now
 
     def _make_room(self, connection: sqlite3.Connection, *, rows: int, row_bytes: int) -> None:
-        """Drop the least recently used until `rows` more fit."""
+        """Evict the least recently used vectors until `rows` more fit."""
         room = self._max_bytes - rows * row_bytes * _PAGE_WASTE
         while (excess := _used_bytes(connection) - room) > 0:
             count = 1 + excess // row_bytes
@@ -230,10 +232,10 @@ class VectorCache:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection, made where there is none in this process; SQLite's errors come out as StoreError."""
+        """Yield this process's connection, opened if needed; raise SQLite's errors as StoreError."""
         try:
             if self._owner != os.getpid():
-                self._inherited.append(self._connection)  # a forked child may not even close its parent's
+                self._inherited.append(self._connection)  # a forked child must not close its parent's connection
                 self._connection, self._owner = None, os.getpid()
             if self._connection is None:
                 self._connection = _connect(self._path)
@@ -248,7 +250,7 @@ def shared_cache(folder: str, max_bytes: int) -> VectorCache:
     return VectorCache(folder, max_bytes=max_bytes)
 
 
-def cached(
+def encode_through_cache(
     texts: Sequence[str],
     cache: VectorCache,
     keys: Sequence[bytes],
@@ -256,13 +258,14 @@ def cached(
     *,
     dimension: int,
 ) -> NDArray[np.float32]:
-    """Return float32 vectors (n, dimension) of the texts, encoding only those whose key the cache lacks, once a key.
+    """Return float32 vectors (n, dimension) of the texts, encoding only those with missing keys, each key once.
 
-    What is encoded is put into the cache by and by; a cache that cannot be written (a full disk) costs a warning, not
-    the vectors. Raises StoreError for a cache that cannot be read, and what encode_missing raises.
+    New vectors are written to the cache at intervals; if it cannot be written (a full disk), a warning is logged and
+    the vectors are returned all the same. Raises StoreError for a cache that cannot be read, and what encode_missing
+    raises.
     """
     if len(texts) != len(keys):
-        raise InputError(f"got {len(texts)} texts and {len(keys)} keys; want one key a text")
+        raise InputError(f"got {len(texts)} texts and {len(keys)} keys; want one key per text")
     vectors = np.empty((len(texts), dimension), dtype=np.float32)
     found = cache.get(keys, dimension=dimension)
     vectors[found.rows] = found.vectors
@@ -290,7 +293,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
-        made = _is_ours(connection, path)  # before anything is written
+        made = _is_ours(connection, path)  # checked before anything is written
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {_CHUNK_BYTES}")
@@ -304,13 +307,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _make(connection: sqlite3.Connection, path: Path) -> None:
     with _transaction(connection):
-        if not _is_ours(connection, path):  # another process may have been quicker
+        if not _is_ours(connection, path):  # another process may have created it in the meantime
             for statement in _SCHEMA:
                 connection.execute(statement)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Turn the write-ahead mode on; two processes doing so at once can meet a lock that does not wait by itself."""
+    """Switch to write-ahead mode, retrying: SQLite does not wait for this lock when two processes switch at once."""
     deadline = time.monotonic() + _BUSY_S
     while True:
         try:
@@ -324,16 +327,16 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the file holds a cache, False where it is empty; raise StoreError where it is something else."""
+    """Return whether the file is a cache, False if it is empty; raises StoreError for anything else."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables == 0:
         return False
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != _APPLICATION:
-        raise StoreError(f"{path}: is another program's database; give the cache a folder of its own")
+        raise StoreError(f"{path}: is another program's database; want a separate folder for the cache")
     if version != _VERSION:
-        raise StoreError(f"{path}: has format {version}, this program writes {_VERSION}; delete it to go on")
+        raise StoreError(f"{path}: has format {version}, this version writes {_VERSION}; delete it to continue")
     return True
 
 
@@ -343,7 +346,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # a full disk has rolled it back already
+        if connection.in_transaction:  # after a full disk SQLite has rolled back already
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
@@ -360,7 +363,7 @@ def _write(connection: sqlite3.Connection, key: bytes, raw: bytes, used: int) ->
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
-    """Return the bytes of the pages that hold something; free pages are used again before the file grows."""
+    """Return the bytes of the pages in use; free pages are reused before the file grows."""
     names = ("page_count", "freelist_count", "page_size")
     pages, free, page_bytes = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     return (pages - free) * page_bytes
@@ -369,7 +372,7 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 def _store_error(path: Path, error: Exception) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return StoreError(f"{path}: damaged, or no cache ({error}); delete it: its vectors will be computed again")
+        return StoreError(f"{path}: damaged or not a cache ({error}); delete it: its vectors will be computed again")
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return StoreError(f"{path}: another process has kept it locked for {_BUSY_S:.0f} s; end that process")
-    return StoreError(f"{path}: cannot be used ({error}); want a writable folder on a local disk with room left")
+        return StoreError(f"{path}: locked by another process for {_BUSY_S:.0f} s; stop that process")
+    return StoreError(f"{path}: cannot be used ({error}); want a writable folder on a local disk with free space")

@@ -1,7 +1,7 @@
-"""Concurrent small requests, from any number of event loops and threads, joined into few calls of one thread.
+"""Join concurrent small requests, from any number of event loops and threads, into few calls of one thread.
 
-A request waits a few milliseconds for company while the thread is idle, and not at all while it is busy: what arrives
-meanwhile makes the next batch. Long requests go in slices, so that a short one behind them soon has its turn.
+While the thread is idle, a request waits a few milliseconds for others; while it is busy, requests queue and form the
+next batch. Long requests are split into slices, so that a short one behind them does not wait long.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = ["Coalescer"]
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """What one caller waits for, and how far it has come."""
+    """The texts of one caller, and the vectors computed so far."""
 
     owner: Coalescer
-    """Keeps the coalescer alive while a request is on its way; let go before the answer is given."""
+    """Keeps the coalescer alive while a request is pending; released before the future is resolved."""
     texts: list[str]
     key: Hashable
     future: Future[NDArray[np.float32]] = field(default_factory=Future)
@@ -45,46 +45,46 @@ class _Request:
     taken: int = 0
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
 
-    def wanted(self) -> bool:
-        """Return whether anybody still waits; from now on only `dropped` can take the request back."""
+    def claim(self) -> bool:
+        """Mark the request as running; return whether its caller still waits. Later only `dropped` can cancel it."""
         if not self.started:
             self.started = True
             self.dropped = not self.future.set_running_or_notify_cancel() or self.dropped
         return not self.dropped
 
     def take(self, most: int) -> list[str]:
-        """Return the next texts to run, at most so many."""
+        """Return the next texts to run, at most `most`."""
         texts = self.texts[self.taken : self.taken + most]
         self.taken += len(texts)
         return texts
 
     def add(self, vectors: NDArray[np.float32]) -> None:
-        """Take the vectors of the next texts, and answer when they are complete."""
-        self.vectors.append(vectors.copy())  # a view would keep the joint batch alive, and be shared
+        """Add the vectors of the next texts; resolve the future when all are there."""
+        self.vectors.append(vectors.copy())  # a view would keep the whole batch alive and share its memory
         if sum(map(len, self.vectors)) == len(self.texts):
             del self.owner
             self.future.set_result(self.vectors[0] if len(self.vectors) == 1 else np.concatenate(self.vectors))
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error; slices to come are not run."""
+        """Resolve the future with an error; remaining slices are not run."""
         self.dropped = True
         self.future.set_exception(error)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """The texts of a request that go into one batch."""
+    """Texts of one request that are part of one batch."""
 
     request: _Request
     texts: list[str]
 
 
 class Coalescer:
-    """Join requests of equal key and run them in one thread of its own, which starts with the first request.
+    """Join requests with equal keys and run them in one thread, started by the first request.
 
-    run(texts, key) returns one row a text; the key holds all that must be equal for texts to share a call (role,
-    instruction, adapter). A batch that fails is halved until the failure has found its request, and the others theirs;
-    an error of the `outages` kinds, which no text can cause, goes to all its requests at once.
+    run(texts, key) returns one row per text; the key holds what must be equal for texts to share a call (role,
+    instruction, adapter). A failed batch is halved until only the request at fault fails; an error of the `outages`
+    types, which no text can cause, fails the whole batch at once.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Coalescer:
         self._window_s = window_s
         self._max_texts = max_texts
         self._inbox: SimpleQueue[_Request | None] = SimpleQueue()
-        self._gate = threading.RLock()  # held for microseconds: an event loop may pass it
+        self._lock = threading.RLock()  # held for microseconds: safe in an event loop
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -115,15 +115,15 @@ class Coalescer:
         self.close()
 
     def submit(self, texts: Sequence[str], key: Hashable) -> Future[NDArray[np.float32]]:
-        """Return the future vectors (n, D) of the texts; raises BackendError where the coalescer is closed."""
-        return self._send(texts, key).future
+        """Return a future of the vectors (n, D) of the texts; raises BackendError where the coalescer is closed."""
+        return self._enqueue(texts, key).future
 
     async def encode(self, texts: Sequence[str], key: Hashable) -> NDArray[np.float32]:
-        """Return the vectors (n, D) of the texts; a caller that is cancelled leaves the others' work alone.
+        """Return the vectors (n, D) of the texts; cancelling one caller does not affect the others.
 
         Raises what run raises for these texts, BackendError where the coalescer is closed.
         """
-        request = self._send(texts, key)
+        request = self._enqueue(texts, key)
         try:
             return await asyncio.wrap_future(request.future)
         except asyncio.CancelledError:
@@ -131,23 +131,23 @@ class Coalescer:
             raise
 
     def close(self) -> None:
-        """End the thread once what it was given is done; later requests are refused."""
-        with self._gate:
+        """Stop the thread after the pending requests; later requests are refused."""
+        with self._lock:
             self._closed = True
             thread = self._thread
             self._inbox.put(None)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _send(self, texts: Sequence[str], key: Hashable) -> _Request:
+    def _enqueue(self, texts: Sequence[str], key: Hashable) -> _Request:
         request = _Request(self, list(texts), key)
-        hash(key)  # a key that cannot be compared fails here, at its caller
-        with self._gate:
+        hash(key)  # an unhashable key fails in the caller's thread
+        with self._lock:
             if self._closed:
-                raise BackendError("the encoder is closed; load it again to go on")
+                raise BackendError("the encoder is closed; load it again to continue")
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=_serve,
+                    target=_run_loop,
                     args=(self._inbox, self._window_s, self._max_texts),
                     name="reasonembed-coalescer",
                     daemon=True,
@@ -158,8 +158,8 @@ class Coalescer:
         return request
 
 
-def _serve(inbox: SimpleQueue[_Request | None], window_s: float, max_texts: int) -> None:
-    """Run batches until told to end; holds no coalescer while idle, so that a forgotten one can be collected."""
+def _run_loop(inbox: SimpleQueue[_Request | None], window_s: float, max_texts: int) -> None:
+    """Run batches until None arrives; hold no coalescer while idle, so that an unused one can be collected."""
     waiting: deque[_Request] = deque()
     closing = False
     while waiting or not closing:
@@ -168,7 +168,7 @@ def _serve(inbox: SimpleQueue[_Request | None], window_s: float, max_texts: int)
 
 
 def _receive(inbox: SimpleQueue[_Request | None], waiting: deque[_Request], *, window_s: float, enough: int) -> bool:
-    """Move what has come to `waiting`, biding the window where nothing waited yet; return whether the end has come."""
+    """Collect requests for up to `window_s`, or only those queued if some wait already; return True on shutdown."""
     deadline = 0.0
     if not waiting:
         first = inbox.get()
@@ -190,15 +190,15 @@ def _receive(inbox: SimpleQueue[_Request | None], waiting: deque[_Request], *, w
 
 
 def _next_batch(waiting: deque[_Request], max_texts: int) -> list[_Slice]:
-    """Take the first request and those of equal key, up to max_texts; what is left of a long one goes to the end."""
+    """Take the first request and those with its key, up to max_texts; the rest of a long one goes to the end."""
     batch: list[_Slice] = []
     unfinished: list[_Request] = []
     room = max_texts
-    for _ in range(len(waiting)):  # once round: what is not taken keeps its order
+    for _ in range(len(waiting)):  # once each: what is not taken keeps its order
         request = waiting.popleft()
         if batch and (room == 0 or request.key != batch[0].request.key):
             waiting.append(request)
-        elif request.wanted():
+        elif request.claim():
             texts = request.take(room)
             room -= len(texts)
             batch.append(_Slice(request, texts))
@@ -209,7 +209,7 @@ def _next_batch(waiting: deque[_Request], max_texts: int) -> list[_Slice]:
 
 
 def _run(batch: list[_Slice]) -> None:
-    """Run a batch and answer its requests; where it fails, halve it to find the request that is to blame."""
+    """Run a batch and resolve its requests; halve a failing one to find the request at fault."""
     if not batch:
         return
     owner, key = batch[0].request.owner, batch[0].request.key
@@ -217,8 +217,8 @@ def _run(batch: list[_Slice]) -> None:
     try:
         vectors = owner.run(texts, key)
         if len(vectors) != len(texts):
-            raise BackendError(f"{len(texts)} texts gave {len(vectors)} vectors; want one a text")  # noqa: TRY301
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the callers: none may wait forever
+            raise BackendError(f"{len(texts)} texts gave {len(vectors)} vectors; want one per text")  # noqa: TRY301
+    except BaseException as error:  # noqa: BLE001 - passed to the callers: none may wait forever
         if len(batch) > 1 and not isinstance(error, owner.outages):
             _run(batch[: len(batch) // 2])
             _run(batch[len(batch) // 2 :])
@@ -226,7 +226,7 @@ def _run(batch: list[_Slice]) -> None:
         for part in batch:
             part.request.fail(error)
     else:
-        del owner  # whoever has an answer may forget the encoder at once: nothing here keeps it
+        del owner  # a caller with its result may drop the encoder: keep no reference here
         stop = 0
         for part in batch:
             start, stop = stop, stop + len(part.texts)

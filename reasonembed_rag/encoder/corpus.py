@@ -43,7 +43,7 @@ def encode_corpus(
     """
     if shard_size < 1:
         raise InputError(f"shard_size is {shard_size}; want at least 1")
-    report = progress or _no_report
+    report = progress or _ignore
     starts = range(0, len(documents), shard_size)
     if cache is None:
         return [_encode(embedder, documents, start, shard_size, report) for start in starts]
@@ -69,8 +69,8 @@ def corpus_digest(documents: Sequence[Document], *, shard_size: int) -> str:
     return digest.hexdigest()
 
 
-def _no_report(_done: int, _total: int) -> None:
-    """Report no progress."""
+def _ignore(_done: int, _total: int) -> None:
+    """Ignore a progress report."""
 
 
 def _encode(

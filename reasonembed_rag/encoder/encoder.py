@@ -1,4 +1,4 @@
-"""Encoder: the public face of the engine."""
+"""Encoder: queries and documents to vectors with one model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from reasonembed_rag.backbone import EncoderSettings, LoadedModel, load_model
 from reasonembed_rag.encoder.batching import distinct, plan_packs
-from reasonembed_rag.encoder.cache import VectorCache, cached, shared_cache, vector_keys
+from reasonembed_rag.encoder.cache import VectorCache, encode_through_cache, shared_cache, vector_keys
 from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.gradients import load_gradients
 from reasonembed_rag.encoder.local import LocalEngine
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import Tokens
-    from reasonembed_rag.encoder.gradients import TokenGradients
+    from reasonembed_rag.encoder.gradients import EncoderGradients
     from reasonembed_rag.encoder.local import Engine, RowVectors
-    from reasonembed_rag.encoder.worker_process import Described
+    from reasonembed_rag.encoder.worker_process import ModelDescription
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["Encoder"]
 
 _CPU_BUDGET = 2048
-"""Tokens per pack on CPUs: enough to keep the cores busy, few enough to fit their caches."""
+"""Tokens per pack on CPUs: enough to keep the cores busy, few enough for their caches."""
 _GPU_BUDGET = 32768
 _WINDOW = 8192
-"""Texts planned at once: long enough to sort well, short enough that their tokens take little memory."""
+"""Texts planned at once: enough to sort well by length, few enough that their tokens take little memory."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Work:
-    """What one call asks: role and all that its vectors depend on beside their texts; the key by which calls join."""
+class _Call:
+    """Everything but the texts that the vectors of a call depend on; async calls of equal values share forwards."""
 
     role: Literal["query", "document"]
     affixes: tuple[str, str]
@@ -54,8 +54,8 @@ class _Work:
 
 
 @dataclasses.dataclass(slots=True)
-class _Tally:
-    """What an encoder and those with its adapters on count together."""
+class _Counts:
+    """Counts shared by an encoder and its with_adapter variants."""
 
     tokens: int = 0
 
@@ -63,12 +63,17 @@ class _Tally:
 class Encoder:
     """Turn queries and documents into vectors with one model.
 
-    Build it with from_pretrained; close it, or use it in a `with` block, to give back its memory and its processes.
-    Threads may share an encoder: calls take turns.
+    Build it with from_pretrained or from_settings. Close it, or use it in a `with` block, to release its memory and its
+    processes. Threads may share an encoder; their calls run one after another.
     """
 
     def __init__(
-        self, model: LoadedModel | Described, engine: Engine, *, token_budget: int, cache: VectorCache | None = None
+        self,
+        model: LoadedModel | ModelDescription,
+        engine: Engine,
+        *,
+        token_budget: int,
+        cache: VectorCache | None = None,
     ) -> None:
         self._spec = model.spec
         self._adapter: str | None = None
@@ -78,14 +83,14 @@ class Encoder:
         self._device = str(model.backbone.device) if isinstance(model, LoadedModel) else None
         self._cache = cache
         self._budget = token_budget
-        self._tally = _Tally()
+        self._counts = _Counts()
         self._lock = threading.Lock()
-        self._coalescer = Coalescer(self._run_joined)
-        self._family: dict[str | None, Encoder] = {None: self}
-        """This encoder with each adapter that was asked for on: they share all else."""
+        self._coalescer = Coalescer(self._run_batch)
+        self._variants: dict[str | None, Encoder] = {None: self}
+        """The encoder for each adapter requested so far; they share everything else."""
 
     @classmethod
-    def from_pretrained(  # noqa: PLR0913 - the one door: each setting is a question users ask
+    def from_pretrained(  # noqa: PLR0913 - every setting of an encoder
         cls,
         name_or_path: str | os.PathLike[str] = "default",
         *,
@@ -101,12 +106,12 @@ class Encoder:
     ) -> Encoder:
         """Load a model: "default", an alias, a folder in transformers' or sentence-transformers' layout, or a hub id.
 
-        adapter is one LoRA folder or hub id, merged for speed, or a mapping of names to them, to be chosen from call by
-        call. device is one device or several ("cuda:0", "cuda:1"): each gets a process that holds the model until
-        close. dtype is auto, float32, bfloat16, float16 or int8; lengths are in tokens, template and special tokens
-        included; truncate_dim keeps the first numbers of each vector (Matryoshka); token_budget bounds the tokens, and
-        so the memory, of one forward; cache keeps vectors on disk. Raises ModelError for a model that cannot be loaded,
-        InputError for settings it cannot serve.
+        adapter is one LoRA folder or hub id, merged for speed, or a mapping of names to them, chosen per call. device
+        is one device or several ("cuda:0", "cuda:1"): each gets a process that holds the model until close. dtype is
+        auto, float32, bfloat16, float16 or int8; lengths are in tokens, template and special tokens included;
+        truncate_dim keeps the first numbers of each vector (Matryoshka); token_budget bounds the tokens, and so the
+        memory, of one forward pass; cache keeps vectors on disk. Raises ModelError for a model that cannot be loaded,
+        InputError for settings that it does not support.
         """
         settings = EncoderSettings(
             model=cast("str", name_or_path),  # the settings turn paths into text
@@ -125,10 +130,10 @@ class Encoder:
 
     @classmethod
     def from_settings(cls, settings: EncoderSettings) -> Encoder:
-        """Load the model that settings describe; equal settings load it anew: shared_encoder shares one.
+        """Load a model by its settings, again for every call; shared_encoder loads equal settings once.
 
-        Raises ModelError for a model that cannot be loaded, InputError for settings it cannot serve and for those of a
-        server, which RemoteEncoder and shared_encoder are for.
+        Raises ModelError for a model that cannot be loaded, InputError for settings that it does not support and for
+        those of a server, which need RemoteEncoder or shared_encoder.
         """
         if settings.base_url is not None:
             raise InputError(
@@ -159,7 +164,7 @@ class Encoder:
 
     @property
     def spec(self) -> EmbeddingSpec:
-        """What fixes the vectors."""
+        """The settings that determine the vectors."""
         return self._spec
 
     @property
@@ -169,41 +174,41 @@ class Encoder:
 
     @property
     def tokens_encoded(self) -> int:
-        """The tokens computed so far, template and special tokens included; what a cache held is not among them."""
-        return self._tally.tokens
+        """Tokens computed so far, template and special tokens included, vectors from the cache excluded."""
+        return self._counts.tokens
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """The names of the adapters that calls may choose from."""
+        """Names of the adapters that a call can choose."""
         return tuple(self._adapter_specs)
 
     def with_adapter(self, name: str | None) -> Encoder:
-        """Return this encoder with an adapter on (None: with none), sharing memory, counts and close with this one.
+        """Return this encoder with an adapter (None: without), sharing memory, counts and close with this one.
 
-        Raises InputError for a name that from_pretrained was not given.
+        Raises InputError for a name that was not loaded.
         """
-        if name in self._family:
-            return self._family[name]
+        if name in self._variants:
+            return self._variants[name]
         if name is None or name not in self._adapter_specs:
             raise InputError(
                 f"unknown adapter {name!r}; want one of {', '.join(self.adapters) or 'none'}: "
-                "give from_pretrained a mapping of names to folders"
+                "pass from_pretrained a mapping of names to folders"
             )
-        twin = object.__new__(Encoder)
-        twin.__dict__.update(self.__dict__)
-        twin._adapter, twin._spec = name, self._adapter_specs[name]
-        return self._family.setdefault(name, twin)
+        variant = object.__new__(Encoder)
+        variant.__dict__.update(self.__dict__)
+        variant._adapter, variant._spec = name, self._adapter_specs[name]
+        return self._variants.setdefault(name, variant)
 
-    def token_gradients(self) -> TokenGradients:
-        """Return this encoder's documents seen token by token, with gradients: what an attack on it starts from.
+    def token_gradients(self) -> EncoderGradients:
+        """Return gradients of document vectors with respect to their tokens, for attacks on this encoder.
 
-        The weights are loaded once more, for as long as the view lives. Raises InputError for int8 and for an encoder
-        on several devices, ModelError where the model's files have changed.
+        The weights are loaded a second time, for as long as the result lives. Raises InputError for int8 and for an
+        encoder on several devices, ModelError if the model's files have changed.
         """
         if self._device is None:
-            raise InputError("an encoder on several devices gives no gradients; want one device: device='cpu'")
+            raise InputError("gradients need an encoder on one device; want device='cpu' or 'cuda:0'")
         if self._spec.dtype == "int8":
-            raise InputError("int8 weights give no gradients; want dtype='float32' or 'bfloat16'")
+            raise InputError("gradients need other weights than int8; want dtype='float32' or 'bfloat16'")
         return load_gradients(self._spec, device=self._device, run=self._encode_tokens)
 
     def encode_queries(
@@ -217,17 +222,17 @@ class Encoder:
     ) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of queries, in input order; (dimension,) for a single string.
 
-        task names a card whose instruction is put before each query; instruction gives the words themselves. A model
-        that takes no instruction ignores the task and refuses an instruction. adapter names one of those loaded. Raises
+        task names a task card whose instruction fills the query template; instruction gives it in words. A model that
+        takes no instruction ignores the task and refuses an instruction. adapter names one of those loaded. Raises
         InputError for a query that is empty or not a string, UnknownTaskError for an unknown task.
         """
         if adapter is not None:
             return self.with_adapter(adapter).encode_queries(
                 texts, task=task, instruction=instruction, show_progress=show_progress
             )
-        work = self._query_work(task, instruction)
+        call = self._query_call(task, instruction)
         queries = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=False)
-        vectors = self._encode(queries, work, show_progress=show_progress)
+        vectors = self._encode(queries, call, show_progress=show_progress)
         return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     def encode_documents(
@@ -240,7 +245,7 @@ class Encoder:
         if adapter is not None:
             return self.with_adapter(adapter).encode_documents(texts, show_progress=show_progress)
         documents = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=True)
-        vectors = self._encode(documents, self._document_work(), show_progress=show_progress)
+        vectors = self._encode(documents, self._document_call(), show_progress=show_progress)
         return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     async def aencode_queries(
@@ -251,100 +256,100 @@ class Encoder:
         instruction: str | None = None,
         adapter: str | None = None,
     ) -> NDArray[np.float32]:
-        """Return what encode_queries returns, without blocking the event loop; concurrent calls share forwards."""
+        """Return what encode_queries returns, off the event loop; concurrent calls share forward passes."""
         if adapter is not None:
             return await self.with_adapter(adapter).aencode_queries(texts, task=task, instruction=instruction)
-        work = self._query_work(task, instruction)
+        call = self._query_call(task, instruction)
         queries = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=False)
-        vectors = await self._submit(queries, work)
+        vectors = await self._submit(queries, call)
         return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     async def aencode_documents(self, texts: str | Sequence[str], *, adapter: str | None = None) -> NDArray[np.float32]:
-        """Return what encode_documents returns, without blocking the event loop; concurrent calls share forwards."""
+        """Return what encode_documents returns, off the event loop; concurrent calls share forward passes."""
         if adapter is not None:
             return await self.with_adapter(adapter).aencode_documents(texts)
         documents = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=True)
-        vectors = await self._submit(documents, self._document_work())
+        vectors = await self._submit(documents, self._document_call())
         return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     def close(self) -> None:
-        """Give back the model's memory and processes; later calls raise BackendError."""
+        """Release the model's memory and processes; later calls raise BackendError."""
         self._coalescer.close()
         with self._lock:
             self._engine.close()
 
-    def _query_work(self, task: str | None, instruction: str | None) -> _Work:
+    def _query_call(self, task: str | None, instruction: str | None) -> _Call:
         affixes = query_affixes(self._spec, task=task, instruction=instruction)
-        return _Work("query", affixes, self._adapter)
+        return _Call("query", affixes, self._adapter)
 
-    def _document_work(self) -> _Work:
-        return _Work("document", self._spec.document_affixes(), self._adapter)
+    def _document_call(self) -> _Call:
+        return _Call("document", self._spec.document_affixes(), self._adapter)
 
-    async def _submit(self, texts: list[str], work: _Work) -> NDArray[np.float32]:
+    async def _submit(self, texts: list[str], call: _Call) -> NDArray[np.float32]:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        return await self._coalescer.encode(texts, work)
+        return await self._coalescer.encode(texts, call)
 
-    def _run_joined(self, texts: list[str], key: Hashable) -> NDArray[np.float32]:
-        if not isinstance(key, _Work):
-            raise TypeError(f"want _Work, got {type(key).__name__}")
-        return self.with_adapter(key.adapter)._encode(texts, key, show_progress=False)  # noqa: SLF001 - one of the family
+    def _run_batch(self, texts: list[str], key: Hashable) -> NDArray[np.float32]:
+        if not isinstance(key, _Call):
+            raise TypeError(f"want _Call, got {type(key).__name__}")
+        return self.with_adapter(key.adapter)._encode(texts, key, show_progress=False)  # noqa: SLF001 - a variant of this encoder
 
-    def _encode(self, texts: list[str], work: _Work, *, show_progress: bool) -> NDArray[np.float32]:
+    def _encode(self, texts: list[str], call: _Call, *, show_progress: bool) -> NDArray[np.float32]:
         if self._cache is None or not texts:
-            return self._encode_all(texts, work, show_progress=show_progress)
-        keys = vector_keys(self._spec, texts, role=work.role, affixes=work.affixes)
-        return cached(
+            return self._encode_all(texts, call, show_progress=show_progress)
+        keys = vector_keys(self._spec, texts, role=call.role, affixes=call.affixes)
+        return encode_through_cache(
             texts,
             self._cache,
             keys,
-            lambda missing: self._encode_all(missing, work, show_progress=show_progress),
+            lambda missing: self._encode_all(missing, call, show_progress=show_progress),
             dimension=self.dimension,
         )
 
-    def _encode_all(self, texts: list[str], work: _Work, *, show_progress: bool) -> NDArray[np.float32]:
+    def _encode_all(self, texts: list[str], call: _Call, *, show_progress: bool) -> NDArray[np.float32]:
         unique = distinct(texts)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         truncated = 0
         with self._lock, progress_bar(total=len(unique.first), unit="texts", show=show_progress) as advance:
-            for start, tokens in self._windows([texts[row] for row in unique.first], work):
+            for start, tokens in self._windows([texts[row] for row in unique.first], call):
                 for part in self._run(tokens):
                     vectors[unique.first[start + part.rows]] = part.vectors
                     advance(len(part.rows))
-                truncated += tokens.cut
-                self._tally.tokens += int(tokens.lengths.sum())
-        report_truncation(truncated, texts=len(unique.first), max_length=self._max_length(work))
+                truncated += tokens.truncated
+                self._counts.tokens += int(tokens.lengths.sum())
+        report_truncation(truncated, texts=len(unique.first), max_length=self._max_length(call))
         source = unique.first[unique.inverse]
         repeats = np.flatnonzero(source != np.arange(len(texts)))
         vectors[repeats] = vectors[source[repeats]]
         return vectors
 
     def _encode_tokens(self, tokens: Tokens) -> NDArray[np.float32]:
-        """Return the vectors (n, dimension) of texts that are tokenised already, past the cache."""
+        """Return the vectors (n, dimension) of tokenised texts, without the cache."""
         vectors = np.empty((len(tokens.lengths), self.dimension), dtype=np.float32)
         with self._lock:
             for part in self._run(tokens):
                 vectors[part.rows] = part.vectors
-            self._tally.tokens += int(tokens.lengths.sum())
+            self._counts.tokens += int(tokens.lengths.sum())
         return vectors
 
-    def _windows(self, texts: list[str], work: _Work) -> Iterator[tuple[int, Tokens]]:
+    def _windows(self, texts: list[str], call: _Call) -> Iterator[tuple[int, Tokens]]:
         """Yield the tokens of a window of texts while the next window is being tokenised."""
 
         def tokenize(start: int) -> Tokens:
-            before, after = work.affixes
+            before, after = call.affixes
             window = texts[start : start + _WINDOW]
-            return self._tokenizer(window, before=before, after=after, max_length=self._max_length(work))
+            return self._tokenizer(window, before=before, after=after, max_length=self._max_length(call))
 
         starts = range(0, len(texts), _WINDOW)
         if len(starts) == 1:
             yield 0, tokenize(0)
             return
         with ThreadPoolExecutor(1, thread_name_prefix="reasonembed-tokenizer") as pool:
-            ahead = pool.submit(tokenize, 0) if texts else None
+            upcoming = pool.submit(tokenize, 0) if texts else None
             for start in starts:
-                tokens = ahead.result() if ahead is not None else tokenize(start)
-                ahead = pool.submit(tokenize, start + _WINDOW) if start + _WINDOW < len(texts) else None
+                tokens = upcoming.result() if upcoming is not None else tokenize(start)
+                upcoming = pool.submit(tokenize, start + _WINDOW) if start + _WINDOW < len(texts) else None
                 yield start, tokens
 
     def _run(self, tokens: Tokens) -> Iterator[RowVectors]:
@@ -357,8 +362,8 @@ class Encoder:
                 )
             yield part
 
-    def _max_length(self, work: _Work) -> int:
-        return self._spec.max_query_length if work.role == "query" else self._spec.max_document_length
+    def _max_length(self, call: _Call) -> int:
+        return self._spec.max_query_length if call.role == "query" else self._spec.max_document_length
 
 
 def _default_budget(device: str) -> int:

@@ -1,4 +1,4 @@
-"""An encoder's documents seen token by token, with gradients: which word put where would draw a vector where."""
+"""Gradients of document vectors with respect to tokens: which token at which position moves a vector where."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from reasonembed_rag.spec import EmbeddingSpec
 
     Run = Callable[[Tokens], NDArray[np.float32]]
-    """The engine's own way from tokens to vectors (n, D)."""
+    """The encoder's forward from tokens to vectors (n, D)."""
 
-__all__ = ["TokenGradients", "load_gradients"]
+__all__ = ["EncoderGradients", "load_gradients"]
 
 
-class TokenGradients:
+class EncoderGradients:
     """Documents of one encoder as tokens: their ids, texts, vectors and first-order gains.
 
-    Vectors come from the engine and never enter its cache; gradients from transformers' own forward, at one text.
+    Vectors come from the encoder's engine and never enter its cache; gradients from transformers' forward, one text at
+    a time.
     """
 
     def __init__(self, loaded: LoadedModel, run: Run) -> None:
@@ -39,39 +40,41 @@ class TokenGradients:
         self._forward = PaddedForward(
             loaded.backbone, pooling=loaded.spec.pooling, pad_id=loaded.pad_id, own_mask=loaded.needs_own_mask
         )
-        self._writable = loaded.tokenizer.writable()
+        self._usable = loaded.tokenizer.round_trip_ids()
 
     def tokens(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return each text's own token ids as they stand in a document, template and special tokens left out."""
+        """Return the token ids of each text within a document, template and special tokens excluded."""
         tokens = self._tokenized(texts)
         sequences = tokens.rows(np.arange(len(texts)))
-        return [ids[own] for ids, own in zip(sequences, self._own(tokens), strict=True)]
+        return [ids[span] for ids, span in zip(sequences, self._spans(tokens), strict=True)]
 
     def texts(self, tokens: Sequence[NDArray[np.int32]]) -> list[str]:
-        """Return what own token ids say; tokenised again, a text need not give the same ids."""
-        texts = self._loaded.tokenizer.decoded(tokens)
+        """Return the texts of token ids; tokenising a text again may give other ids."""
+        texts = self._loaded.tokenizer.decode(tokens)
         before, _ = self._loaded.spec.document_affixes()
         return [text.lstrip(" ") for text in texts] if before.endswith(" ") else texts
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors (n, D) that encode_documents gives these texts, up to rounding."""
+        """Return the vectors (n, D) of encode_documents for these texts, up to rounding."""
         return self._run(self._tokenized(texts))
 
     def gains(self, text: str, *, place: int, direction: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return (V,) how much `direction` (D,) times the text's vector rises with each token put at `place`.
+        """Return (V,) how much the inner product of `direction` (D,) with the text's vector rises per token at `place`.
 
-        To first order, up to a term common to all tokens: W_emb times the gradient at that place. Tokens that no text
-        can be made of are -inf. Raises InputError for a place that the text has not.
+        To first order, up to a term common to all tokens: W_emb times the gradient at that position. Tokens that do not
+        survive decoding and tokenising are -inf. Raises InputError for a position outside the text.
         """
         tokens = self._tokenized([text])
-        own = self._own(tokens)[0]
-        if not 0 <= place < own.stop - own.start:
-            raise InputError(f"place is {place}; want one of the text's {max(0, own.stop - own.start)} tokens, from 0")
-        gradient_E = self._gradient(tokens, direction)[own.start + place]
+        span = self._spans(tokens)[0]
+        if not 0 <= place < span.stop - span.start:
+            raise InputError(
+                f"place is {place}; want one of the text's {max(0, span.stop - span.start)} tokens, from 0"
+            )
+        gradient_E = self._gradient(tokens, direction)[span.start + place]
         table = cast("nn.Embedding", self._loaded.backbone.get_input_embeddings())
         gains_V: NDArray[np.float32] = (table.weight @ gradient_E.to(table.weight.dtype)).float().cpu().numpy()
-        gains_V[len(self._writable) :] = -np.inf  # rows that pad the table
-        gains_V[: len(self._writable)][~self._writable] = -np.inf
+        gains_V[len(self._usable) :] = -np.inf  # padding rows of the table
+        gains_V[: len(self._usable)][~self._usable] = -np.inf
         return gains_V
 
     def _gradient(self, tokens: Tokens, direction: NDArray[np.floating]) -> Tensor:
@@ -79,11 +82,11 @@ class TokenGradients:
         spec = self._loaded.spec
         leaves: list[Tensor] = []
 
-        def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        def detach(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             leaves.append(output.detach().requires_grad_())
             return leaves[-1]
 
-        hook = self._loaded.backbone.get_input_embeddings().register_forward_hook(cut)
+        hook = self._loaded.backbone.get_input_embeddings().register_forward_hook(detach)
         try:
             with torch.enable_grad():
                 skip = 0 if spec.pool_prompt else tokens.skip
@@ -101,13 +104,13 @@ class TokenGradients:
         checked = check_texts(texts, kind="texts", allow_empty=True)
         return self._loaded.tokenizer(checked, before=before, after=after, max_length=spec.max_document_length)
 
-    def _own(self, tokens: Tokens) -> list[slice]:
+    def _spans(self, tokens: Tokens) -> list[slice]:
         before, after = self._loaded.spec.document_affixes()
-        return self._loaded.tokenizer.own_places(tokens, before=before, after=after)
+        return self._loaded.tokenizer.text_spans(tokens, before=before, after=after)
 
 
-def load_gradients(spec: EmbeddingSpec, *, device: str, run: Run) -> TokenGradients:
-    """Load the model that a spec describes once more, for its gradients; raises ModelError where its files changed."""
+def load_gradients(spec: EmbeddingSpec, *, device: str, run: Run) -> EncoderGradients:
+    """Load the model of a spec again, for its gradients; raises ModelError if its files have changed."""
     settings = EncoderSettings(
         model=spec.model,
         revision=spec.revision,
@@ -120,5 +123,5 @@ def load_gradients(spec: EmbeddingSpec, *, device: str, run: Run) -> TokenGradie
     )
     loaded = load_model(settings)
     if loaded.spec.weights != spec.weights:
-        raise ModelError(f"{spec.model}: its files are no longer those the encoder was made of; make the encoder again")
-    return TokenGradients(replace(loaded, spec=spec), run)
+        raise ModelError(f"{spec.model}: its files have changed since the encoder was loaded; load the encoder again")
+    return EncoderGradients(replace(loaded, spec=spec), run)

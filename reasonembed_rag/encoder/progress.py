@@ -1,4 +1,4 @@
-"""The progress bar of long calls."""
+"""The progress bar for long calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["progress_bar"]
 
 @contextmanager
 def progress_bar(*, total: int, unit: str, show: bool) -> Iterator[Callable[[int], None]]:
-    """Yield a function that advances the bar; it does nothing where `show` is off."""
+    """Yield a function that advances the bar by a count; without `show` it does nothing."""
     if not show:
         yield lambda _: None
         return

@@ -105,38 +105,42 @@ class RemoteEncoder:
 
     def encode_queries(
         self,
-        texts: Sequence[str],
+        texts: str | Sequence[str],
         *,
         task: str | None = None,
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of queries, in input order; (0, dimension) for none.
+        """Return float32 vectors (n, dimension) of queries, in input order; (dimension,) for a single string.
 
         Raises InputError for texts and instructions that cannot be sent, BackendError where the server refuses them,
         does not answer, or does not answer with vectors of this dimension.
         """
         text_format = self._query_form(task, instruction)
-        return self._encode(
-            check_texts(texts, kind="texts", allow_empty=False), text_format, show_progress=show_progress
-        )
+        queries = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=False)
+        vectors = self._encode(queries, text_format, show_progress=show_progress)
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
-        """Return float32 vectors (n, dimension) of documents, in input order; raises as encode_queries does."""
-        documents = check_texts(texts, kind="texts", allow_empty=True)
-        return self._encode(documents, self._document_form(), show_progress=show_progress)
+    def encode_documents(self, texts: str | Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of documents, in input order; (dimension,) for a single string."""
+        documents = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=True)
+        vectors = self._encode(documents, self._document_form(), show_progress=show_progress)
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     async def aencode_queries(
-        self, texts: Sequence[str], *, task: str | None = None, instruction: str | None = None
+        self, texts: str | Sequence[str], *, task: str | None = None, instruction: str | None = None
     ) -> NDArray[np.float32]:
         """Return what encode_queries returns, without blocking the event loop; concurrent calls share requests."""
         text_format = self._query_form(task, instruction)
-        return await self._coalescer.encode(check_texts(texts, kind="texts", allow_empty=False), text_format)
+        queries = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=False)
+        vectors = await self._coalescer.encode(queries, text_format)
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
-    async def aencode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def aencode_documents(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
         """Return what encode_documents returns, without blocking the event loop; concurrent calls share requests."""
-        documents = check_texts(texts, kind="texts", allow_empty=True)
-        return await self._coalescer.encode(documents, self._document_form())
+        documents = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=True)
+        vectors = await self._coalescer.encode(documents, self._document_form())
+        return vectors.squeeze(0) if isinstance(texts, str) else vectors
 
     def close(self) -> None:
         """Close the connections and stop the threads; later calls raise BackendError."""
@@ -212,14 +216,12 @@ class RemoteEncoder:
             return _Texts(texts, before, after)
         tokenizer = self._loaded_tokenizer(self._tokenizer_name)
         tokens = tokenizer(texts, before=before, after=after, max_length=text_format.max_length)
-        report_truncation(tokens.cut, texts=len(texts), max_length=text_format.max_length)
+        report_truncation(tokens.truncated, texts=len(texts), max_length=text_format.max_length)
         if self._sends_tokens:
             return _Ids(tokens)
         kept = list(texts)
         for index in np.flatnonzero(tokens.lengths >= text_format.max_length).tolist():
-            kept[index] = tokenizer.shortened(
-                kept[index], before=before, after=after, max_length=text_format.max_length
-            )
+            kept[index] = tokenizer.truncate(kept[index], before=before, after=after, max_length=text_format.max_length)
         return _Texts(kept, before, after)
 
     def _loaded_tokenizer(self, name: str) -> TextTokenizer:

@@ -1,4 +1,4 @@
-"""One worker: the process that holds a model on a device, and what it and its parent say to each other."""
+"""A worker process, which holds a model on one device, and the messages between it and its parent."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.local import Engine
     from reasonembed_rag.spec import EmbeddingSpec
 
-    Build: TypeAlias = Callable[["EncoderSettings", str, int], "Served"]
+    Build: TypeAlias = Callable[["EncoderSettings", str, int], "WorkerModel"]
 
-__all__ = ["Described", "Failure", "Pack", "Ready", "Served", "Vectors", "build_local", "work"]
+__all__ = ["Failure", "ModelDescription", "Pack", "Ready", "Vectors", "WorkerModel", "build_local", "run_worker"]
 
 _PARENT_CHECK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What the parent must know of the model that its workers hold, so that it need not load it itself."""
+class ModelDescription:
+    """What the parent needs to know of its workers' model, so that it need not load it."""
 
     spec: EmbeddingSpec
     tokenizer: TextTokenizer
@@ -43,15 +43,15 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """What a worker holds."""
+class WorkerModel:
+    """The model in a worker."""
 
     engine: Engine
-    described: Described
+    description: ModelDescription
 
 
-def build_local(settings: EncoderSettings, device: str, sharing: int) -> Served:
-    """Load the model on one device, in this process; `sharing` workers split the cores among them."""
+def build_local(settings: EncoderSettings, device: str, sharing: int) -> WorkerModel:
+    """Load the model on one device in this process; `sharing` workers divide the cores among them."""
     import torch
 
     from reasonembed_rag.backbone import load_model
@@ -59,12 +59,12 @@ def build_local(settings: EncoderSettings, device: str, sharing: int) -> Served:
 
     torch.set_num_threads(max(1, torch.get_num_threads() // sharing))
     loaded = load_model(dataclasses.replace(settings, device=device))
-    return Served(LocalEngine(loaded), Described(loaded.spec, loaded.tokenizer, loaded.adapter_specs))
+    return WorkerModel(LocalEngine(loaded), ModelDescription(loaded.spec, loaded.tokenizer, loaded.adapter_specs))
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Parent to worker: texts to compute, their token ids alone."""
+    """Parent to worker: token ids of texts to compute."""
 
     call: int
     number: int
@@ -76,7 +76,7 @@ class Pack:
 class Ready:
     """Worker to parent: the model is loaded."""
 
-    described: Described
+    description: ModelDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Vectors:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Worker to parent: an error, in words, as not every error can be sent."""
+    """Worker to parent: an error as text, since not every error can be pickled."""
 
     call: int
     kind: str
@@ -98,23 +98,23 @@ class Failure:
     trace: str
 
 
-class _Inbox:
-    """What a worker has been sent, read by a thread of its own: so that the parent never waits to be heard."""
+class _PackReader:
+    """Packs from the parent; a reader thread drains the pipe so that the parent's sends never block."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._packs: SimpleQueue[Pack] = SimpleQueue()
         self._parent = os.getppid()
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> Pack:
         """Return the next pack, waiting for it."""
         return self._packs.get()
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         """Read messages until the parent closes the pipe or dies; then end this process, whatever it is doing.
 
-        A parent that forks leaves copies of its pipe behind, which stay open after its death: hence the second look.
+        Children that the parent forked keep its end of the pipe open after its death: hence the check of its pid.
         """
         try:
             while self._connection.poll(_PARENT_CHECK_S) or os.getppid() == self._parent:
@@ -126,23 +126,23 @@ class _Inbox:
             os._exit(1)
 
 
-def work(connection: Connection, settings: EncoderSettings, device: str, sharing: int, build: Build) -> None:
-    """Be a worker: load the model, then compute packs until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    inbox = _Inbox(connection)
-    with suppress(OSError):  # a send that fails: the parent is gone
+def run_worker(connection: Connection, settings: EncoderSettings, device: str, sharing: int, build: Build) -> None:
+    """Run as a worker: load the model, then compute packs until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    reader = _PackReader(connection)
+    with suppress(OSError):  # a failed send means that the parent is gone
         try:
-            served = build(settings, device, sharing)
+            model = build(settings, device, sharing)
         except Exception as error:  # noqa: BLE001 - the parent raises it
             connection.send(_failure(0, error))
             return
-        connection.send(Ready(served.described))
+        connection.send(Ready(model.description))
         while True:
-            pack = inbox.next()
-            connection.send(_answer(served.engine, pack))
+            pack = reader.next()
+            connection.send(_result_of(model.engine, pack))
 
 
-def _answer(engine: Engine, pack: Pack) -> Vectors | Failure:
+def _result_of(engine: Engine, pack: Pack) -> Vectors | Failure:
     try:
         return Vectors(pack.call, pack.number, _compute(engine, pack))
     except Exception as error:  # noqa: BLE001 - the parent raises it
@@ -155,7 +155,7 @@ def _compute(engine: Engine, pack: Pack) -> NDArray[np.float32]:
     done = np.concatenate([part.rows for part in parts])
     vectors: NDArray[np.float32] = np.concatenate([part.vectors for part in parts])
     if not np.array_equal(np.sort(done), rows):
-        raise BackendError(f"{len(rows)} texts gave vectors of {len(done)}; want one a text")
+        raise BackendError(f"{len(rows)} texts gave {len(done)} vectors; want one per text")
     return vectors[np.argsort(done)]
 
 

@@ -1,8 +1,8 @@
-"""Several devices: a process each, fed from one queue of packs; what goes wrong in one is heard at once.
+"""Run packs on several devices, one worker process per device, fed from one queue; failures are reported at once.
 
-The queue stays in the parent, which gives each worker its next pack when a result comes back: there is no lock that a
-killed worker could take with it, and a fast device simply asks more often. A pipe joins the parent to each worker. Its
-end is how either learns of the other's death.
+The queue stays in the parent, which sends a worker its next pack when it gets a result: a killed worker cannot hold a
+lock, and faster devices get more packs. A pipe connects the parent to each worker; either detects the other's death by
+the end of the pipe.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 import numpy as np
 
-from reasonembed_rag.encoder.worker_process import Failure, Pack, Ready, Vectors, build_local, work
+from reasonembed_rag.encoder.worker_process import Failure, Pack, Ready, Vectors, build_local, run_worker
 from reasonembed_rag.errors import BackendError, InputError, ModelError, ReasonEmbedError
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.backbone import EncoderSettings, Tokens
     from reasonembed_rag.encoder.local import RowVectors
-    from reasonembed_rag.encoder.worker_process import Build, Described
+    from reasonembed_rag.encoder.worker_process import Build, ModelDescription
 
 __all__ = ["WorkerEngine"]
 
-_AHEAD = 2
-"""Packs a worker holds at a time: one to compute and one to go on with."""
-_FAREWELL_S = 5.0
+_PACKS_PER_WORKER = 2
+"""Packs sent to a worker at a time: one to compute, one waiting."""
+_SHUTDOWN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +50,9 @@ class _Worker:
 class WorkerEngine:
     """Compute on several devices, each in a process that loads the model once and keeps it until close.
 
-    The processes start with start(), or with the first run. One call runs at a time; an error in a worker ends the call
-    and leaves the engine usable, the death of a worker closes it. Programs that start workers need the usual
-    `if __name__ == "__main__":` guard of multiprocessing.
+    start() or the first run starts the processes. One call runs at a time; an error in a worker ends the call and
+    leaves the engine usable, the death of a worker closes it. Programs that start workers need multiprocessing's usual
+    `if __name__ == "__main__":` guard.
     """
 
     def __init__(self, settings: EncoderSettings, *, devices: Sequence[str], build: Build = build_local) -> None:
@@ -60,7 +60,7 @@ class WorkerEngine:
         self._devices = tuple(devices)
         self._build = build
         self._workers: list[_Worker] = []
-        self._described: Described | None = None
+        self._description: ModelDescription | None = None
         self._closed: str | None = None
         """Why the engine is closed."""
         self._call = 0
@@ -73,26 +73,26 @@ class WorkerEngine:
     ) -> None:
         self.close()
 
-    def start(self) -> Described:
-        """Start the workers where they do not run yet, wait until all hold the model, and return what it is.
+    def start(self) -> ModelDescription:
+        """Start the workers unless they run, wait until all have loaded the model, and return its description.
 
         Raises what loading the model raises, BackendError for a worker that dies, and InputError for devices that give
-        different vectors, as dtype="auto" can.
+        different vectors, as they may with dtype="auto".
         """
         if self._closed is not None:
             raise BackendError(self._closed)
-        if self._described is None:
+        if self._description is None:
             try:
-                self._described = self._launch()
+                self._description = self._launch()
             except BaseException as error:
-                self._shut(f"the workers did not start: {error}")
+                self._shut_down(f"the workers did not start: {error}")
                 raise
-        return self._described
+        return self._description
 
     def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
-        """Yield the vectors of each pack as it is done, in any order.
+        """Yield the vectors of each pack as they are computed, in any order.
 
-        Raises the error of a worker, BackendError where one dies or the engine is closed. A later run ends this one.
+        Raises the error of a worker, BackendError if one dies or the engine is closed. A later run ends this one.
         """
         from reasonembed_rag.encoder.local import RowVectors
 
@@ -105,65 +105,67 @@ class WorkerEngine:
         def feed(worker: _Worker) -> None:
             if waiting:
                 number = waiting.popleft()
-                self._send(worker, Pack(call, number, _part_of(tokens, packs[number]), adapter))
+                self._send(worker, Pack(call, number, _subset(tokens, packs[number]), adapter))
 
-        for worker in self._workers * _AHEAD:
+        for worker in self._workers * _PACKS_PER_WORKER:
             feed(worker)
         while left:
             for worker, message in self._receive():
                 if isinstance(message, Failure) and message.call == call:
-                    raise _rebuilt(message, worker)
+                    raise _error_of(message, worker)
                 if not isinstance(message, Vectors) or message.call != call:
-                    continue  # of a call that ended early: by an error, or given up by its caller
+                    continue  # of an earlier call, which failed or was abandoned
                 feed(worker)
                 left -= 1
                 yield RowVectors(packs[message.number], message.vectors)
                 if self._call != call:
-                    raise BackendError("a later call has begun on this engine; take one call's results at a time")
+                    raise BackendError(
+                        "a later call has started on this engine; want the results of one call before the next"
+                    )
 
     def close(self) -> None:
-        """End the workers; a closed engine cannot run."""
-        self._shut("the encoder is closed; load it again to go on")
+        """Stop the workers; a closed engine cannot run."""
+        self._shut_down("the encoder is closed; load it again to continue")
 
-    def _launch(self) -> Described:
+    def _launch(self) -> ModelDescription:
         context = multiprocessing.get_context("spawn")
         for device in self._devices:
-            ours, theirs = context.Pipe()
+            parent_end, worker_end = context.Pipe()
             process = context.Process(
-                target=work,
-                args=(theirs, self._settings, device, len(self._devices), self._build),
+                target=run_worker,
+                args=(worker_end, self._settings, device, len(self._devices), self._build),
                 name=f"reasonembed-worker-{device}",
                 daemon=True,
             )
             process.start()
-            self._workers.append(_Worker(device, process, ours))
-            theirs.close()
-        described: dict[int, Described] = {}
-        while len(described) < len(self._workers):
+            self._workers.append(_Worker(device, process, parent_end))
+            worker_end.close()
+        descriptions: dict[int, ModelDescription] = {}
+        while len(descriptions) < len(self._workers):
             for worker, message in self._receive():
                 if isinstance(message, Failure):
-                    raise _rebuilt(message, worker)
+                    raise _error_of(message, worker)
                 if isinstance(message, Ready):
-                    described[self._workers.index(worker)] = message.described
-        return self._common(described)
+                    descriptions[self._workers.index(worker)] = message.description
+        return self._common(descriptions)
 
-    def _common(self, described: Mapping[int, Described]) -> Described:
+    def _common(self, descriptions: Mapping[int, ModelDescription]) -> ModelDescription:
         for number, device in enumerate(self._devices):
-            if described[number].spec != described[0].spec:
+            if descriptions[number].spec != descriptions[0].spec:
                 raise InputError(
-                    f"{self._devices[0]} and {device} give different vectors: {described[0].spec.to_json()} and "
-                    f"{described[number].spec.to_json()}; name a dtype that both have instead of 'auto'"
+                    f"{self._devices[0]} and {device} give different vectors: {descriptions[0].spec.to_json()} and "
+                    f"{descriptions[number].spec.to_json()}; want a dtype that both support instead of 'auto'"
                 )
-        return described[0]
+        return descriptions[0]
 
     def _send(self, worker: _Worker, message: object) -> None:
         try:
             worker.connection.send(message)
         except OSError:
-            self._lose(worker)
+            self._fail(worker)
 
     def _receive(self) -> list[tuple[_Worker, object]]:
-        """Wait for messages and return one of each worker that has sent some; a worker's death is an error."""
+        """Wait for messages and return one per worker that has sent any; raises BackendError if a worker has died."""
         ready = wait([worker.connection for worker in self._workers])
         received: list[tuple[_Worker, object]] = []
         for worker in self._workers:
@@ -171,26 +173,26 @@ class WorkerEngine:
                 try:
                     received.append((worker, worker.connection.recv()))
                 except (EOFError, OSError):
-                    self._lose(worker)
+                    self._fail(worker)
         return received
 
-    def _lose(self, worker: _Worker) -> NoReturn:
-        worker.process.join(_FAREWELL_S)
+    def _fail(self, worker: _Worker) -> NoReturn:
+        worker.process.join(_SHUTDOWN_S)
         name = f"the worker on {worker.device} (process {worker.process.pid})"
         reason = (
-            f"{name} {_ending(worker.process.exitcode)}, and with it the encoder: load it again. SIGKILL mostly means "
-            "that memory ran out; an end at the start, that the program lacks `if __name__ == '__main__':`"
+            f"{name} {_exit_of(worker.process.exitcode)}, which closes the encoder; load it again. SIGKILL usually "
+            "means out of memory; an exit during start, that the program lacks `if __name__ == '__main__':`"
         )
-        self._shut(reason)
+        self._shut_down(reason)
         raise BackendError(reason)
 
-    def _shut(self, reason: str) -> None:
-        """Close the pipes, at which the workers end themselves; kill those that do not."""
+    def _shut_down(self, reason: str) -> None:
+        """Close the pipes, so that the workers exit; kill those that do not."""
         self._closed = self._closed or reason
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.connection.close()
-        deadline = time.monotonic() + _FAREWELL_S
+        deadline = time.monotonic() + _SHUTDOWN_S
         for worker in workers:
             worker.process.join(max(0.0, deadline - time.monotonic()))
             if worker.process.is_alive():
@@ -198,24 +200,24 @@ class WorkerEngine:
                 worker.process.join()
 
 
-def _ending(code: int | None) -> str:
+def _exit_of(code: int | None) -> str:
     if code is None:
-        return "lost its pipe"
+        return "closed its pipe"
     if code >= 0:
-        return f"ended with code {code}"
+        return f"exited with code {code}"
     known = {one.value: one.name for one in signal.Signals}
     return f"was killed by {known.get(-code, f'signal {-code}')}"
 
 
-def _part_of(tokens: Tokens, rows: NDArray[np.int64]) -> Tokens:
-    """Return the token ids of some rows alone, end to end."""
+def _subset(tokens: Tokens, rows: NDArray[np.int64]) -> Tokens:
+    """Return the tokens of some rows."""
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(tokens.lengths[rows], out=offsets[1:])
-    return dataclasses.replace(tokens, ids=np.concatenate(tokens.rows(rows)), offsets=offsets, cut=0)
+    return dataclasses.replace(tokens, ids=np.concatenate(tokens.rows(rows)), offsets=offsets, truncated=0)
 
 
-def _rebuilt(failure: Failure, worker: _Worker) -> ReasonEmbedError:
-    """Return a worker's error: our own kinds as they were, any other as a BackendError with its traceback."""
+def _error_of(failure: Failure, worker: _Worker) -> ReasonEmbedError:
+    """Return the error of a worker: one of our classes unchanged, any other as a BackendError with its traceback."""
     for kind in (InputError, ModelError, BackendError):
         if failure.kind == kind.__name__:
             return kind(f"{failure.message} (in the worker on {worker.device})")

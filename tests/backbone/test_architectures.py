@@ -1,4 +1,4 @@
-"""Every listed architecture through the whole encoder: together, alone, padded and behind a shared start.
+"""Every supported architecture through the whole encoder: together, alone, padded and with a shared prefix.
 
 The oracle is transformers' own class, one text at a time, called here and nowhere else.
 """
@@ -64,7 +64,7 @@ def lowest(a, b):
 
 
 def check_every_way(encoder, expected, expected_queries=None):
-    """Compare together, in another order, in small packs and alone; queries behind their instruction as well."""
+    """Compare texts together, in another order, in small packs and alone; queries with their instruction too."""
     order = np.random.default_rng(0).permutation(len(TEXTS))
     assert lowest(encoder.encode_documents(TEXTS), expected) >= 0.99999
     assert lowest(encoder.encode_documents([TEXTS[row] for row in order]), expected[order]) >= 0.99999
@@ -76,7 +76,7 @@ def check_every_way(encoder, expected, expected_queries=None):
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-def test_a_decoder_equals_transformers_every_way(tiny_model, monkeypatch, kind):
+def test_a_decoder_equals_transformers_in_every_method(tiny_model, monkeypatch, kind):
     folder = tiny_model(kind, eos_appended=kind in {"qwen3", "mistral"}, **DECODERS[kind])
     expected = plain(folder, TEXTS, "last")
     queries = plain(folder, [f"Instruct: {INSTRUCTION}\nQuery: {text}" for text in TEXTS], "last")
@@ -91,7 +91,7 @@ def test_a_decoder_equals_transformers_every_way(tiny_model, monkeypatch, kind):
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_an_encoder_equals_transformers_every_way(tiny_model, monkeypatch, kind, pooling):
+def test_an_encoder_equals_transformers_in_every_method(tiny_model, monkeypatch, kind, pooling):
     folder = tiny_model(kind, pooling=pooling, **ENCODERS[kind])
     expected = plain(folder, TEXTS, pooling)
     for budget in (None, 20):
@@ -103,7 +103,7 @@ def test_an_encoder_equals_transformers_every_way(tiny_model, monkeypatch, kind,
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_any_other_architecture_runs_through_transformers_rightly_and_says_why(tiny_model, caplog, kind):
+def test_any_other_architecture_runs_through_transformers_correctly_and_the_log_says_why(tiny_model, caplog, kind):
     folder = tiny_model(kind, **OTHERS[kind])
     encoder = Encoder.from_pretrained(folder)
     assert not encoder._engine.packed
@@ -134,10 +134,10 @@ def test_a_wrong_mask_fails_the_self_check_of_every_architecture(tiny_model, mon
     encoder = Encoder.from_pretrained(folder)
     assert not encoder._engine.packed
     assert "0.9999" in caplog.text
-    assert lowest(encoder.encode_documents(TEXTS), expected) >= 0.99999  # right all the same
+    assert lowest(encoder.encode_documents(TEXTS), expected) >= 0.99999  # correct all the same
 
 
-def test_pooling_that_leaves_the_prompt_out_comes_from_the_files(tiny_model):
+def test_pooling_without_the_prompt_comes_from_the_files(tiny_model):
     folder = tiny_model("bert", pooling="mean")
     config = folder / "1_Pooling" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"include_prompt": False}))
@@ -147,14 +147,14 @@ def test_pooling_that_leaves_the_prompt_out_comes_from_the_files(tiny_model):
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     encoder = Encoder.from_pretrained(folder)
     assert not encoder.spec.pool_prompt
-    skip = 1 + len(tokenizer("query: ", add_special_tokens=False)["input_ids"])  # [CLS] as well
+    skip = 1 + len(tokenizer("query: ", add_special_tokens=False)["input_ids"])  # and [CLS]
     for text, vector in zip(TEXTS, encoder.encode_queries(TEXTS), strict=True):
         with torch.inference_mode():
             hidden = model(input_ids=torch.tensor([tokenizer("query: " + text)["input_ids"]])).last_hidden_state[0]
         assert torch.cosine_similarity(hidden[skip:].mean(0), torch.from_numpy(vector), dim=0) >= 0.99999
 
 
-def test_vectors_keep_their_length_where_the_files_say_so(tiny_model):
+def test_vectors_are_not_normalised_if_the_files_say_so(tiny_model):
     folder = tiny_model("bert", pooling="mean")
     modules = json.loads((folder / "modules.json").read_text())
     (folder / "modules.json").write_text(json.dumps(modules[:2]))  # without Normalize
@@ -165,8 +165,8 @@ def test_vectors_keep_their_length_where_the_files_say_so(tiny_model):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8"])
-def test_every_number_format_keeps_its_distance_to_float32(tiny_model, dtype):
-    """Each is guarded at load; here against plain transformers in float32."""
+def test_every_number_format_stays_within_its_distance_to_float32(tiny_model, dtype):
+    """Each is checked at load; here against plain transformers in float32."""
     floors = {"bfloat16": 0.999, "float16": 0.999, "int8": 0.95}
     for kind, settings in (("llama", {}), ("xlm-roberta", {"pad_token_id": 1}), ("gemma2", LOCAL)):
         folder = tiny_model(kind, **settings)
@@ -176,14 +176,14 @@ def test_every_number_format_keeps_its_distance_to_float32(tiny_model, dtype):
 
 
 def st_folder(tiny_model, **files):
-    """Build a folder of sentence-transformers and write some of its JSON files."""
+    """Build a sentence-transformers folder with some of its JSON files changed."""
     folder = tiny_model("bert", pooling="mean")
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder
 
 
-def test_a_folder_that_lowercases_gives_what_sentence_transformers_gives(tiny_model):
+def test_a_lowercasing_folder_gives_the_vectors_of_sentence_transformers(tiny_model):
     import shutil
 
     from transformers import AutoTokenizer
@@ -222,7 +222,7 @@ def test_the_longest_text_comes_from_sentence_transformers_files_then_from_the_t
     assert lengths() == {99}
 
 
-def test_files_that_contradict_the_table_win_and_the_log_names_each(tiny_model, monkeypatch, caplog):
+def test_files_that_contradict_the_table_take_precedence_and_the_log_names_each(tiny_model, monkeypatch, caplog):
     from reasonembed_rag.backbone import loading
 
     folder = tiny_model("bert", pooling="cls")

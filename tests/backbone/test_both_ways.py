@@ -1,4 +1,4 @@
-"""Decoders that look in both directions, run without code of their own: ReasonIR, GritLM, NVIDIA and their like."""
+"""Decoders with bidirectional attention, run without their custom code: ReasonIR, GritLM, NVIDIA and similar."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ITS_OWN = {
 
 
 def configured(folder, changes):
-    """Write settings into config.json, and that the checkpoint has code of its own, which nobody may run."""
+    """Write settings into config.json, and a reference to custom code, which must never run."""
     config = json.loads((folder / "config.json").read_text()) | changes
     config["auto_map"] = {"AutoModel": "modeling_own.OwnModel", "AutoConfig": "modeling_own.OwnConfig"}
     (folder / "config.json").write_text(json.dumps(config))
@@ -57,7 +57,7 @@ def plain(folder, texts, *, mask, pooling="last", skip=0):
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("case", [*OURS, *ITS_OWN])
-def test_both_directions_are_seen_packed_and_padded(tiny_model, monkeypatch, case, fast):
+def test_bidirectional_attention_equals_transformers_packed_and_padded(tiny_model, monkeypatch, case, fast):
     kind, settings, changes = (OURS | ITS_OWN)[case]
     folder = tiny_model(kind, **settings)
     expected = plain(folder, TEXTS, mask="zeros") if case in OURS else None
@@ -72,11 +72,11 @@ def test_both_directions_are_seen_packed_and_padded(tiny_model, monkeypatch, cas
     assert encoder.spec.attention == "bidirectional"
     assert encoder._engine.packed == fast
     assert (encoder.encode_documents(TEXTS) * expected).sum(1).min() >= 0.99999
-    assert ((as_it_is * expected).sum(1).min() < 0.999) == (case in OURS)  # the control: a causal mask is seen
+    assert ((as_it_is * expected).sum(1).min() < 0.999) == (case in OURS)  # the control: a causal mask is detected
 
 
 @pytest.mark.parametrize("name", ["GritLM/GritLM-7B", "reasonir-8b"])
-def test_a_checkpoint_of_the_table_is_run_in_both_directions_and_its_prompt_left_out(tiny_model, monkeypatch, name):
+def test_a_known_checkpoint_runs_bidirectionally_and_pools_without_its_prompt(tiny_model, monkeypatch, name):
     folder = tiny_model("mistral" if "Grit" in name else "llama")
     monkeypatch.setattr(loading, "find_model", lambda name, revision=None, weights=True: folder)
     encoder = Encoder.from_pretrained(name, max_query_length=256, max_document_length=512)

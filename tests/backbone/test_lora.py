@@ -1,4 +1,4 @@
-"""LoRA adapters, merged and switched call by call, against peft itself."""
+"""LoRA adapters, merged and switched per call, against peft."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def paths(backbone, tmp_path_factory):
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_adapters_in_any_order_of_calls_give_what_peft_gives(backbone, paths, tmp_path, cached):
+def test_adapters_in_any_order_of_calls_give_the_vectors_of_peft(backbone, paths, tmp_path, cached):
     documents, queries = by_peft(backbone, paths, TEXTS), by_peft(backbone, paths, [BIOLOGY + text for text in QUERIES])
     cache = VectorCache(tmp_path, max_bytes=1 << 20) if cached else None
     with Encoder.from_pretrained(str(backbone), adapter=paths, cache=cache) as encoder:
@@ -122,7 +122,7 @@ async def test_adapters_of_concurrent_async_calls_do_not_mix(backbone, paths):
         ("mpnet", {"pad_token_id": 1}, ("q", "v", "o")),
     ],
 )
-def test_adapters_of_encoders_give_what_peft_gives(tiny_model, tmp_path, kind, settings, targets, pooling):
+def test_adapters_of_bert_models_give_the_vectors_of_peft(tiny_model, tmp_path, kind, settings, targets, pooling):
     folder = tiny_model(kind, pooling=pooling, **settings)
     paths = {name: write_adapter(folder, tmp_path / name, seed=n, targets=targets) for n, name in enumerate("ab")}
     expected = by_peft(folder, paths, TEXTS, pooling=pooling)
@@ -143,7 +143,7 @@ def test_adapters_of_encoders_give_what_peft_gives(tiny_model, tmp_path, kind, s
         {"exclude_modules": r"layers\.0\..*"},
     ],
 )
-def test_every_way_to_scale_a_lora_gives_what_peft_gives(backbone, tmp_path, settings):
+def test_every_way_to_scale_a_lora_gives_the_vectors_of_peft(backbone, tmp_path, settings):
     path = write_adapter(backbone, tmp_path / "lora", seed=5, **settings)
     expected = by_peft(backbone, {"lora": path}, TEXTS)["lora"]
     assert farthest(Encoder.from_pretrained(str(backbone), adapter=path).encode_documents(TEXTS), expected) < 1e-5
@@ -167,7 +167,7 @@ def test_an_adapter_trained_under_a_head_fits_the_backbone_inside(backbone, tmp_
     assert farthest(encoder.encode_documents(TEXTS[:1])[0], expected) < 1e-5
 
 
-def test_an_adapter_whose_base_is_an_adapter_stands_on_both(backbone, tmp_path):
+def test_an_adapter_whose_base_is_an_adapter_applies_both(backbone, tmp_path):
     lower = write_adapter(backbone, tmp_path / "lower", seed=8)
     middle = tmp_path / "middle"
     peft.PeftModel.from_pretrained(_plain(backbone), lower).merge_and_unload().save_pretrained(middle)
@@ -246,7 +246,7 @@ def test_an_adapters_files_are_checked(backbone, tmp_path):
         Encoder.from_pretrained(str(backbone), adapter=str(tmp_path / "nowhere"))
 
 
-def test_an_adapter_with_weights_that_are_not_finite_gives_an_error_and_leaves_the_others_be(backbone, paths, tmp_path):
+def test_an_adapter_with_weights_that_are_not_finite_is_an_error_and_the_others_work(backbone, paths, tmp_path):
     from safetensors.torch import load_file, save_file
 
     bad = write_adapter(backbone, tmp_path / "bad", seed=4)
@@ -261,7 +261,7 @@ def test_an_adapter_with_weights_that_are_not_finite_gives_an_error_and_leaves_t
     assert np.array_equal(encoder.encode_queries(QUERIES, adapter="law"), expected)
 
 
-def test_each_adapter_has_a_spec_of_its_own_and_the_base_keeps_its(backbone, paths):
+def test_each_adapter_has_its_own_spec_and_the_base_keeps_its(backbone, paths):
     encoder = Encoder.from_pretrained(str(backbone), adapter=paths)
     specs = {name: encoder.with_adapter(name).spec for name in (None, *paths)}
     assert len({spec.space() for spec in specs.values()}) == 4
@@ -269,7 +269,7 @@ def test_each_adapter_has_a_spec_of_its_own_and_the_base_keeps_its(backbone, pat
     assert specs[None] == Encoder.from_pretrained(str(backbone)).spec
 
 
-def test_an_adapters_own_spec_gives_its_template_and_may_not_change_the_forward(backbone, paths, tmp_path):
+def test_an_adapters_spec_gives_its_template_and_must_not_change_the_forward(backbone, paths, tmp_path):
     shutil.copytree(paths["law"], tmp_path / "law")
     spec = Encoder.from_pretrained(str(backbone)).spec
     own = dataclasses.replace(spec, query_template="Law: {text}", default_instruction=None)

@@ -110,7 +110,7 @@ def test_packed_equals_transformers_one_text_at_a_time(backbones, name, pooling)
 
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if is_causal(name)])
 @pytest.mark.parametrize("shared", [1, 12, 40])
-def test_a_prefix_computed_once_changes_no_vector(backbones, name, shared):
+def test_a_prefix_computed_once_gives_the_same_vectors(backbones, name, shared):
     backbone = backbones(name)
     start = np.random.default_rng(1).integers(5, 200, size=shared).astype(np.int32)
     expected = one_by_one(backbone, [np.concatenate([start, sequence]) for sequence in SEQUENCES], "last")
@@ -134,14 +134,16 @@ def test_gradients_of_the_packed_forward_are_those_of_transformers(backbones, na
         gradients.append({key: p.grad.clone() for key, p in backbone.named_parameters() if p.grad is not None})
     backbone.requires_grad_(requires_grad=False)
     assert gradients[0].keys() == gradients[1].keys() - {key for key in gradients[1] if "pooler" in key}
-    noise = 1e-5 * max(gradient.abs().max() for gradient in gradients[1].values())  # a key's bias has none but this
+    noise = 1e-5 * max(
+        gradient.abs().max() for gradient in gradients[1].values()
+    )  # the gradient of a key's bias is only this noise
     for key, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][key], rtol=1e-3, atol=noise), key
 
 
 @pytest.mark.parametrize("name", ["qwen3", "gemma3 both ways", "modernbert"])
-def test_a_wrong_mask_is_seen(backbones, name):
-    """The negative control: looking the other way, or past the window, must not pass for equal."""
+def test_a_wrong_mask_is_detected(backbones, name):
+    """The negative control: reversed causality or a wrong window must not count as equal."""
     backbone = backbones(name)
     expected = one_by_one(backbone, SEQUENCES, "mean")
     wrong = read_blueprint(backbone, causal=not is_causal(name), make=make_fast)
@@ -188,7 +190,7 @@ def dense_attention(query, key, value, lengths, rule, prefix):
 )
 def test_attention_equals_dense_attention_in_every_sequence(lengths, causal, window, softcap, prefix, shared_heads):
     lengths = sorted(lengths, reverse=True)
-    prefix *= causal  # only where no token looks ahead can a start be computed on its own
+    prefix *= causal  # a prefix can be computed separately only with causal attention
     generator = torch.Generator().manual_seed(sum(lengths))
     tokens = sum(lengths)
     query, key, value = (
@@ -208,8 +210,8 @@ def test_attention_equals_dense_attention_in_every_sequence(lengths, causal, win
 
 
 @pytest.mark.parametrize(("causal", "window", "most"), [(True, None, 1000), (True, 30, 157), (False, 30, 186)])
-def test_no_score_is_computed_that_a_window_hides_far_away(monkeypatch, causal, window, most):
-    """A long text costs its length times the window, in memory and time, and not its length squared."""
+def test_scores_outside_a_window_are_not_computed(monkeypatch, causal, window, most):
+    """A long text costs its length times the window in memory and time, not its length squared."""
     real, widths = torch.bmm, []
     monkeypatch.setattr(torch, "bmm", lambda a, b: widths.append(b.shape[2]) or real(a, b))
     query, key, value = torch.randn(3, 1000, 2, 8)
@@ -218,11 +220,11 @@ def test_no_score_is_computed_that_a_window_hides_far_away(monkeypatch, causal, 
     with torch.inference_mode():
         got = attend(query, key, value, layout=layout, rule=rule, prefix=None)
     assert torch.allclose(got, dense_attention(query, key, value, [1000], rule, None), atol=1e-4)
-    assert max(widths[::2]) == most  # every other product gives scores
+    assert max(widths[::2]) == most  # every second product gives scores
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_padding_that_sees_nothing_makes_no_gradient_infinite(causal):
+def test_fully_masked_padding_gives_finite_gradients(causal):
     lengths = [220, 200]  # one bucket; the padding's window lies in padding
     query, key, value = torch.randn(3, sum(lengths), 2, 8).requires_grad_().unbind()
     rule = AttentionRule(causal=causal, scale=0.3, window=4)
@@ -235,8 +237,8 @@ def test_padding_that_sees_nothing_makes_no_gradient_infinite(causal):
         assert torch.allclose(own, wanted, atol=1e-4)
 
 
-def test_varlen_attention_is_given_what_flash_attention_wants(monkeypatch):
-    """The GPU path with a stand-in for the kernel that follows its documented meaning; not run on a GPU here."""
+def test_varlen_attention_gets_the_arguments_of_flash_attention(monkeypatch):
+    """The GPU path with a stand-in for the kernel that follows its documentation; not run on a GPU here."""
     lengths, prefix = [9, 9, 4, 1], 3
     query, key, value = (torch.randn(sum(lengths), heads, 8) for heads in (4, 2, 2))
     before = KeyValue(*torch.randn(2, prefix, 2, 8))
@@ -249,7 +251,7 @@ def test_varlen_attention_is_given_what_flash_attention_wants(monkeypatch):
         for n in range(len(cu_q) - 1):
             own_q, own_k, own_v = q[cu_q[n] : cu_q[n + 1]], k[cu_k[n] : cu_k[n + 1]], v[cu_k[n] : cu_k[n + 1]]
             scores = torch.einsum("lhd,shd->hls", own_q, own_k.repeat_interleave(2, 1)) * scale
-            if window_size == (-1, 0):  # the diagonal ends at the last query and the last key
+            if window_size == (-1, 0):  # the diagonal is aligned to the last query and the last key
                 hidden = torch.ones(scores.shape[1:], dtype=torch.bool).triu(1 + len(own_k) - len(own_q))
                 scores = scores.masked_fill(hidden, -torch.inf)
             outputs.append(torch.einsum("hls,shd->lhd", scores.softmax(-1), own_v.repeat_interleave(2, 1)))
@@ -267,7 +269,7 @@ def test_varlen_attention_is_given_what_flash_attention_wants(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("activation", [None, "silu", "gelu", "gelu_tanh", "relu"])
 @pytest.mark.parametrize("kind", [PlainLinear, OneDnnLinear])
-def test_products_are_off_by_rounding_alone(dtype, activation, kind, sum_error):
+def test_products_differ_by_rounding_only(dtype, activation, kind, sum_error):
     """The oracle: the same numbers multiplied in float64."""
     if kind is OneDnnLinear and not prepacks(dtype):
         pytest.skip(f"oneDNN takes no {dtype} weights on this processor")
@@ -300,7 +302,7 @@ def test_an_int8_product_is_within_a_hundredth_of_the_exact_one():
 
 @pytest.mark.parametrize(("dtype", "floor"), [("bfloat16", 0.999), ("int8", 0.95)])
 @pytest.mark.parametrize("kind", ["qwen3", "bert"])
-def test_short_number_formats_stay_near_float32(tiny_model, kind, dtype, floor):
+def test_16_bit_formats_stay_close_to_float32(tiny_model, kind, dtype, floor):
     folder = str(tiny_model(kind))
     texts = ["a list keeps growing", "the lazy dog " * 20, "x"]
     exact = Encoder.from_pretrained(folder).encode_documents(texts)
@@ -310,7 +312,7 @@ def test_short_number_formats_stay_near_float32(tiny_model, kind, dtype, floor):
     assert encoder._engine.packed
 
 
-def test_a_backbone_that_does_not_fit_runs_through_transformers_and_says_why(tiny_model, caplog, monkeypatch):
+def test_an_unknown_backbone_runs_through_transformers_and_the_log_says_why(tiny_model, caplog, monkeypatch):
     folder = str(tiny_model("qwen3"))
     expected = Encoder.from_pretrained(folder).encode_documents(["a", "lazy dog " * 9])
 
@@ -372,7 +374,7 @@ def test_running_out_of_memory_splits_the_pack_and_computes_nothing_twice(tiny_m
     assert len(caplog.records) == again  # the safe budget is remembered
 
 
-def test_an_error_that_is_not_about_memory_goes_on_its_way(tiny_model, monkeypatch):
+def test_an_error_that_is_not_about_memory_is_raised(tiny_model, monkeypatch):
     loaded = load_model(EncoderSettings(model=str(tiny_model("qwen3"))))
     local = LocalEngine(loaded)
 
@@ -385,7 +387,7 @@ def test_an_error_that_is_not_about_memory_goes_on_its_way(tiny_model, monkeypat
         list(local.run(tokens, [np.array([0])], adapter=None))
 
 
-def test_grit_style_pooling_leaves_the_prompt_out(tiny_model):
+def test_grit_style_pooling_skips_the_prompt(tiny_model):
     folder = tiny_model("mistral")
     base = load_model(EncoderSettings(model=str(folder))).spec
     spec = dataclasses.replace(
@@ -411,7 +413,7 @@ def test_grit_style_pooling_leaves_the_prompt_out(tiny_model):
     assert np.abs(part.vectors[0] - expected).max() < 1e-5
 
 
-def test_adapters_are_switched_call_by_call_and_equal_merged_ones(tiny_model, tmp_path):
+def test_adapters_are_switched_per_call_and_equal_merged_ones(tiny_model, tmp_path):
     peft = pytest.importorskip("peft")
     from transformers import AutoModel
 
@@ -435,7 +437,7 @@ def test_adapters_are_switched_call_by_call_and_equal_merged_ones(tiny_model, tm
         assert np.abs(merged.encode_documents(texts) - base.encode_documents(texts)).max() > 1e-2
 
 
-def test_a_known_checkpoint_fills_what_the_files_leave_open_and_the_files_win(tiny_model, caplog, monkeypatch):
+def test_a_known_checkpoint_fills_missing_settings_and_the_files_take_precedence(tiny_model, caplog, monkeypatch):
     from reasonembed_rag.backbone import known_models, loading
 
     plain, described = tiny_model("qwen3"), tiny_model("qwen3", pooling="mean")

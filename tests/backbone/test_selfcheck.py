@@ -1,4 +1,4 @@
-"""The self-check at load: what does not agree with transformers is not used, and the log says why."""
+"""The self-check at load: a forward that disagrees with transformers is not used, and the log says why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXTS = ["a list keeps growing", "the lazy dog " * 30, "x"]
 
 
 class Crooked(PackedForward):
-    """A packed forward with something done to its results."""
+    """A packed forward with modified results."""
 
     def __init__(self, blueprint, *, pooling, bend):
         super().__init__(blueprint, pooling=pooling)
@@ -46,7 +46,7 @@ def loaded(tiny_model):
     return load_model(EncoderSettings(model=str(tiny_model("qwen3")), device="cpu"))
 
 
-def test_what_agrees_is_told_from_what_is_a_little_off(loaded):
+def test_the_self_check_separates_equal_forwards_from_slightly_wrong_ones(loaded):
     sequences = self_check_sequences(loaded.tokenizer, loaded.spec)
     assert disagreement(*pair(loaded), sequences, floor=0.9999) is None
     noise = torch.randn(len(sequences), 64, generator=torch.Generator().manual_seed(0))
@@ -57,7 +57,7 @@ def test_what_agrees_is_told_from_what_is_a_little_off(loaded):
 
 
 @pytest.mark.parametrize("at", ["pack", "prefix"])
-def test_vectors_that_are_not_finite_disagree_wherever_they_come_from(loaded, at):
+def test_vectors_that_are_not_finite_never_pass_the_self_check(loaded, at):
     def bend(vectors, behind_prefix):
         return vectors * torch.nan if behind_prefix == (at == "prefix") else vectors
 
@@ -65,7 +65,7 @@ def test_vectors_that_are_not_finite_disagree_wherever_they_come_from(loaded, at
     assert "cosine nan" in disagreement(*pair(loaded, bend), sequences, floor=0.9999)
 
 
-def test_a_packed_forward_that_breaks_is_not_used_and_the_log_says_how(tiny_model, monkeypatch, caplog):
+def test_a_packed_forward_that_fails_is_not_used_and_the_log_says_why(tiny_model, monkeypatch, caplog):
     folder = str(tiny_model("qwen3", seed=7))
     expected = Encoder.from_pretrained(folder).encode_documents(TEXTS)
     monkeypatch.setattr(engine, "is_verified", lambda spec, device: False)
@@ -76,7 +76,7 @@ def test_a_packed_forward_that_breaks_is_not_used_and_the_log_says_how(tiny_mode
     monkeypatch.setattr(PackedForward, "__call__", broken)
     encoder = Encoder.from_pretrained(folder)
     assert not encoder._engine.packed
-    [message] = caplog.messages  # the error's first line ends it
+    [message] = caplog.messages  # only the error's first line
     assert re.search(rf"{re.escape(folder)}\b.*RuntimeError: this kernel wants heads of 8, 16 or 32$", message)
     assert np.abs(encoder.encode_documents(TEXTS) - expected).max() < 1e-5
 
@@ -95,7 +95,7 @@ def test_a_model_is_checked_once_and_again_after_its_weights_change(tiny_model, 
     assert len(checks) == 3
 
 
-def test_a_disagreement_is_not_remembered_as_agreement(tiny_model, monkeypatch):
+def test_a_failed_self_check_is_not_recorded_as_passed(tiny_model, monkeypatch):
     folder = str(tiny_model("llama", seed=13))
     real = engine.disagreement
     monkeypatch.setattr(engine, "disagreement", lambda *_, **__: "no")
@@ -104,14 +104,14 @@ def test_a_disagreement_is_not_remembered_as_agreement(tiny_model, monkeypatch):
     assert Encoder.from_pretrained(folder)._engine.packed
 
 
-def test_a_cache_that_cannot_be_written_only_costs_the_check(tiny_model, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_only_repeats_the_check(tiny_model, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path / "file"))
     assert Encoder.from_pretrained(str(tiny_model("bert")))._engine.packed
 
 
-def test_a_deep_model_in_bfloat16_runs_packed_where_it_is_as_near_float32_as_transformers(tiny_model):
-    """Two right forwards differ by more than the floor there; a wrong mask still shows."""
+def test_a_deep_model_in_bfloat16_runs_packed_if_as_close_to_float32_as_transformers(tiny_model):
+    """Two correct forwards differ by more than the floor there; a wrong mask is still detected."""
     folder = tiny_model("qwen3", num_hidden_layers=24, seed=3)
     deep = load_model(EncoderSettings(model=str(folder), dtype="bfloat16", device="cpu"))
     sequences = self_check_sequences(deep.tokenizer, deep.spec)
@@ -129,7 +129,7 @@ def test_a_deep_model_in_bfloat16_runs_packed_where_it_is_as_near_float32_as_tra
     assert disagreement(*far, sequences, floor=0.9999, exact=lambda: exact) is not None
 
 
-def test_the_backbone_stays_in_its_number_format_after_a_second_look(tiny_model, monkeypatch):
+def test_the_backbone_keeps_its_number_format_after_a_float32_comparison(tiny_model, monkeypatch):
     monkeypatch.setitem(engine.FLOORS, "bfloat16", 0.9999999)
     loaded = load_model(EncoderSettings(model=str(tiny_model("qwen3", num_hidden_layers=8)), dtype="bfloat16"))
     assert LocalEngine(loaded).packed
@@ -151,7 +151,7 @@ def test_a_model_that_transformers_cannot_run_either_is_an_error_at_load(tiny_mo
         Encoder.from_pretrained(str(tiny_model("distilbert", dim=64, n_layers=1, n_heads=4, hidden_dim=64)))
 
 
-def test_dtype_auto_says_what_it_picked(tiny_model, monkeypatch, caplog):
+def test_dtype_auto_logs_its_choice(tiny_model, monkeypatch, caplog):
     folder = str(tiny_model("bert"))
     with caplog.at_level(logging.INFO, logger="reasonembed_rag"):
         assert Encoder.from_pretrained(folder).spec.dtype == "float32"

@@ -1,4 +1,4 @@
-"""EncoderSettings: one value that can be compared, hashed, sent to a process, and is never half right."""
+"""EncoderSettings: one value that can be compared, hashed and pickled, and is always valid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_paths_mappings_and_lists_make_the_same_settings_as_text_and_tuples(tmp_
 
 
 @pytest.mark.parametrize("name", [one.name for one in dataclasses.fields(EncoderSettings)])
-def test_every_setting_tells_two_models_apart(name):
+def test_every_setting_counts_in_comparisons(name):
     values = {
         "model": "other",
         "revision": "v2",
@@ -104,7 +104,7 @@ def test_a_servers_spec_may_be_given_by_its_fields():
     assert by_fields == EncoderSettings(model="served", base_url=URL, server_spec=SPEC)
 
 
-def test_a_key_shows_in_no_repr_and_counts_for_nothing_without_a_server():
+def test_a_key_is_in_no_repr_and_is_dropped_without_a_server():
     assert "secret" not in repr(EncoderSettings(base_url=URL, server_spec=SPEC, api_key="secret"))
     assert EncoderSettings(api_key="secret") == EncoderSettings()
     assert EncoderSettings().cache_bytes == CACHE_BYTES

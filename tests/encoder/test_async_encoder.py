@@ -1,4 +1,4 @@
-"""The encoder under an event loop, and with a cache of vectors: equal to plain calls, whatever happens beside."""
+"""The encoder under an event loop, and with a cache of vectors: equal to plain calls, whatever runs concurrently."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def encoder(folder):
 
 
 def packs_of(encoder, monkeypatch):
-    """Record how many texts each pass through the engine holds."""
+    """Record the number of texts in each run of the engine."""
     sizes, run = [], encoder._engine.run
 
     def recorded(tokens, packs, *, adapter):
@@ -62,12 +62,12 @@ async def test_concurrent_calls_block_no_loop_share_forwards_and_equal_plain_one
                 )
             assert equal(np.concatenate(queries), plain.encode_queries(TEXTS, task="biology"))
             assert equal(np.concatenate(documents), plain.encode_documents(TEXTS))
-        assert len(sizes) < 2 * len(TEXTS)  # fewer than one a call
+        assert len(sizes) < 2 * len(TEXTS)  # fewer than one per call
         if cached:
             assert sum(sizes) == 2 * len(TEXTS)  # the second round came from the cache
 
 
-async def test_calls_of_other_instructions_roles_and_nobody_do_not_mix(encoder):
+async def test_calls_with_different_instructions_and_roles_do_not_mix(encoder):
     calls = [
         encoder.aencode_queries(TEXTS[:2], task="biology"),
         encoder.aencode_queries(TEXTS[:2], instruction="Find code."),
@@ -83,7 +83,7 @@ async def test_calls_of_other_instructions_roles_and_nobody_do_not_mix(encoder):
     assert got[4].shape == (0, 64)
 
 
-async def test_cancelled_and_failing_callers_leave_the_others_theirs(encoder, monkeypatch):
+async def test_cancelled_and_failing_callers_do_not_affect_others(encoder, monkeypatch):
     gate, entered, run = threading.Event(), threading.Event(), encoder._engine.run
 
     def slow(tokens, packs, *, adapter):
@@ -114,7 +114,7 @@ async def test_cancelled_and_failing_callers_leave_the_others_theirs(encoder, mo
         assert equal(results[row], encoder.encode_documents([texts[row]]))
 
 
-async def test_an_encoder_closed_meanwhile_answers_what_it_was_asked_and_refuses_the_rest(folder):
+async def test_an_encoder_closed_meanwhile_finishes_pending_calls_and_refuses_later_ones(folder):
     encoder = Encoder.from_pretrained(folder)
     asked = [asyncio.create_task(encoder.aencode_documents([text])) for text in TEXTS]
     await asyncio.sleep(0)
@@ -141,7 +141,7 @@ def test_threads_share_an_encoder(encoder):
     assert not failures
 
 
-async def test_a_forgotten_encoder_gives_back_its_model(folder):
+async def test_an_unreferenced_encoder_releases_its_model(folder):
     encoder = Encoder.from_pretrained(folder)
     await encoder.aencode_documents(["a"])
     engine = weakref.ref(encoder._engine)
@@ -168,7 +168,7 @@ async def test_concurrent_calls_of_one_adapter_share_forwards_and_are_counted(fo
         assert names.count("reasonembed-coalescer") == 1
 
 
-def test_a_cache_tells_roles_instructions_adapters_dtypes_and_lengths_apart(folder, tmp_path):
+def test_a_cache_distinguishes_roles_instructions_adapters_dtypes_and_lengths(folder, tmp_path):
     """Every call equals the one without a cache, though all write to one folder."""
     texts = ["the lazy dog " * 5, "why?"]
     for _ in range(2):

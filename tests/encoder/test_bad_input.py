@@ -1,4 +1,4 @@
-"""What cannot be encoded is refused in words before work is done, or gives the right result; never a silent NaN."""
+"""Invalid input is refused with a clear error before any work, or encoded correctly; never a silent NaN."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def bert(tiny_model):
         (["fine", "x\udfffy"], r"texts\[1\].*surrogate.*\b1\b.*errors='replace'"),
     ],
 )
-async def test_what_are_no_texts_is_refused_on_every_way_in(qwen, texts, message):
+async def test_anything_but_texts_is_refused_by_every_method(qwen, texts, message):
     for encode in (qwen.encode_queries, qwen.encode_documents):
         with pytest.raises(InputError, match=message):
             encode(texts)
@@ -61,7 +61,7 @@ def test_a_bad_text_among_many_is_named_before_any_is_encoded(tiny_model, monkey
 
 @pytest.mark.parametrize("texts", [("a", "b"), np.asarray(["a", "b"]), iter(["a", "b"]), {"a": 0, "b": 1}.keys()])
 def test_other_sequences_of_texts_are_as_good_as_lists(bert, texts):
-    if hasattr(texts, "mapping"):  # dict views count as sets: their order is kept, but that is not told by their type
+    if hasattr(texts, "mapping"):  # dict views count as sets, since their type does not promise an order
         with pytest.raises(InputError):
             bert.encode_documents(texts)
     else:
@@ -117,7 +117,7 @@ def test_settings_of_wrong_types_are_refused(tiny_model, settings, message):
         Encoder.from_pretrained(name, **settings)
 
 
-def test_a_missing_device_is_told_without_the_libraries_whole_story(tiny_model):
+def test_a_missing_device_gives_a_short_error(tiny_model):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(InputError) as caught:
@@ -145,7 +145,7 @@ def test_a_text_of_a_million_characters_has_the_vector_of_its_start(qwen, bert, 
     assert np.isfinite(query).all()
 
 
-def test_odd_characters_give_finite_vectors_of_length_one(qwen, bert):
+def test_unusual_characters_give_finite_vectors_of_length_one(qwen, bert):
     texts = [
         "",
         " ",
@@ -165,7 +165,7 @@ def test_odd_characters_give_finite_vectors_of_length_one(qwen, bert):
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-async def test_one_string_gives_the_one_vector_of_a_list_of_it(qwen):
+async def test_one_string_gives_the_vector_of_a_list_with_it(qwen):
     text = "why do cells divide?"
     query = qwen.encode_queries([text], task="biology")
     assert np.array_equal(qwen.encode_queries(text, task="biology"), query[0])
@@ -186,7 +186,7 @@ def test_an_empty_query_is_refused_and_an_empty_document_is_not(bert):
 
 @pytest.mark.parametrize("kind", ["bert", "qwen3"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-async def test_weights_that_are_not_finite_are_an_error_on_every_way_and_never_cached(
+async def test_weights_that_are_not_finite_are_an_error_in_every_method_and_never_cached(
     tiny_model, tmp_path, kind, value
 ):
     from safetensors.torch import load_file, save_file

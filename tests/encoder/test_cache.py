@@ -1,4 +1,4 @@
-"""The cache on disk: what comes back is what went in, whoever writes beside."""
+"""The cache on disk returns what was put in, whatever other threads and processes write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.encoder import cache as cache_module
-from reasonembed_rag.encoder.cache import VectorCache, cached, vector_keys
+from reasonembed_rag.encoder.cache import VectorCache, encode_through_cache, vector_keys
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -60,7 +60,7 @@ def test_keys_are_equal_only_where_every_part_is(one, other):
 
 
 @given(st.text(alphabet="ab", min_size=1, max_size=6), st.data())
-def test_no_text_runs_together_with_its_affixes(whole, data):
+def test_a_text_is_never_confused_with_its_affixes(whole, data):
     cuts = st.lists(st.integers(0, len(whole)), min_size=2, max_size=2).map(sorted)
     one, other = data.draw(cuts), data.draw(cuts)
     keys = [keys_of(whole[j:], affixes=(whole[:i], whole[i:j])) for i, j in (one, other)]
@@ -68,7 +68,7 @@ def test_no_text_runs_together_with_its_affixes(whole, data):
 
 
 @given(st.lists(st.text(max_size=4), max_size=6))
-def test_a_text_has_the_same_key_in_any_company(texts):
+def test_a_text_has_the_same_key_among_any_others(texts):
     assert keys_of(*texts) == [keys_of(text)[0] for text in texts]
 
 
@@ -95,7 +95,7 @@ def test_every_field_of_the_spec_changes_the_key():
 
 @settings(max_examples=25, deadline=None)
 @given(vectors=st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3)))
-def test_hits_are_equal_to_the_bit(tmp_path_factory, vectors):
+def test_cached_vectors_are_equal_bit_for_bit(tmp_path_factory, vectors):
     stored = np.asarray(vectors, dtype=np.float32).reshape(-1, 3)
     keys = keys_of(*(str(row) for row in range(len(stored))))
     folder = tmp_path_factory.mktemp("cache")
@@ -125,7 +125,7 @@ def test_a_vector_of_another_dimension_is_not_found(cache):
 
 
 @pytest.mark.parametrize(("dimension", "rows"), [(8, 9000), (384, 3000), (512, 3000), (1024, 1500), (8192, 120)])
-def test_the_file_never_outgrows_its_limit_and_the_newest_stay(tmp_path, dimension, rows):
+def test_the_file_stays_within_its_limit_and_the_newest_vectors_stay(tmp_path, dimension, rows):
     vectors = vectors_of(rows, dimension=dimension)
     keys = keys_of(*(str(row) for row in range(rows)))
     with VectorCache(tmp_path, max_bytes=MIB) as cache:
@@ -134,7 +134,7 @@ def test_the_file_never_outgrows_its_limit_and_the_newest_stay(tmp_path, dimensi
             assert (tmp_path / "vectors.sqlite").stat().st_size <= MIB
         found = cache.get(keys, dimension=dimension)
     assert (tmp_path / "vectors.sqlite").stat().st_size <= MIB
-    assert 0.25 * MIB < found.rows.size * (dimension * 4 + 100) < MIB  # the room is used, the overhead is bounded
+    assert 0.25 * MIB < found.rows.size * (dimension * 4 + 100) < MIB  # the space is used, the overhead is bounded
     assert np.array_equal(found.rows, np.arange(rows - found.rows.size, rows))
     assert np.array_equal(found.vectors, vectors[found.rows])
 
@@ -154,7 +154,7 @@ def test_what_was_used_last_survives_the_eviction(tmp_path, reopened):
     cache.close()
 
 
-def test_keys_put_again_are_replaced_and_take_no_room(tmp_path):
+def test_keys_put_again_are_replaced_and_take_no_space(tmp_path):
     keys = keys_of(*(str(row) for row in range(100)))
     with VectorCache(tmp_path, max_bytes=MIB) as cache:
         for seed in range(30):
@@ -189,7 +189,7 @@ def _start_writers(folder, count):
     return writers
 
 
-def test_processes_make_and_fill_one_cache_at_once(tmp_path):
+def test_processes_create_and_fill_one_cache_at_the_same_time(tmp_path):
     for writer in _start_writers(tmp_path / "new", 3):
         _, errors = writer.communicate(timeout=60)
         assert (writer.returncode, errors) == (0, b"")
@@ -198,7 +198,7 @@ def test_processes_make_and_fill_one_cache_at_once(tmp_path):
     assert np.array_equal(found.vectors[:, 0], np.arange(230))
 
 
-def test_a_cache_that_another_process_makes_meanwhile_is_taken_up(tmp_path, monkeypatch):
+def test_a_cache_created_by_another_process_meanwhile_is_used(tmp_path, monkeypatch):
     write_ahead = cache_module._write_ahead
 
     def slow(connection):
@@ -223,7 +223,7 @@ for turn in itertools.count():
 """
 
 
-def test_a_writer_that_is_killed_leaves_whole_vectors(tmp_path):
+def test_a_killed_writer_leaves_whole_vectors(tmp_path):
     writer = subprocess.Popen([sys.executable, "-c", _ENDLESS, str(tmp_path)], stdout=subprocess.PIPE)
     assert writer.stdout.readline() == b"running\n"
     os.kill(writer.pid, signal.SIGKILL)
@@ -235,7 +235,7 @@ def test_a_writer_that_is_killed_leaves_whole_vectors(tmp_path):
     assert sqlite3.connect(tmp_path / "vectors.sqlite").execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_cache_crosses_a_fork(cache):
+def test_a_cache_works_after_a_fork(cache):
     cache.put(keys_of("parent"), vectors_of(1))
 
     mine = cache._connection
@@ -292,7 +292,7 @@ def test_a_damaged_file_is_an_error_that_names_it_and_is_left_alone(tmp_path, da
     assert path.exists()
 
 
-def test_a_damaged_vector_is_absent_until_it_is_put_again(tmp_path, caplog):
+def test_a_damaged_vector_is_missing_until_it_is_put_again(tmp_path, caplog):
     with VectorCache(tmp_path, max_bytes=MIB) as cache:
         cache.put(keys_of("a", "b"), vectors_of(2))
     path = tmp_path / "vectors.sqlite"
@@ -305,7 +305,7 @@ def test_a_damaged_vector_is_absent_until_it_is_put_again(tmp_path, caplog):
         assert cache.get(keys_of("a", "b"), dimension=8).vectors.tobytes() == vectors_of(2).tobytes()
 
 
-def test_another_programs_database_is_refused_and_left_as_it_was(tmp_path):
+def test_another_programs_database_is_refused_and_unchanged(tmp_path):
     path = tmp_path / "vectors.sqlite"
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE letters (letter TEXT)")
@@ -316,13 +316,13 @@ def test_another_programs_database_is_refused_and_left_as_it_was(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_one_is_an_error(tmp_path):
+def test_a_path_that_cannot_be_a_folder_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"/file/vectors\.sqlite\b"):
         VectorCache(tmp_path / "file", max_bytes=MIB).get(keys_of("a"), dimension=8)
 
 
-def test_what_cannot_be_kept_is_refused(cache, tmp_path):
+def test_vectors_that_cannot_be_cached_are_refused(cache, tmp_path):
     with pytest.raises(InputError, match=r"\b2\b.*\(1, 8\)"):
         cache.put(keys_of("a", "b"), vectors_of(1))
     with pytest.raises(InputError, match="NaN"):
@@ -333,7 +333,7 @@ def test_what_cannot_be_kept_is_refused(cache, tmp_path):
         VectorCache(tmp_path, max_bytes=MIB - 1)
 
 
-def test_only_what_is_missing_is_encoded_and_once_a_key(cache):
+def test_only_missing_keys_are_encoded_and_each_once(cache):
     calls = []
 
     def encode(texts):
@@ -341,38 +341,42 @@ def test_only_what_is_missing_is_encoded_and_once_a_key(cache):
         return np.asarray([[len(text)] * 8 for text in texts], dtype=np.float32)
 
     texts = ["a", "bb", "a", "ccc"]
-    first = cached(texts, cache, keys_of(*texts), encode, dimension=8)
-    again = cached([*texts, "dddd"], cache, keys_of(*texts, "dddd"), encode, dimension=8)
+    first = encode_through_cache(texts, cache, keys_of(*texts), encode, dimension=8)
+    again = encode_through_cache([*texts, "dddd"], cache, keys_of(*texts, "dddd"), encode, dimension=8)
     assert calls == [["a", "bb", "ccc"], ["dddd"]]
     assert first[:, 0].tolist() == [1, 2, 1, 3]
     assert again[:, 0].tolist() == [1, 2, 1, 3, 4]
-    assert cached([], cache, [], encode, dimension=8).shape == (0, 8)
+    assert encode_through_cache([], cache, [], encode, dimension=8).shape == (0, 8)
 
 
 @settings(max_examples=30, deadline=None)
 @given(calls=st.lists(st.lists(st.integers(0, 20), max_size=12), max_size=5))
-def test_cached_equals_encoding_anew(tmp_path_factory, calls):
+def test_cached_vectors_equal_new_ones(tmp_path_factory, calls):
     def encode(texts):
         return np.asarray([[int(text), -int(text)] for text in texts], dtype=np.float32).reshape(-1, 2)
 
     with VectorCache(tmp_path_factory.mktemp("cache"), max_bytes=MIB) as cache:
         for numbers in calls:
             texts = [str(number) for number in numbers]
-            assert np.array_equal(cached(texts, cache, keys_of(*texts), encode, dimension=2), encode(texts))
+            assert np.array_equal(
+                encode_through_cache(texts, cache, keys_of(*texts), encode, dimension=2), encode(texts)
+            )
 
 
-def test_a_cache_that_cannot_be_written_costs_a_warning_and_no_vectors(cache, caplog, monkeypatch):
+def test_a_cache_that_cannot_be_written_costs_only_a_warning(cache, caplog, monkeypatch):
     def full(keys, vectors):
         raise StoreError("disk full")
 
     monkeypatch.setattr(cache, "put", full)
-    got = cached(["a", "b"], cache, keys_of("a", "b"), lambda texts: vectors_of(len(texts)), dimension=8)
+    got = encode_through_cache(["a", "b"], cache, keys_of("a", "b"), lambda texts: vectors_of(len(texts)), dimension=8)
     assert np.array_equal(got, vectors_of(2))
     assert re.search(r"\b2\b.*disk full", caplog.text)
 
 
 def test_an_encoder_that_returns_another_shape_is_refused(cache):
     with pytest.raises(InputError, match=r"\bencode_missing\b.*\(1, 4\).*\(2, 8\)"):
-        cached(["a", "b"], cache, keys_of("a", "b"), lambda texts: np.zeros((1, 4), dtype=np.float32), dimension=8)
+        encode_through_cache(
+            ["a", "b"], cache, keys_of("a", "b"), lambda texts: np.zeros((1, 4), dtype=np.float32), dimension=8
+        )
     with pytest.raises(InputError, match=r"\b2\b.*\b1\b"):
-        cached(["a", "b"], cache, keys_of("a"), lambda texts: vectors_of(len(texts)), dimension=8)
+        encode_through_cache(["a", "b"], cache, keys_of("a"), lambda texts: vectors_of(len(texts)), dimension=8)

@@ -20,7 +20,7 @@ WAIT_S = 20
 
 
 class Recorder:
-    """Vectors that tell text and key, a record of the calls, and a gate that can hold the first call back."""
+    """Vectors that depend on text and key, a record of the calls, and a gate that can delay the first call."""
 
     def __init__(self, *, held=False):
         self.calls = []
@@ -67,10 +67,10 @@ async def test_many_single_requests_make_few_calls_and_equal_the_serial_ones(rec
     assert len(recorder.threads) == 1
 
 
-def test_a_request_waits_for_company_within_the_window_and_no_longer_than_until_the_batch_is_full(recorder):
+def test_a_request_waits_for_others_within_the_window_until_the_batch_is_full(recorder):
     with Coalescer(recorder, window_s=WAIT_S * 2, max_texts=2) as coalescer:
         first = coalescer.submit(["a"], "k")
-        while not coalescer._inbox.empty():  # the thread has taken it, and bides its time
+        while not coalescer._inbox.empty():  # until the thread has taken it and waits for others
             pass
         second = coalescer.submit(["b"], "k")
         first.result(WAIT_S)
@@ -92,7 +92,7 @@ async def test_requests_of_different_keys_share_no_call(recorder):
     requests=st.lists(st.tuples(st.lists(st.text("ab", max_size=2), max_size=5), st.sampled_from("kl")), max_size=8),
     max_texts=st.integers(1, 7),
 )
-def test_any_requests_in_any_company_equal_the_serial_ones(requests, max_texts):
+def test_concurrent_requests_equal_the_serial_ones(requests, max_texts):
     with Coalescer(Recorder(), window_s=0.0, max_texts=max_texts) as coalescer:
         futures = [coalescer.submit(texts, key) for texts, key in requests]
         for (texts, key), future in zip(requests, futures, strict=True):
@@ -113,7 +113,7 @@ async def test_a_bad_text_fails_its_own_caller_alone(recorder):
     assert len(recorder.calls) < 25  # halving, not one by one
 
 
-async def test_an_outage_is_told_to_all_without_trying_again(recorder):
+async def test_an_outage_fails_the_whole_batch_without_another_try(recorder):
     with Coalescer(recorder, window_s=0.05, outages=(BackendError,)) as coalescer:
         got = await asyncio.gather(
             *(coalescer.encode([text], "k") for text in ("a", "down", "c")), return_exceptions=True
@@ -122,7 +122,7 @@ async def test_an_outage_is_told_to_all_without_trying_again(recorder):
     assert len(recorder.calls) == 1
 
 
-async def test_a_cancelled_caller_harms_no_other():
+async def test_a_cancelled_caller_does_not_affect_others():
     recorder = Recorder(held=True)
     with Coalescer(recorder, window_s=0.0) as coalescer:
         first = asyncio.create_task(coalescer.encode(["first"], "k"))
@@ -186,7 +186,7 @@ def test_event_loops_and_threads_share_a_coalescer(recorder):
     assert len(recorder.threads) == 1
 
 
-def test_a_loop_that_ended_while_it_waited_harms_no_other():
+def test_an_event_loop_that_ends_while_waiting_does_not_affect_others():
     recorder = Recorder(held=True)
     with Coalescer(recorder, window_s=0.0) as coalescer:
 
@@ -213,7 +213,7 @@ def test_no_thread_runs_before_the_first_request_nor_after_the_last(recorder):
         coalescer.submit(["b"], "k")
 
 
-def test_closing_lets_what_was_asked_before_finish():
+def test_closing_waits_for_earlier_requests():
     recorder = Recorder(held=True)
     coalescer = Coalescer(recorder, window_s=0.0, max_texts=1)
     futures = [coalescer.submit([str(row)], "k") for row in range(5)]
@@ -225,7 +225,7 @@ def test_closing_lets_what_was_asked_before_finish():
     assert np.array_equal(futures[4].result(), vectors_of(["4"], "k"))
 
 
-def test_a_forgotten_coalescer_is_collected_with_its_model_and_its_thread_ends():
+def test_an_unreferenced_coalescer_is_collected_with_its_model_and_its_thread_ends():
     recorder = Recorder()
     coalescer = Coalescer(recorder)
     coalescer.submit(["a"], "k").result(WAIT_S)
@@ -237,7 +237,7 @@ def test_a_forgotten_coalescer_is_collected_with_its_model_and_its_thread_ends()
     assert model() is None
 
 
-async def test_a_joint_result_is_nobody_elses(recorder):
+async def test_results_of_one_batch_share_no_memory(recorder):
     with Coalescer(recorder, window_s=0.05) as coalescer:
         one, two = await asyncio.gather(coalescer.encode(["a"], "k"), coalescer.encode(["b"], "k"))
         one[:] = 0
@@ -260,12 +260,14 @@ def test_settings_and_keys_that_cannot_work_are_refused_at_once(recorder):
         coalescer.submit(["a"], ["list"])
 
 
-def test_an_answer_leaves_nothing_that_keeps_the_coalescer():
+def test_a_resolved_future_keeps_no_reference_to_the_coalescer():
     answered, go_on = threading.Event(), threading.Event()
     coalescer = Coalescer(lambda texts, key: np.zeros((len(texts), 2), np.float32))
     held = weakref.ref(coalescer)
     future = coalescer.submit(["a"], "key")
-    future.add_done_callback(lambda _: (answered.set(), go_on.wait(WAIT_S)))  # in its thread, which stays in the answer
+    future.add_done_callback(
+        lambda _: (answered.set(), go_on.wait(WAIT_S))
+    )  # in the coalescer's thread, which stays in this callback
     assert answered.wait(WAIT_S)
     del coalescer
     gc.collect()

@@ -36,7 +36,7 @@ def test_shards_together_are_the_corpus_in_memory_and_on_disk(letter_embedder, t
     assert [done for done, _ in reports] == sorted(done for done, _ in reports)
 
 
-def test_what_is_on_disk_is_not_encoded_again(letter_embedder, tmp_path):
+def test_shards_on_disk_are_not_encoded_again(letter_embedder, tmp_path):
     encode_corpus(letter_embedder(), _DOCUMENTS, cache=tmp_path, shard_size=2)
     again = letter_embedder()
     shards = encode_corpus(again, _DOCUMENTS, cache=tmp_path, shard_size=2)

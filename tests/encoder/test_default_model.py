@@ -1,4 +1,4 @@
-"""The model in the package: what it is made of, that it is what its files say, and that its data are named."""
+"""The packaged default model: its parts, its settings, and the attributions of its data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encoders() -> dict[str, Encoder]:
     return {name: Encoder.from_pretrained(name) for name in ("default", "default-base")}
 
 
-def test_default_base_is_all_minilm_as_its_makers_pool_it(encoders):
+def test_default_base_is_all_minilm_pooled_as_published(encoders):
     encoder = encoders["default-base"]
     tokenizer, model = _base()
     expected = _pooled(tokenizer, model)
@@ -41,7 +41,7 @@ def test_default_base_is_all_minilm_as_its_makers_pool_it(encoders):
 
 
 def test_default_is_its_base_with_the_adapter_merged(encoders):
-    """The oracle is written out: W + alpha / rank * B A in transformers."""
+    """The oracle is explicit: W + alpha / rank * B A in transformers."""
     import torch
 
     tokenizer, model = _base()
@@ -58,7 +58,7 @@ def test_default_is_its_base_with_the_adapter_merged(encoders):
 
 
 def _base():
-    """Return tokeniser and model of the base, as transformers loads them."""
+    """Return the base's tokeniser and model as transformers loads them."""
     from transformers import AutoModel, AutoTokenizer
 
     base = find_model("default-base")
@@ -66,7 +66,7 @@ def _base():
 
 
 def _pooled(tokenizer, model) -> np.ndarray:
-    """Return the vectors of TEXTS, each text by itself: mean of at most 256 tokens, length 1."""
+    """Return the vectors of TEXTS, one text at a time: mean of at most 256 tokens, length 1."""
     import torch
 
     vectors = []
@@ -83,7 +83,7 @@ def _lora() -> dict[str, np.ndarray]:
     return {name.removeprefix("base_model.model."): tensor.float().numpy() for name, tensor in tensors.items()}
 
 
-def test_default_runs_as_its_base_does(encoders):
+def test_default_runs_through_the_same_forward_as_its_base(encoders):
     spec, base = encoders["default"].spec, encoders["default-base"].spec
     assert replace(spec, model=base.model, weights=base.weights) == base
     assert spec.weights != base.weights
@@ -95,7 +95,7 @@ def test_the_adapter_names_its_base_and_is_small():
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 10 * 2**20
 
 
-def test_it_saw_train_splits_only_and_never_bright():
+def test_it_was_trained_on_train_splits_only_and_never_on_bright():
     makefile = (ROOT / "Makefile").read_text()
     (mined,) = re.findall(r"^MINE = .*--split (\w+)", makefile, flags=re.MULTILINE)
     assert mined == "train"
@@ -144,7 +144,7 @@ def test_the_card_carries_the_attributions_of_the_data():
 
 
 def _packages() -> set[str]:
-    """Return the packages of which docstrings were read, each with its licence as the card writes it."""
+    """Return the packages whose docstrings were used, each with its licence as in the card."""
     source = (ROOT / "training" / "dataset_scripts" / "docstrings.py").read_text()
     (table,) = re.findall(r"^_PACKAGES = (\{.*?\n\})", source, flags=re.MULTILINE | re.DOTALL)
     return set(ast.literal_eval(table))

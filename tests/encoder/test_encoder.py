@@ -51,7 +51,7 @@ def cosine(a, b):
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
-def test_decoder_documents_equal_plain_transformers_at_any_order_and_company(tiny_model, kind):
+def test_decoder_documents_equal_plain_transformers_in_any_order_and_batch(tiny_model, kind):
     folder = tiny_model(kind)
     encoder, expected = Encoder.from_pretrained(str(folder)), plain(folder, TEXTS, pooling="last")
     for seed in range(4):
@@ -86,14 +86,14 @@ def test_bert_equals_plain_transformers(tiny_model, pooling):
     assert cosine(encoder.encode_queries(TEXTS), expected).min() >= 0.99999
 
 
-def test_an_appended_eos_survives_the_cut(tiny_model):
+def test_an_appended_eos_survives_truncation(tiny_model):
     folder = tiny_model("qwen3", eos_appended=True)
     encoder = Encoder.from_pretrained(str(folder), max_document_length=20)
     expected = plain(folder, TEXTS, pooling="last", max_length=20)
     assert cosine(encoder.encode_documents(TEXTS), expected).min() >= 0.99999
 
 
-def test_a_template_tail_survives_the_cut(tiny_model):
+def test_the_end_of_a_template_survives_truncation(tiny_model):
     folder = tiny_model("qwen3")
     spec = dataclasses.replace(
         Encoder.from_pretrained(str(folder)).spec, document_template="passage: {text}\nend", max_document_length=24
@@ -106,7 +106,7 @@ def test_a_template_tail_survives_the_cut(tiny_model):
     ids = encoder._tokenizer(["lazy dog " * 40], before="passage: ", after="\nend", max_length=24)
     tail = encoder._tokenizer([""], before="", after="\nend", max_length=24)
     assert len(ids.ids) == 24
-    assert ids.cut == 1
+    assert ids.truncated == 1
     assert list(ids.ids[-len(tail.ids) :]) == list(tail.ids)
     assert cosine(long, kept).max() < 0.9999999
 
@@ -125,7 +125,7 @@ def test_prompts_of_a_sentence_transformers_folder_are_used(tiny_model):
     assert cosine(encoder.encode_documents(TEXTS), expected).min() >= 0.99999
 
 
-def test_a_lora_folder_gives_what_peft_gives(tiny_model, tmp_path):
+def test_a_lora_folder_gives_the_vectors_of_peft(tiny_model, tmp_path):
     peft = pytest.importorskip("peft")
     from transformers import AutoModel
 
@@ -159,14 +159,14 @@ def test_an_adapter_of_another_backbone_is_refused(tiny_model, tmp_path):
         Encoder.from_pretrained(str(tiny_model("llama")), adapter=str(tmp_path))
 
 
-def test_truncate_dim_keeps_the_first_numbers_at_length_one(tiny_model):
+def test_truncate_dim_keeps_the_first_numbers_and_normalises_them(tiny_model):
     folder = str(tiny_model("qwen3"))
     whole = Encoder.from_pretrained(folder).encode_documents(TEXTS)[:, :24]
-    cut = Encoder.from_pretrained(folder, truncate_dim=24).encode_documents(TEXTS)
-    assert np.allclose(cut, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=1e-6)
+    truncated = Encoder.from_pretrained(folder, truncate_dim=24).encode_documents(TEXTS)
+    assert np.allclose(truncated, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=1e-6)
 
 
-def test_nothing_gives_no_rows_and_repeats_give_equal_rows(tiny_model):
+def test_no_texts_give_no_rows_and_repeats_give_equal_rows(tiny_model):
     encoder = Encoder.from_pretrained(str(tiny_model("bert")))
     assert encoder.encode_documents([]).shape == encoder.encode_queries([]).shape == (0, 64)
     vectors = encoder.encode_documents(["a", "b", "a", ""])
@@ -183,13 +183,12 @@ def test_an_empty_document_is_encoded_even_without_special_tokens(tiny_model):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ("one query", r"\btexts\b.*\bstr\b.*\blist\b"),
         ([None], r"texts\[0\].*\bNoneType\b"),
         (["fine", "  \n"], r"texts\[1\].*\bempty\b"),
         (["fine", "\ud800"], r"texts\[1\].*surrogate.*\b0\b"),
     ],
 )
-def test_a_query_that_is_no_text_is_named(tiny_model, texts, message):
+def test_an_invalid_query_is_named_by_its_index(tiny_model, texts, message):
     with pytest.raises(InputError, match=message):
         Encoder.from_pretrained(str(tiny_model("bert"))).encode_queries(texts)
 
@@ -204,7 +203,7 @@ def test_tasks_and_instructions_are_checked(tiny_model):
         qwen.encode_queries(["a"], task="biology", instruction="Find it")
 
 
-def test_settings_the_model_cannot_serve_are_refused(tiny_model):
+def test_settings_that_the_model_does_not_support_are_refused(tiny_model):
     folder = str(tiny_model("bert"))
     for settings in ({"truncate_dim": 65}, {"max_query_length": 513}, {"dtype": "int3"}, {"device": "warp:0"}):
         [(name, value)] = settings.items()
@@ -214,7 +213,7 @@ def test_settings_the_model_cannot_serve_are_refused(tiny_model):
         Encoder.from_pretrained(str(tiny_model("qwen3")), max_query_length=3).encode_queries(["why?"])
 
 
-def test_a_folder_that_is_no_model_is_refused(tiny_model, tmp_path):
+def test_a_folder_without_a_model_is_refused(tiny_model, tmp_path):
     with pytest.raises(ModelError, match=r"\bnowhere\b.*config\.json"):
         Encoder.from_pretrained(str(tmp_path / "nowhere"))
     with pytest.raises(ModelError, match=rf"{tmp_path.name}\b.*\bconfig\.json"):
@@ -261,7 +260,7 @@ def test_packs_hold_every_row_once_within_the_budget_longest_first():
     assert (np.diff(lengths[np.concatenate(packs)]) <= 0).all()
 
 
-def test_distinct_items_lead_back_to_every_row():
+def test_distinct_items_give_back_every_row():
     items = ["b", "a", "b", "c", "a"]
     found = distinct(items)
     assert [items[row] for row in found.first] == ["b", "a", "c"]

@@ -1,4 +1,4 @@
-"""An encoder's gradients against finite differences, its tokens and vectors against its own documents."""
+"""An encoder's gradients against finite differences; tokens and vectors against its documents."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def direction(size: int) -> np.ndarray:
 
 
 def with_template(folder, template: str):
-    """Write down that documents have a template."""
+    """Write a spec.json with a document template."""
     spec = json.loads(Encoder.from_pretrained(str(folder)).spec.to_json())
     (folder / "spec.json").write_text(json.dumps(spec | {"document_template": template}))
     return str(folder)
 
 
 def measured_slope(folder, ids: list[int], row: int, token: int, towards: np.ndarray, *, pooling: str) -> float:
-    """Move one token's embedding a little towards another's, in float64, and see how the similarity changes."""
+    """Move one token's embedding a little towards another's, in float64, and return the change of the similarity."""
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(folder, dtype=torch.float64).eval()
     embed = model.get_input_embeddings()
-    step = 1e-3  # norms are computed in float32 whatever the model is in: a smaller step would measure their rounding
+    step = 1e-3  # norms are computed in float32 in any format: a smaller step would measure their rounding
 
     def similarity(share: float) -> float:
         with torch.no_grad():
@@ -59,7 +59,7 @@ def test_gains_are_the_slopes_that_finite_differences_measure(tiny_model, kind, 
     others = np.flatnonzero(gains > -np.inf)[::40]
     expected = [measured_slope(folder, whole, row, int(other), towards, pooling=pooling) for other in others]
     got = gains[others] - gains[own[place]]
-    scale = float(got @ expected / (got @ got))  # Gemma scales its embeddings: order is what counts
+    scale = float(got @ expected / (got @ got))  # Gemma scales its embeddings: only the order matters
     assert scale == pytest.approx(1.0, rel=5e-3) or kind.startswith("gemma")
     assert scale > 0
     assert np.allclose(scale * got, expected, rtol=0, atol=5e-3 * np.abs(expected).max())
@@ -67,7 +67,7 @@ def test_gains_are_the_slopes_that_finite_differences_measure(tiny_model, kind, 
 
 @pytest.mark.parametrize("kind", ["bert", "qwen3"])
 @pytest.mark.parametrize("template", ["{text}", "the fox: {text}", "the fox: {text} lazy dog"])
-def test_a_texts_own_tokens_say_the_text_and_nothing_of_the_template(tiny_model, kind, template):
+def test_a_texts_own_tokens_decode_to_the_text_without_the_template(tiny_model, kind, template):
     folder = with_template(tiny_model(kind, pooling="mean" if kind == "bert" else "last"), template)
     view = Encoder.from_pretrained(folder).token_gradients()
     tokens = view.tokens([TEXT, "the"])
@@ -77,7 +77,7 @@ def test_a_texts_own_tokens_say_the_text_and_nothing_of_the_template(tiny_model,
 
 
 @pytest.mark.parametrize("template", ["{text}", "the fox: {text} lazy dog"])
-def test_gains_look_at_the_text_and_not_at_the_template(tiny_model, template):
+def test_gains_are_those_of_the_text_and_not_of_the_template(tiny_model, template):
     view = Encoder.from_pretrained(with_template(tiny_model("qwen3"), template)).token_gradients()
     count = len(view.tokens([TEXT])[0])
     places = [view.gains(TEXT, place=place, direction=direction(64)) for place in range(count)]
@@ -98,7 +98,7 @@ def test_vectors_are_those_of_the_documents_and_never_reach_the_cache(tiny_model
     assert np.allclose(vectors, documents, atol=1e-6)
 
 
-def test_special_tokens_are_never_gained_and_most_words_may_be(tiny_model):
+def test_special_tokens_have_no_gain_and_most_words_have_one(tiny_model):
     for kind in ("bert", "qwen3"):
         folder = tiny_model(kind, pooling="mean" if kind == "bert" else "last")
         encoder = Encoder.from_pretrained(str(folder))
@@ -108,7 +108,7 @@ def test_special_tokens_are_never_gained_and_most_words_may_be(tiny_model):
         assert np.isfinite(gains).mean() > 0.4
 
 
-def test_a_shortened_vector_has_gradients_of_its_own(tiny_model):
+def test_a_truncated_vector_has_its_own_gradients(tiny_model):
     encoder = Encoder.from_pretrained(str(tiny_model("qwen3")), truncate_dim=16)
     view = encoder.token_gradients()
     assert view.vectors([TEXT]).shape == (1, 16)
@@ -116,7 +116,7 @@ def test_a_shortened_vector_has_gradients_of_its_own(tiny_model):
     assert np.isfinite(view.gains(TEXT, place=0, direction=direction(16))).any()
 
 
-def test_an_encoder_without_gradients_says_so(tiny_model):
+def test_an_encoder_without_gradients_is_refused(tiny_model):
     folder = str(tiny_model("bert", pooling="mean"))
     with pytest.raises(InputError, match=r"\bint8\b.*dtype='float32'"):
         Encoder.from_pretrained(folder, dtype="int8").token_gradients()
@@ -127,7 +127,7 @@ def test_an_encoder_without_gradients_says_so(tiny_model):
         encoder.token_gradients()
 
 
-def test_files_that_changed_since_are_not_taken_for_the_model(tiny_model, tmp_path):
+def test_changed_model_files_are_refused(tiny_model, tmp_path):
     folder = shutil.copytree(tiny_model("bert", pooling="mean"), tmp_path / "model")
     encoder = Encoder.from_pretrained(str(folder))
     shutil.copy(tiny_model("bert", seed=9) / "model.safetensors", folder / "model.safetensors")

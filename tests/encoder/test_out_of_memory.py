@@ -1,4 +1,4 @@
-"""Running out of memory, by a fake allocator: packs are split, what is done stays done, the safe size is kept."""
+"""Running out of memory, with a fake allocator: packs are split, results kept, the safe size remembered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ERRORS = [
 
 
 class Small:
-    """Memory for so many tokens at a time, over an encoder's forward; a record of the texts that went through."""
+    """Memory for a number of tokens at a time, around an encoder's forward; records the texts that passed."""
 
     def __init__(self, encoder, tokens, error):
         self.forward, self.tokens, self.error = encoder._engine._pooled, tokens, error
@@ -41,7 +41,7 @@ def folder(tiny_model):
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("role", ["documents", "queries"])
-def test_a_call_goes_on_in_smaller_packs_and_computes_nothing_twice(folder, error, role, caplog):
+def test_a_call_continues_with_smaller_packs_and_computes_nothing_twice(folder, error, role, caplog):
     plain, encoder = Encoder.from_pretrained(folder), Encoder.from_pretrained(folder)
     expected = getattr(plain, f"encode_{role}")(TEXTS)
     caplog.clear()
@@ -52,7 +52,7 @@ def test_a_call_goes_on_in_smaller_packs_and_computes_nothing_twice(folder, erro
     assert memory.failures == len([1 for text in caplog.messages if "memory" in text]) < 8
     failures = memory.failures
     encoder.encode_documents([text + "!" for text in TEXTS])
-    assert memory.failures == failures  # the safe size is remembered, over calls
+    assert memory.failures == failures  # the safe size is remembered over calls
 
 
 def test_one_text_that_does_not_fit_alone_is_an_error_with_the_cure_and_the_next_call_works(folder):

@@ -47,7 +47,7 @@ SPEC = EmbeddingSpec(
 
 
 def vector(item):
-    """Give every input a vector of its own, not of length 1."""
+    """Give every input a different vector, not of length 1."""
     rng = np.random.default_rng(zlib.crc32(json.dumps(item).encode()))
     return (rng.standard_normal(4) * 3).astype(np.float32).tolist()
 
@@ -58,7 +58,7 @@ def expected(items):
 
 
 class Server(ThreadingHTTPServer):
-    """Answers embeddings in an order of its own; `faults` are given out first, one a request."""
+    """Answers embeddings in another order; `faults` are used first, one per request."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -76,7 +76,7 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def handle_error(self, request, client_address):
-        """Say nothing of clients that hang up."""
+        """Ignore clients that disconnect."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -146,7 +146,7 @@ def server(socket_enabled):
 
 @pytest.fixture
 def remote(server):
-    """Make encoders for the server, closed at the end: remote(batch_size=7) or remote(spec=..., api_key=...)."""
+    """Make encoders for the server, closed after the test: remote(batch_size=7) or remote(spec=..., api_key=...)."""
     made = []
 
     def make(*, spec=SPEC, api_key=None, api_key_env=None, tokenizer=None, **chosen):
@@ -230,12 +230,12 @@ def test_the_template_is_applied_on_our_side_and_to_queries_alone(server, remote
     assert asked(server) == [*whole, "why?"]
 
 
-def test_vectors_are_left_as_long_as_they_are_where_the_spec_says_so(remote):
+def test_vectors_are_not_normalised_if_the_spec_says_so(remote):
     got = remote(spec=dataclasses.replace(SPEC, normalize=False)).encode_documents(["a", "b"])
     assert np.allclose(got, [vector("a"), vector("b")], atol=1e-6)
 
 
-def test_a_model_of_another_dimension_is_refused_unless_the_spec_cuts_it(remote, pauses):
+def test_a_model_of_another_dimension_is_refused_unless_the_spec_truncates_it(remote, pauses):
     short = dataclasses.replace(SPEC, dimension=3)
     with pytest.raises(BackendError, match=r"\b4\b.*\b3\b.*\bserver_dimension=4\b"):
         remote(spec=short).encode_documents(["a"])
@@ -247,7 +247,7 @@ def test_a_model_of_another_dimension_is_refused_unless_the_spec_cuts_it(remote,
     assert got.dtype == np.float32
 
 
-def test_with_a_tokenizer_the_server_is_sent_the_ids_that_transformers_makes(server, remote, tiny_model, caplog):
+def test_with_a_tokenizer_the_server_gets_the_ids_of_transformers(server, remote, tiny_model, caplog):
     from transformers import AutoTokenizer
 
     folder = str(tiny_model("qwen3", eos_appended=True))
@@ -286,16 +286,16 @@ def test_a_tokenizer_needs_no_weights(tmp_path, tiny_model):
     length=st.integers(12, 30),
     kind=st.sampled_from(["qwen3", "bert"]),
 )
-def test_text_is_cut_so_that_the_servers_own_tokens_stay_within_the_length(tokenizers, text, length, kind):
+def test_text_is_truncated_so_that_the_servers_own_tokens_stay_within_the_length(tokenizers, text, length, kind):
     ours, theirs = tokenizers[kind]
-    kept = ours.shortened(text, before="ask: ", after=" end", max_length=length)
+    kept = ours.truncate(text, before="ask: ", after=" end", max_length=length)
     assert text.startswith(kept)
     assert len(theirs(f"ask: {kept} end")) <= length
     if len(theirs(f"ask: {text} end")) <= length:
         assert kept == text
     else:
         one_more = len(theirs(f"ask: {text[: len(kept) + 1]} end"))
-        assert one_more >= length - 3  # hardly anything more would have fitted
+        assert one_more >= length - 3  # hardly one more token would have fitted
 
 
 @pytest.fixture(scope="session")
@@ -310,7 +310,7 @@ def tokenizers(tiny_model):
     return made
 
 
-def test_text_is_cut_for_a_server_that_takes_no_ids(server, remote, tiny_model, caplog):
+def test_text_is_truncated_for_a_server_that_takes_no_ids(server, remote, tiny_model, caplog):
     folder = str(tiny_model("bert"))
     texts = ["lazy dog " * 40, "the fox"]
     with caplog.at_level(logging.WARNING):
@@ -351,7 +351,7 @@ def test_waits_are_bounded_and_a_server_that_asks_for_more_is_an_error(server, r
         remote().encode_documents(["a"])
 
 
-def test_a_server_that_stays_away_is_an_error_that_says_so(server, remote, pauses):
+def test_a_server_that_does_not_answer_at_all_is_an_error(server, remote, pauses):
     server.faults = [(500, '{"error": {"message": "out of order"}}', {})] * 9
     with pytest.raises(BackendError, match=r"\b3\b.*\b500\b.*out of order"):
         remote(retries=2).encode_documents(["a"])
@@ -422,19 +422,19 @@ def test_a_refusal_ends_the_pauses_of_the_other_requests(server, remote):
         ('{"data": [{"index": 0, "embedding": [1, 2, 3, NaN]}]}', "finite"),
     ],
 )
-def test_an_answer_that_is_none_is_an_error(server, remote, content, message):
+def test_a_malformed_answer_is_an_error(server, remote, content, message):
     server.faults = [(200, content, {})]
     with pytest.raises(BackendError, match=message):
         remote().encode_documents(["a"])
 
 
-def test_no_more_requests_are_under_way_than_were_allowed_whoever_calls(server, remote):
+def test_concurrency_is_bounded_over_all_callers(server, remote):
     encoder = remote(batch_size=2, concurrency=3)
     texts = [[f"{caller} {n}" for n in range(20)] for caller in range(6)]
     server.gate.clear()
     with ThreadPoolExecutor(6) as callers:
         answers = callers.map(encoder.encode_documents, texts)
-        while server.most_running < 3:  # as many as were allowed come, and wait at the gate
+        while server.most_running < 3:  # until the allowed number of requests wait at the gate
             pass
         server.gate.set()
         got = list(answers)
@@ -473,7 +473,7 @@ async def test_a_text_that_the_server_refuses_fails_its_own_caller_alone(remote)
     assert np.allclose(np.concatenate([got[0], *got[2:]]), expected(["a", "c", "d"]), atol=1e-6)
 
 
-async def test_an_outage_is_met_once_for_all_who_wait(server, remote, pauses):
+async def test_an_outage_fails_all_waiting_calls_with_one_request(server, remote, pauses):
     server.gate.clear()
     server.faults = [(503, "busy", {})] * 100
     encoder = remote(retries=1)
@@ -563,7 +563,7 @@ def test_a_key_must_come_from_one_place_that_has_it(remote, monkeypatch):
         ("http://host/v1?key=geheim", r"\bbase_url\b.*\bapi_key\b"),
     ],
 )
-def test_an_address_that_is_none_is_refused_without_showing_what_is_secret(url, message):
+def test_an_invalid_address_is_refused_without_showing_secrets(url, message):
     with pytest.raises(InputError, match=message) as caught:
         RemoteEncoder(url, "m", SPEC)
     assert "geheim" not in str(caught.value)
@@ -587,6 +587,15 @@ def test_an_address_that_is_none_is_refused_without_showing_what_is_secret(url, 
 def test_settings_that_cannot_work_are_refused_at_once(remote, chosen, message):
     with pytest.raises(InputError, match=message):
         remote(**chosen)
+
+
+async def test_one_string_gives_the_vector_of_a_list_with_it(server, remote):
+    encoder = remote()
+    query, document = encoder.encode_queries(["why?"])[0], encoder.encode_documents(["why?"])[0]
+    assert np.array_equal(encoder.encode_queries("why?"), query)
+    assert np.array_equal(await encoder.aencode_queries("why?"), query)
+    assert np.array_equal(encoder.encode_documents("why?"), document)
+    assert np.array_equal(await encoder.aencode_documents("why?"), document)
 
 
 def test_texts_are_checked_before_anything_is_sent(server, remote):

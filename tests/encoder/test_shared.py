@@ -1,4 +1,4 @@
-"""shared_encoder: one model for equal settings, loaded once, whoever calls it and however."""
+"""shared_encoder: one model for equal settings, loaded once, for every caller."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_encoders_of_one_cache_folder_share_the_cache(folder, tmp_path):
     ("old", "new"),
     [("share_embedder", share_embedder), ("get_engine", shared_encoder), ("ModelChoice", EncoderSettings)],
 )
-def test_names_that_the_stores_had_warn_once_and_are_the_new_ones(monkeypatch, old, new):
+def test_old_names_of_the_stores_warn_once_and_are_the_new_ones(monkeypatch, old, new):
     monkeypatch.setattr(deprecation, "_warned", set())
     with pytest.warns(DeprecationWarning, match=rf"reasonembed_stores\.{old}\b.*encoder\.{new.__name__}"):
         assert getattr(reasonembed_stores, old) is new

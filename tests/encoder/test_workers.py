@@ -1,4 +1,4 @@
-"""The workers against the engine of one process, and against every way to die."""
+"""Workers against the engine of one process, and every way in which they can die."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from reasonembed_rag.encoder.workers import WorkerEngine
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
 
-WAIT_S = 240  # only a hang takes longer, on however busy a machine
+WAIT_S = 240  # even on a busy machine only a hang takes longer
 SOON_S = 5
 
 _FAKE = '''
-"""An engine without a model: a text's vector is the sum of its ids and their number; the adapter says what to do."""
+"""An engine without a model: a text's vector is the sum and the number of its ids; the adapter is a command."""
 import dataclasses, os, sys, threading, time
 from collections import namedtuple
 import numpy as np
-from reasonembed_rag.encoder.worker_process import Described, Served
+from reasonembed_rag.encoder.worker_process import ModelDescription, WorkerModel
 from reasonembed_rag.errors import InputError, ModelError
 
 Part = namedtuple("Part", "rows vectors")
@@ -70,7 +70,7 @@ def build(request, device, sharing):
         os.kill(os.getpid(), 9)
     if device.endswith("other"):
         spec = dataclasses.replace(spec, dtype="bfloat16")
-    return Served(Fake(folder, device), Described(spec, tokenizer=None))
+    return WorkerModel(Fake(folder, device), ModelDescription(spec, tokenizer=None))
 '''
 
 SPEC = EmbeddingSpec(
@@ -80,7 +80,7 @@ SPEC = EmbeddingSpec(
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """Open engines of fake workers, closed at the end."""
+    """Open engines of fake workers, closed after the test."""
     (tmp_path / "fake_engine.py").write_text(_FAKE)
     monkeypatch.syspath_prepend(tmp_path)
     os.mkfifo(tmp_path / "blocked")
@@ -101,7 +101,9 @@ def fake(tmp_path, monkeypatch):
 
 def tokens_of(lengths, *, seed=0):
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Tokens(np.random.default_rng(seed).integers(0, 99, offsets[-1], dtype=np.int32), offsets, cut=0, skip=1)
+    return Tokens(
+        np.random.default_rng(seed).integers(0, 99, offsets[-1], dtype=np.int32), offsets, truncated=0, skip=1
+    )
 
 
 def expected(tokens):
@@ -109,7 +111,7 @@ def expected(tokens):
 
 
 def gather(engine, tokens, packs, *, adapter=None):
-    """Run a call within the deadline, and return (n, D) with NaN where a row did not come or came twice."""
+    """Run a call within the deadline; return (n, D) with NaN for rows that are missing or came twice."""
 
     def run():
         vectors, times = None, np.zeros(len(tokens.lengths), dtype=int)
@@ -138,7 +140,7 @@ def singles(tokens):
 
 
 def has_ended(pid):
-    """Wait until a process, anybody's child, is gone."""
+    """Wait until a process is gone, whoever its parent is."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -161,7 +163,7 @@ def real(tiny_model):
         yield engine, LocalEngine(loaded), loaded
 
 
-def test_workers_give_what_one_process_gives_call_after_call(real):
+def test_workers_give_the_vectors_of_one_process_in_every_call(real):
     workers, local, loaded = real
     texts = [f"text {row} " + "lazy dog " * (row % 17) for row in range(120)]
     for before, budget in (("", 64), ("Instruct: Find what helps\nQuery: ", 200)):
@@ -171,11 +173,11 @@ def test_workers_give_what_one_process_gives_call_after_call(real):
         wanted = np.empty((len(texts), loaded.spec.dimension), dtype=np.float32)
         for part in local.run(tokens, packs, adapter=None):
             wanted[part.rows] = part.vectors
-        # Each process times its kernels and keeps the fastest: equal to rounding, to the bit only in the fakes below.
+        # each process picks its fastest kernels: equal up to rounding; bit for bit only with the fakes below
         assert np.abs(gather(workers, tokens, packs) - wanted).max() < 2e-6
 
 
-def test_the_parent_learns_what_the_model_is_without_loading_it(real):
+def test_the_parent_gets_the_models_description_without_loading_it(real):
     workers, _, loaded = real
     described = within(workers.start)
     assert described.spec == loaded.spec
@@ -190,13 +192,13 @@ def test_the_parent_learns_what_the_model_is_without_loading_it(real):
 def test_a_bad_pack_is_an_error_with_its_traceback_and_the_next_call_works(real):
     workers, _, _ = real
     tokens = tokens_of([4, 4, 4])
-    beyond = Tokens(tokens.ids + 10_000, tokens.offsets, cut=0)
+    beyond = Tokens(tokens.ids + 10_000, tokens.offsets, truncated=0)
     with pytest.raises(BackendError, match=r"(?s)\bcpu\b.*IndexError.*Traceback"):
         gather(workers, beyond, singles(beyond))
     assert np.isfinite(gather(workers, tokens, singles(tokens))).all()
 
 
-def test_workers_split_the_cores(tiny_model, monkeypatch):
+def test_workers_divide_the_cores(tiny_model, monkeypatch):
     import torch
 
     from reasonembed_rag.backbone import EncoderSettings
@@ -222,7 +224,7 @@ def test_every_row_comes_once_from_any_number_of_workers(fake, devices):
     assert gather(engine, tokens_of([]), [np.empty(0, dtype=np.int64)]) is None
 
 
-def test_a_slow_device_holds_up_only_the_packs_it_has(fake, tmp_path):
+def test_a_slow_device_delays_only_its_own_packs(fake, tmp_path):
     engine, tokens = fake(), tokens_of([3] * 40)
     parts = engine.run(tokens, singles(tokens), adapter="hold@cpu:a")
     early = within(lambda: [next(parts) for _ in range(38)])
@@ -231,7 +233,7 @@ def test_a_slow_device_holds_up_only_the_packs_it_has(fake, tmp_path):
     assert [part.vectors[0, 2] for part in within(lambda: list(parts))] == [0, 0]
 
 
-def test_packs_and_vectors_larger_than_any_pipe_do_not_lock(fake):
+def test_packs_and_vectors_larger_than_a_pipe_do_not_deadlock(fake):
     tokens = tokens_of([2] * 100_000 + [1_000_000] * 4)
     packs = [*np.array_split(np.arange(100_000), 4), *([row] for row in range(100_000, 100_004))]
     got = gather(fake(), tokens, [np.asarray(pack) for pack in packs])
@@ -247,17 +249,17 @@ def test_an_error_ends_the_call_and_the_next_is_clean(fake):
         assert np.array_equal(gather(engine, other, singles(other))[:, :2], expected(other))
 
 
-def test_an_error_of_ours_keeps_its_kind(fake):
+def test_an_error_of_ours_keeps_its_class(fake):
     with pytest.raises(InputError, match=r"no such adapter.*\bcpu:a\b"):
         gather(fake("cpu:a"), tokens_of([1]), singles(tokens_of([1])), adapter="refuse")
 
 
 def blocked(engine, tokens, folder):
-    """Start a call whose workers block; return its future and their devices once they do."""
+    """Start a call whose workers block; return its future and their devices once both block."""
     pool = ThreadPoolExecutor(1)
     future = pool.submit(list, engine.run(tokens, singles(tokens), adapter="block"))
     pool.shutdown(wait=False)
-    with os.fdopen(os.open(folder / "blocked", os.O_RDWR), "rb") as pipe:  # a reader alone would see the end too soon
+    with os.fdopen(os.open(folder / "blocked", os.O_RDWR), "rb") as pipe:  # a read-only end would see EOF too early
         devices = within(lambda: {pipe.readline() for _ in range(len(engine._devices))})
     return future, devices
 
@@ -276,7 +278,7 @@ def test_a_worker_killed_in_the_middle_is_an_error_within_seconds_and_closes_the
         gather(engine, tokens, singles(tokens))
 
 
-def test_a_worker_killed_between_calls_is_an_error_of_the_next(fake):
+def test_a_worker_killed_between_calls_is_an_error_in_the_next(fake):
     engine, tokens = fake(), tokens_of([5] * 30)
     gather(engine, tokens, singles(tokens))
     os.kill(engine._workers[0].process.pid, signal.SIGKILL)
@@ -284,7 +286,7 @@ def test_a_worker_killed_between_calls_is_an_error_of_the_next(fake):
         gather(engine, tokens, singles(tokens))
 
 
-def test_a_worker_that_ends_itself_is_an_error(fake):
+def test_a_worker_that_exits_is_an_error(fake):
     with pytest.raises(BackendError, match=r"\bcpu:a\b.*\b3\b"):
         gather(fake("cpu:a"), tokens_of([1]), singles(tokens_of([1])), adapter="leave")
 
@@ -305,7 +307,7 @@ def test_workers_leave_ctrl_c_to_the_parent(fake):
         (("cpu", "cpu:other"), InputError, r"\bcpu\b.*\bcpu:other\b.*\bdtype\b"),
     ],
 )
-def test_what_goes_wrong_while_loading_is_an_error_and_no_worker_stays(fake, devices, error, message):
+def test_a_failure_while_loading_is_an_error_and_stops_all_workers(fake, devices, error, message):
     engine = fake(*devices)
     before = set(multiprocessing.active_children())
     with pytest.raises(error, match=message):
@@ -315,7 +317,7 @@ def test_what_goes_wrong_while_loading_is_an_error_and_no_worker_stays(fake, dev
         within(engine.start)
 
 
-def test_a_call_that_is_given_up_leaves_nothing_for_the_next(fake):
+def test_an_abandoned_call_leaves_nothing_for_the_next(fake):
     engine = fake()
     for seed in range(5):
         tokens = tokens_of([3] * 40, seed=seed)
@@ -348,7 +350,7 @@ def test_workers_end_with_their_engine(fake, how):
         with pytest.raises(BackendError, match="closed"):
             gather(engine, tokens_of([1]), singles(tokens_of([1])))
     else:
-        engine._workers.clear()  # what collecting the engine does
+        engine._workers.clear()  # as when the engine is collected
     assert all(has_ended(pid) for pid in pids)
 
 

@@ -57,7 +57,7 @@ DOCUMENTS = [[3, 4], [20, 21, 22], [5, 7], [23, 24], [8, 9, 10, 11], [25]]
 
 def tokens(sequences, *, skip=0):
     offsets = np.concatenate([[0], np.cumsum([len(one) for one in sequences])]).astype(np.int64)
-    return Tokens(np.concatenate(sequences).astype(np.int32), offsets, cut=0, skip=skip)
+    return Tokens(np.concatenate(sequences).astype(np.int32), offsets, truncated=0, skip=skip)
 
 
 def batch_of(perturbed=PERTURBED):
@@ -67,7 +67,7 @@ def batch_of(perturbed=PERTURBED):
         row_ids=("a", "b", "c"),
         queries=tokens(QUERIES, skip=2),
         documents=tokens(DOCUMENTS),
-        reasoning=Tokens(np.empty(0, np.int32), np.zeros(1, np.int64), cut=0),
+        reasoning=Tokens(np.empty(0, np.int32), np.zeros(1, np.int64), truncated=0),
         has_reasoning=torch.zeros(3, dtype=torch.bool),
         labels=Labels(
             positives=torch.tensor([0, 2, 4]),

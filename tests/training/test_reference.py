@@ -50,7 +50,7 @@ class Accelerator:
 
 def tokens(sequences, *, skip=0):
     offsets = np.concatenate([[0], np.cumsum([len(one) for one in sequences])]).astype(np.int64)
-    return Tokens(np.concatenate(sequences).astype(np.int32), offsets, cut=0, skip=skip)
+    return Tokens(np.concatenate(sequences).astype(np.int32), offsets, truncated=0, skip=skip)
 
 
 def stepped(*, budget=1000, tasks=(), task="one", pool_prompt=True, seed_of_first=1):
@@ -61,7 +61,7 @@ def stepped(*, budget=1000, tasks=(), task="one", pool_prompt=True, seed_of_firs
         row_ids=("a", "b", "c"),
         queries=tokens(QUERIES, skip=2),
         documents=tokens(DOCUMENTS),
-        reasoning=Tokens(np.empty(0, np.int32), np.zeros(1, np.int64), cut=0),
+        reasoning=Tokens(np.empty(0, np.int32), np.zeros(1, np.int64), truncated=0),
         has_reasoning=torch.zeros(3, dtype=torch.bool),
         labels=Labels(
             positives=torch.tensor(POSITIVES),

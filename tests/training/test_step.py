@@ -42,7 +42,7 @@ class Accelerator:
 def tokens(sequences, *, skip=0):
     lengths = [len(one) for one in sequences]
     ids = np.concatenate([np.asarray(one, dtype=np.int32) for one in sequences]) if sequences else np.empty(0, np.int32)
-    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), cut=0, skip=skip)
+    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), truncated=0, skip=skip)
 
 
 QUERIES = [[1, 2, 3], [1, 2, 5, 6], [1, 2, 8]]
