@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reasonembed_training.checks import check_setting
-from reasonembed_training.data import PerturbationKind
+from reasonembed_training.data import TrainingPerturbation
 
 __all__ = ["ConsistencyConfig", "LossConfig", "RedapterConfig", "ReferenceConfig"]
 
@@ -68,7 +68,7 @@ class ConsistencyConfig:
 
     weight: float = 0.0
     """Weight of the KL divergence of the perturbed query's ranking from the query's own; 0 turns it off."""
-    kinds: tuple[PerturbationKind, ...] = ("misspelling", "reordering", "naturalizing")
+    kinds: tuple[TrainingPerturbation, ...] = ("misspelling", "reordering", "naturalizing")
     """One is drawn per query and step; synonymizing needs a thesaurus (apt-get install wordnet-base)."""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from reasonembed_training.data.batch import BatchMaker, Labels, TrainingBatch, prefetched
     from reasonembed_training.data.cropping import CropReport, crop
     from reasonembed_training.data.mining import MiningReport, MiningSettings, mine
-    from reasonembed_training.data.query_perturber import PerturbationKind, QueryPerturber
+    from reasonembed_training.data.query_perturber import QueryPerturber, TrainingPerturbation
     from reasonembed_training.data.rows import ReasoningSource, content_key
     from reasonembed_training.data.sampler import Sampler, TaskPlan
     from reasonembed_training.data.sources import RowSource, open_rows
@@ -22,7 +22,6 @@ __all__ = [
     "Labels",
     "MiningReport",
     "MiningSettings",
-    "PerturbationKind",
     "QueryPerturber",
     "ReasoningSource",
     "RowSource",
@@ -31,6 +30,7 @@ __all__ = [
     "TaskPlan",
     "TaskRows",
     "TrainingBatch",
+    "TrainingPerturbation",
     "content_key",
     "crop",
     "mine",
@@ -44,7 +44,7 @@ __getattr__, __dir__ = lazy_face(
         "batch": ("BatchMaker", "Labels", "TrainingBatch", "prefetched"),
         "cropping": ("CropReport", "crop"),
         "mining": ("MiningReport", "MiningSettings", "mine"),
-        "query_perturber": ("PerturbationKind", "QueryPerturber"),
+        "query_perturber": ("TrainingPerturbation", "QueryPerturber"),
         "rows": ("ReasoningSource", "content_key"),
         "sampler": ("Sampler", "TaskPlan"),
         "sources": ("RowSource", "open_rows"),

@@ -10,16 +10,16 @@ import numpy as np
 
 from reasonembed_rag.perturb import Rewording, perturb
 
-__all__ = ["PerturbationKind", "QueryPerturber"]
+__all__ = ["QueryPerturber", "TrainingPerturbation"]
 
-PerturbationKind = Literal["misspelling", "reordering", "synonymizing", "naturalizing"]
+TrainingPerturbation = Literal["misspelling", "reordering", "synonymizing", "naturalizing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryPerturber:
     """Perturb the queries of a step; a pure function of step and row, whichever process has the row."""
 
-    kinds: tuple[PerturbationKind, ...]
+    kinds: tuple[TrainingPerturbation, ...]
     seed: int
     rewording: Rewording | None = None
 
