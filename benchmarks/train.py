@@ -69,7 +69,7 @@ def our_step(folder: Path, lengths: str, args: argparse.Namespace, *, weighted: 
 
     config = ModelConfig(name=str(folder), tuning="full", device=args.device)
     machine = open_machine(config, output=Path(tempfile.gettempdir()), trackers=())
-    model = build_model(config, LoraConfig(), device=machine.device, narrow=machine.narrow)
+    model = build_model(config, LoraConfig(), device=machine.device, bfloat16=machine.bfloat16)
     optimizer = torch.optim.AdamW(list(model.trainable().values()), lr=1e-5)
     stepper = Stepper(
         module=model.module,

@@ -86,7 +86,7 @@ def stepped(*, weight, budget, perturbed=PERTURBED, pool_prompt=True):
         module=module,
         objective=Objective(temperature=TEMPERATURE, consistency=weight),
         redapter=Redapter(),
-        machine=Machine(Accelerator(), narrow=False),
+        machine=Machine(Accelerator(), bfloat16=False),
         dimension=5,
         budget=budget,
         pool_prompt=pool_prompt,

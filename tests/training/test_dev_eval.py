@@ -27,7 +27,7 @@ def folder(request, tiny_model):
 @pytest.fixture(scope="module")
 def model(folder):
     lora = LoraConfig(rank=2, targets=("query",) if "bert" in folder.name else ("q_proj",))
-    return build_model(ModelConfig(name=str(folder)), lora, device=torch.device("cpu"), narrow=False)
+    return build_model(ModelConfig(name=str(folder)), lora, device=torch.device("cpu"), bfloat16=False)
 
 
 def test_a_live_embedder_is_an_embedder_and_embeds_as_the_encoder(folder, model):

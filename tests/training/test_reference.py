@@ -75,7 +75,7 @@ def stepped(*, budget=1000, tasks=(), task="one", pool_prompt=True, seed_of_firs
         module=module,
         objective=Objective(temperature=TEMPERATURE, reference=WEIGHT),
         redapter=None,
-        machine=Machine(Accelerator(), narrow=False),
+        machine=Machine(Accelerator(), bfloat16=False),
         dimension=5,
         budget=budget,
         pool_prompt=pool_prompt,

@@ -51,7 +51,7 @@ class Accelerator:
             module.set_requires_gradient_sync(True)
 
 
-machine = Machine(Accelerator(), narrow=False, sharded=world > 1)
+machine = Machine(Accelerator(), bfloat16=False, sharded=world > 1)
 table = open_rows([RowSource(path=rows)], cache=folder / f"cache{rank}")
 sampler = Sampler({"rows": TaskPlan(rows=len(table), queries=7, group=3)}, seed=1)
 documents = tuple(Document(str(number), f"fox {number} dog") for number in range(9))
@@ -62,7 +62,7 @@ def built(tuning):
     torch.manual_seed(0)
     lora = LoraConfig(rank=4, dropout=0.0, targets=("query", "value"))
     config = ModelConfig(name=base, tuning=tuning, forward="padded")
-    model = build_model(config, lora, device=torch.device("cpu"), narrow=False)
+    model = build_model(config, lora, device=torch.device("cpu"), bfloat16=False)
     with torch.no_grad():
         for name, parameter in model.trainable().items():
             if "lora_B" in name:

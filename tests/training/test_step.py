@@ -76,7 +76,7 @@ def stepper_of(module, *, pool_prompt=True, budget=8):
         module=module,
         objective=Objective(temperature=0.1),
         redapter=Redapter(),
-        machine=Machine(Accelerator(), narrow=False),
+        machine=Machine(Accelerator(), bfloat16=False),
         dimension=DIMENSION,
         budget=budget,
         pool_prompt=pool_prompt,

@@ -161,7 +161,7 @@ def test_bfloat16_trains_and_exports_finite_weights(make_recipe, monkeypatch, tu
 
 
 @pytest.mark.parametrize(
-    ("precision", "emulated", "narrow"),
+    ("precision", "emulated", "bfloat16"),
     [
         ("bfloat16", True, False),
         ("bfloat16", False, True),
@@ -170,14 +170,14 @@ def test_bfloat16_trains_and_exports_finite_weights(make_recipe, monkeypatch, tu
     ],
 )
 def test_a_cpu_that_emulates_bfloat16_trains_in_float32_and_says_so_once(
-    monkeypatch, caplog, tmp_path, precision, emulated, narrow
+    monkeypatch, caplog, tmp_path, precision, emulated, bfloat16
 ):
     monkeypatch.setattr(devices, "emulates_bfloat16", lambda: emulated)
     warn_of_emulation.cache_clear()
     config = ModelConfig(name="any", device="cpu", precision=precision)
     opened = [devices.open_machine(config, output=tmp_path, trackers=()) for _ in range(2)]
-    assert {one.narrow for one in opened} == {narrow}
-    assert {one.accelerator.mixed_precision for one in opened} == {"bf16" if narrow else "no"}
+    assert {one.bfloat16 for one in opened} == {bfloat16}
+    assert {one.accelerator.mixed_precision for one in opened} == {"bf16" if bfloat16 else "no"}
     notices = [text for text in caplog.messages if "'bfloat16'" in text and "float32" in text]
     assert len(notices) == (precision == "bfloat16" and emulated)
     warn_of_emulation.cache_clear()

@@ -28,7 +28,7 @@ def forward_error(sum_error):
 def built(folder, *, targets=BERT, **settings):
     torch.manual_seed(0)
     config = ModelConfig(name=str(folder), **settings)
-    return build_model(config, LoraConfig(rank=4, targets=targets), device=torch.device("cpu"), narrow=False)
+    return build_model(config, LoraConfig(rank=4, targets=targets), device=torch.device("cpu"), bfloat16=False)
 
 
 def shake(model):

@@ -28,7 +28,7 @@ class Machine:
     """The devices as one process sees them."""
 
     accelerator: Any
-    narrow: bool
+    bfloat16: bool
     """Whether computation is in bfloat16."""
     sharded: bool = False
     """Whether weights are sharded over the processes, which then must run the model equally often."""
@@ -86,13 +86,13 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
         raise MissingDependencyError("accelerate", "train") from error
     _check_device(config.device)
     on_cpu = config.device == "cpu"
-    narrow = _narrow(config, cpu=on_cpu or not torch.cuda.is_available())
+    bfloat16 = _uses_bfloat16(config, cpu=on_cpu or not torch.cuda.is_available())
     chosen = _trackers(trackers)
     launched = _in_group()
     # accelerate keeps the first run's device and precision for the whole process; each run must have its own.
     AcceleratorState._reset_state(reset_partial_state=not launched)  # noqa: SLF001
     accelerator = Accelerator(
-        cpu=on_cpu, mixed_precision="bf16" if narrow else "no", log_with=chosen or None, project_dir=str(output)
+        cpu=on_cpu, mixed_precision="bf16" if bfloat16 else "no", log_with=chosen or None, project_dir=str(output)
     )
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if accelerator.distributed_type == DistributedType.DEEPSPEED or (sharded and not accelerator.is_fsdp2):
@@ -102,7 +102,7 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
         )
     if sharded and config.forward == "packed":
         raise TrainingError("model.forward is 'packed', which FSDP does not support; want auto or padded")
-    return Machine(accelerator, narrow, sharded, owns_group=not launched and _in_group())
+    return Machine(accelerator, bfloat16, sharded, owns_group=not launched and _in_group())
 
 
 def _in_group() -> bool:
@@ -127,8 +127,8 @@ def _check_device(name: str | None) -> None:
     torch.cuda.set_device(number)
 
 
-def _narrow(config: ModelConfig, *, cpu: bool) -> bool:
-    """Return whether to compute in bfloat16; a CPU that only emulates it computes in float32 and says so."""
+def _uses_bfloat16(config: ModelConfig, *, cpu: bool) -> bool:
+    """Return whether to compute in bfloat16; a CPU that only emulates it uses float32 and logs that."""
     if config.precision == "float32" or (config.precision == "auto" and cpu):
         return False
     if cpu:
@@ -137,7 +137,7 @@ def _narrow(config: ModelConfig, *, cpu: bool) -> bool:
             return False
         return True
     if config.precision == "bfloat16" and not torch.cuda.is_bf16_supported():
-        raise TrainingError("model.precision is 'bfloat16', which this GPU lacks; want auto or float32")
+        raise TrainingError("model.precision is 'bfloat16', which this GPU does not support; want auto or float32")
     return bool(torch.cuda.is_bf16_supported())
 
 

@@ -136,14 +136,14 @@ class TrainingModel:
         return {name: one for name, one in self.module.named_parameters() if one.requires_grad}
 
 
-def build_model(config: ModelConfig, lora: LoraConfig, *, device: torch.device, narrow: bool) -> TrainingModel:
+def build_model(config: ModelConfig, lora: LoraConfig, *, device: torch.device, bfloat16: bool) -> TrainingModel:
     """Load the model, add LoRA or unfreeze its weights, and choose its forward.
 
-    The backbone's own dropout is turned off, LoRA's is not. With `narrow` frozen weights are in bfloat16. Raises
+    The backbone's own dropout is turned off, LoRA's is not. With `bfloat16` frozen weights have that type. Raises
     ModelError or InputError for a model that cannot be loaded, TrainingError for LoRA targets that match no layer and
     for forward = "packed" where the packed forward does not support the backbone.
     """
-    loaded = _load(config, device=device, narrow=narrow and config.tuning == "lora")
+    loaded = _load(config, device=device, bfloat16=bfloat16 and config.tuning == "lora")
     for module in loaded.backbone.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -183,12 +183,12 @@ def add_lora(backbone: PreTrainedModel, config: LoraConfig) -> None:
     peft.inject_adapter_in_model(settings, backbone, adapter_name=ADAPTER)
 
 
-def _load(config: ModelConfig, *, device: torch.device, narrow: bool) -> LoadedModel:
+def _load(config: ModelConfig, *, device: torch.device, bfloat16: bool) -> LoadedModel:
     settings = EncoderSettings(
         model=config.name,
         revision=config.revision,
         device=str(device),
-        dtype="bfloat16" if narrow else "float32",
+        dtype="bfloat16" if bfloat16 else "float32",
         max_query_length=config.max_query_length,
         max_document_length=config.max_document_length,
     )

@@ -124,7 +124,7 @@ def _loop(
     torch.manual_seed(recipe.run.seed)  # the same LoRA weights on every process
     # FSDP gathers sharded weights in hooks of transformers' own modules, which the packed forward does not call.
     config = replace(recipe.model, forward="padded") if machine.sharded else recipe.model
-    model = build_model(config, recipe.lora, device=machine.device, narrow=machine.narrow)
+    model = build_model(config, recipe.lora, device=machine.device, bfloat16=machine.bfloat16)
     torch.manual_seed(recipe.run.seed + machine.rank)  # different dropout on every process
     count = sum(parameter.numel() for parameter in model.trainable().values())
     callback.message(f"training {count:,} weights on {machine.device}")
@@ -206,7 +206,7 @@ def _reference(recipe: Recipe, machine: Machine, tasks: Sequence[TaskRows]) -> R
     if not recipe.reference.weight:
         return None
     with torch.random.fork_rng(devices=[]):
-        initial = build_model(recipe.model, recipe.lora, device=machine.device, narrow=machine.narrow)
+        initial = build_model(recipe.model, recipe.lora, device=machine.device, bfloat16=machine.bfloat16)
     forward = initial.module.requires_grad_(requires_grad=False).frozen()
     return ReferenceModel(forward=forward, tasks=regularised)
 
@@ -283,7 +283,7 @@ def _export(loop: Loop, table: RowTable) -> Path:
 def _initial_weights(loop: Loop) -> dict[str, Tensor]:
     """Return the weights that training started from."""
     recipe, machine = loop.recipe, loop.machine
-    model = build_model(recipe.model, recipe.lora, device=torch.device("cpu"), narrow=machine.narrow)
+    model = build_model(recipe.model, recipe.lora, device=torch.device("cpu"), bfloat16=machine.bfloat16)
     return checkpoint.trained_weights(model.module)
 
 
