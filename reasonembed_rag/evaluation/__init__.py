@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation.report import Report, System, TaskFacts, read_report, read_reports, write_report
     from reasonembed_rag.evaluation.results import ResultsFolder, find_run
     from reasonembed_rag.evaluation.run import QueryResult, Run, RunOptions, RunProgress, run_retriever
-    from reasonembed_rag.evaluation.scoring import judgement_digest, rankings_of, score_run, task_facts
+    from reasonembed_rag.evaluation.scoring import rankings_of, score_run, task_facts
     from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, resampled_means
     from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_examples, read_task_folder
     from reasonembed_rag.evaluation.trec import read_run, write_run
@@ -54,7 +54,6 @@ __all__ = [
     "evaluate_context",
     "evaluate_embedder",
     "find_run",
-    "judgement_digest",
     "load_task",
     "rankings_of",
     "read_examples",
@@ -87,7 +86,7 @@ __getattr__, __dir__ = lazy_face(
         "report": ("Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"),
         "results": ("ResultsFolder", "find_run"),
         "run": ("QueryResult", "Run", "RunOptions", "RunProgress", "run_retriever"),
-        "scoring": ("judgement_digest", "rankings_of", "score_run", "task_facts"),
+        "scoring": ("rankings_of", "score_run", "task_facts"),
         "significance": ("Interval", "bootstrap_intervals", "resampled_means"),
         "task": ("Example", "RetrievalTask", "read_examples", "read_task_folder"),
         "trec": ("read_run", "write_run"),
