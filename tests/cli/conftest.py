@@ -1,4 +1,4 @@
-"""Run the command line in this process, and check how it fails."""
+"""Fixtures that run the command line in this process and check its exit code and output."""
 
 from __future__ import annotations
 

@@ -26,21 +26,21 @@ def test_no_argument_at_all_shows_the_help(succeeds):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_and_each_of_its_options(succeeds, command: str):
+def test_every_command_has_a_help_text(succeeds, command: str):
     text = succeeds(command, "--help")
     assert f"Usage: reasonembed {command}" in text
     assert "--help" in text
 
 
-def test_the_version_is_the_packages(succeeds):
+def test_the_version_is_that_of_the_package(succeeds):
     assert succeeds("--version").strip() == reasonembed_rag.__version__
 
 
-def test_an_unknown_command_is_refused_with_the_nearest_one(fails):
+def test_an_unknown_command_is_refused_and_the_nearest_one_named(fails):
     assert re.search(r"'embd'.*'embed'.*'reasonembed --help'", fails("embd"))
 
 
-def test_an_unknown_option_is_refused_with_where_to_look(fails):
+def test_an_unknown_option_is_refused_and_the_help_command_named(fails):
     assert re.search(r"--outt\b.*'reasonembed embed --help'", fails("embed", "-", "--outt", "x"))
 
 
@@ -51,7 +51,7 @@ def test_a_missing_argument_is_named(fails):
 
 @pytest.fixture
 def raising(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Make loading the model fail with an error; return the command line that loads it."""
+    """Make loading a model raise an error; return a command line that loads one."""
 
     def prepare(error: BaseException) -> list[str]:
         def fail(*_args: object, **_settings: object) -> None:
@@ -64,15 +64,15 @@ def raising(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     return prepare
 
 
-def test_an_error_of_ours_is_one_line_however_many_it_has(fails, raising):
+def test_our_own_error_is_printed_as_one_line(fails, raising):
     assert fails(*raising(ModelError("the first line\n  and the second"))) == "error: the first line and the second"
 
 
-def test_a_missing_extra_tells_how_to_install_it(fails, raising):
+def test_a_missing_extra_is_named_as_pip_installs_it(fails, raising):
     assert "reasonembed-rag[faiss]" in fails(*raising(MissingDependencyError("faiss-cpu", "faiss")))
 
 
-def test_an_error_of_the_disk_names_the_file(fails, raising):
+def test_an_os_error_names_the_file(fails, raising):
     line = fails(*raising(PermissionError(13, "Permission denied", "/some/file")))
     assert line.startswith("error: /some/file: Permission denied")
 
@@ -81,7 +81,7 @@ def test_an_interrupt_is_exit_code_130(raising):
     assert main(raising(KeyboardInterrupt())) == 130
 
 
-def test_a_defect_of_ours_keeps_its_traceback(raising):
+def test_an_unexpected_exception_keeps_its_traceback(raising):
     with pytest.raises(ZeroDivisionError):
         main(raising(ZeroDivisionError()))
 

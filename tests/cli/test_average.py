@@ -1,4 +1,4 @@
-"""`reasonembed average` writes what the function does, and refuses a folder in use."""
+"""`reasonembed average` writes the mean of adapters, and refuses a folder that is not empty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _adapter(folder, seed):
     return folder, 2 * tensors["q.lora_B.weight"] @ tensors["q.lora_A.weight"]
 
 
-def test_two_adapters_are_averaged_part_of_the_way_to_the_base(succeeds, fails, tmp_path):
+def test_two_adapters_are_averaged_and_interpolated_with_the_base(succeeds, fails, tmp_path):
     (first, one), (second, two) = (_adapter(tmp_path / name, seed) for seed, name in enumerate(("a", "b")))
     out = tmp_path / "c"
     assert succeeds("average", first, second, "--interpolate", "0.5", "--out", out).strip() == str(out)

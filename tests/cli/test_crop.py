@@ -1,4 +1,4 @@
-"""`reasonembed crop`: rows named after their file, and a file that cannot give any is refused in a line."""
+"""`reasonembed crop` names rows after their file, and refuses a file that yields none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def test_documents_become_rows(succeeds, fails, tmp_path):
     text = "The first half says this. The second half says that."
     rows = [{"id": "a", "content": text}, {"id": "b", "content": "short"}]
     documents.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    told = succeeds("crop", "--documents", documents, "--out", out, "--least-words", "5")
-    assert re.findall(r"\d+", told) == ["1", "1", "0"]  # rows, too short, repeated
+    printed = succeeds("crop", "--documents", documents, "--out", out, "--least-words", "5")
+    assert re.findall(r"\d+", printed) == ["1", "1", "0"]  # rows, too short, repeated
     (row,) = map(json.loads, out.read_text().splitlines())
     assert row["task"] == "halves"
     succeeds("crop", "--documents", documents, "--out", out, "--least-words", "5", "--task", "t")

@@ -24,13 +24,13 @@ def model(tiny_model) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_trace_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture
 def chat_models(monkeypatch: pytest.MonkeyPatch):
-    """Stand in for langchain.chat_models with a function that loads a chat model by name."""
+    """Replace langchain.chat_models by a function that loads a chat model by name."""
 
     def install(load) -> None:
         monkeypatch.setitem(sys.modules, "langchain", SimpleNamespace())
@@ -41,14 +41,14 @@ def chat_models(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def few_documents(monkeypatch: pytest.MonkeyPatch):
-    """Leave the measuring out and index few passages, for tests of the steps before."""
-    few = python_reference_documents()[:12]
-    monkeypatch.setattr("reasonembed_rag.evaluation.python_reference.python_reference_documents", lambda: few)
+    """Skip the measurement and index few passages, for tests of the earlier steps."""
+    passages = python_reference_documents()[:12]
+    monkeypatch.setattr("reasonembed_rag.evaluation.python_reference.python_reference_documents", lambda: passages)
     monkeypatch.setattr(demo, "_measure", lambda *_: None)
-    return few
+    return passages
 
 
-def test_the_demo_runs_every_step_and_its_figures_are_the_evaluations(succeeds, model):
+def test_the_demo_runs_every_step_and_prints_the_figures_of_the_evaluation(succeeds, model):
     text = succeeds("demo", "--model", model)
     encoder, task = Encoder.from_pretrained(str(model)), load_python_reference("test")
     assert all(question in text for question in QUESTIONS)
@@ -67,7 +67,7 @@ def test_the_demo_runs_every_step_and_its_figures_are_the_evaluations(succeeds, 
         assert (ndcg, recall) == (f"{100 * means['nDCG@10']:.1f}", f"{100 * means['recall@10']:.1f}")
 
 
-def test_the_base_of_the_default_model_is_measured_beside_it(succeeds, model, tiny_model, monkeypatch):
+def test_the_default_model_is_measured_together_with_its_base(succeeds, model, tiny_model, monkeypatch):
     base = tiny_model("bert", pooling="cls", num_hidden_layers=1)
     monkeypatch.setattr(demo, "DEFAULT_MODEL", str(model))
     monkeypatch.setattr(demo, "BASE_MODEL", str(base))
@@ -92,7 +92,7 @@ class _Exact:
         )
 
 
-def test_the_index_is_kept_where_wanted_and_can_be_searched(succeeds, model, tmp_path, few_documents):
+def test_the_index_is_kept_in_the_folder_named_and_can_be_searched(succeeds, model, tmp_path, few_documents):
     text = succeeds("demo", "--model", model, "--to", tmp_path / "kept", "-q", "What is a name?")
     assert f"reasonembed search {tmp_path / 'kept'}" in text
     assert "What is a name?" in text
@@ -103,15 +103,15 @@ def test_the_index_is_kept_where_wanted_and_can_be_searched(succeeds, model, tmp
 
 
 def test_a_chat_model_answers_from_the_passages(succeeds, model, few_documents, chat_models):
-    asked: list[str] = []
+    requested: list[str] = []
 
     def load(name: str) -> FakeListChatModel:
-        asked.append(name)
+        requested.append(name)
         return FakeListChatModel(responses=["The default is made once."])
 
     chat_models(load)
     text = succeeds("demo", "--model", model, "--chat-model", "openai:gpt-4o-mini")
-    assert asked == ["openai:gpt-4o-mini"]
+    assert requested == ["openai:gpt-4o-mini"]
     assert "    The default is made once.\n" in text
     assert "Human:" not in text
 
@@ -123,7 +123,7 @@ def test_a_chat_model_that_is_not_installed_is_refused_before_any_work(fails, tm
     assert "pip install langchain" in line
 
 
-def test_a_chat_model_of_an_unknown_name_is_refused(fails, tmp_path, chat_models):
+def test_an_unknown_chat_model_is_refused(fails, tmp_path, chat_models):
     def load(name: str) -> None:
         raise ValueError(f"cannot infer the provider of {name!r}")
 
@@ -145,7 +145,7 @@ def test_a_missing_extra_is_named_before_any_work(fails, tmp_path, monkeypatch):
     assert re.search(r"\blangchain-core, PyStemmer\b.*reasonembed-rag\[all\]", line)
 
 
-def test_an_index_folder_in_use_is_refused(fails, tmp_path):
+def test_an_index_folder_that_is_not_empty_is_refused(fails, tmp_path):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").write_text("mine")
     assert str(tmp_path / "used") in fails("demo", "--to", tmp_path / "used")

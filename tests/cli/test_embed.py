@@ -29,15 +29,15 @@ def test_the_rows_are_the_encoders_document_vectors_in_order(succeeds, tmp_path,
     texts = ["the lazy dog", "", "a fox", "the lazy dog"]
     source = tmp_path / "texts.txt"
     source.write_bytes("\r\n".join([*texts, ""]).encode())
-    said = succeeds("embed", source, "--out", tmp_path / "deep" / "v.npy", "--model", model)
+    printed = succeeds("embed", source, "--out", tmp_path / "deep" / "v.npy", "--model", model)
     path = str(tmp_path / "deep" / "v.npy")
-    assert said.startswith(path)
-    assert re.findall(r"\d+", said.removeprefix(path)) == ["4", "64"]
+    assert printed.startswith(path)
+    assert re.findall(r"\d+", printed.removeprefix(path)) == ["4", "64"]
     np.testing.assert_array_equal(np.load(tmp_path / "deep" / "v.npy"), encoder.encode_documents(texts))
     assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["v.npy"]
 
 
-def test_queries_get_the_task_or_the_instruction(succeeds, tmp_path, model, encoder):
+def test_queries_are_embedded_with_the_instruction_or_that_of_the_task(succeeds, tmp_path, model, encoder):
     source, out = tmp_path / "q.txt", tmp_path / "v.npy"
     source.write_text("why do cells divide?\n")
     for option, settings in (
@@ -49,7 +49,7 @@ def test_queries_get_the_task_or_the_instruction(succeeds, tmp_path, model, enco
         np.testing.assert_array_equal(np.load(out), encoder.encode_queries(["why do cells divide?"], **settings))
 
 
-def test_json_lines_give_their_content_or_the_field_named(succeeds, tmp_path, model, encoder):
+def test_json_lines_are_embedded_by_content_or_a_given_field(succeeds, tmp_path, model, encoder):
     source, out = tmp_path / "rows.jsonl", tmp_path / "v.npy"
     rows = [{"content": "a fox", "query": "what?"}, {"content": "a dog", "query": "who?"}]
     source.write_text("\ufeff" + "\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")
@@ -59,7 +59,7 @@ def test_json_lines_give_their_content_or_the_field_named(succeeds, tmp_path, mo
     np.testing.assert_array_equal(np.load(out), encoder.encode_queries(["what?", "who?"]))
 
 
-def test_stdin_is_read_as_lines_or_as_the_field_named(succeeds, tmp_path, model, encoder, monkeypatch):
+def test_stdin_is_read_as_lines_or_as_json_with_a_given_field(succeeds, tmp_path, model, encoder, monkeypatch):
     out = tmp_path / "v.npy"
     _stdin(monkeypatch, b"a fox\n")
     succeeds("embed", "-", "--out", out, "--model", model)
@@ -69,14 +69,14 @@ def test_stdin_is_read_as_lines_or_as_the_field_named(succeeds, tmp_path, model,
     np.testing.assert_array_equal(np.load(out), encoder.encode_documents(["a dog"]))
 
 
-def test_a_failed_run_leaves_the_old_file_as_it_was(fails, tmp_path):
+def test_a_failed_run_leaves_the_old_file_unchanged(fails, tmp_path):
     (tmp_path / "v.npy").write_bytes(b"old")
     (tmp_path / "t.txt").write_text("a fox\n")
     fails("embed", tmp_path / "t.txt", "--out", tmp_path / "v.npy", "--model", tmp_path / "no-such-model")
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "options", "wanted"),
+    ("name", "content", "options", "expected"),
     [
         ("t.txt", b"", [], r"/t\.txt\b.*\btext\b"),
         ("t.txt", b"fine\n\xff\n", [], r"/t\.txt:2\b.*\bUTF-8\b"),
@@ -95,10 +95,10 @@ def test_a_failed_run_leaves_the_old_file_as_it_was(fails, tmp_path):
     ],
 )
 def test_input_that_cannot_be_embedded_is_named_by_file_and_line(
-    fails, tmp_path, model, name, content, options, wanted
+    fails, tmp_path, model, name, content, options, expected
 ):
     (tmp_path / name).write_bytes(content)
-    assert re.search(wanted, fails("embed", tmp_path / name, *options, "--out", tmp_path / "v.npy", "--model", model))
+    assert re.search(expected, fails("embed", tmp_path / name, *options, "--out", tmp_path / "v.npy", "--model", model))
 
 
 def test_a_missing_file_is_named(fails, tmp_path):

@@ -39,29 +39,29 @@ def model(tiny_model) -> Path:
     return tiny_model("bert", pooling="mean")
 
 
-def test_the_report_and_the_table_hold_what_the_evaluation_measures(succeeds, folder, tmp_path, model):
+def test_the_report_and_the_table_have_the_measures_of_evaluate_embedder(succeeds, folder, tmp_path, model):
     out = tmp_path / "reports" / "r.json"
     table = succeeds("eval", "--data", folder, "--split", "dev", "--model", model, "--out", out)
-    wanted = evaluate_embedder(Encoder.from_pretrained(str(model)), read_task_folder(folder, split="dev"))
+    expected = evaluate_embedder(Encoder.from_pretrained(str(model)), read_task_folder(folder, split="dev"))
     written = read_report(out)
     assert [(q.id, q.measures, q.found) for q in written.queries] == [
-        (q.id, q.measures, q.found) for q in wanted.queries
+        (q.id, q.measures, q.found) for q in expected.queries
     ]
-    assert written.mean_all == wanted.mean_all
+    assert written.mean_all == expected.mean_all
     assert [query.found for query in written.queries] == [4, 3]
     for measure in ("nDCG@10", "recall@10"):
         assert measure in table
-        assert f"{100 * wanted.mean_all[measure]:.1f}" in table
+        assert f"{100 * expected.mean_all[measure]:.1f}" in table
     assert re.search(r"\b2 queries\b.*\b4 documents\b", table)
 
 
-def test_without_a_split_the_plain_examples_are_asked(succeeds, folder, model):
+def test_without_a_split_the_plain_examples_are_run(succeeds, folder, model):
     (folder / "examples.jsonl").write_text(_lines(EXAMPLES[:1]))
     assert re.search(r"\b1 quer(y|ies)\b", succeeds("eval", "--data", folder, "--model", model))
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "wanted"),
+    ("name", "content", "expected"),
     [
         ("documents.jsonl", "", r"/documents\.jsonl\b.*\bdocument\b"),
         ("documents.jsonl", '{"id": "a", "content": "b"}\nnot json\n', r"/documents\.jsonl:2\b.*\bJSON\b"),
@@ -77,18 +77,18 @@ def test_without_a_split_the_plain_examples_are_asked(succeeds, folder, model):
         ("examples.dev.jsonl", '{"id": "q", "query": "why?", "gold_ids": []}\n', r"\bgold\b.*\b1\b"),
     ],
 )
-def test_a_folder_that_cannot_be_measured_is_told_where_it_is_wrong(fails, folder, model, name, content, wanted):
+def test_a_broken_folder_is_refused_with_file_and_line(fails, folder, model, name, content, expected):
     (folder / name).write_text(content)
     options = ("--split", "dev", "--model", model, "--out", folder / "report.json")
-    assert re.search(wanted, fails("eval", "--data", folder, *options))
+    assert re.search(expected, fails("eval", "--data", folder, *options))
 
 
-def test_a_missing_folder_or_split_is_named_with_what_is_there(fails, folder, tmp_path):
+def test_a_missing_folder_or_split_is_named_together_with_what_exists(fails, folder, tmp_path):
     assert str(tmp_path / "nope") in fails("eval", "--data", tmp_path / "nope")
     assert "examples.dev.jsonl" in fails("eval", "--data", folder, "--split", "test")
 
 
-def test_an_unwritable_report_is_refused_before_the_work(fails, folder):
+def test_an_unwritable_report_is_refused_before_the_model_is_loaded(fails, folder):
     (folder / "report.json").mkdir()
     options = ("--data", folder, "--split", "dev", "--model", "./none")
     assert str(folder / "report.json") in fails("eval", *options, "--out", folder / "report.json")

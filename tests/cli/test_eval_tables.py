@@ -1,4 +1,4 @@
-"""Tables show every figure whole, rounded once."""
+"""Tables show every figure in full, rounded once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _shown(table: object) -> str:
 
 
 @pytest.mark.parametrize("seconds", [12.3456, None])
-def test_every_figure_and_heading_is_whole_in_eighty_columns(seconds):
+def test_no_figure_or_heading_is_truncated_in_eighty_columns(seconds):
     first = [_report(name, "BM25", seconds=seconds) for name in NAMES]
     second = [_report(name, "sentence-transformers/a-model-of-a-long-name", seconds=seconds) for name in NAMES]
     for table, headings in (
@@ -57,7 +57,7 @@ def test_every_figure_and_heading_is_whole_in_eighty_columns(seconds):
     assert ("12346" in _shown(tasks_table(first))) is ("p50 ms" in _shown(tasks_table(first))) is (seconds is not None)
 
 
-def test_what_is_shown_is_rounded_once():
+def test_figures_are_rounded_once():
     report = _report("biology", "x")
     queries = tuple(dataclasses.replace(q, measures=dict.fromkeys(MEASURES, 0.3168493)) for q in report.queries)
     kept = dataclasses.replace(report, queries=queries, mean_all=dict.fromkeys(MEASURES, 0.31685))

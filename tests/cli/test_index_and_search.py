@@ -51,8 +51,8 @@ def test_the_index_holds_every_row_with_the_encoders_vector(index, model, encode
     with FaissStore.open(index, spec=encoder.spec) as store:
         assert {document.id: document.content for document in store} == {row["id"]: row["content"] for row in ROWS}
         assert dict(store.get(["fox"])[0].metadata) == {"topic": "animals"}
-        wanted = encoder.encode_documents([row["content"] for row in ROWS])
-        np.testing.assert_allclose(store.vectors_of([row["id"] for row in ROWS]), wanted, atol=1e-6)
+        expected = encoder.encode_documents([row["content"] for row in ROWS])
+        np.testing.assert_allclose(store.vectors_of([row["id"] for row in ROWS]), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_search_shows_what_exact_search_finds(succeeds, index, encoder, options,
     np.testing.assert_allclose([score for _, score in shown], hits.scores, atol=6e-5)
 
 
-def test_search_loads_the_model_from_where_it_lies_now(succeeds, index, model, tmp_path):
+def test_search_loads_a_model_that_was_moved(succeeds, index, model, tmp_path):
     moved = tmp_path / "moved"
     moved.mkdir()
     for path in model.iterdir():
@@ -81,7 +81,7 @@ def test_search_loads_the_model_from_where_it_lies_now(succeeds, index, model, t
     assert succeeds("search", index, "why?", "--model", moved) == succeeds("search", index, "why?")
 
 
-def test_a_folder_gives_passages_under_their_headings_and_the_rows_of_its_json_lines(succeeds, rows, model, tmp_path):
+def test_a_folder_is_indexed_as_passages_under_their_headings_and_as_json_lines_rows(succeeds, rows, model, tmp_path):
     folder = tmp_path / "docs"
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "guide.md").write_text("# Guide\n\n## Loops\n\nA loop repeats.\n\n## Calls\n\nA call returns.\n")
@@ -99,7 +99,7 @@ def test_a_folder_gives_passages_under_their_headings_and_the_rows_of_its_json_l
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "wanted"),
+    ("name", "content", "expected"),
     [
         ("rows.jsonl", b"", r"/rows\.jsonl\b.*\bdocument\b"),
         ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a"', r"/rows\.jsonl:2\b.*\bJSON\b"),
@@ -110,9 +110,9 @@ def test_a_folder_gives_passages_under_their_headings_and_the_rows_of_its_json_l
         ("picture.png", b"", r"/picture\.png\b.*\.jsonl\b"),
     ],
 )
-def test_a_source_that_cannot_be_indexed_is_told_where_it_is_wrong(fails, tmp_path, model, name, content, wanted):
+def test_a_broken_source_is_refused_with_file_and_line(fails, tmp_path, model, name, content, expected):
     (tmp_path / name).write_bytes(content)
-    assert re.search(wanted, fails("index", tmp_path / name, "--to", tmp_path / "index", "--model", model))
+    assert re.search(expected, fails("index", tmp_path / name, "--to", tmp_path / "index", "--model", model))
 
 
 def test_a_missing_or_empty_source_is_named(fails, tmp_path):
@@ -121,7 +121,9 @@ def test_a_missing_or_empty_source_is_named(fails, tmp_path):
     assert re.search(r"/empty\b.*\.jsonl\b", fails("index", tmp_path / "empty", "--to", tmp_path / "i"))
 
 
-def test_a_second_run_embeds_only_what_changed_and_sync_deletes_what_is_gone(succeeds, index, rows, model, monkeypatch):
+def test_a_second_run_embeds_only_changed_documents_and_sync_deletes_missing_ones(
+    succeeds, index, rows, model, monkeypatch
+):
     embedded: list[str] = []
     encode = Encoder.encode_documents
 
@@ -140,13 +142,13 @@ def test_a_second_run_embeds_only_what_changed_and_sync_deletes_what_is_gone(suc
         assert {document.id for document in store} == {"dog", "default", "cell"}
 
 
-def test_a_folder_of_other_files_is_never_indexed_into(fails, rows, model, tmp_path):
+def test_a_folder_of_other_files_is_refused(fails, rows, model, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
     assert str(tmp_path / "mine") in fails("index", rows, "--to", tmp_path / "mine", "--model", model)
 
 
-def test_the_form_of_an_index_is_chosen_when_it_is_made(succeeds, fails, rows, model, tmp_path):
+def test_dtype_and_ann_index_are_chosen_when_an_index_is_created(succeeds, fails, rows, model, tmp_path):
     command = ("index", rows, "--to", tmp_path / "half", "--model", model, "--codes", "float16", "--structure", "hnsw")
     succeeds(*command)
     with FaissStore.open(tmp_path / "half") as store:
@@ -156,16 +158,16 @@ def test_the_form_of_an_index_is_chosen_when_it_is_made(succeeds, fails, rows, m
     assert re.search(r"--codes\b.*--structure\b", fails(*command))
 
 
-def test_the_building_of_a_graph_is_told(rows, model, tmp_path, capsys):
+def test_the_building_of_a_graph_is_reported(rows, model, tmp_path, capsys):
     assert (
         main(["index", str(rows), "--to", str(tmp_path / "graph"), "--model", str(model), "--structure", "hnsw"]) == 0
     )
-    told = " ".join(capsys.readouterr().err.split())
-    assert len(re.findall(r"\bhnsw\b\D*\b4\b", told)) == 2  # while it is built, and what it searches by
+    messages = " ".join(capsys.readouterr().err.split())
+    assert len(re.findall(r"\bhnsw\b\D*\b4\b", messages)) == 2  # while it is built, and what it searches by
 
 
-def test_a_splitter_of_your_own_cuts_the_texts(succeeds, rows, model, tmp_path, monkeypatch):
-    (tmp_path / "cutting.py").write_text(
+def test_a_custom_splitter_splits_the_texts(succeeds, rows, model, tmp_path, monkeypatch):
+    (tmp_path / "splitting.py").write_text(
         "class Words:\n"
         "    def __init__(self, size): self.size = size\n"
         "    def split_text(self, text):\n"
@@ -173,7 +175,7 @@ def test_a_splitter_of_your_own_cuts_the_texts(succeeds, rows, model, tmp_path, 
         "        return [' '.join(words[i : i + self.size]) for i in range(0, len(words), self.size)]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    settings = ("--splitter", "cutting:Words", "--splitter-settings", '{"size": 3}')
+    settings = ("--splitter", "splitting:Words", "--splitter-settings", '{"size": 3}')
     succeeds("index", rows, "--to", tmp_path / "index", "--model", model, *settings)
     with FaissStore.open(tmp_path / "index") as store:
         assert {d.id: d.content for d in store if d.id.startswith("fox")} == {
@@ -183,20 +185,20 @@ def test_a_splitter_of_your_own_cuts_the_texts(succeeds, rows, model, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("options", "wanted"),
+    ("options", "expected"),
     [
-        (["--splitter", "cutting"], r"'cutting'.*\bmodule:Class\b"),
+        (["--splitter", "splitting"], r"'splitting'.*\bmodule:Class\b"),
         (["--splitter", "no_such_module:Words"], r"'no_such_module:Words'.*\bmodule:Class\b"),
         (["--splitter-settings", "{}}"], r"--splitter-settings\b.*'\{\}\}'.*\bJSON\b"),
         (["--splitter-settings", "[1]"], r"--splitter-settings\b.*'\[1\]'.*\bJSON\b"),
         (["--splitter-settings", '{"size": 3}'], r"--splitter-settings\b.*--splitter(?!-)"),
     ],
 )
-def test_a_splitter_that_cannot_be_made_is_refused(fails, rows, tmp_path, options, wanted):
-    assert re.search(wanted, fails("index", rows, "--to", tmp_path / "index", *options))
+def test_an_invalid_splitter_is_refused(fails, rows, tmp_path, options, expected):
+    assert re.search(expected, fails("index", rows, "--to", tmp_path / "index", *options))
 
 
-def test_searching_an_index_whose_making_was_interrupted_says_so(index, capsys):
+def test_searching_an_index_of_an_interrupted_run_prints_a_note(index, capsys):
     main(["search", str(index), "why?"])
     assert str(index) not in capsys.readouterr().err
     (index / "unfinished").touch()
@@ -212,7 +214,7 @@ def test_an_index_of_another_model_is_refused(fails, index, rows, tiny_model):
     assert str(index) in line
 
 
-def test_what_is_no_index_is_named_with_how_to_make_one(fails, tmp_path, rows):
+def test_a_path_that_is_not_an_index_is_refused_with_the_command_that_creates_one(fails, tmp_path, rows):
     assert "`reasonembed index`" in fails("search", tmp_path / "nope", "why?")
     assert "rows.jsonl" in fails("search", rows, "why?")
     (tmp_path / "other").mkdir()
@@ -220,7 +222,7 @@ def test_what_is_no_index_is_named_with_how_to_make_one(fails, tmp_path, rows):
 
 
 @pytest.mark.parametrize(
-    ("question", "options", "wanted"),
+    ("question", "options", "expected"),
     [
         ("  ", [], "empty"),
         ("why?", ["-k", "0"], r"\bk\b.*\b0\b"),
@@ -229,8 +231,8 @@ def test_what_is_no_index_is_named_with_how_to_make_one(fails, tmp_path, rows):
         ("why?", ["--task", "biology", "--instruction", "Find it."], r"\btask\b.*\binstruction\b"),
     ],
 )
-def test_a_question_that_cannot_be_asked_is_refused(fails, index, question, options, wanted):
-    assert re.search(wanted, fails("search", index, question, *options))
+def test_an_invalid_question_or_option_is_refused(fails, index, question, options, expected):
+    assert re.search(expected, fails("search", index, question, *options))
 
 
 def test_a_model_that_cannot_be_loaded_leaves_no_index(fails, rows, tmp_path):

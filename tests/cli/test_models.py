@@ -4,20 +4,20 @@ from reasonembed_rag.backbone import ALIASES, known_checkpoint, known_checkpoint
 from reasonembed_rag.spec import EmbeddingSpec
 
 
-def test_every_known_checkpoint_is_listed_with_how_it_is_run(succeeds, monkeypatch):
+def test_every_known_checkpoint_is_listed_with_its_settings(succeeds, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     text = succeeds("models")
     for card in known_checkpoints():
         assert f" {card.alias} " in text
         assert f" {card.hub_id} " in text
     assert " default " in text
-    for said in (
+    for expected in (
         "pooling last",
         "pooling mean; bidirectional",
         r"'Instruct: {instruction}\nQuery:{text}'",
         "non-commercial",
     ):
-        assert said in text
+        assert expected in text
 
 
 def test_aliases_and_hub_ids_are_unique_and_lead_to_one_card():
@@ -33,7 +33,7 @@ def test_aliases_and_hub_ids_are_unique_and_lead_to_one_card():
         )
 
 
-def test_every_card_makes_a_spec_that_holds_together():
+def test_every_card_makes_a_valid_spec():
     for card in known_checkpoints():
         EmbeddingSpec(
             model=card.hub_id,

@@ -1,4 +1,4 @@
-"""`reasonembed robustness` measures any system, compares it with others, and refuses what cannot be."""
+"""`reasonembed robustness` measures any system, compares it with others, and refuses invalid options."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def thesaurus(monkeypatch):
 
 
 @pytest.mark.parametrize("through", ["core", "langchain", "llama-index"])
-def test_a_model_is_measured_through_any_path_alike(succeeds, folder, tmp_path, words, through):
+def test_a_model_measured_through_a_framework_gives_the_core_s_figures(succeeds, folder, tmp_path, words, through):
     out = tmp_path / "out"
     options = ("robustness", "--data", folder, "--model", "words", *FAST)
     printed = succeeds(*options, "--through", through, "--out", out)
@@ -79,13 +79,13 @@ def test_systems_without_a_model_are_measured_and_compared(succeeds, folder, tmp
     assert re.search(r"\breports of task\b.*\bgold\b", " ".join(printed.split()))
 
 
-def test_texts_that_were_cut_are_told_in_one_line_a_length(folder, tiny_model, capsys, caplog):
+def test_truncated_texts_are_reported_in_one_line_per_length(folder, tiny_model, capsys, caplog):
     long = [row | {"query": f"{row['query']} " * 600} for row in EXAMPLES]
     (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in long))
     options = ("--model", str(tiny_model("bert", pooling="mean")), "--kinds", "naturalizing", "--no-geometry", *FAST)
     assert main(["robustness", "--data", str(folder), *options]) == 0
-    (told,) = [line for line in capsys.readouterr().err.splitlines() if re.search(r"\b\d+ tokens\b", line)]
-    assert told.startswith("task: ")
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if re.search(r"\b\d+ tokens\b", one)]
+    assert line.startswith("task: ")
     assert "tokens" not in caplog.text
 
 
@@ -147,7 +147,7 @@ def test_poison_through_a_framework_finds_what_the_core_finds(succeeds, folder, 
         (("--workers", "0"), r"\bworkers\b.*\b0\b"),
     ],
 )
-def test_what_cannot_be_measured_is_told_before_any_work(fails, folder, options, problem):
+def test_invalid_options_are_refused_before_any_work(fails, folder, options, problem):
     assert re.search(problem, fails("robustness", "--data", folder, "--retriever", "bm25", *options))
 
 

@@ -1,4 +1,4 @@
-"""`reasonembed eval` measures every kind of system, goes on after an interruption, and `report` compares."""
+"""`reasonembed eval` measures every kind of system and resumes after an interruption; `report` compares."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_async_methods_give_the_same_run_file(succeeds, folder, tmp_path, mo
     assert _run_text(tmp_path / "async") == _run_text(tmp_path / "plain")
 
 
-def test_settings_of_the_model_reach_every_path(succeeds, folder, tmp_path, model):
+def test_model_settings_reach_the_core_and_both_frameworks(succeeds, folder, tmp_path, model):
     options = ("eval", "--data", folder, "--model", model, "--max-document-length", "4", "--dtype", "float32")
     for through in ("core", "langchain", "llama-index"):
         succeeds(*options, "--through", through, "--out", tmp_path / through)
@@ -101,7 +101,7 @@ def test_baselines_and_hybrids_are_measured(succeeds, folder, tmp_path, model, k
     assert f"{100 * report.mean_all['nDCG@10']:.1f}" in table
 
 
-def test_a_folder_of_outputs_holds_report_run_vectors_and_mteb_result(succeeds, folder, tmp_path, model):
+def test_a_results_folder_has_report_run_vectors_and_mteb_result(succeeds, folder, tmp_path, model):
     out = tmp_path / "out"
     printed = succeeds("eval", "--data", folder, "--model", model, "--out", out)
     assert sorted(path.name for path in out.iterdir()) == ["task.json", "task.mteb.json", "task.run.gz", "vectors"]
@@ -111,7 +111,7 @@ def test_a_folder_of_outputs_holds_report_run_vectors_and_mteb_result(succeeds, 
     assert re.search(r"\bgold ids\b.*\bcorpus\b.*\b1\b", " ".join(printed.split()))
 
 
-def test_a_second_run_measures_nothing_anew_unless_told_or_something_changed(succeeds, folder, tmp_path, model):
+def test_a_second_run_measures_again_only_with_fresh_or_after_a_change(succeeds, folder, tmp_path, model):
     options = ("eval", "--data", folder, "--model", model, "--out", tmp_path / "out")
     succeeds(*options)
     first = (tmp_path / "out" / "task.json").read_bytes()
@@ -125,7 +125,7 @@ def test_a_second_run_measures_nothing_anew_unless_told_or_something_changed(suc
     assert "--fresh" not in succeeds(*options, "-k", "2")
 
 
-def test_a_limit_asks_the_first_queries(succeeds, folder, tmp_path):
+def test_a_limit_runs_the_first_queries(succeeds, folder, tmp_path):
     succeeds("eval", "--data", folder, "--retriever", "bm25", "--limit", "2", "--out", tmp_path / "r.json")
     assert [query.id for query in read_report(tmp_path / "r.json").queries] == ["q1", "q2"]
 
@@ -141,7 +141,7 @@ def test_a_run_file_is_scored_and_so_is_the_folder_that_eval_wrote(succeeds, fol
 
 @pytest.fixture
 def components(tmp_path, monkeypatch):
-    """Give a module of components to measure."""
+    """Write a module of components to measure."""
     (tmp_path / "my_components.py").write_text(
         "from langchain_core.documents import Document\n"
         "from langchain_core.runnables import RunnableLambda\n"
@@ -155,7 +155,7 @@ def components(tmp_path, monkeypatch):
     sys.modules.pop("my_components", None)
 
 
-def test_components_of_one_s_own_are_measured(succeeds, folder, tmp_path, components):
+def test_custom_components_are_measured(succeeds, folder, tmp_path, components):
     for name, through in (("search", "core"), ("chain", "langchain")):
         component = f"{components}:{name}"
         succeeds("eval", "--data", folder, "--component", component, "--out", tmp_path / "r.json")
@@ -165,7 +165,7 @@ def test_components_of_one_s_own_are_measured(succeeds, folder, tmp_path, compon
         assert report.queries[1].found == (1 if name == "search" else 0)
 
 
-def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, folder, tmp_path, components):
+def test_a_failed_query_stops_the_run_or_counts_zero(succeeds, fails, folder, tmp_path, components):
     options = ("eval", "--data", folder, "--component", f"{components}:broken", "--out", tmp_path / "r.json")
     assert re.search(r"'q1'.*RuntimeError: no index", fails(*options))
     assert re.search(r"\bq1\b.*RuntimeError: no index", " ".join(succeeds(*options, "--keep-going").split()))
@@ -174,7 +174,7 @@ def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, fol
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"),
+    ("arguments", "expected"),
     [
         ((), r"--data\b.*--bright\b"),
         (("--data", "task", "--bright", "all"), r"--data\b.*--bright\b"),
@@ -195,9 +195,9 @@ def test_a_query_that_fails_stops_the_run_or_counts_nothing(succeeds, fails, fol
         (("--data", "task", "--revision", "main"), r"\brevision\b.*'main'"),
     ],
 )
-def test_what_cannot_be_measured_is_told_in_one_line(fails, folder, monkeypatch, arguments, wanted):
+def test_invalid_options_are_refused_in_one_line(fails, folder, monkeypatch, arguments, expected):
     monkeypatch.chdir(folder.parent)
-    assert re.search(wanted, fails("eval", *arguments))
+    assert re.search(expected, fails("eval", *arguments))
 
 
 def test_a_task_without_gold_is_refused_before_the_model_is_loaded(fails, folder):
@@ -205,17 +205,17 @@ def test_a_task_without_gold_is_refused_before_the_model_is_loaded(fails, folder
     assert re.search(r"\bgold\b.*\b3\b", fails("eval", "--data", folder, "--model", folder / "no-such-model"))
 
 
-def test_texts_that_were_cut_are_counted_once(folder, model, capsys, caplog):
+def test_truncated_texts_are_counted_once(folder, model, capsys, caplog):
     _write(folder / "documents.jsonl", [row | {"content": f"{row['content']} so" * 99} for row in DOCUMENTS])
     limits = ("--max-document-length", "8", "--max-query-length", "4")
     assert main(["eval", "--data", str(folder), "--model", str(model), *limits]) == 0
-    told = capsys.readouterr().err
-    assert re.search(r"\btask\b.*\b4\b.*\b8 tokens\b", told)  # two are the same
-    assert re.search(r"\btask\b.*\b3\b.*\b4 tokens\b", told)
+    messages = capsys.readouterr().err
+    assert re.search(r"\btask\b.*\b4\b.*\b8 tokens\b", messages)  # two are the same
+    assert re.search(r"\btask\b.*\b3\b.*\b4 tokens\b", messages)
     assert "tokens" not in caplog.text
 
 
-def test_notes_of_both_reports_are_told_once(succeeds, folder, tmp_path):
+def test_notes_of_both_reports_are_printed_once(succeeds, folder, tmp_path):
     succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
     succeeds("eval", "--data", folder, "--retriever", "bm25-query-side", "--out", tmp_path / "b.json")
     assert succeeds("report", tmp_path / "a.json", tmp_path / "b.json").count("gold ids") == 1
@@ -246,7 +246,7 @@ def test_two_reports_are_compared_with_significance_and_drawn(succeeds, folder, 
     assert re.search(r"\bqueries +count +nDCG@10\b", succeeds("report", tmp_path / "bm25"))
 
 
-def test_reports_that_cannot_be_compared_are_told_in_one_line(succeeds, fails, folder, tmp_path):
+def test_reports_that_cannot_be_compared_are_refused_in_one_line(succeeds, fails, folder, tmp_path):
     succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
     succeeds("eval", "--data", folder, "--retriever", "bm25", "--limit", "1", "--out", tmp_path / "b.json")
     (tmp_path / "empty").mkdir()

@@ -60,8 +60,8 @@ def recipe(tmp_path: Path, folder: Path, model: Path) -> Path:
 
 def test_mine_then_train_then_curves(succeeds, tmp_path, folder, recipe, model):
     rows = tmp_path / "rows.jsonl"
-    told = succeeds("mine", "--data", folder, "--split", "train", "--out", rows, "--model", model, "--negatives", 3)
-    assert re.findall(r"\d[\d.]*", told) == ["5", "3.0", "0"]  # rows, negatives per row, rows without any
+    printed = succeeds("mine", "--data", folder, "--split", "train", "--out", rows, "--model", model, "--negatives", 3)
+    assert re.findall(r"\d[\d.]*", printed) == ["5", "3.0", "0"]  # rows, negatives per row, rows without any
     assert [len(json.loads(line)["neg"]) for line in rows.read_text().splitlines()] == [3] * 5
 
     trained = succeeds("train", recipe, "--set", f"data=[{{path='{rows}'}}]", "--set", "optim.epochs=2", "--quiet")
@@ -90,7 +90,7 @@ def test_mine_with_bm25_needs_no_model(succeeds, tmp_path, folder):
     assert "reasoning_query" not in json.loads(out.read_text().splitlines()[0])
 
 
-def test_a_run_that_was_asked_to_stop_ends_as_if_by_sigterm(monkeypatch, capsys, recipe):
+def test_a_stopped_run_exits_with_the_code_of_sigterm(monkeypatch, capsys, recipe):
     from reasonembed_training import TrainingOutcome, TrainingProgress
 
     progress = TrainingProgress(step=3, recipe="", data="")
@@ -110,15 +110,15 @@ def test_a_run_that_was_asked_to_stop_ends_as_if_by_sigterm(monkeypatch, capsys,
         (["--set", "optim.lr"], r"--set optim\.lr\b.*\bkey=value\b"),
     ],
 )
-def test_a_recipe_that_cannot_train_is_told_in_one_line(capsys, recipe, tmp_path, arguments, message):
+def test_an_invalid_recipe_is_refused_in_one_line(capsys, recipe, tmp_path, arguments, message):
     assert main(["train", str(recipe), *arguments, "--quiet"]) == 2
-    told = capsys.readouterr()
-    assert re.search(message, told.err.splitlines()[-1])
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert re.search(message, printed.err.splitlines()[-1])
+    assert printed.out == ""
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_missing_things_are_told_in_one_line(fails, tmp_path, folder):
+def test_missing_inputs_are_refused_in_one_line(fails, tmp_path, folder):
     assert str(tmp_path / "absent.toml") in fails("train", tmp_path / "absent.toml")
     assert str(tmp_path) in fails("curves", tmp_path)
     assert str(tmp_path / "absent") in fails("mine", "--data", tmp_path / "absent", "--out", tmp_path / "rows.jsonl")

@@ -1,4 +1,4 @@
-"""A shipped recipe, shortened, ends in a folder that every face loads and embeds alike with."""
+"""The model of a shortened shipped recipe embeds equally in the core and in every framework."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXTS = ["Why do cells divide?", "a quick brown fox\njumps", "Default parameter 
 
 @pytest.fixture
 def trained(succeeds, tmp_path):
-    """Train a shipped recipe with changes from the command line; return the folder of the model."""
+    """Train a shipped recipe with changed settings; return the model's folder."""
 
     def train(recipe: str, *changes: str) -> Path:
         here = [f"run.output={tmp_path / 'run'}", f"run.cache={tmp_path / 'cache'}", "run.trackers=[]", *changes]
@@ -31,7 +31,7 @@ def trained(succeeds, tmp_path):
 
 @pytest.fixture
 def tiny_rows(tmp_path) -> str:
-    """Rows as a recipe's `data`."""
+    """Return rows as a recipe's `data`."""
     rows = [
         {"query": f"why {number}?", "reasoning_query": "because", "pos": [f"fox {number}"], "neg": ["dog", "lazy dog"]}
         for number in range(6)
@@ -41,7 +41,7 @@ def tiny_rows(tmp_path) -> str:
     return f"data=[{{path='{path}'}}]"
 
 
-def assert_all_faces_embed_alike(folder: Path, *, task: str | None = None) -> None:
+def assert_all_frameworks_embed_equally(folder: Path, *, task: str | None = None) -> None:
     from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
     from sentence_transformers import SentenceTransformer
 
@@ -54,8 +54,8 @@ def assert_all_faces_embed_alike(folder: Path, *, task: str | None = None) -> No
     queries, documents = encoder.encode_queries(TEXTS, task=task), encoder.encode_documents(TEXTS)
     prompt = encoder.spec.query_affixes(None)[0] if task is None else None
 
-    def same(vectors: Sequence[Sequence[float]], wanted: np.ndarray) -> None:
-        np.testing.assert_allclose(np.asarray(vectors), wanted, atol=1e-5)
+    def same(vectors: Sequence[Sequence[float]], expected: np.ndarray) -> None:
+        np.testing.assert_allclose(np.asarray(vectors), expected, atol=1e-5)
 
     same(chain.embed_documents(TEXTS), documents)
     same([chain.embed_query(text) for text in TEXTS], queries)
@@ -67,18 +67,18 @@ def assert_all_faces_embed_alike(folder: Path, *, task: str | None = None) -> No
         same(transformer.encode_query(TEXTS), queries)
 
 
-def test_tiny_cpu_shortened_gives_one_model_to_all_faces(trained, tiny_model, tiny_rows):
+def test_the_model_of_tiny_cpu_embeds_equally_in_all_frameworks(trained, tiny_model, tiny_rows):
     base = tiny_model("bert", pooling="mean")
     folder = trained(
         "tiny-cpu.toml", f"model.name={base}", tiny_rows, "batch.queries=3", "optim.max_steps=4", "dev.sets=[]"
     )
-    assert_all_faces_embed_alike(folder)
+    assert_all_frameworks_embed_equally(folder)
     moved = Encoder.from_pretrained(str(folder)).encode_documents(TEXTS)
     assert np.abs(moved - Encoder.from_pretrained(str(base)).encode_documents(TEXTS)).max() > 1e-4
 
 
 @pytest.mark.parametrize("export", ["merged", "adapter"])
-def test_a_decoders_recipe_shortened_gives_one_model_to_all_faces(trained, tiny_model, tiny_rows, export):
+def test_the_model_of_a_decoder_recipe_embeds_equally_in_all_frameworks(trained, tiny_model, tiny_rows, export):
     folder = trained(
         "qwen3-0.6b-1gpu.toml",
         f"model.name={tiny_model('qwen3')}",
@@ -90,14 +90,14 @@ def test_a_decoders_recipe_shortened_gives_one_model_to_all_faces(trained, tiny_
         "optim.max_steps=3",
         f"run.export={export}",
     )
-    assert_all_faces_embed_alike(folder)
-    assert_all_faces_embed_alike(folder, task="biology")
+    assert_all_frameworks_embed_equally(folder)
+    assert_all_frameworks_embed_equally(folder, task="biology")
 
 
 @pytest.mark.skipif(not all((DATA / name).is_dir() for name in SETS), reason="the sets of ../shared/data are not here")
-def test_tiny_cpu_on_its_own_data_gives_one_model_to_all_faces(trained, monkeypatch):
+def test_the_model_of_tiny_cpu_on_its_own_data_embeds_equally_in_all_frameworks(trained, monkeypatch):
     monkeypatch.chdir(ROOT)
     folder = trained("tiny-cpu.toml", "optim.max_steps=2", "dev.sets=[]", "batch.queries=16", "redapter.start_step=1")
-    assert_all_faces_embed_alike(folder)
+    assert_all_frameworks_embed_equally(folder)
     record = json.loads((folder / "training.json").read_text())
     assert record["rows"].keys() == set(SETS)
