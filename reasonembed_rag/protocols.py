@@ -72,7 +72,7 @@ class Embedder(Protocol):
 
     @property
     def spec(self) -> EmbeddingSpec:
-        """What fixes the vectors."""
+        """The settings that determine the vectors."""
 
     @property
     def dimension(self) -> int:

@@ -1,4 +1,4 @@
-"""EmbeddingSpec: everything that fixes a vector, in one frozen value that travels with it."""
+"""EmbeddingSpec: everything that determines a vector, in one frozen value stored with it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _TEXT = "{text}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSpec:
-    """What fixes the vectors of a model: two equal specs give equal vectors for equal texts."""
+    """The settings that determine a model's vectors: equal specs give equal vectors for equal texts."""
 
     model: str
     """Name as given by the user: hub id, folder or alias."""
     revision: str | None = None
     adapter: str | None = None
     weights: str | None = None
-    """Fingerprint of the weight files, adapter included; None where they are out of sight (a remote server)."""
+    """Fingerprint of the weight files, adapter included; None if they are not accessible (a remote server)."""
     pooling: Pooling
     attention: Attention
     query_template: str = _TEXT
-    """Holds {text} once and, for instruction-tuned models, {instruction} once before it."""
+    """Contains {text} once and, for instruction-tuned models, {instruction} once before it."""
     document_template: str = _TEXT
     default_instruction: str | None = None
-    """Fills {instruction} where a call names neither a task nor an instruction."""
+    """Fills {instruction} if a call gives neither a task nor an instruction."""
     append_eos: bool = False
     pool_prompt: bool = True
     """Whether mean pooling counts the tokens of the template before {text} (False for GritLM and ReasonIR)."""
@@ -68,14 +68,14 @@ class EmbeddingSpec:
         return _INSTRUCTION in self.query_template
 
     def query_affixes(self, instruction: str | None) -> tuple[str, str]:
-        """Return what stands before and after a query's text, `instruction` or the default one filled in."""
+        """Return the template before and after a query's text, with `instruction` or the default one."""
         filled = self.query_template
         if self.takes_instruction:
             filled = filled.replace(_INSTRUCTION, _escape(instruction or self.default_instruction or ""), 1)
         return _affixes(filled)
 
     def document_affixes(self) -> tuple[str, str]:
-        """Return what stands before and after a document's text."""
+        """Return the template before and after a document's text."""
         return _affixes(self.document_template)
 
     def digest(self) -> str:
@@ -85,8 +85,8 @@ class EmbeddingSpec:
     def space(self) -> str:
         """Return 32 hexadecimal digits shared by every spec whose queries may search this one's documents.
 
-        Left out is what may differ between query time and indexing time without leaving the vector space: the number
-        format, the lengths, the query's template and instruction and, where the weights are known, the model's name.
+        Excluded are fields that may differ between indexing and search without leaving the vector space: the number
+        format, the lengths, the query's template and instruction and, if the weights are known, the model's name.
         """
         fields = dataclasses.asdict(self)
         for name in ("dtype", "max_query_length", "max_document_length", "query_template", "default_instruction"):
@@ -116,7 +116,7 @@ _ESCAPED_TEXT = "\0text\0"
 
 
 def _escape(instruction: str) -> str:
-    """Keep an instruction that itself says {text} apart from the template's slot."""
+    """Distinguish {text} within an instruction from the template's placeholder."""
     return instruction.replace(_TEXT, _ESCAPED_TEXT)
 
 
