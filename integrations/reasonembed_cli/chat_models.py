@@ -1,4 +1,4 @@
-"""The chat models of a ReMixer run, from its settings."""
+"""Open chat models: those of a ReMixer run from its settings, or one by name."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ if TYPE_CHECKING:
 
 __all__ = ["open_chat_model", "open_models"]
 
-_NEEDS_KEY = ("https://",)
-
 
 def open_models(config: RemixConfig, *, until: Stage) -> dict[str, ChatModel]:
-    """Return the model of each stage up to the last one that asks one.
+    """Return the model of each stage up to `until` that calls one.
 
-    Raises InputError where a stage has no model, a name is not known, or a key is missing.
+    Raises InputError if a stage has no model, a name is unknown, or an API key is missing.
     """
     from reasonembed_training.remixer import MODEL_STAGES, STAGES
 
-    wanted = STAGES[: STAGES.index(until) + 1]
-    return {stage: _model(config, stage) for stage in MODEL_STAGES if stage in wanted and config.asks(stage)}
+    stages = STAGES[: STAGES.index(until) + 1]
+    return {stage: _model(config, stage) for stage in MODEL_STAGES if stage in stages and config.asks(stage)}
 
 
 def open_chat_model(name: str, *, base_url: str | None) -> Chat:
-    """Return a chat model by its name alone, asked as the provider's defaults have it."""
+    """Return a chat model by name, with the provider's default parameters."""
     from reasonembed_rag.llm import ChatModelSettings
 
     return _chat(ChatModelSettings(name=name, base_url=base_url))
@@ -38,13 +36,13 @@ def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
     from reasonembed_rag.llm import ChatModel
     from reasonembed_training.remixer import stage_config
 
-    named = config.model_of(stage)
-    if named is None:
+    chosen = config.model_of(stage)
+    if chosen is None:
         raise InputError(
             f"no model for {stage}; name one with --model, such as --model openai:gpt-4o-mini, or "
             f"--model {stage}=... for this stage alone"
         )
-    settings = stage_config(named, stage)
+    settings = stage_config(chosen, stage)
     return ChatModel(_chat(settings), settings)
 
 
@@ -53,10 +51,10 @@ def _chat(settings: ChatModelSettings) -> Chat:
         from reasonembed_rag.llm import OpenAIChat
 
         key = os.environ.get(settings.api_key_env) or None
-        if key is None and settings.base_url.startswith(_NEEDS_KEY):
+        if key is None and settings.base_url.startswith("https://"):
             raise InputError(
-                f"no API key for {settings.base_url}: set the environment variable {settings.api_key_env}, or name "
-                "another one with --set model.api_key_env=NAME (any value does where the server asks for none)"
+                f"no API key for {settings.base_url}: set the environment variable {settings.api_key_env}, or choose "
+                "another with --set model.api_key_env=NAME (any value will do if the server needs no key)"
             )
         return OpenAIChat(
             settings.base_url, settings.name, api_key=key, parameters=settings.parameters, timeout=settings.timeout

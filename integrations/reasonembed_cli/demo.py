@@ -1,4 +1,4 @@
-"""`reasonembed demo`: the whole path on the language reference that every Python installation carries."""
+"""`reasonembed demo`: index, search and evaluate the language reference that comes with Python."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUESTIONS = (
     "I walk over a list and remove what I don't want as I go. Why does every second unwanted element survive?",
     "Why does my script print the same set of words in another order every time I start it?",
 )
-"""Shown, not measured: each is in short what a question of the dev split asks."""
+"""Only shown, not measured: each is a short version of a question of the dev split."""
 
 _NEEDED = {
     "langchain_core": "langchain-core",
@@ -42,46 +42,46 @@ _NEEDED = {
     "pytrec_eval": "pytrec-eval-terrier",
     "Stemmer": "PyStemmer",
 }
-"""Import name to distribution."""
+"""Distributions by import name."""
 
 
 def demo_command(
     *,
     question: Annotated[
-        list[str] | None, typer.Option("--question", "-q", help="Ask this instead; may be given several times.")
+        list[str] | None, typer.Option("--question", "-q", help="Ask this question instead (repeatable).")
     ] = None,
     chat_model: Annotated[
-        str | None, typer.Option(help="Let a chat model answer, for instance openai:gpt-4o-mini (needs langchain).")
+        str | None, typer.Option(help="A chat model that answers, such as openai:gpt-4o-mini (needs langchain).")
     ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="Keep the index in this new folder, to search it later.")
     ] = None,
     model: ModelOption = DEFAULT_MODEL,
 ) -> None:
-    """Index the Python language reference, ask it questions, and measure the answers beside the base model and BM25.
+    """Index the Python language reference, search it, and compare the model with its base model and BM25.
 
-    It takes no network: the documents come with Python, the model with this package and that of its base.
+    It needs no network: the documents come with Python, the model with this package and that of its base model.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     _require_extras()
     questions = question or QUESTIONS
     if not all(text.strip() for text in questions):
-        raise InputError("--question is empty; want words, or leave it out")
-    answering = load_chat_model(chat_model)
+        raise InputError("--question is empty; want a question, or leave the option out")
+    answer_model = load_chat_model(chat_model)
     with _index_folder(to) as folder:
         index = _index(folder, model)
         try:
             _ask(index, questions)
-            ask_frameworks(folder, questions[0], chat_model=answering)
+            ask_frameworks(folder, questions[0], chat_model=answer_model)
             _measure(index, model)
         finally:
             index.store.close()
     if to is not None:
-        typer.echo(f'\nThe index stays: reasonembed search {to} "your question"')
+        typer.echo(f'\nThe index is kept: reasonembed search {to} "your question"')
 
 
 def _require_extras() -> None:
-    """Raise MissingDependencyError, before any work, where a step of the demo could not run."""
+    """Raise MissingDependencyError, before any work, if a step of the demo could not run."""
     missing = [package for name, package in _NEEDED.items() if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(", ".join(missing), "all")
@@ -89,7 +89,7 @@ def _require_extras() -> None:
 
 @contextmanager
 def _index_folder(to: Path | None) -> Iterator[Path]:
-    """Give the folder to keep, or one that goes when the demo ends."""
+    """Yield the given new folder, or a temporary one."""
     if to is not None:
         check_new_folder(to)
         yield to
@@ -137,9 +137,9 @@ def _measure(index: IndexRetriever, model: str) -> None:
     systems["BM25"] = BM25(task.documents)
     options = RunOptions(k=100, batch_size=32)
     reports: list[Report] = []
-    with progress_of("Asking") as (tell,):
+    with progress_of("Searching") as (on_progress,):
         for name, retriever in systems.items():
-            reports.append(evaluate(retriever, task, system=System(name=name), options=options, progress=tell))
+            reports.append(evaluate(retriever, task, system=System(name=name), options=options, progress=on_progress))
     Console().print(scores_table(reports))
 
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["ask_frameworks", "load_chat_model"]
 
 _PASSAGES = 3
-_SYSTEM = "Answer from the passages below and name the id of each one you use. Say so where they do not tell."
+_SYSTEM = "Answer from the passages below and cite the id of each one you use. Say so if they do not answer it."
 
 
 def load_chat_model(name: str | None) -> Runnable[Any, Any]:
-    """Return a chat model by LangChain's name for it, or a stub that answers with the prompt it is given.
+    """Return a chat model by LangChain's name for it, or a stub that returns its prompt.
 
-    Raises InputError where the model cannot be had.
+    Raises InputError if the model cannot be loaded.
     """
     from langchain_core.runnables import RunnableLambda
 
@@ -43,9 +43,9 @@ def load_chat_model(name: str | None) -> Runnable[Any, Any]:
 
 
 def ask_frameworks(index: Path, question: str, *, chat_model: Runnable[Any, Any]) -> None:
-    """Answer a question by a LangChain chain, find it by a LlamaIndex retriever, and compare their top passages.
+    """Answer a question with a LangChain chain, search with a LlamaIndex retriever, and compare their top passages.
 
-    Raises EvaluationError where they differ.
+    Raises EvaluationError if they differ.
     """
     typer.secho("\n[3/4] Ask through LangChain (retriever | prompt | model) and LlamaIndex", bold=True)
     state = _chain(index, chat_model).invoke(question)
@@ -55,8 +55,8 @@ def ask_frameworks(index: Path, question: str, *, chat_model: Runnable[Any, Any]
     for framework, (identity, score) in found.items():
         typer.echo(f"{framework}'s top passage: {identity} ({score:.4f})")
     if len(set(found.values())) > 1:
-        raise EvaluationError(f"LangChain and LlamaIndex found different passages: {found}; please report this")
-    typer.echo("The same passage with the same score.")
+        raise EvaluationError(f"LangChain and LlamaIndex found different passages: {found}; please report this bug")
+    typer.echo("Both found the same passage with the same score.")
 
 
 def _chain(index: Path, chat_model: Runnable[Any, Any]) -> Runnable[Any, Any]:
@@ -70,8 +70,8 @@ def _chain(index: Path, chat_model: Runnable[Any, Any]) -> Runnable[Any, Any]:
     prompt = ChatPromptTemplate.from_messages(
         [("system", _SYSTEM), ("human", "{passages}\n\nQuestion: {question}")],
     )
-    gathered = RunnableParallel(documents=retriever, question=RunnablePassthrough())
-    return gathered | RunnablePassthrough.assign(passages=_passages).assign(
+    inputs = RunnableParallel(documents=retriever, question=RunnablePassthrough())
+    return inputs | RunnablePassthrough.assign(passages=_passages).assign(
         answer=prompt | chat_model | StrOutputParser()
     )
 

@@ -1,4 +1,4 @@
-"""`reasonembed train`: a model trained by a recipe."""
+"""`reasonembed train`: train a model from a recipe."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import typer
 
 __all__ = ["train_command"]
 
-_STOPPED = 143
-"""What a shell reports of a process that SIGTERM ended."""
+_SIGTERM_EXIT_CODE = 143
+"""The exit code that a shell reports for a process that SIGTERM ended: 128 + 15."""
 
 
 def train_command(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as training/recipes/tiny-cpu.toml.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, such as training/recipes/tiny-cpu.toml.")],
     *,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set optim.lr=2e-5")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set optim.lr=2e-5 (repeatable)."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Draw no progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
 ) -> None:
-    """Train a model by a recipe; the same command goes on where a stopped or killed run was left.
+    """Train a model from a recipe; the same command resumes a stopped or killed run.
 
     reasonembed train training/recipes/tiny-cpu.toml --set run.output=runs/mine
 
@@ -33,5 +34,5 @@ def train_command(
     with training_bar(show=not quiet) as callback:
         outcome = train(read, callback=callback)
     if outcome.model is None:
-        raise typer.Exit(_STOPPED)
+        raise typer.Exit(_SIGTERM_EXIT_CODE)
     typer.echo(outcome.model)
