@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reasonembed_rag.lazy import lazy_face
+
 if TYPE_CHECKING:
     from reasonembed_rag.documents import Document
     from reasonembed_rag.encoder import Encoder, EncoderSettings, RemoteEncoder
@@ -38,37 +40,4 @@ __all__ = [
     "load_task",
 ]
 
-_HOME = {
-    "BM25": "retrieval",
-    "Document": "documents",
-    "Embedder": "protocols",
-    "EmbeddingSpec": "spec",
-    "Encoder": "encoder",
-    "EncoderSettings": "encoder",
-    "Hit": "hits",
-    "Hits": "hits",
-    "ReasonEmbedError": "errors",
-    "RemoteEncoder": "encoder",
-    "Retriever": "protocols",
-    "TaskCard": "tasks",
-    "compare": "evaluation",
-    "evaluate": "evaluation",
-    "exact_search": "retrieval",
-    "get_task": "tasks",
-    "load_task": "evaluation",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that `import reasonembed_rag` stays light."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_face(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -17,19 +18,14 @@ class Dependency(NamedTuple):
 
 
 def lazy_face(
-    room: str,
-    homes: Mapping[str, tuple[str, ...]],
-    *,
-    needs: Dependency | None = None,
-    renamed: Mapping[str, str] | None = None,
+    room: str, *, needs: Dependency | None = None, renamed: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package whose public names are in these modules of it.
+    """Return `__getattr__` and `__dir__` of a package that offers what it imports under `if TYPE_CHECKING`.
 
     Importing the package stays light: a module is imported when one of its names is first asked for. Where `needs` is
     not installed, asking raises MissingDependencyError, which names the extra. `renamed` maps deprecated names to those
     that replace them, in this package or, as a dotted path, in another.
     """
-    home_of = {name: module for module, names in homes.items() for name in names}
     renamed = renamed or {}
 
     def get(name: str) -> object:
@@ -42,7 +38,8 @@ def lazy_face(
             warn_deprecated(f"{room}.{name}", new)
             module, _, new_name = new.rpartition(".")
             return getattr(import_module(module), new_name)
-        if name not in home_of:
+        home = None if name.startswith("__") else _homes(room).get(name)
+        if home is None:
             raise AttributeError(f"module {room!r} has no attribute {name!r}")
         from importlib.util import find_spec
 
@@ -50,12 +47,24 @@ def lazy_face(
             from reasonembed_rag.errors import MissingDependencyError
 
             raise MissingDependencyError(needs.package, needs.extra)
-        package = import_module(room)
-        value = getattr(import_module(f"{room}.{home_of[name]}"), name)
-        setattr(package, name, value)
+        value = getattr(import_module(home), name)
+        setattr(import_module(room), name, value)
         return value
 
     def listing() -> list[str]:
-        return sorted(home_of)
+        return sorted(_homes(room))
 
     return get, listing
+
+
+@functools.cache
+def _homes(room: str) -> dict[str, str]:
+    """Return the module of each name that a package imports under `if TYPE_CHECKING`, read from its source."""
+    import ast
+    import inspect
+    import sys
+
+    blocks = [node for node in ast.parse(inspect.getsource(sys.modules[room])).body if isinstance(node, ast.If)]
+    checked = [block for block in blocks if ast.unparse(block.test) == "TYPE_CHECKING"]
+    imports = [node for block in checked for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module for node in imports if node.module is not None for alias in node.names}

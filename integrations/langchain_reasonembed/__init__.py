@@ -31,16 +31,6 @@ __all__ = [
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {
-        "chat": ("as_chat", "open_chat"),
-        "chroma": ("open_chroma",),
-        "compressors": ("DefendedRetriever", "ReasonEmbedCompressor"),
-        "embeddings": ("ReasonEmbedEmbeddings",),
-        "evaluation": ("as_retriever",),
-        "rag_evaluation": ("LangChainRag",),
-        "retrievers": ("ReasonEmbedRetriever",),
-        "vectorstores": ("ReasonEmbedVectorStore",),
-    },
     needs=Dependency("langchain_core", "langchain-core", "langchain"),
     renamed={"FaissVectorStore": "ReasonEmbedVectorStore", "LangChainPipeline": "LangChainRag"},
 )

@@ -43,17 +43,6 @@ __all__ = [
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {
-        "checks": ("check_k",),
-        "chroma_store": ("ChromaStore",),
-        "faiss_store": ("FaissStore",),
-        "filters": ("Condition", "Filter", "FilterLike", "Group", "parse_filter"),
-        "indexing": ("IndexReport", "Progress", "build_index", "is_unfinished"),
-        "mmr": ("search_mmr", "select_mmr"),
-        "readers": ("FileCorpus", "SUFFIXES", "TextSplitter", "load_splitter"),
-        "retriever": ("IndexModel", "IndexRetriever"),
-        "store": ("Store",),
-    },
     renamed={
         "Hit": "reasonembed_rag.Hit",
         "ModelChoice": "reasonembed_rag.encoder.EncoderSettings",

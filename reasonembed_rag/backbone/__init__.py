@@ -80,31 +80,4 @@ __all__ = [
     "warn_of_emulation",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "allocator": ("bound_kernel_cache", "give_back_freed"),
-        "architectures": ("UnsupportedError", "read_blueprint"),
-        "attention": ("KeyValue",),
-        "hub": ("BASE_MODEL", "DEFAULT_MODEL", "find_model"),
-        "known_models": ("ALIASES", "Checkpoint", "known_checkpoint", "known_checkpoints"),
-        "linears": ("OneDnnLinear", "PlainLinear", "make_fast", "make_live"),
-        "loading": ("LoadedModel", "load_model", "load_tokenizer"),
-        "lora": ("read_adapter",),
-        "lora_switch": ("AdapterSwitch",),
-        "model_files": ("read_folder", "read_json"),
-        "packed": ("PackedForward",),
-        "padded": ("PaddedForward",),
-        "pooling": ("finish",),
-        "processor": (
-            "bfloat16_slowdown",
-            "emulates_bfloat16",
-            "instruction_set",
-            "prepacks",
-            "warn_of_emulation",
-        ),
-        "selfcheck": ("FLOORS", "disagreement", "is_verified", "remember_verified", "self_check_sequences"),
-        "settings": ("CACHE_BYTES", "EncoderSettings"),
-        "tokenizer": ("TextTokenizer", "Tokens"),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

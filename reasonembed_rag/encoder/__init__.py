@@ -43,17 +43,4 @@ __all__ = [
     "shared_encoder",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "batching": ("distinct", "plan_packs"),
-        "cache": ("VectorCache",),
-        "corpus": ("EncodingProgress", "encode_corpus"),
-        "encoder": ("Encoder",),
-        "local": ("LocalEngine", "padded_forward"),
-        "remote": ("RemoteEncoder",),
-        "remote_client": ("RemoteSettings",),
-        "shared": ("CACHE_BYTES", "EncoderSettings", "SharedEncoder", "share_embedder", "shared_encoder"),
-        "truncation": ("TruncationCounts", "collect_truncations"),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

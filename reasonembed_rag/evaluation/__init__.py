@@ -74,22 +74,5 @@ __all__ = [
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {
-        "bright": ("load_task", "task_size"),
-        "comparison": ("Comparison", "Difference", "QueryPair", "TaskComparison", "compare"),
-        "environment": ("Environment", "describe_environment"),
-        "evaluator": ("evaluate", "evaluate_embedder"),
-        "matching": ("DocumentNames", "FoundText"),
-        "metrics": ("HEADLINE", "MEASURES", "score_rankings"),
-        "mteb": ("MtebModel", "write_mteb_result"),
-        "rag": ("Context", "RagChain", "evaluate_context"),
-        "report": ("Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"),
-        "results": ("ResultsFolder", "find_run"),
-        "run": ("QueryResult", "Run", "RunOptions", "RunProgress", "run_retriever"),
-        "scoring": ("rankings_of", "score_run", "task_facts"),
-        "significance": ("Interval", "bootstrap_intervals", "resampled_means"),
-        "task": ("Example", "RetrievalTask", "read_examples", "read_task_folder"),
-        "trec": ("read_run", "write_run"),
-    },
     renamed={"ReasonEmbedMteb": "MtebModel"},
 )

@@ -35,13 +35,4 @@ __all__ = [
     "write_text",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "atomic": ("flush_folder", "replacing", "write_text"),
-        "jsonl": ("decode_lines", "parse_jsonl", "read_jsonl", "read_jsonl_documents"),
-        "records": ("change_setting", "flat_record", "plain_record", "read_toml", "record_from"),
-        "tables": ("TABLE_SUFFIXES", "TableDocuments", "find_table", "read_rows", "read_table_documents"),
-        "text": ("check_texts", "check_words"),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

@@ -46,18 +46,4 @@ __all__ = [
     "with_retries",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "api_client": ("ApiClient",),
-        "cache": ("CachedReply", "ResponseCache"),
-        "chat": ("Answer", "Chat"),
-        "client": ("ChatClient", "ChatReply", "ChatRequest", "FAILED", "OVER_CONTEXT"),
-        "complete": ("complete_all",),
-        "model": ("ChatModel", "answer_key", "estimated_tokens"),
-        "openai": ("OpenAIChat",),
-        "retry": ("CallFailure", "RetryPolicy", "failure_of", "with_retries"),
-        "runner": ("CallStats", "ChatJob", "run_jobs"),
-        "settings": ("CallSettings", "ChatModelSettings", "TokenUsage"),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

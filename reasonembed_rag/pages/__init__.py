@@ -13,11 +13,4 @@ if TYPE_CHECKING:
 
 __all__ = ["render_template", "report_page", "robustness_page"]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "evaluation": ("report_page",),
-        "rendering": ("render_template",),
-        "robustness": ("robustness_page",),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

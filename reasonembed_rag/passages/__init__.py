@@ -22,11 +22,4 @@ __all__ = [
     "split_passages",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "front_matter": ("FrontMatter", "read_front_matter"),
-        "splitter": ("Passage", "PassageSplitter", "SplitText", "split_passages"),
-        "units": ("TokenSpans", "count_words"),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

@@ -26,12 +26,4 @@ __all__ = [
     "perturb",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "edits": ("Acceptance", "PERTURBATION_KINDS", "PerturbationKind", "Perturbation"),
-        "paraphrasing": ("chat_paraphraser",),
-        "perturbation": ("Rewording", "SEEDS", "perturb"),
-        "thesaurus": ("Thesaurus", "find_thesaurus", "open_thesaurus"),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

@@ -30,11 +30,5 @@ __all__ = [
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {
-        "clusters": ("k_means",),
-        "filters": ("HitFilter", "HubnessGuard", "NearDuplicateFilter", "TrustFilter", "keep_through"),
-        "fusion": ("Fusion", "FusionKind", "Weighted"),
-        "hubness": ("HubScan", "count_hubs", "ranks_of", "scan_hubs"),
-    },
     renamed={"Defence": "HitFilter", "Hybrid": "Fusion", "Part": "Weighted"},
 )

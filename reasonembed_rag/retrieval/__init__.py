@@ -45,22 +45,5 @@ __all__ = [
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {
-        "analyzer": ("EnglishAnalyzer", "STOP_WORDS"),
-        "bm25": ("BM25",),
-        "callable": ("CallableRetriever", "hits_in_order", "keep"),
-        "dense": ("DenseRetriever", "EmbeddingFunctions"),
-        "exact": (
-            "ExactIndex",
-            "ROUNDING",
-            "TopRows",
-            "exact_scores",
-            "exact_search",
-            "top_candidates",
-            "top_rows",
-            "unit_rows",
-        ),
-        "tokens": ("TokenMeter",),
-    },
     renamed={"EmbedderRetriever": "DenseRetriever"},
 )

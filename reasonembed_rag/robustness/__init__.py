@@ -52,25 +52,4 @@ __all__ = [
     "write_variants",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "audit": ("AuditSettings", "halve_examples", "poison_audit"),
-        "contrast": ("Contrast", "Level", "ModelComparison", "compare_models"),
-        "drop": ("RobustnessOptions", "robustness"),
-        "embedding_geometry": ("geometry", "task_geometry"),
-        "hotflip_attack": ("hotflip", "token_gradients"),
-        "poison": ("CachedEmbedder", "poisoned_copy"),
-        "report": (
-            "AttackScore",
-            "DefenceScore",
-            "Drop",
-            "KindResult",
-            "PoisonReport",
-            "RobustnessReport",
-            "read_robustness",
-            "write_robustness",
-            "write_variants",
-        ),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

@@ -46,20 +46,4 @@ __all__ = [
     "training_bar",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "checkpoint": ("TrainingProgress",),
-        "config": ("LoraConfig", "ModelConfig", "Recipe"),
-        "curves": ("draw_curves",),
-        "devices": ("open_machine",),
-        "log": ("DevMetrics", "StepMetrics", "read_metrics"),
-        "merging": ("average_adapters",),
-        "model": ("build_model",),
-        "objective": ("Objective", "Redapter"),
-        "progress": ("TrainingCallback", "training_bar"),
-        "recipe": ("read_recipe", "recipe_from"),
-        "step": ("Stepper",),
-        "trainer": ("TrainingOutcome", "train"),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

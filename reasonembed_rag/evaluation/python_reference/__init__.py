@@ -12,10 +12,4 @@ if TYPE_CHECKING:
 
 __all__ = ["load_python_reference", "python_reference_documents"]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "corpus": ("python_reference_documents",),
-        "questions": ("load_python_reference",),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

@@ -39,15 +39,5 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "batch": ("BatchMaker", "Labels", "TrainingBatch", "prefetched"),
-        "cropping": ("CropReport", "crop"),
-        "mining": ("MiningReport", "MiningSettings", "mine"),
-        "query_perturber": ("TrainingPerturbation", "QueryPerturber"),
-        "rows": ("ReasoningSource", "content_key"),
-        "sampler": ("Sampler", "TaskPlan"),
-        "sources": ("RowSource", "open_rows"),
-        "table": ("RowTable", "TaskRows"),
-    },
+    __name__
 )

@@ -64,29 +64,4 @@ __all__ = [
     "stage_config",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__,
-    {
-        "agreement": ("JudgeAgreement", "agreement_to_json", "measure_agreement", "read_grades"),
-        "cards": ("card_to_toml", "load_card", "shipped_cards"),
-        "config": (
-            "MODEL_STAGES",
-            "ModelStage",
-            "RemixConfig",
-            "STAGES",
-            "Stage",
-            "read_config",
-            "read_settings",
-            "stage_config",
-        ),
-        "corpus": ("read_corpus",),
-        "drafting": ("blank_card", "draft_card", "sample_documents"),
-        "folder": ("StageState",),
-        "mining": ("MakeRetriever",),
-        "plan": ("Plan", "make_plan"),
-        "quality": ("Quality", "measure_quality"),
-        "quality_report": ("quality_page",),
-        "run": ("remix",),
-        "sft": ("export_sft",),
-    },
-)
+__getattr__, __dir__ = lazy_face(__name__)

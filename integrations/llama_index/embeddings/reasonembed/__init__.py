@@ -13,8 +13,5 @@ __all__ = ["ReasonEmbedEmbedding"]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {
-        "base": ("ReasonEmbedEmbedding",),
-    },
     needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
 )

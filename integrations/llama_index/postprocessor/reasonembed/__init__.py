@@ -13,6 +13,5 @@ __all__ = ["ReasonEmbedPostprocessor"]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {"base": ("ReasonEmbedPostprocessor",)},
     needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
 )

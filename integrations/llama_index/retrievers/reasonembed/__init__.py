@@ -16,12 +16,6 @@ __all__ = ["DefendedRetriever", "LlamaIndexRag", "ReasonEmbedRetriever", "as_cha
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {
-        "base": ("ReasonEmbedRetriever",),
-        "chat": ("as_chat",),
-        "deprecated": ("DefendedRetriever",),
-        "evaluation": ("LlamaIndexRag", "as_retriever"),
-    },
     needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
     renamed={"LlamaIndexPipeline": "LlamaIndexRag"},
 )

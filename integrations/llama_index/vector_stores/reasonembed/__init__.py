@@ -15,11 +15,6 @@ __all__ = ["ReasonEmbedVectorStore", "node_of", "open_chroma", "plain_filter"]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
-    {
-        "base": ("ReasonEmbedVectorStore", "node_of"),
-        "chroma": ("open_chroma",),
-        "filters": ("plain_filter",),
-    },
     needs=Dependency("llama_index.core", "llama-index-core", "llama-index"),
     renamed={"ReasonEmbedFaissVectorStore": "ReasonEmbedVectorStore"},
 )
