@@ -38,6 +38,4 @@ __all__ = [
     "prefetched",
 ]
 
-__getattr__, __dir__ = lazy_face(
-    __name__
-)
+__getattr__, __dir__ = lazy_face(__name__)
