@@ -9,7 +9,6 @@ import shlex
 import tomllib
 from pathlib import Path
 
-import pytest
 import typer
 
 from reasonembed_cli.remix import remix_app
@@ -32,11 +31,6 @@ def _commands() -> list[list[str]]:
 
 def _words(line: str) -> list[str]:
     return shlex.split(line, comments=True)
-
-
-@pytest.mark.parametrize("words", _commands(), ids=" ".join)
-def test_a_command_of_the_guide_is_understood(words: list[str]):
-    typer.main.get_command(remix_app).commands[words[0]].make_context(words[0], words[1:])
 
 
 def test_the_guide_shows_every_command():
