@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reasonembed_cli.eval_index import task_over_index
 from reasonembed_cli.eval_tables import notes, scores_table, tasks_table
 from reasonembed_cli.options import (
     AdapterOption,
@@ -17,13 +18,14 @@ from reasonembed_cli.options import (
     DeviceOption,
     DtypeOption,
     HitsOption,
+    IndexOption,
     KeepGoingOption,
     LimitOption,
-    ModelOption,
     QueryBatchOption,
     RetrieverOption,
     SplitOption,
     StoreOption,
+    SystemModelOption,
     ThroughOption,
     WeightOption,
 )
@@ -54,7 +56,7 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
     long: Annotated[bool, typer.Option("--long", help="Search whole pages instead of passages (BRIGHT).")] = False,
     revision: Annotated[str | None, typer.Option(help="Another revision of BRIGHT than the pinned one.")] = None,
     limit: LimitOption = None,
-    model: ModelOption = "default",
+    model: SystemModelOption = None,
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
@@ -70,6 +72,7 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
     use_async: Annotated[bool, typer.Option("--async", help="Call the framework's async methods.")] = False,
     store: StoreOption = "faiss",
     component: ComponentOption = None,
+    index: IndexOption = None,
     run: Annotated[
         Path | None,
         typer.Option(help="Score a run instead: a TREC or score file, or a folder of <task>.* files."),
@@ -92,19 +95,23 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
     reasonembed eval --data entailmentbank --split dev --out report.json
 
     reasonembed eval --bright all --model BAAI/bge-large-en-v1.5 --through langchain --out bge/
+
+    reasonembed eval --index docs.index --data my-questions
     """
     from rich.console import Console
 
     from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RunOptions, load_task
 
+    if run is not None and index is not None:
+        raise InputError(f"got --run {run} and --index {index}; a run file is scored without an index: leave one out")
     outputs = _Outputs.of(out)
     names = list(_task_names(data, bright, tasks))
     outputs.check(len(names))
     options = RunOptions(k=k, batch_size=query_batch, keep_going=keep_going)
     choice = Choice(
         settings=EncoderSettings(
-            model=model,
+            model=model or "default",
             adapter=adapter,
             device=device,
             dtype=dtype,
@@ -118,14 +125,18 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
         store=store,
         component=component,
         cache=cache or outputs.vectors,
+        index=index,
+        index_model=model if index is not None else None,
     )
     console = Console()
     reports: list[Report] = []
     for name in names:
         task = load_task(name, folder=data, split=split, queries=queries, long=long, revision=revision, limit=limit)
+        if index is not None:
+            task = task_over_index(task, index)
         if run is not None:
             report = _score(run, task, options, outputs)
-        elif not fresh and (earlier := _earlier(task, choice, options, outputs)) is not None:
+        elif index is None and not fresh and (earlier := _earlier(task, choice, options, outputs)) is not None:
             report = earlier
             console.print(f"{task.name}: measured before; --fresh measures it again")
         else:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mine_command"]
 
-_BM25 = "bm25"
-
 
 class _Reasoning(StrEnum):
     APPEND = "append"
@@ -35,7 +33,12 @@ def mine_command(  # noqa: PLR0913 - each is an option of the command
         str | None, typer.Option(help="Which examples.<split>.jsonl to take; examples.jsonl without.")
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Who finds the negatives: bm25, a model folder, a hub id or 'default'.")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="The retriever: bm25, bm25-query-side, a model folder, a Hugging Face id, 'default' or hybrid:MODEL.",
+        ),
     ] = "default",
     negatives: Annotated[int, typer.Option(help="Negatives kept a query.")] = 15,
     depth: Annotated[int, typer.Option(help="Documents looked at a query.")] = 100,
@@ -76,18 +79,17 @@ def mine_command(  # noqa: PLR0913 - each is an option of the command
 
 
 def _retriever(
-    model: str, task: RetrievalTask, instruction: str | None, *, cache: Path, tell: Tell
+    name: str, task: RetrievalTask, instruction: str | None, *, cache: Path, tell: Tell
 ) -> tuple[Retriever, str]:
-    """Return who searches the documents, and the name of it with all that its scores depend on."""
-    if model == _BM25:
-        from reasonembed_rag.retrieval import BM25
+    """Return the retriever of this name, and an identity with all that its scores depend on."""
+    from reasonembed_rag.encoder import EncoderSettings, shared_encoder
+    from reasonembed_rag.pipeline import build_retriever, parse_retriever
 
-        return BM25(task.documents), _BM25
-    from reasonembed_rag import Encoder
-    from reasonembed_rag.retrieval import DenseRetriever
-
-    encoder = Encoder.from_pretrained(model)
     wanted = instruction or (task.card.instruction if task.card else None)
-    vectors = cache / ".vectors"
-    retriever = DenseRetriever(encoder, task.documents, instruction=wanted, cache=vectors, progress=tell)
-    return retriever, f"{encoder.spec.digest()} {retriever.instruction}"
+    retriever = build_retriever(name, task.documents, instruction=wanted, cache=cache / ".vectors", progress=tell)
+    parsed = parse_retriever(name)
+    if parsed.model is None:
+        return retriever, name
+    spec = shared_encoder(EncoderSettings(model=parsed.model)).spec
+    identity = f"{spec.digest()} {wanted if spec.takes_instruction else None}"
+    return retriever, identity if parsed.kind == "model" else f"{parsed.kind} {identity}"

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from reasonembed_cli.systems import Kind, Store, Through
+from reasonembed_cli.systems import StoreKind, Through
+from reasonembed_rag.pipeline import RetrieverKind
 
 __all__ = [
     "AdapterOption",
@@ -16,6 +17,7 @@ __all__ = [
     "DeviceOption",
     "DtypeOption",
     "HitsOption",
+    "IndexOption",
     "InstructionOption",
     "KeepGoingOption",
     "LimitOption",
@@ -24,12 +26,21 @@ __all__ = [
     "RetrieverOption",
     "SplitOption",
     "StoreOption",
+    "SystemModelOption",
     "TaskCardOption",
     "ThroughOption",
     "WeightOption",
 ]
 
 # The model, and the instruction before a query.
+SystemModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model folder, a Hugging Face id or 'default'; with --index, where its model is now, if it moved.",
+    ),
+]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A model folder, a Hugging Face id or 'default'.")]
 AdapterOption = Annotated[
     str | None, typer.Option(help="A LoRA adapter on top of the model: a folder or a Hugging Face id.")
@@ -42,10 +53,14 @@ TaskCardOption = Annotated[
 InstructionOption = Annotated[str | None, typer.Option(help="Your own instruction, before each query.")]
 
 # The retriever that is measured.
-RetrieverOption = Annotated[Kind, typer.Option(help="The retriever.")]
+RetrieverOption = Annotated[RetrieverKind, typer.Option(help="The retriever.")]
+IndexOption = Annotated[
+    Path | None,
+    typer.Option("--index", help="Measure a saved index with its own model: a folder that `reasonembed index` wrote."),
+]
 WeightOption = Annotated[float, typer.Option(help="The model's weight in a hybrid.")]
 ThroughOption = Annotated[Through, typer.Option(help="Run the model through a framework's own classes.")]
-StoreOption = Annotated[Store, typer.Option(help="The vector store that the framework searches.")]
+StoreOption = Annotated[StoreKind, typer.Option(help="The vector store that the framework searches.")]
 ComponentOption = Annotated[
     str | None,
     typer.Option(help="Measure your own component instead: module:object, of LangChain, LlamaIndex or plain Python."),

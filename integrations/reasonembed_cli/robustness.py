@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reasonembed_cli.eval_index import task_over_index
 from reasonembed_cli.options import (
     AdapterOption,
     ComponentOption,
@@ -16,13 +17,14 @@ from reasonembed_cli.options import (
     DeviceOption,
     DtypeOption,
     HitsOption,
+    IndexOption,
     KeepGoingOption,
     LimitOption,
-    ModelOption,
     QueryBatchOption,
     RetrieverOption,
     SplitOption,
     StoreOption,
+    SystemModelOption,
     ThroughOption,
     WeightOption,
 )
@@ -47,7 +49,7 @@ def robustness_command(  # noqa: PLR0913  # each is an option of the command
     ] = None,
     split: SplitOption = None,
     limit: LimitOption = None,
-    model: ModelOption = "default",
+    model: SystemModelOption = None,
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
@@ -56,6 +58,7 @@ def robustness_command(  # noqa: PLR0913  # each is an option of the command
     through: ThroughOption = "core",
     store: StoreOption = "faiss",
     component: ComponentOption = None,
+    index: IndexOption = None,
     kinds: Annotated[str, typer.Option(help="all, or comma-separated kinds of perturbation.")] = "all",
     seeds: Annotated[str, typer.Option(help="Comma-separated seeds.")] = "1999,5,27,2016,2026",
     thesaurus: Annotated[
@@ -109,6 +112,8 @@ def robustness_command(  # noqa: PLR0913  # each is an option of the command
         asking=RunOptions(k=k, batch_size=query_batch, keep_going=keep_going),
     )
     loaded = load_task(task, folder=data, split=split, limit=limit)
+    if index is not None:
+        loaded = task_over_index(loaded, index)
     attack = Attack(
         passages=poison,
         steps=poison_steps,
@@ -117,13 +122,15 @@ def robustness_command(  # noqa: PLR0913  # each is an option of the command
     with ExitStack() as stack:
         cache = out / "vectors" if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         choice = Choice(
-            settings=EncoderSettings(model=model, adapter=adapter, device=device, dtype=dtype),
+            settings=EncoderSettings(model=model or "default", adapter=adapter, device=device, dtype=dtype),
             kind=retriever,
             weight=weight,
             through=through,
             store=store,
             component=component,
             cache=cache,
+            index=index,
+            index_model=model if index is not None else None,
         )
         attack.check(choice)
         report = measure_robustness(choice, loaded, options, attack=attack, geometry=geometry, out=out)

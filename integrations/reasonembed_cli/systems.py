@@ -1,4 +1,4 @@
-"""What `reasonembed eval` measures: a model, BM25, both, or a component of yours, through core or a framework."""
+"""The systems that `reasonembed eval` measures: a model, BM25, a hybrid, a saved index, or a component of yours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from reasonembed_cli.eval_index import open_index
 from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.pipeline import RetrieverKind
 
 if TYPE_CHECKING:
     from reasonembed_cli.progress import Tell
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation import RetrievalTask, System
     from reasonembed_rag.hits import Hits
     from reasonembed_rag.protocols import Embedder, Retriever, Usage
+    from reasonembed_stores import IndexModel
 
-__all__ = ["Choice", "Kind", "Store", "Through", "describe", "embedder_of", "open_retriever"]
+__all__ = ["Choice", "StoreKind", "Through", "describe", "embedder_of", "open_retriever"]
 
-Kind = Literal["model", "bm25", "bm25-query-side", "hybrid"]
 Through = Literal["core", "langchain", "llama-index"]
-Store = Literal["faiss", "chroma"]
+StoreKind = Literal["faiss", "chroma"]
 
 _PACKAGE = {"langchain": "langchain-core", "llama-index": "llama-index-core"}
 
@@ -35,22 +37,26 @@ class Choice:
     """Which system is measured, and how it is asked."""
 
     settings: EncoderSettings
-    kind: Kind = "model"
+    kind: RetrieverKind = "model"
     weight: float = 0.5
     """The model's share in a hybrid; BM25 has the rest."""
     through: Through = "core"
     use_async: bool = False
     """Whether the framework's async methods are asked."""
-    store: Store = "faiss"
+    store: StoreKind = "faiss"
     component: str | None = None
     """module:object of a LangChain or LlamaIndex component or a function of (query, k)."""
     cache: Path | None = None
+    index: Path | None = None
+    """A saved index to search instead of the task's documents, with the index's own model."""
+    index_model: str | None = None
+    """Where the index's model is now, if it moved since the index was written."""
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("retriever", self.kind, get_args(Kind)),
+            ("retriever", self.kind, get_args(RetrieverKind)),
             ("through", self.through, get_args(Through)),
-            ("store", self.store, get_args(Store)),
+            ("store", self.store, get_args(StoreKind)),
         ):
             if value not in known:
                 raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
@@ -60,11 +66,32 @@ class Choice:
             raise InputError("the core has no async search; name a framework beside --async: --through langchain")
         if not 0.0 < self.weight < 1.0:
             raise InputError(f"weight is {self.weight}; want a number between 0 and 1")
+        if self.index is not None:
+            self._check_index()
+
+    def _check_index(self) -> None:
+        settings = self.settings
+        for option, differs in (
+            ("--adapter", settings.adapter is not None),
+            ("--max-query-length", settings.max_query_length is not None),
+            ("--max-document-length", settings.max_document_length is not None),
+            ("--component", self.component is not None),
+            (f"--through {self.through}", self.through != "core"),
+            (f"--retriever {self.kind}", self.kind.startswith("bm25")),
+        ):
+            if differs:
+                raise InputError(f"the index {self.index} is searched as it is, with its own model; leave {option} out")
 
     @property
     def needs_model(self) -> bool:
-        """Whether the model is loaded."""
-        return self.component is None and self.kind in {"model", "hybrid"}
+        """Whether the model is loaded to encode the task's documents."""
+        return self.component is None and self.index is None and self.kind in {"model", "hybrid"}
+
+    @property
+    def retriever_name(self) -> str:
+        """The name by which build_retriever knows the system."""
+        names = {"model": self.settings.model, "hybrid": f"hybrid:{self.settings.model}"}
+        return names.get(self.kind, self.kind)
 
 
 def describe(choice: Choice, task: RetrievalTask) -> System:
@@ -74,43 +101,69 @@ def describe(choice: Choice, task: RetrievalTask) -> System:
     if choice.component is not None:
         return System(name=choice.component, through=_through_of(_load_component(choice.component)))
     bm25 = "BM25 query-side" if choice.kind == "bm25-query-side" else "BM25"
-    if not choice.needs_model:
+    settings: dict[str, str | int | float | bool | None]
+    if choice.index is not None:
+        with open_index(choice.index, _index_model(choice), task) as retriever:
+            spec, settings = retriever.spec, {"instruction": retriever.instruction, "index": str(choice.index)}
+        model, adapter = spec.model, spec.adapter
+    elif choice.needs_model:
+        spec, settings = embedder_of(choice).spec, {"instruction": _instruction(choice, task)}
+        model, adapter = choice.settings.model, choice.settings.adapter
+    else:
         return System(name=bm25, settings={"k1": 0.9, "b": 0.4})
-    spec = embedder_of(choice).spec
-    settings: dict[str, str | int | float | bool | None] = {"instruction": _instruction(choice, task)}
     if choice.through != "core":
         settings["store"] = choice.store
     if choice.kind == "hybrid":
         settings |= {"weight": choice.weight, "fusion": "scores"}
-    parts = (choice.settings.model, choice.settings.adapter, bm25 if choice.kind == "hybrid" else None)
-    name = " + ".join(filter(None, parts))
+    name = " + ".join(filter(None, (model, adapter, bm25 if choice.kind == "hybrid" else None)))
     return System(name=name, through=choice.through, spec=spec, settings=settings)
 
 
 @contextmanager
 def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = None) -> Iterator[Retriever]:
-    """Give the retriever of a task's documents, indexed; `tell` hears how far the encoding is.
+    """Open the retriever of a task's documents, indexed; `tell` is called with the progress of the encoding.
 
-    Raises InputError for a task without documents and a component that cannot be had.
+    Raises InputError for a task without documents and a component that cannot be imported.
     """
     if not task.documents:
         raise InputError(f"task {task.name!r} has no documents to search; it can score run files: --run FILE")
     if choice.component is not None:
         yield _component_retriever(_load_component(choice.component), task.documents, use_async=choice.use_async)
-        return
+    elif choice.index is not None:
+        with open_index(choice.index, _index_model(choice), task) as index:
+            yield _with_bm25(index, choice, task)
+    elif choice.through != "core":
+        with _open_through(choice, task, tell) as dense:
+            yield _with_bm25(dense, choice, task)
+    else:
+        from reasonembed_rag.pipeline import build_retriever
+
+        yield build_retriever(
+            choice.retriever_name,
+            task.documents,
+            settings=choice.settings,
+            instruction=_instruction(choice, task) if choice.needs_model else None,
+            cache=choice.cache,
+            progress=tell,
+            model_weight=choice.weight,
+            bm25_weight=1.0 - choice.weight,
+        )
+
+
+def _with_bm25(dense: Retriever, choice: Choice, task: RetrievalTask) -> Retriever:
+    """Return the retriever, fused with BM25 for a hybrid."""
     from reasonembed_rag.pipeline import Fusion, Weighted
     from reasonembed_rag.retrieval import BM25
 
-    if choice.kind == "bm25-query-side":
-        yield BM25(task.documents, variant="query-side")
-    elif choice.kind == "bm25":
-        yield BM25(task.documents)
-    else:
-        with _open_model(choice, task, tell) as dense:
-            if choice.kind == "model":
-                yield dense
-            else:
-                yield Fusion([Weighted(dense, choice.weight), Weighted(BM25(task.documents), 1.0 - choice.weight)])
+    if choice.kind != "hybrid":
+        return dense
+    return Fusion([Weighted(dense, choice.weight), Weighted(BM25(task.documents), 1.0 - choice.weight)])
+
+
+def _index_model(choice: Choice) -> IndexModel:
+    from reasonembed_stores import IndexModel
+
+    return IndexModel(model=choice.index_model, device=choice.settings.device, dtype=choice.settings.dtype)
 
 
 def embedder_of(choice: Choice) -> Embedder:
@@ -138,20 +191,8 @@ def _instruction(choice: Choice, task: RetrievalTask) -> str | None:
 
 
 @contextmanager
-def _open_model(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Iterator[Retriever]:
-    if choice.through == "core":
-        from reasonembed_rag.retrieval import DenseRetriever
-
-        dense = DenseRetriever(
-            embedder_of(choice),
-            task.documents,
-            instruction=_instruction(choice, task),
-            cache=choice.cache,
-            progress=tell,
-        )
-        dense.encode()
-        yield dense
-        return
+def _open_through(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Iterator[Retriever]:
+    """Index the task's documents and open the framework's retriever."""
     from reasonembed_rag.protocols import Usage
 
     with tempfile.TemporaryDirectory(prefix="reasonembed-eval-") as folder:

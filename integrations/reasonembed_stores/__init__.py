@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
     from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
     from reasonembed_stores.mmr import search_mmr, select_mmr
+    from reasonembed_stores.opening import open_store
     from reasonembed_stores.readers import SUFFIXES, FileCorpus, TextSplitter, load_splitter
     from reasonembed_stores.retriever import IndexModel, IndexRetriever
     from reasonembed_stores.store import Store
@@ -36,6 +37,7 @@ __all__ = [
     "check_k",
     "is_unfinished",
     "load_splitter",
+    "open_store",
     "parse_filter",
     "search_mmr",
     "select_mmr",

@@ -39,7 +39,7 @@ class IndexModel:
 
     model: str | None = None
     """The model of the queries; None takes the one that the index names."""
-    device: str | None = None
+    device: str | Sequence[str] | None = None
     dtype: str = "auto"
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
@@ -108,6 +108,11 @@ class IndexRetriever:
         made._source = self._source  # the same class
         made._meter = self._meter  # the same class
         return made
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """The spec of the queries' vectors; opens the index and loads the model if that was not done yet."""
+        return self._source.opened().encoder.spec
 
     @property
     def store(self) -> Store:

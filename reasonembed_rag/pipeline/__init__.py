@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from reasonembed_rag.pipeline.build import RetrieverKind, RetrieverName, build_retriever, parse_retriever
     from reasonembed_rag.pipeline.clusters import k_means
     from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
     from reasonembed_rag.pipeline.fusion import Fusion, FusionKind, Weighted
@@ -19,11 +20,15 @@ __all__ = [
     "HubScan",
     "HubnessGuard",
     "NearDuplicateFilter",
+    "RetrieverKind",
+    "RetrieverName",
     "TrustFilter",
     "Weighted",
+    "build_retriever",
     "count_hubs",
     "k_means",
     "keep_through",
+    "parse_retriever",
     "ranks_of",
     "scan_hubs",
 ]

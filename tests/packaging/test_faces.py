@@ -119,7 +119,7 @@ def test_no_file_is_named_like_a_standard_module():
 
 TWINS = {"ReasonEmbedRetriever", "ReasonEmbedVectorStore", "as_chat", "as_retriever"}
 """The same thing for LangChain and for LlamaIndex, where users of either look for it under this name."""
-KNOWN_DUPLICATES = {"DefendedRetriever", "Store", "open_chroma"}
+KNOWN_DUPLICATES = {"DefendedRetriever", "open_chroma"}
 """Names that still wait for a better one; the list only shrinks."""
 
 
