@@ -1,4 +1,4 @@
-"""Conditions on a document's metadata, written as plain data and meaning the same in every store.
+"""Conditions on a document's metadata, written as plain data, with the same meaning in every store.
 
     {"year": 2024}                                          equality
     {"year": {"$gte": 2020, "$lt": 2025}, "lang": "en"}     all of them
@@ -29,7 +29,7 @@ class Condition:
     operand: Any
 
     def __call__(self, value: Any) -> bool:
-        """Tell whether a field's value (None where it is missing) satisfies the condition."""
+        """Return whether a field's value (None where it is missing) satisfies the condition."""
         if value is None:
             return self.operator in _NEGATIVE or (self.operator == "$empty" and bool(self.operand))
         return OPERATORS[self.operator](value, self.operand)
@@ -37,7 +37,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several filters of which all, any or none must be satisfied; an empty group is satisfied unless it says any."""
+    """Several filters: all, any or none must be satisfied. An empty group is satisfied, except for any."""
 
     kind: Literal["all", "any", "none"]
     parts: tuple[Filter, ...]
@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """A function of the whole metadata: any condition at all, at the price of reading every document's metadata."""
+    """A function of the whole metadata: any condition, at the cost of reading every document's metadata."""
 
     function: Callable[[Mapping[str, Any]], bool]
 
@@ -59,7 +59,7 @@ def _same(value: Any, operand: Any) -> bool:
 
 
 def _ordered(value: Any, operand: Any) -> bool:
-    """Tell whether two values have an order: two strings, or two numbers."""
+    """Return whether two values have an order: two strings, or two numbers."""
     if isinstance(value, str):
         return isinstance(operand, str)
     numbers = isinstance(value, int | float) and isinstance(operand, int | float)
@@ -71,7 +71,7 @@ def _among(value: Any, operand: Sequence[Any]) -> bool:
 
 
 def _holds(value: Any, operand: Any) -> bool:
-    """Tell whether a list has the operand as a member, or a string has it as a part."""
+    """Return whether a list has the operand as a member, or a string contains it."""
     if isinstance(value, str):
         return isinstance(operand, str) and operand in value
     return isinstance(value, list) and any(_same(member, operand) for member in value)
@@ -126,7 +126,7 @@ def _parse_entry(key: Any, value: Any) -> list[Filter]:
         part = parse_filter(value)
         return [Group("none", (part,))] if part is not None else [Group("any", ())]
     if key.startswith("$"):
-        raise InputError(f"unknown operator {key!r} in the place of a field; want a field name, $and, $or or $not")
+        raise InputError(f"unknown operator {key!r} instead of a field; want a field name, $and, $or or $not")
     if not isinstance(value, Mapping):
         return [_condition(key, "$eq", value)]
     if not value:
@@ -152,7 +152,7 @@ def _condition(field: str, operator: Any, operand: Any) -> Condition:
 
 
 def _problem(operator: str, operand: Any) -> str | None:
-    """Return what is wrong with an operand, or None."""
+    """Describe what is wrong with an operand; None where nothing is."""
     if operand is None:
         return 'want a value; to find a missing field use {"$empty": true}'
     if operator in _LISTS:
@@ -177,7 +177,7 @@ def fields_of(tree: Filter) -> frozenset[str]:
 
 
 def matches(tree: Filter, metadata: Mapping[str, Any]) -> bool:
-    """Tell whether one document's metadata satisfies a filter: the meaning that every store must keep."""
+    """Return whether a document's metadata satisfies a filter: the semantics that every store implements."""
     if isinstance(tree, Condition):
         return tree(metadata.get(tree.field))
     if isinstance(tree, Predicate):

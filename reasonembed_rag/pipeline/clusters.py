@@ -1,4 +1,4 @@
-"""k-means: which of a set of vectors lie together."""
+"""k-means clustering of vectors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Clusters:
 
 
 def k_means(vectors_ND: NDArray[np.floating[Any]], count: int, *, seed: int = 0) -> Clusters:
-    """Return the vectors in `count` groups, the tightest of several starts from k-means++ seeds; none is empty.
+    """Cluster the vectors in `count` groups, none empty: the tightest result of several k-means++ starts.
 
     Raises InputError for fewer vectors than groups.
     """
@@ -38,7 +38,7 @@ def k_means(vectors_ND: NDArray[np.floating[Any]], count: int, *, seed: int = 0)
 
 
 def _settled(points_ND: NDArray[np.float64], count: int, generator: np.random.Generator) -> Clusters:
-    """Return groups from one start: Lloyd's rounds, then single moves (Hartigan's), which get out of some traps."""
+    """Return the groups of one start: Lloyd's iterations, then single moves (Hartigan's) out of poor local optima."""
     labels_N = _squared_distances(points_ND, points_ND[_spread_out(points_ND, count, generator)]).argmin(axis=1)
     for _ in range(_ROUNDS):
         sizes_K, centres_KD = _centres(points_ND, labels_N, count)
@@ -54,7 +54,7 @@ def _settled(points_ND: NDArray[np.float64], count: int, generator: np.random.Ge
 def _centres(
     points_ND: NDArray[np.float64], labels_N: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the groups' sizes (K,) and means (K, D), once every group has a vector."""
+    """Return the groups' sizes (K,) and means (K, D), after giving every empty group a vector."""
     sizes_K = np.bincount(labels_N, minlength=count)
     for group in np.flatnonzero(sizes_K == 0):
         row = int((sizes_K[labels_N] > 1).argmax())
@@ -66,7 +66,7 @@ def _centres(
 
 
 def _move_one(labels_N: NDArray[np.int64], distances_NK: NDArray[np.float64], sizes_K: NDArray[np.int64]) -> bool:
-    """Move the vector whose move makes the groups tightest, the shift of both centres counted; say whether one did."""
+    """Make the single move that tightens the groups most, with both centres updated; return whether there was one."""
     rows = np.arange(len(labels_N))
     own_N = sizes_K[labels_N]
     freed_N = distances_NK[rows, labels_N] * own_N / np.maximum(own_N - 1, 1) * (own_N > 1)
@@ -85,7 +85,7 @@ def _looseness(points_ND: NDArray[np.float64], found: Clusters) -> float:
 
 
 def _spread_out(points_ND: NDArray[np.float64], count: int, generator: np.random.Generator) -> list[int]:
-    """Draw the rows of the first centres, each with a chance that grows with its squared distance from those drawn."""
+    """Draw the rows of the first centres, with probabilities by squared distance from those drawn (k-means++)."""
     rows = [int(generator.integers(len(points_ND)))]
     nearest_N = np.full(len(points_ND), np.inf)
     while len(rows) < count:

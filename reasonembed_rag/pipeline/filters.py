@@ -37,17 +37,18 @@ class HitFilter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustFilter:
-    """Drop what was written to go together, as TrustRAG's first stage does (arXiv 2501.00879).
+    """Drop documents that were written to be found together, as TrustRAG's first stage does (arXiv 2501.00879).
 
-    The documents fall in two groups by their vectors; a group whose mean pairwise cosine is above `similarity` goes,
-    and so does any document of which one left shares more than `overlap` of its n-grams (Dice, counts).
+    The documents are clustered in two groups by their vectors. A group whose mean pairwise cosine is above `similarity`
+    is dropped, and so are the remaining documents that share more than `overlap` of their n-grams with another of them
+    (Dice, counts).
     """
 
     embed: Embed
     similarity: float = 0.88
     overlap: float = 0.25
     n: int = 2
-    """Words an n-gram."""
+    """Words per n-gram."""
 
     def __post_init__(self) -> None:
         _shares(similarity=self.similarity, overlap=self.overlap)
@@ -59,15 +60,15 @@ class TrustFilter:
         if len(documents) < 2:
             return list(range(len(documents)))
         left = self._outside_tight_groups(_unit_vectors(self.embed, documents))
-        shared_MM = shared_n_grams([documents[place].content for place in left], n=self.n)
+        shared_MM = shared_n_grams([documents[position].content for position in left], n=self.n)
         np.fill_diagonal(shared_MM, 0.0)
         alone = shared_MM.max(axis=1, initial=0.0) <= self.overlap
-        return [place for place, own in zip(left, alone, strict=True) if own]
+        return [position for position, own in zip(left, alone, strict=True) if own]
 
     def _outside_tight_groups(self, unit_ND: NDArray[np.float64]) -> list[int]:
         labels_N = k_means(unit_ND, 2).labels
         tight = [group for group in range(2) if mean_cosine(unit_ND[labels_N == group]) > self.similarity]
-        return [int(place) for place in np.flatnonzero(~np.isin(labels_N, tight))]
+        return [int(position) for position in np.flatnonzero(~np.isin(labels_N, tight))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,9 @@ class NearDuplicateFilter:
         unit_ND = _unit_vectors(self.embed, documents)
         alike_NN = unit_ND @ unit_ND.T > self.similarity
         kept: list[int] = []
-        for place in range(len(documents)):
-            if not alike_NN[place, kept].any():
-                kept.append(place)
+        for position in range(len(documents)):
+            if not alike_NN[position, kept].any():
+                kept.append(position)
         return kept
 
 
@@ -104,20 +105,20 @@ class HubnessGuard:
 
     @classmethod
     def of(cls, flagged_ids: Collection[str], documents: Sequence[Document]) -> HubnessGuard:
-        """Make a guard that knows flagged documents by id and by content."""
+        """Return a guard that recognises flagged documents by id and by content."""
         ids = frozenset(flagged_ids)
         return cls(ids, frozenset(document.content for document in documents if document.id in ids))
 
     def keep(self, documents: Sequence[Document]) -> list[int]:
         """Return the positions of the documents to keep, ascending."""
-        return [place for place, document in enumerate(documents) if not self._flags(document)]
+        return [position for position, document in enumerate(documents) if not self._flags(document)]
 
     def _flags(self, document: Document) -> bool:
         return document.id in self.flagged_ids or document.content in self.flagged_contents
 
 
 def keep_through(filters: Sequence[HitFilter], documents: Sequence[Document]) -> list[int]:
-    """Return the positions of the documents that every filter keeps, each asked about what the one before it kept."""
+    """Return the positions of the documents that every filter keeps, each applied to what the one before it kept."""
     positions = list(range(len(documents)))
     for one in filters:
         kept = one.keep([documents[position] for position in positions])
@@ -135,7 +136,7 @@ def mean_cosine(unit_ND: NDArray[np.float64]) -> float:
 
 
 def shared_n_grams(texts: Sequence[str], *, n: int) -> NDArray[np.float64]:
-    """Return (N, N) the Dice overlap of the texts' n-grams of words, lower-cased and counted; 0 where one has none."""
+    """Return the Dice overlaps (N, N) of the texts' lower-cased word n-grams, with counts; 0 where a text has none."""
     counts = [_n_grams(text, n) for text in texts]
     column_of = {gram: column for column, gram in enumerate(dict.fromkeys(gram for one in counts for gram in one))}
     shared_NN = np.zeros((len(texts), len(texts)))
@@ -156,12 +157,12 @@ def _n_grams(text: str, n: int) -> Counter[tuple[str, ...]]:
 
 
 def _unit_vectors(embed: Embed, documents: Sequence[Document]) -> NDArray[np.float64]:
-    """Embed the documents and scale the vectors to length 1; raises InputError for anything but one vector a text."""
+    """Embed the documents and scale the vectors to length 1; raises InputError for anything but one vector per text."""
     vectors_ND = np.asarray(embed([document.content for document in documents]), dtype=np.float64)
     if vectors_ND.ndim != 2 or len(vectors_ND) != len(documents) or not np.isfinite(vectors_ND).all():
         raise InputError(
             f"the filter's embed returned shape {vectors_ND.shape} for {len(documents)} documents; "
-            "want one finite vector a document, such as encode_documents gives"
+            "want one finite vector per document, such as encode_documents gives"
         )
     lengths_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
     return vectors_ND / np.where(lengths_N1 > 0, lengths_N1, 1.0)

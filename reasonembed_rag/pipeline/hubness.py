@@ -1,4 +1,4 @@
-"""Find documents that turn up for implausibly many queries: hubs of the space, and query-agnostic poison."""
+"""Find hubs: documents found for implausibly many queries, among them query-agnostic poison."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from reasonembed_rag.protocols import Retriever
 __all__ = ["Hub", "HubScan", "count_hubs", "ranks_of", "robust_z", "scan_hubs"]
 
 _MAD_TO_SIGMA, _MEAN_TO_SIGMA = 1.4826, 1.2533
-"""A normal's deviation over its median and over its mean absolute deviation."""
+"""A normal distribution's standard deviation over its median and over its mean absolute deviation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A document that was found: for what share of the reference queries, and how far out that is."""
+    """A document that was found: the share of the reference queries that found it, and its robust z-score."""
 
     id: str
     share: float
@@ -31,7 +31,7 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class HubScan:
-    """The documents found for a reference query set, those of the largest share first, ties by id."""
+    """The documents found for a set of reference queries, by descending share, ties by id."""
 
     hubs: tuple[Hub, ...]
     queries: int
@@ -51,19 +51,19 @@ def scan_hubs(
     k: int = 50,
     excluded_ids: Sequence[Collection[str]] | None = None,
 ) -> HubScan:
-    """Ask a retriever the reference queries and count who is among their k best.
+    """Search for the reference queries and count the documents among their k best.
 
-    The queries should be such as users ask and an attacker has not seen; k more than the results you show, and a
-    hundredth of the documents or less. Raises InputError for no queries.
+    The queries should be like those of users, and unknown to an attacker; k should be more than the results you show,
+    and at most a hundredth of the documents. Raises InputError for no queries.
     """
     if not queries:
-        raise InputError("got no reference queries; want such as your users ask, a hundred or more")
+        raise InputError("got no reference queries; want queries like your users', a hundred or more")
     hits = retriever.search(list(queries), k=k, excluded_ids=excluded_ids)
     return count_hubs(hits, k=k, documents=len(documents))
 
 
 def count_hubs(hits: Sequence[Hits], *, k: int, documents: int) -> HubScan:
-    """Return the scan of rankings that were made already; `documents` counts those that were not found too."""
+    """Return the scan of existing rankings; `documents` is the size of the corpus, found or not."""
     counts = Counter(identity for found in hits for identity in found.ids[:k])
     shares = np.zeros(max(documents, len(counts)))
     shares[: len(counts)] = np.fromiter(counts.values(), dtype=np.float64) / max(1, len(hits))
@@ -73,10 +73,10 @@ def count_hubs(hits: Sequence[Hits], *, k: int, documents: int) -> HubScan:
 
 
 def robust_z(values_N: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how many deviations each value lies above the median, the deviation taken from medians.
+    """Return the robust z-score of each value, from the median and the median absolute deviation.
 
-    Where more than half of the values are equal the mean absolute deviation stands in (Iglewicz and Hoaglin 1993);
-    where all are, every z is 0.
+    Where more than half of the values are equal the mean absolute deviation is used (Iglewicz and Hoaglin 1993); where
+    all are equal every score is 0.
     """
     if not len(values_N):
         return values_N
@@ -86,6 +86,6 @@ def robust_z(values_N: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def ranks_of(scan: HubScan, ids: Iterable[str]) -> tuple[int | None, ...]:
-    """Return the place of each id in a scan, from 1; None for one that was not found at all."""
-    place_of = {hub.id: place for place, hub in enumerate(scan.hubs, start=1)}
-    return tuple(place_of.get(identity) for identity in ids)
+    """Return the rank of each id in a scan, from 1; None for an id that was not found at all."""
+    rank_of = {hub.id: rank for rank, hub in enumerate(scan.hubs, start=1)}
+    return tuple(rank_of.get(identity) for identity in ids)
