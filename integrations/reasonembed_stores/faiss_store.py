@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.deprecation import renamed_arguments
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, StoreError
-from reasonembed_rag.hits import Hit, Hits
+from reasonembed_rag.hits import Hits
 from reasonembed_rag.retrieval import TopRows
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.ann import KINDS
@@ -303,4 +303,10 @@ class FaissStore:
 
 
 def _ranked(found: Sequence[tuple[Document, float]]) -> Hits:
-    return Hits.ranked(Hit(document.id, score, document) for document, score in found)
+    best = sorted(found, key=lambda pair: (pair[1], pair[0].id), reverse=True)
+    documents = tuple(document for document, _ in best)
+    return Hits(
+        tuple(document.id for document in documents),
+        np.asarray([score for _, score in best], dtype=np.float32),
+        documents,
+    )

@@ -171,6 +171,7 @@ def top_rows(
         return
     denied = None if allowed is None else np.flatnonzero(~allowed)
     total = sum(len(shard) for shard in shards) - (0 if denied is None else len(denied))
+    norms = (np.linalg.norm(queries_QD, axis=1) * largest_norm).tolist()
     for number, scores_N in enumerate(_score_rows(shards, queries_QD)):
         left = total
         if denied is not None:
@@ -181,7 +182,7 @@ def top_rows(
             scores_N[rows] = -np.inf
             left -= len(rows)
         query_D = queries_QD[number]
-        candidates = _candidates(scores_N, min(k, left), norms=largest_norm * float(np.linalg.norm(query_D)))
+        candidates = _candidates(scores_N, min(k, left), norms=norms[number])
         yield _top(candidates, _exact_scores(shards, candidates, query_D), k)
 
 
