@@ -31,7 +31,7 @@ from reasonembed_cli.options import (
 )
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.progress import progress_of, truncations_summed
-from reasonembed_cli.systems import Choice, describe, open_retriever
+from reasonembed_cli.systems import SystemChoice, describe_system, open_retriever
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
     names = list(_task_names(data, bright, tasks))
     outputs.check(len(names))
     options = RunOptions(k=k, batch_size=query_batch, keep_going=keep_going)
-    choice = Choice(
+    choice = SystemChoice(
         settings=EncoderSettings(
             model=model or "default",
             adapter=adapter,
@@ -208,23 +208,23 @@ class _Outputs:
             self.folder.write(report, run, task)
 
 
-def _earlier(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: _Outputs) -> Report | None:
+def _earlier(task: RetrievalTask, choice: SystemChoice, options: RunOptions, outputs: _Outputs) -> Report | None:
     """Return the report of an earlier run of the same system on the same task; None if there is none."""
     report = outputs.folder.earlier(task, k=options.k) if outputs.folder is not None else None
-    return report if report is not None and report.system == describe(choice, task) else None
+    return report if report is not None and report.system == describe_system(choice, task) else None
 
 
-def _measure(task: RetrievalTask, choice: Choice, options: RunOptions, outputs: _Outputs) -> Report:
+def _measure(task: RetrievalTask, choice: SystemChoice, options: RunOptions, outputs: _Outputs) -> Report:
     """Run the system on a task and score its rankings."""
     from reasonembed_rag.evaluation import run_retriever
 
     task.check_judged()
-    system = describe(choice, task)
+    system = describe_system(choice, task)
     first = "encoding" if choice.needs_model else "indexing"
     with (
         truncations_summed(task.name),
         progress_of(f"{task.name}: {first}", f"{task.name}: searching") as (encoding, searching),
-        open_retriever(choice, task, tell=encoding) as retriever,
+        open_retriever(choice, task, on_progress=encoding) as retriever,
     ):
         run = run_retriever(retriever, task, options=options, progress=searching)
     return _score_and_write(run, task, system, outputs)

@@ -1,4 +1,4 @@
-"""`reasonembed mine`: training rows with hard negatives from a folder of judged questions."""
+"""`reasonembed mine`: training rows with hard negatives from a folder of judged queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.progress import progress_of
 
 if TYPE_CHECKING:
-    from reasonembed_cli.progress import Tell
+    from reasonembed_cli.progress import ProgressCallback
     from reasonembed_rag.evaluation import RetrievalTask
     from reasonembed_rag.protocols import Retriever
 
@@ -28,9 +28,9 @@ class _Reasoning(StrEnum):
 def mine_command(  # noqa: PLR0913 - each is an option of the command
     *,
     data: Annotated[Path, typer.Option(help="A folder of documents.jsonl and examples[.split].jsonl.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The training rows to write, JSON Lines.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file of training rows to write, JSON Lines.")],
     split: Annotated[
-        str | None, typer.Option(help="Which examples.<split>.jsonl to take; examples.jsonl without.")
+        str | None, typer.Option(help="The split: examples.<split>.jsonl; examples.jsonl by default.")
     ] = None,
     model: Annotated[
         str,
@@ -40,22 +40,23 @@ def mine_command(  # noqa: PLR0913 - each is an option of the command
             help="The retriever: bm25, bm25-query-side, a model folder, a Hugging Face id, 'default' or hybrid:MODEL.",
         ),
     ] = "default",
-    negatives: Annotated[int, typer.Option(help="Negatives kept a query.")] = 15,
-    depth: Annotated[int, typer.Option(help="Documents looked at a query.")] = 100,
-    skip: Annotated[int, typer.Option(help="Documents passed over at the top.")] = 0,
+    negatives: Annotated[int, typer.Option(help="Negatives per query.")] = 15,
+    depth: Annotated[int, typer.Option(help="Retrieved documents per query.")] = 100,
+    skip: Annotated[int, typer.Option(help="Top documents to skip.")] = 0,
     margin: Annotated[
         float | None,
-        typer.Option(help="Pass over documents that do not score this much below the query's best positive."),
+        typer.Option(help="Skip documents that score less than this below the query's best positive."),
     ] = None,
     reasoning: Annotated[
-        _Reasoning, typer.Option(help="How an example's reasoning makes its reasoning query.")
+        _Reasoning,
+        typer.Option(help="How the reasoning query is made: reasoning appended to the query, in its place, or none."),
     ] = _Reasoning.APPEND,
-    instruction: Annotated[str | None, typer.Option(help="The rows' prompt; the task card's without.")] = None,
+    instruction: Annotated[str | None, typer.Option(help="The rows' instruction; the task card's by default.")] = None,
     given: Annotated[bool, typer.Option(help="Put the examples' own hard_negative_ids first.")] = True,
 ) -> None:
-    """Find hard negatives for the questions of a task and write training rows.
+    """Find hard negatives for the queries of a task and write training rows; the same command resumes a killed run.
 
-    reasonembed mine --data ecare --split train --out ecare.jsonl; the same command goes on where a killed one was.
+    reasonembed mine --data ecare --split train --out ecare.jsonl
     """
     from reasonembed_rag.evaluation import read_task_folder
     from reasonembed_training.data import MiningSettings, mine
@@ -72,24 +73,28 @@ def mine_command(  # noqa: PLR0913 - each is an option of the command
     )
     task = read_task_folder(data, split=split)
     with progress_of("Encoding", "Mining") as (encoding, mining):
-        retriever, identity = _retriever(model, task, settings.instruction, cache=out.parent, tell=encoding)
+        retriever, identity = _retriever(model, task, settings.instruction, cache=out.parent, on_progress=encoding)
         report = mine(task, retriever, to=out, identity=identity, settings=settings, on_rows=mining)
-    told = f"{report.rows} rows, {report.negatives / report.rows:.1f} negatives a row, {report.without} without any"
-    typer.echo(f"{told}; {report.resumed} rows were there already" if report.resumed else told)
+    summary = (
+        f"{report.rows} rows, {report.negatives / report.rows:.1f} negatives per row, {report.without} without any"
+    )
+    typer.echo(f"{summary}; {report.resumed} rows are from an earlier run" if report.resumed else summary)
 
 
 def _retriever(
-    name: str, task: RetrievalTask, instruction: str | None, *, cache: Path, tell: Tell
+    name: str, task: RetrievalTask, instruction: str | None, *, cache: Path, on_progress: ProgressCallback
 ) -> tuple[Retriever, str]:
     """Return the retriever of this name, and an identity with all that its scores depend on."""
     from reasonembed_rag.encoder import EncoderSettings, shared_encoder
     from reasonembed_rag.pipeline import build_retriever, parse_retriever
 
-    wanted = instruction or (task.card.instruction if task.card else None)
-    retriever = build_retriever(name, task.documents, instruction=wanted, cache=cache / ".vectors", progress=tell)
+    prompt = instruction or (task.card.instruction if task.card else None)
+    retriever = build_retriever(
+        name, task.documents, instruction=prompt, cache=cache / ".vectors", progress=on_progress
+    )
     parsed = parse_retriever(name)
     if parsed.model is None:
         return retriever, name
     spec = shared_encoder(EncoderSettings(model=parsed.model)).spec
-    identity = f"{spec.digest()} {wanted if spec.takes_instruction else None}"
+    identity = f"{spec.digest()} {prompt if spec.takes_instruction else None}"
     return retriever, identity if parsed.kind == "model" else f"{parsed.kind} {identity}"

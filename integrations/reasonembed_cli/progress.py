@@ -1,4 +1,4 @@
-"""Progress bars of the command line, on stderr."""
+"""Progress bars and counts of truncated texts, on stderr."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["Tell", "progress_of", "truncations_summed"]
+__all__ = ["ProgressCallback", "progress_of", "truncations_summed"]
 
-Tell = Callable[[int, int], None]
-"""Told (done, in all)."""
+ProgressCallback = Callable[[int, int], None]
+"""Called with (done, total)."""
 
 
 @contextmanager
-def progress_of(*steps: str) -> Iterator[tuple[Tell, ...]]:
-    """Yield for each step a function that moves its bar; the first shows at once, the others at their first news.
+def progress_of(*steps: str) -> Iterator[tuple[ProgressCallback, ...]]:
+    """Yield a callback for each step that moves its bar; the first bar shows at once, the others when called.
 
-    A step that never had news vanishes at the end.
+    The bars of steps that were never called disappear at the end.
     """
     from rich.console import Console
     from rich.progress import (
@@ -41,17 +41,17 @@ def progress_of(*steps: str) -> Iterator[tuple[Tell, ...]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bars = [
-            progress.add_task(step, total=None, visible=place == 0, start=place == 0)
-            for place, step in enumerate(steps)
+            progress.add_task(step, total=None, visible=position == 0, start=position == 0)
+            for position, step in enumerate(steps)
         ]
         try:
-            yield tuple(partial(_tell, progress, bar) for bar in bars)
+            yield tuple(partial(_move, progress, bar) for bar in bars)
         finally:
             for bar in progress.tasks:
                 progress.update(bar.id, visible=bar.total is not None)
 
 
-def _tell(progress: Progress, bar: TaskID, done: int, total: int) -> None:
+def _move(progress: Progress, bar: TaskID, done: int, total: int) -> None:
     progress.start_task(bar)
     progress.update(bar, completed=done, total=total, visible=True)
 

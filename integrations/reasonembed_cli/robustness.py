@@ -30,7 +30,7 @@ from reasonembed_cli.options import (
 )
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.robustness_steps import Attack, measure_robustness, show_robustness
-from reasonembed_cli.systems import Choice
+from reasonembed_cli.systems import SystemChoice
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def robustness_command(  # noqa: PLR0913  # each is an option of the command
     )
     with ExitStack() as stack:
         cache = out / "vectors" if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        choice = Choice(
+        choice = SystemChoice(
             settings=EncoderSettings(model=model or "default", adapter=adapter, device=device, dtype=dtype),
             kind=retriever,
             weight=weight,

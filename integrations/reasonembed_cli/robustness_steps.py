@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasonembed_cli.progress import progress_of, truncations_summed
-from reasonembed_cli.systems import Choice, describe, embedder_of, open_retriever
+from reasonembed_cli.systems import SystemChoice, describe_system, embedder_of, open_retriever
 from reasonembed_rag.errors import EvaluationError, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reasonembed_cli.progress import Tell
+    from reasonembed_cli.progress import ProgressCallback
     from reasonembed_rag.documents import Document
     from reasonembed_rag.evaluation import Example, RetrievalTask
     from reasonembed_rag.protocols import Retriever
@@ -48,7 +48,7 @@ class Attack:
                 "passage at least, since half of them are the attacker's"
             )
 
-    def check(self, choice: Choice) -> None:
+    def check(self, choice: SystemChoice) -> None:
         """Raise InputError, before any work, if the system has no model with gradients."""
         if not self.passages:
             return
@@ -60,7 +60,9 @@ class Attack:
 
         token_gradients(embedder_of(choice))
 
-    def audit(self, choice: Choice, task: RetrievalTask, *, checkpoint: Path | None, progress: Tell) -> PoisonReport:
+    def audit(
+        self, choice: SystemChoice, task: RetrievalTask, *, checkpoint: Path | None, progress: ProgressCallback
+    ) -> PoisonReport:
         """Attack copies of the task's corpus, searched through the chosen framework."""
         from reasonembed_rag.encoder import EncoderSettings, share_embedder
         from reasonembed_rag.robustness import AuditSettings, CachedEmbedder, halve_examples, poison_audit
@@ -76,7 +78,7 @@ class Attack:
 
             # The copies differ in the poison alone: the frameworks' classes reuse the vectors of the other documents.
             share_embedder(_SHARED, CachedEmbedder(encoder))
-            kept = Choice(settings=EncoderSettings(model=_SHARED), through=choice.through, store=choice.store)
+            kept = SystemChoice(settings=EncoderSettings(model=_SHARED), through=choice.through, store=choice.store)
             return poison_audit(
                 encoder,
                 task,
@@ -90,7 +92,7 @@ class Attack:
 
 
 def measure_robustness(
-    choice: Choice,
+    choice: SystemChoice,
     task: RetrievalTask,
     options: RobustnessOptions,
     *,
@@ -106,8 +108,8 @@ def measure_robustness(
         truncations_summed(task.name),
         progress_of(*steps) as (encoding, searching, poisoning),
     ):
-        system = describe(choice, task)
-        with open_retriever(choice, task, tell=encoding) as retriever:
+        system = describe_system(choice, task)
+        with open_retriever(choice, task, on_progress=encoding) as retriever:
             report = robustness(retriever, task, system=system, options=options, progress=searching)
         _write(report, out)
         if out is not None:

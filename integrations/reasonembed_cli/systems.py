@@ -16,7 +16,7 @@ from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.pipeline import RetrieverKind
 
 if TYPE_CHECKING:
-    from reasonembed_cli.progress import Tell
+    from reasonembed_cli.progress import ProgressCallback
     from reasonembed_rag.documents import Document
     from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RetrievalTask, System
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.protocols import Embedder, Retriever, Usage
     from reasonembed_stores import IndexModel
 
-__all__ = ["Choice", "StoreKind", "Through", "describe", "embedder_of", "open_retriever"]
+__all__ = ["StoreKind", "SystemChoice", "Through", "describe_system", "embedder_of", "open_retriever"]
 
 Through = Literal["core", "langchain", "llama-index"]
 StoreKind = Literal["faiss", "chroma"]
@@ -33,16 +33,16 @@ _PACKAGE = {"langchain": "langchain-core", "llama-index": "llama-index-core"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Which system is measured, and how it is asked."""
+class SystemChoice:
+    """The system that is measured, and the way it is called."""
 
     settings: EncoderSettings
     kind: RetrieverKind = "model"
     weight: float = 0.5
-    """The model's share in a hybrid; BM25 has the rest."""
+    """The model's weight in a hybrid; BM25 has the rest."""
     through: Through = "core"
     use_async: bool = False
-    """Whether the framework's async methods are asked."""
+    """Whether the framework's async methods are called."""
     store: StoreKind = "faiss"
     component: str | None = None
     """module:object of a LangChain or LlamaIndex component or a function of (query, k)."""
@@ -61,9 +61,9 @@ class Choice:
             if value not in known:
                 raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
         if self.kind.startswith("bm25") and self.through != "core":
-            raise InputError(f"BM25 is asked through core only; leave --through {self.through} out")
+            raise InputError(f"BM25 runs in core only; leave --through {self.through} out")
         if self.use_async and self.through == "core" and self.component is None:
-            raise InputError("the core has no async search; name a framework beside --async: --through langchain")
+            raise InputError("the core has no async search; add a framework to --async: --through langchain")
         if not 0.0 < self.weight < 1.0:
             raise InputError(f"weight is {self.weight}; want a number between 0 and 1")
         if self.index is not None:
@@ -94,8 +94,8 @@ class Choice:
         return names.get(self.kind, self.kind)
 
 
-def describe(choice: Choice, task: RetrievalTask) -> System:
-    """Return what is measured on a task; loads the model where there is one."""
+def describe_system(choice: SystemChoice, task: RetrievalTask) -> System:
+    """Describe the system for the report of a task; loads the model if there is one."""
     from reasonembed_rag.evaluation import System
 
     if choice.component is not None:
@@ -120,8 +120,10 @@ def describe(choice: Choice, task: RetrievalTask) -> System:
 
 
 @contextmanager
-def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = None) -> Iterator[Retriever]:
-    """Open the retriever of a task's documents, indexed; `tell` is called with the progress of the encoding.
+def open_retriever(
+    choice: SystemChoice, task: RetrievalTask, *, on_progress: ProgressCallback | None = None
+) -> Iterator[Retriever]:
+    """Open the retriever of a task's documents, indexed; `on_progress` is called with the progress of the encoding.
 
     Raises InputError for a task without documents and a component that cannot be imported.
     """
@@ -133,7 +135,7 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
         with open_index(choice.index, _index_model(choice), task) as index:
             yield _with_bm25(index, choice, task)
     elif choice.through != "core":
-        with _open_through(choice, task, tell) as dense:
+        with _open_through(choice, task, on_progress) as dense:
             yield _with_bm25(dense, choice, task)
     else:
         from reasonembed_rag.pipeline import build_retriever
@@ -144,13 +146,13 @@ def open_retriever(choice: Choice, task: RetrievalTask, *, tell: Tell | None = N
             settings=choice.settings,
             instruction=_instruction(choice, task) if choice.needs_model else None,
             cache=choice.cache,
-            progress=tell,
+            progress=on_progress,
             model_weight=choice.weight,
             bm25_weight=1.0 - choice.weight,
         )
 
 
-def _with_bm25(dense: Retriever, choice: Choice, task: RetrievalTask) -> Retriever:
+def _with_bm25(dense: Retriever, choice: SystemChoice, task: RetrievalTask) -> Retriever:
     """Return the retriever, fused with BM25 for a hybrid."""
     from reasonembed_rag.pipeline import Fusion, Weighted
     from reasonembed_rag.retrieval import BM25
@@ -160,20 +162,20 @@ def _with_bm25(dense: Retriever, choice: Choice, task: RetrievalTask) -> Retriev
     return Fusion([Weighted(dense, choice.weight), Weighted(BM25(task.documents), 1.0 - choice.weight)])
 
 
-def _index_model(choice: Choice) -> IndexModel:
+def _index_model(choice: SystemChoice) -> IndexModel:
     from reasonembed_stores import IndexModel
 
     return IndexModel(model=choice.index_model, device=choice.settings.device, dtype=choice.settings.dtype)
 
 
-def embedder_of(choice: Choice) -> Embedder:
-    """Return the model, loaded once in the process whichever way it is asked."""
+def embedder_of(choice: SystemChoice) -> Embedder:
+    """Return the model, loaded once in the process whichever framework calls it."""
     from reasonembed_rag.encoder import shared_encoder
 
     return shared_encoder(choice.settings).embedder
 
 
-def _shared_name(choice: Choice) -> str:
+def _shared_name(choice: SystemChoice) -> str:
     """Return the name by which the frameworks' classes find the loaded model, whatever its settings."""
     from reasonembed_rag.encoder import EncoderSettings, share_embedder
 
@@ -185,20 +187,22 @@ def _shared_name(choice: Choice) -> str:
     return name
 
 
-def _instruction(choice: Choice, task: RetrievalTask) -> str | None:
-    """Return the words of the task's card where the task has one and the model takes any."""
+def _instruction(choice: SystemChoice, task: RetrievalTask) -> str | None:
+    """Return the instruction of the task's card, if the task has one and the model takes instructions."""
     return task.card.instruction if task.card and embedder_of(choice).spec.takes_instruction else None
 
 
 @contextmanager
-def _open_through(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Iterator[Retriever]:
+def _open_through(
+    choice: SystemChoice, task: RetrievalTask, on_progress: ProgressCallback | None
+) -> Iterator[Retriever]:
     """Index the task's documents and open the framework's retriever."""
     from reasonembed_rag.protocols import Usage
 
     with tempfile.TemporaryDirectory(prefix="reasonembed-eval-") as folder:
         start = time.perf_counter()
         index = Path(folder) / "index"
-        _fill(index, choice, task.documents, tell)
+        _fill(index, choice, task.documents, on_progress)
         usage = Usage(
             encoding_seconds=time.perf_counter() - start,
             index_bytes=sum(path.stat().st_size for path in index.rglob("*") if path.is_file()),
@@ -206,19 +210,21 @@ def _open_through(choice: Choice, task: RetrievalTask, tell: Tell | None) -> Ite
         yield _WithUsage(_framework_retriever(choice, task, index), usage)
 
 
-def _fill(index: Path, choice: Choice, documents: Sequence[Document], tell: Tell | None) -> None:
+def _fill(
+    index: Path, choice: SystemChoice, documents: Sequence[Document], on_progress: ProgressCallback | None
+) -> None:
     """Encode the documents with the framework's embedding class and put them into a store."""
     from reasonembed_rag.encoder import encode_corpus
     from reasonembed_stores import ChromaStore, FaissStore
 
-    face = _face(choice)
-    shards = encode_corpus(face, documents, cache=choice.cache, progress=tell)
+    embedder = _framework_embedder(choice)
+    shards = encode_corpus(embedder, documents, cache=choice.cache, progress=on_progress)
     store: FaissStore | ChromaStore
     if choice.store == "faiss":
-        store = FaissStore.create(index, spec=face.spec)
+        store = FaissStore.create(index, spec=embedder.spec)
     else:
-        # The graph is searched whole: a measurement of the model must not measure Chroma's recall.
-        store = ChromaStore.create(index, spec=face.spec, ef_search=max(100, len(documents)), max_neighbors=64)
+        # Search the whole graph: a measurement of the model must not include Chroma's recall.
+        store = ChromaStore.create(index, spec=embedder.spec, ef_search=max(100, len(documents)), max_neighbors=64)
     start = 0
     for shard in shards:
         store.upsert(documents[start : start + len(shard)], shard)
@@ -226,8 +232,8 @@ def _fill(index: Path, choice: Choice, documents: Sequence[Document], tell: Tell
     store.close()
 
 
-def _face(choice: Choice) -> Embedder:
-    """Return the framework's embedding class, which gives the core's arrays too."""
+def _framework_embedder(choice: SystemChoice) -> Embedder:
+    """Return the framework's embedding class, which is a core Embedder too."""
     try:
         if choice.through == "langchain":
             from langchain_reasonembed import ReasonEmbedEmbeddings
@@ -240,7 +246,7 @@ def _face(choice: Choice) -> Embedder:
         raise MissingDependencyError(_PACKAGE[choice.through], choice.through) from error
 
 
-def _framework_retriever(choice: Choice, task: RetrievalTask, index: Path) -> Retriever:
+def _framework_retriever(choice: SystemChoice, task: RetrievalTask, index: Path) -> Retriever:
     instruction = _instruction(choice, task)
     if choice.through == "langchain":
         from langchain_reasonembed import ReasonEmbedRetriever as LangChainRetriever
@@ -256,10 +262,10 @@ def _framework_retriever(choice: Choice, task: RetrievalTask, index: Path) -> Re
 
 
 def _load_component(path: str) -> Any:
-    """Import module:object; raises InputError where it cannot be had."""
+    """Import module:object; raises InputError if that fails."""
     module, _, name = path.partition(":")
     if not module or not name:
-        raise InputError(f"component is {path!r}; want module:object, for instance my_app.search:retriever")
+        raise InputError(f"component is {path!r}; want module:object, for example my_app.search:retriever")
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -267,7 +273,7 @@ def _load_component(path: str) -> Any:
 
 
 def _through_of(component: object) -> str:
-    """Tell which framework an object is of, by the modules of its classes: nothing is imported for it."""
+    """Return the framework of an object, by the modules of its classes: no framework is imported for it."""
     roots = {base.__module__.partition(".")[0] for base in type(component).__mro__}
     return "langchain" if "langchain_core" in roots else "llama-index" if "llama_index" in roots else "core"
 
@@ -294,7 +300,7 @@ def _component_retriever(component: Any, documents: Sequence[Document], *, use_a
 
 
 class _WithUsage:
-    """A retriever beside what its index cost."""
+    """A retriever with the usage of building its index."""
 
     def __init__(self, retriever: Retriever, usage: Usage) -> None:
         self._retriever = retriever

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
 
-from reasonembed_cli.systems import Choice, describe, open_retriever
+from reasonembed_cli.systems import SystemChoice, describe_system, open_retriever
 from reasonembed_rag.encoder import EncoderSettings, share_embedder
 from reasonembed_rag.evaluation.bright import load_task
 from reasonembed_rag.evaluation.run import RunOptions, run_retriever
@@ -61,10 +61,10 @@ def task():
 
 
 def _run(task, **options):
-    choice = Choice(settings=EncoderSettings(model=_NAME), **options)
+    choice = SystemChoice(settings=EncoderSettings(model=_NAME), **options)
     with open_retriever(choice, task) as retriever:
         run = run_retriever(retriever, task, options=RunOptions(k=200))
-    return run, score_run(run, task, system=describe(choice, task))
+    return run, score_run(run, task, system=describe_system(choice, task))
 
 
 @pytest.fixture(scope="module")

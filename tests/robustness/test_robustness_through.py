@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
 
-from reasonembed_cli.systems import Choice, describe, open_retriever
+from reasonembed_cli.systems import SystemChoice, describe_system, open_retriever
 from reasonembed_rag.documents import Document
 from reasonembed_rag.encoder import EncoderSettings
 from reasonembed_rag.evaluation import Example, RetrievalTask, RunOptions
@@ -32,10 +32,10 @@ _REWORDING = Rewording(
 
 
 def _report(through):
-    choice = Choice(settings=EncoderSettings(model="words"), through=through)
+    choice = SystemChoice(settings=EncoderSettings(model="words"), through=through)
     options = RobustnessOptions(seeds=(5, 27), rewording=_REWORDING, asking=RunOptions(k=10))
     with open_retriever(choice, _TASK) as retriever:
-        return robustness(retriever, _TASK, system=describe(choice, _TASK), options=options)
+        return robustness(retriever, _TASK, system=describe_system(choice, _TASK), options=options)
 
 
 @pytest.mark.parametrize("through", ["langchain", "llama-index"])
