@@ -61,6 +61,8 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class _Survey:
     ids: frozenset[str]
+    files: frozenset[str]
+    """The files that were split into passages."""
     characters: int
 
 
@@ -88,10 +90,10 @@ def build_index(
 ) -> IndexReport:
     """Create the FaissStore of a folder or bring it up to date; `sync` also deletes what the corpus no longer has.
 
-    `dtype` (float32) and `ann` (auto) are for a new store, as in FaissStore.create. The whole corpus is read once
-    before anything is written: bad input raises InputError and leaves no trace. Raises SpecMismatchError for the store
-    of another model. `on_message` is called with a line before and after an ANN index is built; by default both are
-    logged.
+    Passages that a file of the corpus no longer has are deleted without `sync` too. `dtype` (float32) and `ann` (auto)
+    are for a new store, as in FaissStore.create. The whole corpus is read once before anything is written: bad input
+    raises InputError and leaves no trace. Raises SpecMismatchError for the store of another model. `on_message` is
+    called with a line before and after an ANN index is built; by default both are logged.
     """
     survey = _survey(corpus)
     fresh = not (to / "manifest.json").exists()
@@ -143,13 +145,16 @@ def update_store(
 
 def _survey(corpus: Corpus) -> _Survey:
     ids: list[str] = []
+    files: set[str] = set()
     characters = 0
     for document in unique_ids(corpus):
         ids.append(document.id)
+        if (file := _file_of(document)) is not None:
+            files.add(file)
         characters += len(document.content)
     if not ids:
         raise InputError("the corpus has no documents; want at least one")
-    return _Survey(frozenset(ids), characters)
+    return _Survey(frozenset(ids), frozenset(files), characters)
 
 
 def _update(
@@ -178,7 +183,7 @@ def _update(
         report_progress(progress)
     progress = _advance(progress, window.flush())
     report_progress(progress)
-    return replace(report, deleted=_delete_missing(survey, store)) if sync else report
+    return replace(report, deleted=_delete_missing(survey, store, sync=sync))
 
 
 class _Window:
@@ -255,6 +260,15 @@ def _advance(progress: Progress, done: Iterable[Document]) -> Progress:
     return replace(progress, documents=progress.documents + len(lengths), characters=progress.characters + sum(lengths))
 
 
-def _delete_missing(survey: _Survey, store: Store) -> int:
-    """Delete the documents that are not in the corpus."""
-    return store.delete([document.id for document in store if document.id not in survey.ids])
+def _delete_missing(survey: _Survey, store: Store, *, sync: bool) -> int:
+    """Delete what the corpus no longer has: without `sync` only passages of files that it still has."""
+    if len(store) == len(survey.ids):
+        return 0
+    missing = (document for document in store if document.id not in survey.ids)
+    return store.delete([document.id for document in missing if sync or _file_of(document) in survey.files])
+
+
+def _file_of(document: Document) -> str | None:
+    """Return the file that a document is a passage of; None for any other document."""
+    path = document.metadata.get("path")
+    return path if isinstance(path, str) and document.id.startswith(f"{path}#") else None

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.files import read_jsonl_documents
+from reasonembed_rag.passages import split_passages
 from reasonembed_stores.html_text import html_to_text
 
 __all__ = ["SUFFIXES", "Corpus", "FileCorpus", "TextSplitter", "load_splitter"]
@@ -37,9 +38,9 @@ class TextSplitter(Protocol):
 class FileCorpus:
     """The documents of a file, or of every readable file under a folder, in the order of their paths.
 
-    Hidden files and folders are skipped. JSON Lines and Parquet give one document per row, under its own id; text,
-    Markdown, reStructuredText and HTML are split into passages named path#1, path#2 and so on. Your own splitter splits
-    every text, rows included. Reading raises InputError, naming file:line, for what cannot be read.
+    Hidden files and folders are skipped, links are followed. JSON Lines and Parquet give one document per row under its
+    own id; text, Markdown, reStructuredText and HTML are split into passages named path#1, path#2 and so on. Your own
+    splitter splits every text, rows included. Reading raises InputError, naming file:line, for what cannot be read.
     """
 
     path: Path
@@ -48,11 +49,9 @@ class FileCorpus:
 
     def __iter__(self) -> Iterator[Document]:
         if self.path.is_dir():
-            for path in sorted(self.path.rglob("*")):
-                name = path.relative_to(self.path)
-                hidden = any(part.startswith(".") for part in name.parts)
-                if not hidden and path.suffix.lower() in SUFFIXES and path.is_file():
-                    yield from self._file(path, name.as_posix())
+            for path in _files_below(self.path, set()):
+                if path.suffix.lower() in SUFFIXES:
+                    yield from self._file(path, path.relative_to(self.path).as_posix())
         elif not self.path.is_file():
             raise InputError(f"{self.path}: no such file or folder; want documents to index")
         elif self.path.suffix.lower() not in SUFFIXES:
@@ -77,10 +76,32 @@ class FileCorpus:
             for number, chunk in enumerate(self.splitter.split_text(text), start=1):
                 yield Document(f"{name}#{number}", chunk, dict(metadata))
             return
-        from reasonembed_rag.passages import split_passages
-
         for number, passage in enumerate(split_passages(text, max_words=self.max_words), start=1):
             yield Document(f"{name}#{number}", passage.content, {**metadata, "heading": " > ".join(passage.heading)})
+
+
+def _files_below(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the files below a folder in the order of their paths, hidden ones skipped; links are followed, each once.
+
+    Raises InputError for a folder that cannot be listed: its documents must not be taken for deleted.
+    """
+    try:
+        identity = folder.stat()
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be listed ({error.strerror}); give access to it, or move it away"
+        ) from error
+    if (identity.st_dev, identity.st_ino) in visited:
+        return
+    visited.add((identity.st_dev, identity.st_ino))
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, visited)
+        elif path.is_file():
+            yield path
 
 
 def _read_text(path: Path) -> str:

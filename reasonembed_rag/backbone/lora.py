@@ -29,6 +29,8 @@ _OTHER_KINDS = (
     "use_bdlora", "arrow_config", "kasa_config", "velora_config", "monteclora_config", "target_parameters",
 )  # fmt: skip
 """Settings of adapters that are more than scale * B @ A added to linear layers."""
+_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Initialisations that leave the base as it is; PiSSA, OLoRA, CorDA and LoftQ subtract theirs from the base."""
 _WRAPPERS = ("model.", "bert.", "roberta.", "mpnet.")
 """Prefixes of the backbone's modules within a model that has a head."""
 
@@ -122,6 +124,13 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
     for flag in _OTHER_KINDS:
         if config.get(flag):
             raise ModelError(f"{folder}: {flag} is set, which is not supported; merge the adapter with peft first")
+    start = config.get("init_lora_weights", True)
+    if start not in _PLAIN_STARTS:
+        raise ModelError(
+            f"{folder}: init_lora_weights is {start!r}, so training also changed the base, whose weights are not in "
+            "these files; save the adapter again with peft: model.save_pretrained(folder, "
+            "path_initial_model_for_weight_conversion=INITIAL_ADAPTER)"
+        )
 
 
 def _delta(module: str, pair: dict[str, Tensor], config: dict[str, Any], folder: Path) -> LoraDelta:

@@ -211,6 +211,14 @@ def test_an_adapter_that_names_itself_as_its_base_is_an_error(backbone, tmp_path
     [
         ({"peft_type": "IA3"}, r"\bpeft_type\b.*'IA3'.*'LORA'"),
         ({"use_dora": True}, r"\buse_dora\b.*\bpeft\b"),
+        (
+            {"init_lora_weights": "pissa"},
+            r"\binit_lora_weights\b.*'pissa'.*\bpath_initial_model_for_weight_conversion\b",
+        ),
+        ({"init_lora_weights": "pissa_niter_16"}, r"'pissa_niter_16'"),
+        ({"init_lora_weights": "olora"}, r"'olora'"),
+        ({"init_lora_weights": "corda"}, r"'corda'"),
+        ({"init_lora_weights": "loftq"}, r"'loftq'"),
         ({"modules_to_save": ["embed_tokens"]}, r"\bmodules_to_save\b"),
         ({"layer_replication": [[0, 2], [0, 2]]}, r"\blayer_replication\b"),
         ({"alora_invocation_tokens": [5, 6]}, r"\balora_invocation_tokens\b"),
@@ -300,3 +308,11 @@ def test_named_adapters_on_a_backbone_without_the_fast_path_are_refused_with_the
         Encoder.from_pretrained(str(folder), adapter={"a": path})
     expected = by_peft(folder, {"a": path}, TEXTS, pooling="mean")["a"]
     assert farthest(Encoder.from_pretrained(str(folder), adapter=path).encode_documents(TEXTS), expected) < 1e-5
+
+
+@pytest.mark.parametrize("start", [True, False, "gaussian", "orthogonal"])
+def test_adapters_that_begin_beside_the_base_are_what_peft_loads(tiny_model, tmp_path, start):
+    folder = tiny_model("qwen3")
+    adapter = write_adapter(folder, tmp_path / "adapter", init_lora_weights=start)
+    ours = Encoder.from_pretrained(str(folder), adapter=adapter).encode_documents(TEXTS)
+    assert np.abs(ours - by_peft(folder, {"one": adapter}, TEXTS)["one"]).max() < 1e-5

@@ -23,7 +23,7 @@ import pytest
 
 from reasonembed_rag import Document, EmbeddingSpec
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
-from reasonembed_stores import ChromaStore, FaissStore
+from reasonembed_stores import ChromaStore, FaissStore, FileCorpus
 from reasonembed_stores import indexing as indexing_module
 from reasonembed_stores.indexing import IndexReport, build_index, is_unfinished, update_store
 
@@ -65,6 +65,22 @@ def corpus(*pairs, **metadata):
 def contents(path):
     with FaissStore.open(path) as store:
         return {document.id: document.content for document in store}
+
+
+def test_passages_that_a_file_no_longer_has_are_deleted_without_sync_and_those_of_other_files_stay(tmp_path, embedder):
+    docs, to = tmp_path / "docs", tmp_path / "index"
+    docs.mkdir()
+    (docs / "policy.md").write_text("# Leave\n\n25 days.\n\n# Travel\n\nThe budget is 900 euros.\n")
+    (docs / "other.md").write_text("Else.\n")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": "row#1", "content": "Of a table.", "path": "row"}\n')
+    build_index(FileCorpus(rows), to, embedder)
+    assert build_index(FileCorpus(docs), to, embedder) == IndexReport(added=3)
+    (docs / "policy.md").write_text("# Leave\n\n25 days. There is no travel budget.\n")
+    (docs / "other.md").unlink()
+    assert build_index(FileCorpus(docs), to, embedder) == IndexReport(replaced=1, deleted=1)
+    assert set(contents(to)) == {"row#1", "policy.md#1", "other.md#1"}
+    assert build_index(FileCorpus(docs), to, embedder, sync=True) == IndexReport(unchanged=1, deleted=2)
 
 
 def test_only_what_changed_is_embedded_again(tmp_path, embedder, embedded):

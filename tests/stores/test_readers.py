@@ -142,3 +142,30 @@ def test_the_corpus_can_be_read_again(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     corpus = FileCorpus(Path(tmp_path))
     assert list(corpus) == list(corpus)
+
+
+def test_links_are_followed_and_a_loop_of_them_ends(tmp_path):
+    for name in ("docs/a", "docs/b", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "docs" / "a" / "cats.md").write_text("Cats sleep.")
+    (tmp_path / "elsewhere" / "whales.md").write_text("Whales sing.")
+    (tmp_path / "docs" / "b" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "docs")
+    (tmp_path / "docs" / "nowhere.md").symlink_to(tmp_path / "missing.md")
+    found = [document.id for document in FileCorpus(tmp_path / "docs")]
+    assert found == ["a/cats.md#1", "b/linked/whales.md#1"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_not_taken_for_empty(tmp_path, monkeypatch):
+    (tmp_path / "team").mkdir()
+    (tmp_path / "a.md").write_text("Cats sleep.")
+    listed = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "team":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(InputError, match=r"team.*\bPermission denied\b"):
+        list(FileCorpus(tmp_path))
