@@ -1,8 +1,8 @@
-"""Print the speed of one checkout of this project beside another's: the same work, interleaved, in one run.
+"""Compare the speed of two checkouts of this project: the same work, interleaved, in one run.
 
     python benchmarks/versions.py BEFORE AFTER [--runs 7] [--threads 2]
 
-Each checkout runs in a process of its own that stays alive, so that start-up does not count; the two take turns, and
+Each checkout runs in its own long-lived process, so that start-up does not count; the two take turns, and
 who begins a turn alternates. Ratios are medians over the pairs of turns: below 1, AFTER is faster. Work: encoding with
 the default model and with a Qwen3 of 40M random weights, adding to and searching a FaissStore, scoring a run, and a
 training step; benchmarks/train.py and encode_models.py are those of each checkout.

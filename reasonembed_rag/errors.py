@@ -74,7 +74,7 @@ class ChatError(ReasonEmbedError):
         super().__init__(message)
         self.status_code = status_code
         self.retry_after = retry_after
-        """Seconds for which the server asks to be left alone."""
+        """Seconds that the server asks clients to wait."""
 
 
 class MissingDependencyError(ReasonEmbedError, ImportError):

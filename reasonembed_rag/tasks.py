@@ -1,4 +1,4 @@
-"""Task cards: what a kind of query seeks, in words a model or a judge can be given.
+"""Task cards: what the queries of a task seek, in words for a model or a judge.
 
 The instructions of the twelve BRIGHT tasks are ReasonEmbed's (arXiv 2510.08252).
 """
@@ -89,10 +89,10 @@ def get_task(name: str) -> TaskCard:
 
 
 def query_affixes(spec: EmbeddingSpec, *, task: str | None, instruction: str | None) -> tuple[str, str]:
-    """Return what stands before and after a query, the task's instruction or the one given filled in.
+    """Return the prefix and suffix of a query, with the task's instruction or the given one filled in.
 
     A model that takes no instruction ignores the task and refuses an instruction. Raises InputError for both at once
-    and for what is no text, UnknownTaskError for an unknown task.
+    and for values that are not text, UnknownTaskError for an unknown task.
     """
     if task is not None and instruction is not None:
         raise InputError("got both task and instruction; want one of them")

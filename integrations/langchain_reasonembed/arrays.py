@@ -16,7 +16,7 @@ __all__ = ["adocument_vectors", "aquery_vector", "document_vectors", "query_vect
 
 
 def spec_of(embedding: Embeddings) -> EmbeddingSpec | None:
-    """Return what fixes the vectors, if the embeddings know it; loads the model."""
+    """Return the spec of our own embeddings, which loads the model; None for any others."""
     return embedding.spec if isinstance(embedding, ReasonEmbedEmbeddings) else None
 
 

@@ -13,12 +13,12 @@ from reasonembed_rag.llm import Answer, Chat
 __all__ = ["as_chat", "open_chat"]
 
 _CUT_OFF = frozenset({"length", "max_tokens", "MAX_TOKENS"})
-"""What providers call an answer that reached its longest length."""
+"""What providers call an answer that reached the maximum number of tokens."""
 _LONGEST_MESSAGE = 200
 
 
 def as_chat(model: BaseChatModel) -> Chat:
-    """Return a callable that asks a chat model, which should make no retries of its own."""
+    """Return a callable that sends prompts to a chat model, whose own retries should be off."""
 
     def complete(prompt: str) -> Answer:
         message = model.invoke(prompt)
@@ -51,10 +51,10 @@ def open_chat(name: str, *, parameters: Mapping[str, Any] | None = None, timeout
             "langchain-openai; or name an OpenAI-compatible server with --base-url"
         ) from error
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        said = said if len(said) <= _LONGEST_MESSAGE else f"{said[:_LONGEST_MESSAGE]}..."
+        reason = f"{type(error).__name__}: {error}"
+        reason = reason if len(reason) <= _LONGEST_MESSAGE else f"{reason[:_LONGEST_MESSAGE]}..."
         raise InputError(
-            f"{name}: LangChain cannot make it ({said}); want provider:model, such as "
+            f"{name}: LangChain cannot create it ({reason}); want provider:model, such as "
             "openai:gpt-4o-mini, with the provider's API key in the environment, or name an OpenAI-compatible server "
             "with --base-url"
         ) from error

@@ -137,7 +137,7 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     async def aembed_query(
         self, text: str, *, task: str | None = None, instruction: str | None = None, adapter: str | None = None
     ) -> list[float]:
-        """Like embed_query, off the event loop, loading included; calls that come together share batches."""
+        """Like embed_query, off the event loop, loading included; concurrent calls share batches."""
         vectors = await self.encoder.aencode_queries([text], **self._instructed(task, instruction), adapter=adapter)
         vector: list[float] = vectors[0].tolist()
         return vector

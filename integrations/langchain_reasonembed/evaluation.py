@@ -87,7 +87,7 @@ class _StoreRetriever:
 
 
 class _RunnableRetriever:
-    """A retriever or another Runnable, asked in batches of queries that want equally much."""
+    """A retriever or another Runnable, called in batches of queries with the same number of wanted documents."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class _RunnableRetriever:
 def _asking_for(
     runnable: Runnable[Any, Any], wanted: int, *, use_async: bool
 ) -> tuple[Runnable[Any, Any], dict[str, Any]]:
-    """Return how to ask for so many documents: by an argument of the call, or by a copy with another k."""
+    """Return how to request `wanted` documents: the Runnable, or a copy with another k, and the call's arguments."""
     if isinstance(runnable, BaseRetriever):
         # As BaseRetriever itself finds out what its subclass takes.
         asked = runnable._aget_relevant_documents if use_async else runnable._get_relevant_documents  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""A callback that notes what a LangChain component retrieved, asked its language models, and used."""
+"""A callback that records what a LangChain component retrieved, its prompts, and its model calls and tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Listener"]
 
 
 class Listener(BaseCallbackHandler):
-    """Note retrieved documents, prompts, and calls and tokens of language models."""
+    """Record retrieved documents, prompts, and calls and tokens of language models."""
 
     run_inline = True
 

@@ -30,7 +30,7 @@ class LangChainRag:
     """A LangChain chain as a RagChain: a callback records which documents its model was given.
 
     The context is the documents in the last prompt that has any retrieved document, in the order of the prompt; without
-    a language model, the documents that the chain returns beside its answer, or else those of its last retriever. A
+    a language model, the documents that the chain returns with its answer, or else those of its last retriever. A
     document is recognised in a prompt by its first 80 characters, ignoring whitespace.
     """
 
@@ -70,9 +70,9 @@ def _given(listener: Listener, output: _Answer) -> list[LangChainDocument]:
     known = {document.page_content: document for document in (*retrieved, *returned) if document.page_content.strip()}
     for prompt in map(_bare, reversed(listener.prompts)):
         places = {content: prompt.find(_bare(content)[:_OPENING]) for content in known}
-        held = [content for content, place in places.items() if place >= 0]
-        if held:
-            return [known[content] for content in sorted(held, key=places.__getitem__)]
+        contained = [content for content, place in places.items() if place >= 0]
+        if contained:
+            return [known[content] for content in sorted(contained, key=places.__getitem__)]
     return []
 
 

@@ -57,10 +57,9 @@ def search_ann(
 
 
 def _is_complete(best: TopRows, left: int, *, beyond: float | None) -> bool:
-    """Tell whether as many rows were found as there are.
+    """Return whether `left` rows were found and, given `beyond`, whether no better one can be missing.
 
-    beyond is the score that no row outside the candidates exceeds: with it, also whether none of them can be among the
-    best.
+    beyond is the score that no row outside the candidates exceeds.
     """
     if left == 0 or len(best.rows) < left:
         return left == 0

@@ -111,7 +111,7 @@ class Catalog:
             # Documents are long: pages larger than SQLite's default are written faster.
             catalog._connection.execute(f"PRAGMA page_size={65536 if path is None else 16384}")
             if path is not None:
-                # With write-ahead logging readers go on while a writer commits, and a kill loses nothing.
+                # With write-ahead logging, readers continue while a writer commits, and a kill loses nothing.
                 catalog._connection.execute("PRAGMA journal_mode=WAL")
             catalog._connection.executescript(_SCHEMA)
             catalog._connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(state))

@@ -1,4 +1,4 @@
-"""Convert metadata and filters to Chroma's; what Chroma cannot represent is stored beside it as JSON."""
+"""Convert metadata and filters to Chroma's; what Chroma cannot represent is also stored as JSON."""
 
 from __future__ import annotations
 

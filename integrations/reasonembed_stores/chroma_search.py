@@ -24,7 +24,7 @@ _MARGIN = 8
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Which records may be found: those that satisfy `where` and are among `ids`; None is no restriction."""
+    """Which records may be found: those that satisfy `where` and are among `ids`; None restricts nothing."""
 
     where: dict[str, Any] | None
     ids: list[str] | None

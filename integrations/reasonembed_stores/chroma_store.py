@@ -1,4 +1,4 @@
-"""ChromaStore: the same contract on a Chroma collection, on disk, in memory or on a server."""
+"""ChromaStore: a Store over a Chroma collection, on disk, in memory or on a server."""
 
 from __future__ import annotations
 

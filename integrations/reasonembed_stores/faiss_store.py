@@ -246,7 +246,7 @@ class FaissStore:
 
     @property
     def index(self) -> str:
-        """How the store searches, in words."""
+        """A description of how the store searches."""
         return self._finder.described(self._table.view())
 
     def build_index(self, *, on_message: Callable[[str], object] | None = None) -> None:

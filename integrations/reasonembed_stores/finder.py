@@ -23,7 +23,7 @@ __all__ = ["Finder"]
 _logger = logging.getLogger(__name__)
 
 _GROWN = 1.25
-"""By how much a table may outgrow its ANN index before it is rebuilt."""
+"""The growth of a table, as a share, after which its ANN index is rebuilt."""
 
 
 class Finder:

@@ -123,7 +123,7 @@ def _files_of_version_1(fields: dict[str, Any]) -> dict[str, str]:
 
 
 class WriterLock:
-    """Held by one store object of one process; the operating system releases it when the process dies.
+    """A lock for one store object of one process; the operating system releases it when the process dies.
 
     It is SQLite's lock on an empty file, which works on every system, between processes and within one.
     """

@@ -81,7 +81,7 @@ class Table:
         return None if self._folder is None else self._folder.path
 
     def view(self) -> View:
-        """Return the last committed state, by whichever process."""
+        """Return the last committed state, of any process."""
         if self._folder is None or self._folder.lock.held:
             return self._view  # only this object commits, and readers need not wait for it
         with self._following:
@@ -204,7 +204,7 @@ class Table:
         starts = range(0, len(positions) if vectors is not None else 0, block)
         extents = [vectors.append(matrix[positions[at : at + block]], at) for at in starts if vectors is not None]
         if self._folder is not None:
-            _write_manifest(self.catalog, self._folder, {})  # an ANN index of the old layout is of no use any more
+            _write_manifest(self.catalog, self._folder, {})  # an ANN index of the old layout is obsolete
         self.catalog.commit(replace(change, extents=extents, rewritten=True))
         self._vectors = vectors
         new = vectors.matrix(len(keys)) if vectors is not None else matrix[:0]

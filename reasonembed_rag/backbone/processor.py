@@ -29,7 +29,7 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 _WITHOUT_BFLOAT16 = {"avx512_core", "avx512_core_vnni"}
-"""Values of ONEDNN_MAX_CPU_ISA that allow AVX-512 but not its bfloat16 instructions; torch.cpu heeds no limit."""
+"""Values of ONEDNN_MAX_CPU_ISA that allow AVX-512 but not its bfloat16 instructions; torch.cpu ignores it."""
 _ROWS, _WIDTH = 64, 512
 _COMPARED = (torch.float32, torch.bfloat16)
 _ROUNDS, _SECONDS = 5, 0.1
@@ -43,7 +43,7 @@ def instruction_set() -> str:
 
 
 def emulates_bfloat16() -> bool:
-    """Return whether bfloat16 is multiplied by way of float32, several times slower, for want of instructions."""
+    """Return whether bfloat16 is emulated through float32, several times slower, as its instructions are missing."""
     if not _supports(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", unknown=False):
         return True
     if not _supports(torch.cpu, "_is_avx512_supported", unknown=False):
@@ -54,9 +54,9 @@ def emulates_bfloat16() -> bool:
 
 @functools.cache
 def bfloat16_slowdown() -> float:
-    """Return how many times as long as in float32 a product takes in bfloat16, measured once per process.
+    """Return the time of a product in bfloat16 as a multiple of that in float32, measured once per process.
 
-    It runs in one thread: two that wait for each other on a busy machine would measure the waiting.
+    It runs in one thread: on a busy machine, threads that wait for each other would distort the measurement.
     """
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(rows, _WIDTH, generator=generator) for rows in (_ROWS, _WIDTH))

@@ -1,4 +1,4 @@
-"""Gradients of document vectors with respect to tokens: which token at which position moves a vector where."""
+"""Gradients of document vectors with respect to their tokens, for attacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from reasonembed_rag.backbone import EncoderSettings, PaddedForward, finish, load_model
+from reasonembed_rag.backbone import EncoderSettings, finish, load_model
+from reasonembed_rag.encoder.local import padded_forward
 from reasonembed_rag.errors import InputError, ModelError
 from reasonembed_rag.files import check_texts
 
@@ -37,9 +38,7 @@ class EncoderGradients:
     def __init__(self, loaded: LoadedModel, run: Run) -> None:
         self._loaded = loaded
         self._run = run
-        self._forward = PaddedForward(
-            loaded.backbone, pooling=loaded.spec.pooling, pad_id=loaded.pad_id, own_mask=loaded.needs_own_mask
-        )
+        self._forward = padded_forward(loaded)
         self._usable = loaded.tokenizer.round_trip_ids()
 
     def tokens(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:

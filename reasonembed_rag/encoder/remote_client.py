@@ -108,7 +108,7 @@ class EmbeddingsClient:
         self._api.close()
 
     def _wait_after(self, error: ChatError, attempt: int) -> float:
-        """Return the seconds to wait before the next attempt; raise what a failed call comes to if there is none."""
+        """Return the seconds to wait before the next attempt; raise the error of the call if there is none."""
         if self._api.closed:  # by another thread
             raise BackendError(CLOSED) from error
         failure = failure_of(error)

@@ -134,7 +134,7 @@ def shared_encoder(settings: EncoderSettings) -> SharedEncoder:
     """Return the encoder of these settings, the same object for equal settings in a process; nothing is loaded yet.
 
     Settings with a base_url give the RemoteEncoder of that server; those that name a shared embedder give that one.
-    Raises InputError for other settings beside the name of a shared embedder, which is loaded already.
+    Raises InputError for the name of a shared embedder, which is loaded already, with other settings.
     """
     with _lock:
         if settings.model in _by_name:

@@ -14,7 +14,7 @@ from reasonembed_rag.errors import InputError
 __all__ = ["flush_folder", "replacing", "write_text"]
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""Errors of the write itself; any other error in the block comes from what was being written, such as its source."""
+"""Errors of the write itself; any other error in the block comes from the source of what is written."""
 
 
 @contextmanager

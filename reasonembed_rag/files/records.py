@@ -131,7 +131,7 @@ class _Reader:
                 for name, item in value.items()
             }
         if dataclasses.is_dataclass(hint):
-            return self.record(hint, value, key=key)  # type: ignore[arg-type]  # is_dataclass tells no type from an instance
+            return self.record(hint, value, key=key)  # type: ignore[arg-type]  # is_dataclass narrows to instances too
         return self._scalar(hint, value, key=key)
 
     def _union(self, arguments: tuple[Any, ...], value: object, *, key: str) -> Any:

@@ -20,6 +20,6 @@ class Answer:
 
 
 Chat = Callable[[str], str | Answer]
-"""Answers one prompt; called from several threads at once. An exception means that there is no answer; its
+"""Answers one prompt; called from several threads at once. An exception means that the call failed; its
 `status_code`, `retry_after` and `response.headers` are read if present, as the openai, anthropic and httpx packages set
 them."""

@@ -19,9 +19,9 @@ FailureKind = Literal["retryable", "unclear", "permanent", "fatal"]
 """Call again; do not call again now, a later run may; this prompt will never succeed; no prompt will succeed."""
 
 _RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
-"""Beside the server's own failures (5xx)."""
+"""In addition to the server's own failures (5xx)."""
 _FATAL_STATUS = frozenset({401, 402, 403, 404, 405})
-"""Beside redirects (3xx)."""
+"""In addition to redirects (3xx)."""
 _RETRYABLE_ERRORS = (TimeoutError, ConnectionError, http.client.HTTPException, OSError)
 _RETRYABLE_NAMES = frozenset(
     {"APIConnectionError", "APITimeoutError", "ClientConnectionError", "TimeoutException", "TransportError"}

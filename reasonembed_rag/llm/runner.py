@@ -30,7 +30,7 @@ class CallStats:
     """Counts of the calls so far."""
 
     calls: int = 0
-    """Calls that brought an answer."""
+    """Calls with an answer."""
     cached: int = 0
     """Answers and permanent failures taken from the cache."""
     failures: int = 0

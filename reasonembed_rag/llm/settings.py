@@ -24,7 +24,7 @@ class ChatModelSettings:
     parameters: Mapping[str, Any] | None = None
     """Sent with every request (temperature, max_tokens, ...); None: the caller's defaults."""
     context: int = 32_768
-    """Tokens that prompt and answer may have together."""
+    """Maximum tokens of prompt and answer together."""
     timeout: float = 300.0
     """Seconds to wait for an answer."""
     requests_per_minute: int | None = None

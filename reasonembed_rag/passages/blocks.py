@@ -34,7 +34,7 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The text of a passage, start to end in characters, and the signatures of the entries that it begins inside."""
+    """The characters of a passage, start to end, and the signatures of the entries that it starts within."""
 
     start: int
     end: int
@@ -66,7 +66,7 @@ def _signature(run: Sequence[Line]) -> str:
 
 
 def _checked(block: _Block, follower: _Block | None) -> _Block:
-    """Take a signature back where no indented description follows it."""
+    """Return the block, without its signature if no indented description follows."""
     described = follower is not None and follower.indent > block.indent
     return block if described or not block.signature else replace(block, signature="")
 
@@ -91,7 +91,7 @@ def _parted(text: str, span: tuple[int, int], border: re.Pattern[str]) -> list[t
 
 
 def _parted_anywhere(text: str, span: tuple[int, int], units: Units, most: int) -> list[tuple[int, int]]:
-    """Part a span into pieces of at most `most` units, between words where a piece has any border of words."""
+    """Split a span into parts of at most `most` units, between words if there is a word boundary in its second half."""
     starts = units.within(*span)
     if len(starts) <= most:
         return [span]
@@ -108,7 +108,7 @@ def _parted_anywhere(text: str, span: tuple[int, int], units: Units, most: int) 
 
 
 def packed(blocks: Sequence[_Block], most: int) -> Iterator[Slice]:
-    """Yield the passages of a section; one that begins inside an entry has the entry's signature above it."""
+    """Yield the passages of a section; one that starts within an entry gets the entry's signature as a heading."""
     start = 0
     entries: list[_Block] = []
     while start < len(blocks):
@@ -122,7 +122,7 @@ def packed(blocks: Sequence[_Block], most: int) -> Iterator[Slice]:
 
 
 def _border(blocks: Sequence[_Block], start: int, most: int) -> int:
-    """Return where the passage that begins at start should end: the cheapest border that fits, the later at a tie."""
+    """Return where the passage that begins at start should end: the cheapest border that fits, the last of ties."""
     fair = most // 4
     left = sum(block.size for block in blocks[start:])
     best, best_cost, size = start + 1, float("inf"), 0
@@ -140,7 +140,7 @@ def _border(blocks: Sequence[_Block], start: int, most: int) -> int:
 
 
 def sentence_start(text: str, first: int, last: int) -> int:
-    """Return the first start of a sentence, else of a line, else of a word in a slice; its end where there is none."""
+    """Return the first start of a sentence in a slice, else of a line, else of a word; else its end."""
     for border in (_SENTENCE_END, _LINE_END, re.compile(r"\s+")):
         for found in border.finditer(text, first, last):
             if found.end() < last:

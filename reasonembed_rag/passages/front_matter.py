@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.*?)^\1[ \t]*(?:\r?\n|\Z)",
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """What a page says of itself, and the place in characters where its text begins."""
+    """The title and metadata of a page, and the index of the character where its text begins."""
 
     title: str | None
     metadata: Mapping[str, str | int | float | bool]
@@ -26,8 +26,8 @@ class FrontMatter:
 def read_front_matter(text: str) -> FrontMatter | None:
     """Return the front matter of a text: its title, and its scalars and lists of scalars as metadata.
 
-    Dates become ISO text, a list becomes its values with commas between; nested tables are left out. None where the
-    text begins with none: what does not parse as a table of keys is text.
+    Dates become ISO text, lists become comma-separated text, nested tables are left out. Returns None for a text
+    without front matter; a block that does not parse as a table is text.
     """
     found = _BLOCK.match(text)
     if found is None:
@@ -42,7 +42,7 @@ def read_front_matter(text: str) -> FrontMatter | None:
 
 
 def _parse(block: str, *, toml: bool) -> dict[str, Any] | None:
-    """Return the table of a block whose keys are text; None where it is something else."""
+    """Return the block as a table whose keys are text; None if it is anything else."""
     try:
         if toml:
             table: Any = tomllib.loads(block)
@@ -50,7 +50,7 @@ def _parse(block: str, *, toml: bool) -> dict[str, Any] | None:
             import yaml
 
             table = yaml.safe_load(block)
-    except Exception:  # noqa: BLE001 - what a parser cannot read is text, whatever it raises
+    except Exception:  # noqa: BLE001 - whatever the parser raises, the block is text
         return None
     return table if isinstance(table, dict) and table and all(isinstance(name, str) for name in table) else None
 

@@ -16,7 +16,7 @@ _ADORNMENT = re.compile(r"([=\-~^*\"'`+#:.<>_])\1{2,}\s*")
 _ATX = re.compile(r"(#{1,6})[ \t]+(\S.*?)(?:[ \t]+#+)?\s*")
 _RUBRIC = re.compile(r"-\[ (.+) \]-\s*")  # how Sphinx writes "Footnotes" in plain text
 _LONGEST_HEADING = 400
-"""Characters; a longer line is text, whatever marks it."""
+"""In characters; a longer line is text even if it is marked as a heading."""
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})[^`]*")
 
 Trail = tuple[tuple[int, str], ...]
@@ -25,14 +25,14 @@ Trail = tuple[tuple[int, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line with its end, and the place in characters where it starts."""
+    """A line with its line break, and the index of its first character."""
 
     text: str
     start: int
 
     @property
     def blank(self) -> bool:
-        """Whether nothing is written on it."""
+        """Whether the line is empty or whitespace."""
         return not self.text.strip()
 
 
@@ -46,7 +46,7 @@ class Section:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """The titles of the trail; one that repeats the title above it is left out."""
+        """The titles of the trail, without repetitions of the title above."""
         titles = [title for _, title in self.trail]
         return tuple(title for place, title in enumerate(titles) if place == 0 or title != titles[place - 1])
 
@@ -59,7 +59,7 @@ class _Heading:
 
 
 def sections_of(text: str, *, start: int = 0, title: str | None = None) -> list[Section]:
-    """Part a text from a place on at its headings; `title` is above them all.
+    """Split a text at its headings, from the character `start` on; `title` is a heading above all of them.
 
     The level of an underline is found by order of appearance, as docutils does.
     """
@@ -89,7 +89,7 @@ def _lines(text: str, start: int) -> list[Line]:
 
 
 def _fenced(lines: Sequence[Line]) -> list[bool]:
-    """Tell for each line whether it stands in a fenced block, fences included; a fence never closed is none."""
+    """Return for each line whether it is in a fenced block, fences included; a fence that is never closed is text."""
     fenced = [False] * len(lines)
     number = 0
     while number < len(lines):
@@ -125,7 +125,7 @@ def _heading(lines: Sequence[Line], number: int) -> _Heading | None:
 
 
 def _ends_what_was(text: str) -> bool:
-    """Tell whether a title may stand right below this line: a blank one or the end of a heading."""
+    """Return whether a title may follow this line: it is blank or the end of a heading."""
     return not text.strip() or bool(_ATX.fullmatch(text) or _ADORNMENT.fullmatch(text))
 
 

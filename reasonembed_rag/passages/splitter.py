@@ -1,8 +1,8 @@
 """The text splitter of the project: a text becomes passages that know their headings.
 
 Paragraphs stay whole where they fit; a code block, an indented block and a list keep the paragraph that introduces
-them; an entry such as `str.split(sep=None)` with its indented description opens a passage of its own. Every passage is
-a slice of the text, and what lies between two slices is blank, front matter, or a heading of the second.
+them; an entry such as `str.split(sep=None)` with its indented description starts a new passage. Every passage is a
+slice of the text; between two slices there are only blank lines, front matter and headings of the second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reasonembed_rag.passages.units import TokenSpans, Units, token_units, word_
 __all__ = ["Passage", "PassageSplitter", "SplitText", "split_passages"]
 
 _TINY = 8
-"""A section of fewer words that says no sentence joins the next: a version line, a lone label."""
+"""A section of fewer words and without a sentence is joined to the next: a version line, a label."""
 _NAVIGATION = re.compile(r"\s*(?:(?:next|previous|prev|up|top|contents|index)\s*[:»«][^\n]*?\s*)+", re.IGNORECASE)
 _LETTER = re.compile(r"\w")
 _SENTENCE = re.compile(r"[.!?](?:\s|$)|[。！？]")  # noqa: RUF001
@@ -29,7 +29,7 @@ _SENTENCE = re.compile(r"[.!?](?:\s|$)|[。！？]")  # noqa: RUF001
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A slice of a text under its trail of headings, outermost first; `start` is its place in characters."""
+    """A slice of a text under its trail of headings, outermost first; `start` is the index of its first character."""
 
     heading: tuple[str, ...]
     text: str
@@ -37,13 +37,13 @@ class Passage:
 
     @property
     def content(self) -> str:
-        """Return what is embedded: the trail of headings, a blank line, the text."""
+        """The embedded text: the trail of headings, a blank line, the slice."""
         return f"{_trail(self.heading)}{self.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitText:
-    """The passages of a text, and how many were left out: `Next: ... Up: ...`, or a rule without a letter."""
+    """The passages of a text, and the number of those left out: `Next: ... Up: ...` and text without a letter."""
 
     passages: tuple[Passage, ...]
     boilerplate: int = 0
@@ -66,11 +66,11 @@ def split_passages(text: str, *, max_words: int = 160) -> list[Passage]:
 
 @dataclass(frozen=True, slots=True)
 class PassageSplitter:
-    """Split texts by a model's own tokens, so that nothing of a passage with its headings is beyond what it reads.
+    """Split texts by a model's own tokens, so that the model truncates no passage, headings included.
 
-    `limit` is how many tokens of text the model reads, `target` how many a passage should have at most, `overlap` how
-    many tokens of the passage before it one repeats within a section. Raises InputError for a target above the limit
-    and for an overlap of half the target or more.
+    `limit` is the model's maximum length in tokens, `target` the intended maximum of a passage, `overlap` the number of
+    tokens that a passage repeats from the one before it in its section. Raises InputError for a target above the limit
+    and for an overlap of more than half the target.
     """
 
     spans: TokenSpans
@@ -107,7 +107,7 @@ class PassageSplitter:
         return [len(spans) for spans in self.spans(texts)] if texts else []
 
     def _overlapping(self, text: str, passages: Sequence[Passage], units: Units) -> Iterator[Passage]:
-        """Yield the passages of a section, each but the first begun as far back as the overlap allows."""
+        """Yield the passages of a section, each but the first extended backwards by the overlap."""
         for place, passage in enumerate(passages):
             before = units.within(passages[0].start, passage.start)
             if self.overlap == 0 or place == 0 or not before:
@@ -117,9 +117,9 @@ class PassageSplitter:
             yield Passage(passage.heading, text[start : passage.start + len(passage.text)], start)
 
     def _fitting(self, passage: Passage, units: Units) -> list[Passage]:
-        """Return a passage as it is where it fits; else with fewer headings, else in parts.
+        """Return a passage unchanged if it fits; else with fewer headings, else split.
 
-        Pieces of a text may be cut into other tokens than the whole: at most a few more.
+        A part of a text may be tokenised into a few tokens more than within the whole.
         """
         if self._sizes([passage.content])[0] <= self.limit:
             return [passage]
@@ -141,7 +141,7 @@ def _sections(text: str) -> list[Section]:
 
 
 def _passages(text: str, section: Section, following: Section | None, units: Units, most: int) -> list[Passage]:
-    """Return the passages of a section; a heading with nothing below it is one itself."""
+    """Return the passages of a section; a heading without text or subsections is itself a passage."""
     titles = section.titles
     blocks = blocks_of(text, section.body, units, most)
     if not blocks and (following is None or len(following.trail) <= len(section.trail)):
@@ -162,7 +162,7 @@ def _trail(heading: Sequence[str]) -> str:
 
 
 def _joined(sections: Sequence[Section], units: Units, most: int) -> list[Section]:
-    """Join each section that says next to nothing with the one after it, under the headings that both share."""
+    """Join each tiny section to the one after it, under the headings that both share."""
     joined: list[Section] = []
     for section in sections:
         before = joined[-1] if joined else None
@@ -175,7 +175,7 @@ def _joined(sections: Sequence[Section], units: Units, most: int) -> list[Sectio
 
 
 def _shared(first: Section, second: Section) -> Section:
-    """Return the first section under the headings that it shares with the second; its own others become text."""
+    """Return the first section under the headings that it shares with the second; its other headings become text."""
     if second.trail[: len(first.trail)] == first.trail:
         return first
     depth = sum(1 for one, other in zip(first.trail, second.trail, strict=False) if one == other)
@@ -183,7 +183,7 @@ def _shared(first: Section, second: Section) -> Section:
 
 
 def _is_tiny(section: Section, following: Section) -> bool:
-    """Whether a section says next to nothing; one without text is the heading of those below it."""
+    """Return whether a section has hardly any text; a mere heading of subsections is not tiny."""
     body = "".join(line.text for line in section.body)
     if not body.strip():
         return len(following.trail) <= len(section.trail)

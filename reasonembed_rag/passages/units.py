@@ -1,4 +1,4 @@
-"""What the length of a passage is counted in: words, or a model's tokens."""
+"""The units in which the length of a passage is counted: words, or a model's tokens."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["TokenSpans", "Units", "count_words", "token_units", "word_units"]
 # Chinese, Japanese and Korean are written without spaces: each of their characters counts as a word.
 _WORD = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]|[^\s\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 _LONGEST_TOKEN = 16
-"""Characters of one unit. A tokenizer may turn a run of any length that it does not know into one token."""
+"""Maximum characters of a unit: a tokenizer may map an unknown run of any length to one token."""
 
 
 class TokenSpans(Protocol):
-    """Say where a model's tokens are in a text."""
+    """Return the character spans of a model's tokens."""
 
     def __call__(self, texts: Sequence[str]) -> Sequence[Sequence[tuple[int, int]]]:
         """Return for each text the start and end of its tokens in characters, in order, without special tokens."""
@@ -26,12 +26,12 @@ class TokenSpans(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """The units of a text by the places where they start, in characters, ascending."""
+    """The units of a text by the indices of their first characters, ascending."""
 
     starts: Sequence[int]
 
     def count(self, start: int, end: int) -> int:
-        """Return how many units start in a slice of the text."""
+        """Return the number of units that start in a slice of the text."""
         return bisect_left(self.starts, end) - bisect_left(self.starts, start)
 
     def within(self, start: int, end: int) -> Sequence[int]:
@@ -55,7 +55,7 @@ def token_units(text: str, spans: Iterable[tuple[int, int]]) -> Units:
 
 
 def _pieces(text: str, first: int, end: int) -> Iterator[int]:
-    """Yield the places at which a token may be cut, its start first; a letter is never parted from its accents."""
+    """Yield the start of a token and the indices at which it may be split, never between a letter and its accents."""
     yield first
     for place in range(first + _LONGEST_TOKEN, end, _LONGEST_TOKEN):
         cut = place

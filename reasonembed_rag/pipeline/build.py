@@ -24,7 +24,7 @@ _HYBRID = "hybrid:"
 
 @dataclass(frozen=True, slots=True)
 class RetrieverName:
-    """What a name stands for; model is None for BM25 alone."""
+    """A parsed name; model is None for BM25 alone."""
 
     kind: RetrieverKind
     model: str | None = None

@@ -7,7 +7,7 @@ stop or colon and digits joined by a full stop, comma or semicolon stay one word
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from reasonembed_rag.errors import MissingDependencyError
 
@@ -55,10 +55,6 @@ class EnglishAnalyzer:
             if term is not None:
                 terms.append(term)
         return terms
-
-    def terms_of_each(self, texts: Sequence[str]) -> list[list[str]]:
-        """Return the terms of each text."""
-        return [self.terms(text) for text in texts]
 
     def _term(self, word: str) -> str | None:
         """Return a word's term, None for a stop word or bare underscores."""

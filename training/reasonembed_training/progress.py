@@ -49,7 +49,7 @@ def training_bar(*, show: bool = True) -> Iterator[TrainingCallback]:
     from rich.text import Text
 
     class BarAndMetrics(Progress):
-        """A bar on one line and the metrics on lines of their own, which a narrow terminal wraps, not truncates."""
+        """A bar on one line and the metrics below it, which a narrow terminal wraps instead of truncating."""
 
         def get_renderables(self) -> Iterable[RenderableType]:
             yield self.make_tasks_table(self.tasks)

@@ -144,13 +144,13 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     def get_agg_embedding_from_queries(
         self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
     ) -> Embedding:
-        """Return one vector for several queries, all embedded in one batch; their mean where no other way is given."""
+        """Return one vector for several queries, embedded in one batch: by default their mean."""
         return (agg_fn or mean_agg)(_lists(self.encode_queries(queries)))
 
     async def aget_agg_embedding_from_queries(
         self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
     ) -> Embedding:
-        """Do the same off the event loop."""
+        """Like get_agg_embedding_from_queries, off the event loop."""
         return (agg_fn or mean_agg)(_lists(await self.encoder.aencode_queries(queries, **self._instructed())))
 
 

@@ -118,8 +118,8 @@ class ReasonEmbedRetriever(BaseRetriever):
         return _nodes(await asyncio.to_thread(self._nearest, retriever, vectors))
 
     def _with_own_settings(self) -> IndexRetriever:
-        said = {name: self.settings.get(name) for name in ("task", "instruction", "filters")}
-        return self._retriever.with_settings(**said)
+        own = {name: self.settings.get(name) for name in ("task", "instruction", "filters")}
+        return self._retriever.with_settings(**own)
 
     def _nearest(self, retriever: IndexRetriever, vectors_QD: NDArray[np.float32]) -> Hits:
         """Search for the mean of some vectors."""

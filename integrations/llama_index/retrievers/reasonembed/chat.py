@@ -12,7 +12,7 @@ __all__ = ["as_chat"]
 
 
 def as_chat(llm: LLM) -> Chat:
-    """Return a callable that asks an LLM, which should make no retries of its own."""
+    """Return a callable that sends prompts to an LLM, whose own retries should be off."""
 
     def complete(prompt: str) -> Answer:
         response = llm.complete(prompt)

@@ -172,7 +172,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         if query.mode not in {VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR}:
             raise InputError(f"query mode {query.mode.value!r} is not served; want 'default' or 'mmr'")
         tree = _tree(query)
-        ids = query.node_ids or None  # indexes pass an empty list where they set no bound
+        ids = query.node_ids or None  # indexes pass an empty list for no restriction
         if query.query_embedding is None:
             if tree is None and ids is None:
                 raise InputError("the query has neither an embedding, nor filters, nor ids; want one of them")

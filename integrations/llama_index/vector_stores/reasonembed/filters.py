@@ -36,7 +36,7 @@ def store_filter(filters: MetadataFilters | None) -> Filter | None:
 
 
 def plain_filter(filters: MetadataFilters) -> dict[str, Any]:
-    """Return the filters as plain data: no filters are no condition, NOT is satisfied where none matches."""
+    """Return the filters as plain data; an empty list is no condition, NOT is satisfied if none of its filters is."""
     if not filters.filters:
         return {}
     parts = [_plain_part(one) for one in filters.filters]
