@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.errors import ReasonEmbedError
     from reasonembed_rag.evaluation import compare, evaluate, load_task
     from reasonembed_rag.hits import Hit, Hits
+    from reasonembed_rag.pipeline import Fusion
     from reasonembed_rag.protocols import Embedder, Retriever
     from reasonembed_rag.retrieval import BM25, exact_search
     from reasonembed_rag.spec import EmbeddingSpec
@@ -26,6 +27,7 @@ __all__ = [
     "EmbeddingSpec",
     "Encoder",
     "EncoderSettings",
+    "Fusion",
     "Hit",
     "Hits",
     "ReasonEmbedError",

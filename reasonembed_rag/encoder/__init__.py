@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.cache import VectorCache
     from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus
     from reasonembed_rag.encoder.encoder import Encoder
-    from reasonembed_rag.encoder.local import LocalEngine, padded_forward
     from reasonembed_rag.encoder.remote import RemoteEncoder
     from reasonembed_rag.encoder.remote_client import RemoteSettings
     from reasonembed_rag.encoder.shared import (
@@ -28,7 +27,6 @@ __all__ = [
     "Encoder",
     "EncoderSettings",
     "EncodingProgress",
-    "LocalEngine",
     "RemoteEncoder",
     "RemoteSettings",
     "SharedEncoder",
@@ -37,7 +35,6 @@ __all__ = [
     "collect_truncations",
     "distinct",
     "encode_corpus",
-    "padded_forward",
     "plan_packs",
     "share_embedder",
     "shared_encoder",

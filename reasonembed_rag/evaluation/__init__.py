@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation.evaluator import evaluate, evaluate_embedder
     from reasonembed_rag.evaluation.matching import DocumentNames, FoundText
     from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES, score_rankings
-    from reasonembed_rag.evaluation.mteb import MtebModel, write_mteb_result
+    from reasonembed_rag.evaluation.mteb import MtebModel
     from reasonembed_rag.evaluation.rag import Context, RagChain, evaluate_context
     from reasonembed_rag.evaluation.report import Report, System, TaskFacts, read_report, read_reports, write_report
     from reasonembed_rag.evaluation.results import ResultsFolder, find_run
@@ -67,7 +67,6 @@ __all__ = [
     "score_run",
     "task_facts",
     "task_size",
-    "write_mteb_result",
     "write_report",
     "write_run",
 ]

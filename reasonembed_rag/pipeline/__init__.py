@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_rag.pipeline.build import RetrieverKind, RetrieverName, build_retriever, parse_retriever
+    from reasonembed_rag.pipeline.build import RetrieverKind, build_retriever, parse_retriever
     from reasonembed_rag.pipeline.clusters import k_means
     from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
-    from reasonembed_rag.pipeline.fusion import Fusion, FusionKind, Weighted
+    from reasonembed_rag.pipeline.fusion import Fusion, Weighted
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
 
 __all__ = [
     "Fusion",
-    "FusionKind",
     "HitFilter",
     "HubScan",
     "HubnessGuard",
     "NearDuplicateFilter",
     "RetrieverKind",
-    "RetrieverName",
     "TrustFilter",
     "Weighted",
     "build_retriever",

@@ -8,7 +8,7 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.robustness.audit import AuditSettings, halve_examples, poison_audit
-    from reasonembed_rag.robustness.contrast import Contrast, Level, ModelComparison, compare_models
+    from reasonembed_rag.robustness.contrast import ModelComparison, compare_models
     from reasonembed_rag.robustness.drop import RobustnessOptions, robustness
     from reasonembed_rag.robustness.embedding_geometry import geometry, task_geometry
     from reasonembed_rag.robustness.hotflip_attack import hotflip, token_gradients
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from reasonembed_rag.robustness.report import (
         AttackScore,
         DefenceScore,
-        Drop,
         KindResult,
         PoisonReport,
         RobustnessReport,
@@ -29,11 +28,8 @@ __all__ = [
     "AttackScore",
     "AuditSettings",
     "CachedEmbedder",
-    "Contrast",
     "DefenceScore",
-    "Drop",
     "KindResult",
-    "Level",
     "ModelComparison",
     "PoisonReport",
     "RobustnessOptions",

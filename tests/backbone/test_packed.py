@@ -22,8 +22,8 @@ from reasonembed_rag.backbone.packed import PackedForward
 from reasonembed_rag.backbone.padded import PaddedForward
 from reasonembed_rag.backbone.processor import prepacks
 from reasonembed_rag.backbone.settings import EncoderSettings
-from reasonembed_rag.encoder import LocalEngine
 from reasonembed_rag.encoder import local as engine
+from reasonembed_rag.encoder.local import LocalEngine
 
 LOCAL = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 ARCHITECTURES = {

@@ -108,7 +108,7 @@ def test_bfloat16_is_emulated_where_onednn_or_avx512_lacks_its_instructions(monk
     assert processor.emulates_bfloat16() == emulated
 
 
-def test_a_torch_that_cannot_tell_is_no_error(monkeypatch):
+def test_a_torch_that_cannot_tell_is_not_an_error(monkeypatch):
     for name in ("_is_avx512_supported", "_is_avx512_bf16_supported"):
         monkeypatch.delattr(torch.cpu, name)
     monkeypatch.delattr(torch, "_int_mm")

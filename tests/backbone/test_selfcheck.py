@@ -18,8 +18,8 @@ from reasonembed_rag.backbone.packed import PackedForward
 from reasonembed_rag.backbone.padded import PaddedForward
 from reasonembed_rag.backbone.selfcheck import disagreement, self_check_sequences
 from reasonembed_rag.backbone.settings import EncoderSettings
-from reasonembed_rag.encoder import LocalEngine, padded_forward
 from reasonembed_rag.encoder import local as engine
+from reasonembed_rag.encoder.local import LocalEngine, padded_forward
 from reasonembed_rag.errors import ModelError
 
 TEXTS = ["a list keeps growing", "the lazy dog " * 30, "x"]

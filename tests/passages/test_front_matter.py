@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reasonembed_rag.passages import FrontMatter, PassageSplitter, read_front_matter, split_passages
+from reasonembed_rag.passages import PassageSplitter, split_passages
+from reasonembed_rag.passages.front_matter import FrontMatter, read_front_matter
 
 PAGE = (
     "---\ntitle: Key rotation\ntags: [security, ops]\ndate: 2024-01-02\nauthor: {name: Ann}\n---\n\n"

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.passages import Passage, count_words, split_passages
+from reasonembed_rag.passages import Passage, split_passages
+from reasonembed_rag.passages.units import count_words
 
 UNDERLINE = re.compile(r"([^\w\s])\1{2,}")
 
@@ -128,7 +129,7 @@ def test_what_a_colon_announces_stays_with_it():
     assert [p.text.split()[0] for p in split_passages(text, max_words=17)] == ["a", "So:", "c"]
 
 
-def test_a_fenced_block_is_one_piece_and_its_comments_are_no_headings():
+def test_a_fenced_block_is_one_piece_and_its_comments_are_not_headings():
     (passage,) = split_passages("# Use\n\nRun:\n\n```sh\n# first\nmake\n\n# then\nmake demo\n```\n")
     assert passage == Passage(("Use",), "Run:\n\n```sh\n# first\nmake\n\n# then\nmake demo\n```")
 
@@ -145,7 +146,7 @@ def test_an_entry_opens_a_passage_and_heads_the_rest_of_it():
     assert (other.heading, other.text.split()[0]) == ((), "g(x)")
 
 
-def test_a_call_in_running_text_is_no_entry():
+def test_a_call_in_running_text_is_not_an_entry():
     assert len(split_passages("print(x)\n\nprints x. " + "a " * 20)) == 1
 
 
