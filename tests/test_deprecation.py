@@ -27,7 +27,7 @@ def test_a_name_warns_once_and_points_at_the_line_that_used_it(monkeypatch):
     assert caught[0].filename == __file__
 
 
-def test_old_names_are_told_apart(monkeypatch):
+def test_each_old_name_warns_by_itself(monkeypatch):
     monkeypatch.setattr(deprecation, "_warned", set())
     for old in ("a", "b"):
         with pytest.warns(DeprecationWarning, match=f"^{old} "):

@@ -209,7 +209,7 @@ def test_a_system_is_named_by_its_class_unless_it_has_a_name():
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 99}', "nonsense"])
-def test_a_file_that_is_no_report_is_refused_by_name(tmp_path, text):
+def test_a_file_that_is_not_a_report_is_refused_by_name(tmp_path, text):
     path = tmp_path / "report.json"
     path.write_text(text)
     with pytest.raises(EvaluationError, match=r"report\.json"):

@@ -142,7 +142,7 @@ def test_queries_are_embedded_as_queries():
     assert letters.queries == [example.query for example in _TASK.examples]
 
 
-def test_chunks_are_brought_home_by_metadata_and_texts_by_content():
+def test_chunks_are_matched_by_metadata_and_texts_by_content():
     chunks = [
         LangChainDocument(id="c1", page_content="tides ri", metadata={"id": "d0/(0)"}),
         LangChainDocument(id="c2", page_content="se with", metadata={"document_id": "d0/(0)"}),

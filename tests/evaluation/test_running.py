@@ -51,7 +51,7 @@ def test_the_retriever_sees_neither_gold_nor_documents():
     assert not any("a" in excluded for _, _, lists in retriever.calls for excluded in lists)
 
 
-def test_progress_is_told_after_each_call():
+def test_progress_is_reported_after_each_call():
     told = []
     run_retriever(_Scripted(), _TASK, options=RunOptions(batch_size=3), progress=lambda *p: told.append(p))
     assert told == [(3, 7), (6, 7), (7, 7)]
@@ -101,7 +101,7 @@ def test_a_count_of_answers_other_than_that_of_queries_is_a_fault():
         run_retriever(Short(), _TASK)
 
 
-def test_fewer_hits_than_asked_for_are_no_fault():
+def test_fewer_hits_than_asked_for_are_not_a_fault():
     assert run_retriever(_Scripted(), _TASK, options=RunOptions(k=6)).results[0].hits.ids == ("a", "b")
 
 

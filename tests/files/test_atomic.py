@@ -44,7 +44,7 @@ def test_a_kill_in_the_middle_keeps_the_old_bytes(tmp_path: Path):
     assert path.read_bytes() == b"old"
 
 
-def test_a_full_disk_is_told_with_the_files_name(tmp_path: Path):
+def test_a_full_disk_is_an_error_with_the_files_name(tmp_path: Path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with pytest.raises(OSError, match="No space left") as caught, replacing(path):

@@ -81,7 +81,7 @@ def test_a_filter_finds_exactly_what_it_says(store, chosen, found):
 
 
 @pytest.mark.parametrize("chosen", [{"n": {"$about": 3}}, {"$xor": []}, {"n": {"$in": 3}}, {"n": {"$gt": None}}, [1]])
-def test_a_filter_that_cannot_be_read_is_told(store, chosen):
+def test_an_invalid_filter_is_an_input_error(store, chosen):
     with pytest.raises(InputError):
         store.similarity_search("0", filter=chosen)
 
@@ -90,7 +90,7 @@ def test_excluded_ids_leave_the_ranking_before_the_cut(store):
     assert ids(store.similarity_search("0", k=2, excluded_ids=["a", "b"])) == ["c", "d"]
 
 
-def test_an_argument_that_is_not_known_is_told_and_not_swallowed(store):
+def test_an_unknown_argument_is_an_error(store):
     for call in (
         lambda: store.similarity_search("0", kk=3),
         lambda: store.max_marginal_relevance_search("0", lamda_mult=0.1),
@@ -149,7 +149,7 @@ def test_documents_are_made_from_documents_and_from_vectors():
     assert made.add_embeddings(["c"], [[0.5, 0.5]], ids=["3"]) == ["3"]
 
 
-def test_lists_that_do_not_fit_are_told(store):
+def test_lists_that_do_not_fit_are_reported(store):
     for texts, metadatas, names in ((["0"], [{}, {}], None), (["0"], None, ["x", "y"]), (["0", "1"], None, ["x", "x"])):
         with pytest.raises(InputError):
             store.add_texts(texts, metadatas, ids=names)

@@ -1,4 +1,4 @@
-"""What is wrong in today's LlamaIndex integrations, each shown to be right here. Numbers are those of our notes."""
+"""Defects of other LlamaIndex integrations that ReasonEmbed's classes do not have."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def ask(store, vector, k=1):
 
 
 class TestEmbedding:
-    def test_7_the_models_own_prompts_stay(self, words):
+    def test_the_models_own_prompts_are_used(self, words):
         embedding = ReasonEmbedEmbedding(model_name="words")
         assert embedding.get_query_embedding("same") != embedding.get_text_embedding("same")
         assert words.calls == [("queries", ["same"]), ("documents", ["same"])]
 
-    def test_8_an_error_surfaces_at_once_and_once(self):
+    def test_an_error_is_raised_at_the_first_call_without_retries(self):
         from reasonembed_rag.encoder import share_embedder
 
         calls = []
@@ -52,7 +52,7 @@ class TestEmbedding:
             ReasonEmbedEmbedding(model_name="failing").get_text_embedding("x")
         assert len(calls) == 1
 
-    def test_9_it_round_trips_through_a_dict_and_pickle_without_the_weights(self, tiny_model):
+    def test_it_round_trips_through_a_dict_and_pickle_without_the_weights(self, tiny_model):
         folder = str(tiny_model("bert", pooling="mean"))
         embedding = ReasonEmbedEmbedding(model_name=folder, num_workers=2, device="cpu", embed_batch_size=7)
         vector = embedding.get_text_embedding("text")
@@ -77,7 +77,7 @@ class TestEmbedding:
             ("query_instruction", "Seek."),
         ],
     )
-    def test_10_what_changes_a_vector_changes_the_ingestion_cache_key(self, name, value):
+    def test_a_setting_that_changes_vectors_changes_the_ingestion_cache_key(self, name, value):
         plain = ReasonEmbedEmbedding(model_name="words")
         other = ReasonEmbedEmbedding(**{"model_name": "words", name: value})
         assert get_transformation_hash(nodes([1.0]), plain) != get_transformation_hash(nodes([1.0]), other)
@@ -94,23 +94,23 @@ class TestEmbedding:
             ("cache_bytes", 1 << 30),
         ],
     )
-    def test_10_what_does_not_change_a_vector_leaves_the_key_alone(self, name, value):
+    def test_a_setting_that_changes_no_vector_does_not_change_the_ingestion_cache_key(self, name, value):
         plain = ReasonEmbedEmbedding(model_name="words")
         other = ReasonEmbedEmbedding(**{"model_name": "words", name: value})
         assert get_transformation_hash(nodes([1.0]), plain) == get_transformation_hash(nodes([1.0]), other)
 
-    def test_11_our_batching_sees_2048_texts_at_once(self, words):
+    def test_the_encoder_gets_2048_texts_at_once(self, words):
         texts = [f"text {n}" for n in range(2500)]
         vectors = ReasonEmbedEmbedding(model_name="words").get_text_embedding_batch(texts)
         assert [len(batch) for _, batch in words.calls] == [2048, 452]
         np.testing.assert_array_equal(vectors[2400:], words.encode_documents(texts[2400:]))
 
-    def test_12_the_embeddings_cache_of_llama_index_is_refused(self):
+    def test_the_embeddings_cache_of_llama_index_is_refused(self):
         """It keeps queries and documents of any model under the bare text."""
         with pytest.raises(ValueError, match="cache="):
             ReasonEmbedEmbedding(model_name="words", embeddings_cache=SimpleKVStore())
 
-    def test_14_a_pipeline_embeds_what_it_did_not_embed_yet(self, words):
+    def test_a_pipeline_does_not_embed_cached_nodes_again(self, words):
         pipeline = IngestionPipeline(transformations=[ReasonEmbedEmbedding(model_name="words")])
         first = pipeline.run(nodes=[TextNode(text="one")])
         words.calls.clear()
@@ -124,7 +124,7 @@ class TestEmbedding:
         np.testing.assert_allclose(vector, words.encode_queries(["one", "two"]).mean(axis=0), atol=1e-7)
         assert await embedding.aget_agg_embedding_from_queries(["one", "two"]) == vector
 
-    async def test_every_asynchronous_hook_gives_what_its_twin_gives(self):
+    async def test_every_asynchronous_hook_gives_what_the_synchronous_one_gives(self):
         embedding = ReasonEmbedEmbedding(model_name="words", task="pony")
         texts = [f"text {n}" for n in range(40)]
         assert await asyncio.gather(*map(embedding.aget_query_embedding, texts)) == [
@@ -168,18 +168,18 @@ class TestEmbedding:
 
 
 class TestVectorStore:
-    def test_18_six_thousand_nodes_are_added_in_one_call(self):
+    def test_six_thousand_nodes_are_added_in_one_call(self):
         store = ReasonEmbedVectorStore()
         many = [TextNode(id_=str(n), text="", embedding=[1.0, n / 6000]) for n in range(6000)]
         assert len(store.add(many)) == 6000
 
-    def test_18_an_id_that_is_added_again_has_its_text_replaced(self):
+    def test_an_id_that_is_added_again_has_its_text_replaced(self):
         store = ReasonEmbedVectorStore()
         store.add([TextNode(id_="a", text="old", embedding=[1.0, 0.0])])
         store.add([TextNode(id_="a", text="new", embedding=[1.0, 0.0])])
         assert [node.text for node in ask(store, [1.0, 0.0], k=9).nodes] == ["new"]
 
-    def test_18_lists_in_metadata_are_kept_and_filtered(self):
+    def test_lists_in_metadata_are_kept_and_filtered(self):
         store = ReasonEmbedVectorStore()
         store.add([TextNode(id_="a", text="x", embedding=[1.0], metadata={"tags": ["p", "q"]})])
         filters = MetadataFilters(filters=[MetadataFilter(key="tags", operator="contains", value="q")])
@@ -188,20 +188,20 @@ class TestVectorStore:
         store.delete_nodes(filters=filters)
         store.clear()
 
-    def test_18_and_19_similarities_are_cosines_the_best_first(self):
+    def test_similarities_are_cosines_in_descending_order(self):
         store = ReasonEmbedVectorStore()
         store.add(nodes([3.0, 4.0], [4.0, 3.0]))
         result = ask(store, [6.0, 8.0], k=2)
         assert result.ids == ["a", "b"]
         np.testing.assert_allclose(result.similarities, [1.0, 0.96], atol=1e-6)
 
-    def test_19_ids_are_the_nodes_own_and_nodes_can_be_deleted_and_filtered(self):
+    def test_ids_are_the_nodes_own_and_nodes_can_be_deleted_and_filtered(self):
         store = ReasonEmbedVectorStore()
         assert store.add(nodes([1.0, 0.0], [0.0, 1.0])) == ["a", "b"]
         store.delete_nodes(["a"])
         assert ask(store, [1.0, 0.0], k=9).ids == ["b"]
 
-    def test_20_an_id_is_never_given_to_another_document(self):
+    def test_every_node_keeps_its_vector_after_deletions_and_replacements(self):
         store = ReasonEmbedVectorStore()
         axes = np.eye(4).tolist()
         store.add(nodes(*axes[:3]))
@@ -212,7 +212,7 @@ class TestVectorStore:
         assert [ask(store, axes[n]).ids for n in (0, 1, 3)] == [["c"], ["b"], ["d"]]
         assert len(store.client) == 3
 
-    def test_wrong_dimensions_are_told(self):
+    def test_wrong_dimensions_are_input_errors(self):
         store = ReasonEmbedVectorStore()
         store.add(nodes([1.0, 0.0]))
         with pytest.raises(InputError, match=r"\(n, 2\)"):

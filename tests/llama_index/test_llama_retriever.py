@@ -46,7 +46,7 @@ def test_unknown_settings_are_refused(index):
             call()
 
 
-def test_a_k_that_is_no_count_is_refused_when_it_is_given(index):
+def test_a_k_that_is_not_a_count_is_refused_when_it_is_given(index):
     with pytest.raises(InputError, match=r"\bk\b.*\b0\b"):
         ReasonEmbedRetriever(index, k=0)
     with pytest.raises(InputError, match=r"\bk\b.*'3'"):

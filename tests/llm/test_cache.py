@@ -106,7 +106,7 @@ def test_a_cache_without_answers_goes_over_to_another_corpus(path: Path):
         ResponseCache.open(path, corpus="mistaken")
 
 
-def test_another_format_and_a_file_that_is_no_cache_are_refused(path: Path):
+def test_another_format_and_a_file_that_is_not_a_cache_are_refused(path: Path):
     ResponseCache.open(path, corpus="c").close()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE about SET value = '99' WHERE name = 'format'")
@@ -118,7 +118,7 @@ def test_another_format_and_a_file_that_is_no_cache_are_refused(path: Path):
         ResponseCache.open(path, corpus="c")
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"/file/journal\.sqlite\b"):
         ResponseCache.open(tmp_path / "file" / "journal.sqlite", corpus="c")
@@ -181,7 +181,7 @@ def test_a_killed_writer_loses_nothing_that_was_added(path: Path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-def test_a_disk_without_room_is_told_and_leaves_the_cache_whole(path: Path):
+def test_a_full_disk_is_an_error_and_leaves_the_cache_intact(path: Path):
     process = _writer(path, limit=400_000)
     said = process.communicate()[0].splitlines()
     assert said[-1].startswith("error StoreError")
@@ -189,7 +189,7 @@ def test_a_disk_without_room_is_told_and_leaves_the_cache_whole(path: Path):
     _holds(path, len(said) - 2)
 
 
-def test_a_full_database_is_told_as_a_full_disk(path: Path):
+def test_a_full_database_is_reported_as_a_full_disk(path: Path):
     with ResponseCache.open(path, corpus="c") as cache:
         cache._connection.execute("PRAGMA max_page_count = 20")
         with pytest.raises(StoreError, match=r"/journal\.sqlite\b.*\bdisk\b"):

@@ -102,7 +102,7 @@ def test_retry_after_is_passed_on(reply_with):
         (b'{"choices": [{"message": 3}]}', 'AttributeError.*"message": 3'),
     ],
 )
-def test_what_is_no_completion_is_told(reply_with, body, problem):
+def test_a_reply_that_is_not_a_completion_is_a_chat_error(reply_with, body, problem):
     with pytest.raises(ChatError, match=problem) as caught:
         OpenAIChat(reply_with((200, body)).url, "m")("?")
     assert caught.value.status_code is None

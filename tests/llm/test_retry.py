@@ -71,7 +71,7 @@ def test_the_message_of_a_failure_is_one_short_line():
     assert len(message) == 300
 
 
-def test_what_the_server_asks_for_is_heard_from_every_client():
+def test_retry_after_is_read_from_the_exceptions_of_every_client():
     assert failure_of(ChatError("wait", status_code=429, retry_after=3.0)).retry_after == 3.0
     assert failure_of(HTTPStatusError(429, **{"retry-after": "7"})).retry_after == 7.0
     assert failure_of(HTTPStatusError(429)).retry_after is None

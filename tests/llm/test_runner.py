@@ -164,7 +164,7 @@ def test_a_retryable_failure_that_stays_is_not_cached_and_asked_for_by_the_next_
     assert (stats.calls, stats.cached) == (1, 1)
 
 
-def test_a_permanent_failure_is_recorded_and_not_asked_for_again_unless_told(make_client, cache):
+def test_a_permanent_failure_is_cached_and_not_retried_unless_asked(make_client, cache):
     model = Model({"a": [ChatError("bad prompt", status_code=400)]})
     for _ in range(2):
         results, _ = _run(make_client(model), [_job(["a", "b"])])

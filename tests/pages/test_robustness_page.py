@@ -148,7 +148,7 @@ def test_a_kind_that_one_system_lacks_leaves_its_place_empty(plain):
     assert _colours(chart) == ["system0", *["system0", "system1"] * 2]
 
 
-def test_a_system_has_one_colour_on_every_task_whatever_the_order_of_the_reports(plain):
+def test_a_system_has_one_colour_on_every_task_for_any_order_of_the_reports(plain):
     second = [_report("B", task="other"), _report("<script>A</script> & co", task="other"), _report("B", task="third")]
     page = robustness_page([plain, _report("B"), *second])
     for chart, task in zip(_svgs(page), (["system0", "system1"], ["system0", "system1"], ["system1"]), strict=False):

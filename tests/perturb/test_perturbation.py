@@ -30,7 +30,7 @@ _TEXTS = st.lists(st.text(st.sampled_from("ab yet the moon planet large Is ?.,`$
 
 @pytest.mark.parametrize("kind", PERTURBATION_KINDS)
 @given(texts=_TEXTS, seed=st.integers(0, 2**40))
-def test_a_variant_is_its_query_after_its_edits_whatever_the_text(kind, texts, seed):
+def test_a_variant_is_its_query_after_its_edits_for_any_text(kind, texts, seed):
     made = perturb(texts, kind, seed=seed, rewording=_REWORDING)
     assert len(made.variants) == len(texts)
     for text, variant in zip(texts, made.variants, strict=True):
@@ -154,7 +154,7 @@ def test_a_judge_that_refuses_all_leaves_the_query_and_is_asked_five_times(judge
     assert (made.acceptance.proposed, made.acceptance.accepted) == (5, 0)
 
 
-def test_without_a_judge_every_synonym_is_taken_and_no_rate_is_told():
+def test_without_a_judge_every_synonym_is_accepted_and_no_rate_is_reported():
     made = perturb(["Large planets are far"], "synonymizing", rewording=_REWORDING)
     assert made.acceptance.rate is None
     assert made.texts[0] in {

@@ -125,7 +125,7 @@ def test_a_damaged_wordnet_is_named_by_its_line(wordnet, line):
         read_wordnet(wordnet)
 
 
-def test_files_that_are_no_thesaurus_are_refused(tmp_path):
+def test_files_other_than_a_thesaurus_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"\bdata\.noun, data\.verb, data\.adj\b"):
         read_wordnet(tmp_path)
     for text, problem in (

@@ -67,5 +67,5 @@ def test_words_are_runs_of_letters_where_they_stand(text, words):
         ("", False),
     ],
 )
-def test_english_is_told_by_its_letters_and_its_grammar(text, english):
+def test_english_is_detected_by_its_letters_and_function_words(text, english):
     assert is_english(words_of(text)) is english

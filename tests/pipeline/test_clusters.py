@@ -29,14 +29,14 @@ def test_every_group_has_vectors_and_its_centre_is_their_mean(count, extra, repe
         assert np.allclose(clusters.centres[group], mean)
 
 
-def test_every_vector_lies_in_the_group_of_the_nearest_centre():
+def test_every_vector_is_in_the_group_of_the_nearest_centre():
     vectors = np.random.default_rng(0).standard_normal((200, 4))
     clusters = k_means(vectors, 7)
     distances = np.linalg.norm(vectors[:, None] - clusters.centres[None], axis=2)
     assert np.array_equal(distances.argmin(axis=1), clusters.labels)
 
 
-def test_heaps_that_lie_apart_are_told_apart_whatever_the_seed():
+def test_separate_clusters_are_found_with_any_seed():
     generator = np.random.default_rng(0)
     heap = np.repeat(np.arange(4), 20)
     vectors = np.eye(4)[heap] * 50 + generator.standard_normal((80, 4))

@@ -41,7 +41,7 @@ def test_leetcode_and_pony_have_the_published_batches():
 
 @settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip))
-def test_a_card_is_read_as_it_was_written_whatever_its_words(tmp_path_factory, words: str):
+def test_a_card_is_read_as_it_was_written_for_any_words(tmp_path_factory, words: str):
     path = tmp_path_factory.mktemp("card") / "card.toml"
     card = dataclasses.replace(blank_card("mine"), goal=words, education={"school": 1.5})
     path.write_bytes(card_to_toml(card).encode())
@@ -92,7 +92,7 @@ def test_a_model_drafts_a_card_from_what_it_is_shown():
     assert "a leaflet about pruning" in shown[0]
 
 
-def test_a_draft_that_lacks_a_field_is_no_card():
+def test_a_draft_that_lacks_a_field_is_not_a_card():
     with pytest.raises(ChatError, match=r"\brelevance, domain, goal\b"):
         draft_card("olives", ["x"], lambda _: "<query_type>q</query_type><document_type>d</document_type>")
 

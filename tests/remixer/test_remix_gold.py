@@ -170,7 +170,7 @@ def test_a_corpus_of_brights_size_under_its_card_needs_its_gold_named(write_corp
         ("bright:botany", "'botany'"),
     ],
 )
-def test_a_corpus_that_cannot_be_read_is_told(tmp_path, name: str, message: str):
+def test_a_corpus_that_cannot_be_read_is_reported(tmp_path, name: str, message: str):
     (tmp_path / "corpus.txt").write_text("words")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):

@@ -69,7 +69,7 @@ def test_a_killed_run_ends_in_the_rows_of_an_undisturbed_one_and_pays_once(
     assert not list((tmp_path / "killed").glob(".*.tmp"))
 
 
-def test_a_run_against_a_dead_server_says_so_and_goes_on_later(tmp_path, serve, command, make_config, write_corpus):
+def test_a_run_against_a_dead_server_says_so_and_continues_later(tmp_path, serve, command, make_config, write_corpus):
     corpus, card = write_corpus(40), Path(make_config().card)
     server = serve()
     out = tmp_path / "run"

@@ -72,7 +72,7 @@ def test_quotation_marks_inside_a_query_stay():
         ("What does the given passage say of geese?", "points at its document"),
     ],
 )
-def test_what_is_no_query_is_told(text: str, reason: str):
+def test_an_answer_that_is_not_a_query_is_rejected_with_a_reason(text: str, reason: str):
     assert parse_query(Answer(text)) == parse_query(Answer(text)).__class__(None, reason)
 
 
@@ -153,5 +153,5 @@ def test_several_documents_are_judged_under_their_numbers(card):
     ("length", "words"),
     [("<100", "fewer than 100 words"), ("100-200", "between 100 and 200 words"), (">=500", "500 words or more")],
 )
-def test_lengths_are_told_in_words(length: str, words: str):
+def test_lengths_are_described_in_words(length: str, words: str):
     assert length_in_words(length) == words

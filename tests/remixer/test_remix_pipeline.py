@@ -189,7 +189,7 @@ def test_what_failed_in_passing_is_asked_for_by_the_next_run(make_config, run_re
     assert (config.out / "rows.jsonl").read_bytes() == (undisturbed.out / "rows.jsonl").read_bytes()
 
 
-def test_what_failed_for_good_is_asked_for_where_that_is_told(make_config, run_remix, scripted):
+def test_permanent_failures_are_retried_on_request(make_config, run_remix, scripted):
     def broken(prompt: str) -> str | Answer:
         if "Judge how much" in prompt and "ranger3" in prompt:
             raise ChatError("content filter", status_code=400)
@@ -257,7 +257,7 @@ def test_a_stage_that_leaves_nothing_says_why(make_config, run_remix, scripted, 
         run_remix(make_config(), model)
 
 
-def test_a_model_that_is_not_there_is_told_with_what_the_calls_said(make_config, run_remix):
+def test_a_missing_model_is_an_error_with_the_message_of_the_calls(make_config, run_remix):
     def model(_: str) -> str:
         raise ConnectionRefusedError("nobody listens")
 
@@ -269,7 +269,7 @@ def test_a_model_that_is_not_there_is_told_with_what_the_calls_said(make_config,
         run_remix(many, model)
 
 
-def test_a_file_in_the_place_of_the_runs_folder_is_told(make_config, run_remix, scripted, tmp_path):
+def test_a_file_at_the_path_of_the_runs_folder_is_an_error(make_config, run_remix, scripted, tmp_path):
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(TrainingError, match=r"/taken\b"):
         run_remix(make_config(out=str(tmp_path / "taken")), scripted)
@@ -301,7 +301,7 @@ def test_a_document_over_the_judges_context_is_dropped_and_counted(make_config, 
     assert states["judge"].drops["over the model's context"] == 5
 
 
-def test_a_stage_without_a_model_is_told_before_anything_is_read(make_config, scripted, models_of):
+def test_a_stage_without_a_model_raises_before_anything_is_read(make_config, scripted, models_of):
     from reasonembed_training.remixer.run import remix
 
     config = make_config(corpus="absent.jsonl")

@@ -87,6 +87,6 @@ def test_documents_over_the_context_are_counted(make_config):
     assert {stage.stage: stage.over_context for stage in make_plan(config).stages}["judge"] == 1
 
 
-def test_a_corpus_without_sources_is_told_by_the_plan_already(make_config):
+def test_the_plan_refuses_a_corpus_without_sources(make_config):
     with pytest.raises(TrainingError, match=r"\b200\b.*\b300\b.*\bsources\.min_chars\b"):
         make_plan(make_config(sources={"min_chars": 200, "max_chars": 300}))

@@ -80,7 +80,7 @@ def test_a_run_that_stopped_early_says_nothing_of_early_stops(make_config, run_r
     assert measure_quality(config.out).screening == ()
 
 
-def test_a_folder_that_is_no_runs_is_refused(tmp_path):
+def test_a_folder_that_is_not_of_a_run_is_refused(tmp_path):
     with pytest.raises(TrainingError, match=r"\bsettings\.json\b.*\breasonembed remix run\b"):
         measure_quality(tmp_path)
 

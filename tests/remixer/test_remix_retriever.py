@@ -26,7 +26,7 @@ def test_a_name_makes_its_retriever_over_the_documents_given(make_config, words,
     assert retriever.search(["geese fly south"], k=3)[0].ids[0] == "a"
 
 
-def test_vectors_are_kept_in_the_runs_folder_and_their_making_is_told(make_config, words):
+def test_vectors_are_stored_in_the_runs_folder_and_progress_is_reported(make_config, words):
     config, told = make_config(mine={"retriever": "words"}), []
     retriever = retriever_maker(config, progress=lambda done, total: told.append((done, total)))(DOCUMENTS)
     retriever.search(["owls"], k=1)

@@ -84,7 +84,7 @@ def test_sources_have_the_length_that_is_asked_for():
     assert sorted(len(document.content) for document in found) == [5, 6, 7, 8, 9]
 
 
-def test_documents_withheld_from_queries_are_no_sources():
+def test_documents_withheld_from_queries_are_not_sources():
     found = eligible_sources(_pool(9, no_sources=frozenset({"d3", "d4"})), SourceConfig(min_chars=1), seed=1)
     assert {document.id for document in found} == {f"d{number}" for number in range(9)} - {"d3", "d4"}
 

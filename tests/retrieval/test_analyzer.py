@@ -24,7 +24,7 @@ def test_text_becomes_terms(text, terms):
     assert EnglishAnalyzer().terms(text) == terms
 
 
-def test_stop_words_fall_whatever_their_case_and_possessive():
+def test_stop_words_are_removed_in_any_case_and_with_a_possessive():
     analyzer = EnglishAnalyzer()
     assert analyzer.terms(" ".join([*STOP_WORDS, *(word.upper() for word in STOP_WORDS), "it's"])) == []
     assert len(STOP_WORDS) == 33

@@ -74,7 +74,7 @@ def test_hits_always_rank_as_the_ids_stand(scores):
         assert hits.scores.tolist() == scores
 
 
-def test_a_score_that_is_no_number_is_passed_on_for_the_harness_to_find():
+def test_a_score_that_is_not_a_number_is_passed_on_for_the_harness_to_find():
     assert np.isnan(hits_in_order(["a", "b"], [1.0, float("nan")]).scores[1])
 
 

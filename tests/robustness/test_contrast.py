@@ -62,7 +62,7 @@ def _emm_contrasts(reports, level_of, spread):
 
 
 @pytest.mark.parametrize("spread", [(0.1, 0.3, 0.2), (1.0, 0.01, 0.5), (1e-3, 2.0, 0.1)])
-def test_the_closed_form_is_the_contrast_of_a_mixed_model_whatever_its_variances(spread):
+def test_the_closed_form_is_the_contrast_of_a_mixed_model_for_any_variances(spread):
     reports = _block()
     comparison = compare_models(reports)
     factors = {"task": lambda report, _: report.task.name, "query type": lambda _, query: query.query_type}

@@ -117,7 +117,7 @@ def test_agreement_is_that_of_the_rankings(report, retriever):
     assert found.overlap_at_10.interval.low < found.overlap_at_10.mean < found.overlap_at_10.interval.high
 
 
-def test_without_judgements_only_agreement_is_told(retriever, report):
+def test_without_judgements_only_agreement_is_reported(retriever, report):
     unjudged = dataclasses.replace(_TASK, examples=tuple(dataclasses.replace(e, gold_ids=()) for e in _EXAMPLES))
     blind = robustness(retriever, unjudged, system=_SYSTEM, options=_OPTIONS)
     assert blind.clean is None
@@ -143,7 +143,7 @@ def test_each_wording_of_a_query_is_asked_once_and_progress_ends_at_their_number
     assert asked[: len(_EXAMPLES)] == [example.query for example in _EXAMPLES]
 
 
-def test_a_query_that_fails_counts_0_where_the_run_is_to_go_on():
+def test_a_query_that_fails_counts_0_where_the_run_is_to_continue():
     def moody(query, k):
         if "planets" not in query:
             raise RuntimeError("unknown subject")
@@ -204,7 +204,7 @@ def test_a_report_survives_its_file_and_its_variants_are_written_line_by_line(re
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"format": 1}', '{"format": 2, "robustness": true}', '{"format": 1, "robustness": true}']
 )
-def test_a_file_that_is_no_report_is_refused_by_name(tmp_path, text):
+def test_a_file_that_is_not_a_report_is_refused_by_name(tmp_path, text):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(EvaluationError, match=r"/r\.json\b"):
         read_robustness(tmp_path / "r.json")

@@ -92,7 +92,7 @@ class Stop(Exception):  # noqa: N818 - it is a kill, not an error
 
 
 @pytest.mark.parametrize(("last", "first"), [(19, 1), (20, 21), (47, 46), (74, 71)])
-def test_a_killed_attack_goes_on_to_the_same_passages(bag, task, tmp_path, last, first):
+def test_a_killed_attack_continues_to_the_same_passages(bag, task, tmp_path, last, first):
     path, done = tmp_path / "attack.json", []
 
     def kill(step, total):
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_attack_is_refused(bag, task, tmp_path):
         attack(bag, task, checkpoint=path)
 
 
-def test_more_steps_go_on_from_what_is_done_and_fewer_are_refused(bag, task, tmp_path):
+def test_more_steps_continue_from_what_is_done_and_fewer_are_refused(bag, task, tmp_path):
     path, done = tmp_path / "attack.json", []
     attack(bag, task, checkpoint=path, steps=10)
     further = attack(bag, task, checkpoint=path, steps=14, on_progress=lambda step, _: done.append(step))

@@ -117,7 +117,7 @@ def test_a_damaged_ann_index_is_refused(tmp_path, vectors):
         FaissStore.open(tmp_path / "index")
 
 
-def test_a_store_in_memory_builds_one_when_told_to(vectors, caplog):
+def test_a_store_in_memory_builds_one_on_request(vectors, caplog):
     store = FaissStore.create(dimension=DIMENSION, ann="hnsw")
     store.upsert(documents(500), vectors[:500])
     assert store.index == "exact over 500 vectors"

@@ -126,7 +126,7 @@ def test_a_collection_that_exists_is_not_made_again(name):
     assert repr(store) == f"<ChromaStore {name!r}: 1 documents, dimension 2>"
 
 
-def test_a_server_that_is_gone_is_told(name, monkeypatch):
+def test_an_unreachable_server_is_a_store_error(name, monkeypatch):
     store = ChromaStore.create(collection=name, dimension=2)
 
     def refuse(*_arguments, **_settings):
@@ -165,9 +165,9 @@ def test_a_wide_search_misses_no_neighbour(name):
 
 
 class TestEmbeddingFunction:
-    """With the defects of Chroma's own functions and wrappers; numbers are those of our notes."""
+    """Defects of Chroma's own functions and wrappers that this one does not have."""
 
-    def test_21_and_22_documents_and_query_texts_take_their_own_paths(self, name, words):
+    def test_documents_and_queries_are_encoded_as_such(self, name, words):
         client = chromadb.EphemeralClient()
         function = ReasonEmbedFunction("words", task="pony")
         made = client.create_collection(name, embedding_function=function)
@@ -179,7 +179,7 @@ class TestEmbeddingFunction:
         assert words.calls == [("queries", ["what?"])]
         np.testing.assert_array_equal(function.embed_query(["q"]), words.encode_queries(["q"], task="pony"))
 
-    def test_21a_a_collection_opened_without_it_finds_it_again_without_loading_another_model(self, name, words):
+    def test_a_collection_opened_without_a_function_finds_it_again_and_loads_no_other_model(self, name, words):
         loads = []
 
         class Counting:

@@ -233,7 +233,7 @@ def test_a_foreign_or_later_folder_is_refused(tmp_path, saved):
         FaissStore.open(saved)
 
 
-def test_a_file_is_no_store(tmp_path):
+def test_a_file_is_not_a_store(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(StoreError, match=r"\bnotes\.txt\b.*\bmanifest\.json\b"):
         FaissStore.open(tmp_path / "notes.txt")

@@ -94,7 +94,7 @@ def test_bad_input_changes_nothing(store):
 
 @pytest.mark.parametrize("kind", [FaissStore, ChromaStore])
 @pytest.mark.parametrize("dimension", [0, -1, "8", 1.5, True, 5])
-def test_a_dimension_that_is_no_count_or_not_the_specs_is_refused(tmp_path, words, kind, dimension):
+def test_a_dimension_that_is_not_a_count_or_not_the_specs_is_refused(tmp_path, words, kind, dimension):
     with pytest.raises(InputError, match=rf"\bdimension\b.*{dimension!r}"):
         kind.create(tmp_path / "store", dimension=dimension, spec=words.spec)
     assert not (tmp_path / "store").exists()
@@ -136,7 +136,7 @@ def test_columns_are_added_as_documents_are():
 
 
 @pytest.mark.parametrize("k", [0, -1, True, 1.5, "3", None])
-def test_k_that_is_no_count_is_refused(store, k):
+def test_k_that_is_not_a_count_is_refused(store, k):
     with pytest.raises(InputError, match=rf"\bk\b.*{k!r}"):
         store.search(np.ones((1, 4)), k=k)
 

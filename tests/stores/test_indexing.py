@@ -111,7 +111,7 @@ def test_a_change_of_metadata_alone_keeps_the_vector(tmp_path, embedder, embedde
         assert store.get(["a"])[0].metadata == {"year": 2026}
 
 
-def test_any_store_is_brought_up_to_date(embedder):
+def test_any_store_is_updated(embedder):
     store = ChromaStore.create(collection="indexing-any-store", spec=embedder.spec)
     assert update_store(corpus(("a", "1"), ("b", "2")), store, embedder) == IndexReport(added=2)
     assert update_store(corpus(("a", "one")), store, embedder, sync=True) == IndexReport(replaced=1, deleted=1)
@@ -122,7 +122,7 @@ def test_any_store_is_brought_up_to_date(embedder):
     ("documents", "message"),
     [(corpus(), r"\bcorpus\b"), (corpus(("a", "1"), ("b", "2"), ("a", "3")), r"'a'.*\bunique\b")],
 )
-def test_bad_input_is_told_before_anything_is_embedded_or_written(tmp_path, embedder, embedded, documents, message):
+def test_bad_input_raises_before_anything_is_embedded_or_written(tmp_path, embedder, embedded, documents, message):
     with pytest.raises(InputError, match=message):
         build_index(documents, tmp_path / "index", embedder)
     assert embedded == []

@@ -80,7 +80,7 @@ def test_the_shares_of_two_processes_are_the_batch_of_one(make):
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_batches_come_in_order_whoever_makes_them(make, workers):
+def test_batches_come_in_order_with_any_number_of_workers(make, workers):
     maker = make()
     batches = list(prefetched(maker, maker.sampler, range(2, 9), workers=workers))
     assert [batch.step for batch in batches] == list(range(2, 9))

@@ -114,7 +114,7 @@ def written_out(weight, *, skip):
 @pytest.mark.parametrize("pool_prompt", [True, False])
 @pytest.mark.parametrize("budget", [1, 6, 1000])
 @pytest.mark.parametrize("weight", [0.5, 3.0])
-def test_a_step_is_the_formula_in_one_graph_whatever_the_chunks(weight, budget, pool_prompt):
+def test_a_step_is_the_formula_in_one_graph_for_any_chunks(weight, budget, pool_prompt):
     loss, divergence, gradient = written_out(weight, skip=0 if pool_prompt else 2)
     result, cached = stepped(weight=weight, budget=budget, pool_prompt=pool_prompt)
     assert result.loss == pytest.approx(loss, abs=1e-9)

@@ -168,7 +168,7 @@ def test_an_objective_that_fails_leaves_no_gradient():
 
 
 @pytest.mark.parametrize(("plan", "rows"), [([], 0), (chunks([0, 1], [1]), 3), (chunks([0], [2]), 2)])
-def test_a_plan_that_is_no_partition_is_refused(plan, rows):
+def test_a_plan_that_is_not_a_partition_is_refused(plan, rows):
     with pytest.raises(InputError, match=rf"\b{len(plan)} chunks\b.*\b{rows} rows\b"):
         cached_backward(Model(), plan, objective)
 

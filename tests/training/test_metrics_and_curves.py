@@ -78,7 +78,7 @@ def test_a_bad_line_that_is_not_the_last_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("parts", ["all", "no dev", "no intensity"])
-def test_curves_are_a_picture_whatever_the_run_measured(tmp_path, parts):
+def test_curves_are_an_image_whatever_was_measured(tmp_path, parts):
     log = MetricsLog(tmp_path / "metrics.jsonl", after_step=-1)
     for number in range(1, 30):
         log.step(step(number, weighted=parts != "no intensity" and number > 5))

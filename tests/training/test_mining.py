@@ -145,7 +145,7 @@ def test_a_killed_mining_run_is_resumed_and_leaves_no_incomplete_row(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"identity": "other"}, {"settings": MiningSettings(negatives=3)}])
-def test_other_settings_do_not_go_on_from_there(tmp_path, change):
+def test_other_settings_do_not_continue_from_there(tmp_path, change):
     out, work = tmp_path / "rows.jsonl", task(*many(200))
     with pytest.raises(KeyboardInterrupt):
         mine(work, DiesAt("hard", at=100), to=out, identity="test")

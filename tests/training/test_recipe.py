@@ -146,7 +146,7 @@ def test_a_change_that_makes_no_sense_is_named(written, change, message):
         read_recipe(written, changes=[change])
 
 
-def test_a_missing_file_and_one_that_is_no_toml_are_named(tmp_path):
+def test_a_missing_file_and_one_that_is_not_toml_are_named(tmp_path):
     with pytest.raises(TrainingError, match=r"/absent\.toml\b"):
         read_recipe(tmp_path / "absent.toml")
     (tmp_path / "bad.toml").write_text("model = [")

@@ -78,7 +78,7 @@ def test_no_gradient_flows_through_the_weights():
     assert losses_Q.grad.tolist() == pytest.approx([1 / 3, 2 / 3])
 
 
-def test_a_row_without_a_reasoning_query_has_intensity_one_whatever_its_loss_says():
+def test_a_row_without_a_reasoning_query_has_intensity_one_for_any_loss():
     present_Q = torch.tensor([True, False])
     intensity_Q = reasoning_intensity(of(1, 9), of(0.5, float("nan")), has_reasoning_Q=present_Q)
     assert intensity_Q.tolist() == pytest.approx([1.999996, 1.0])

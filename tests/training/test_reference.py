@@ -105,7 +105,7 @@ def written_out(*, weight, skip):
 
 @pytest.mark.parametrize("pool_prompt", [True, False])
 @pytest.mark.parametrize("budget", [1, 6, 1000])
-def test_a_step_is_the_formula_in_one_graph_whatever_the_chunks(budget, pool_prompt):
+def test_a_step_is_the_formula_in_one_graph_for_any_chunks(budget, pool_prompt):
     loss, drift, gradient = written_out(weight=WEIGHT, skip=0 if pool_prompt else 2)
     result, cached = stepped(budget=budget, pool_prompt=pool_prompt)
     assert result.loss == pytest.approx(loss, abs=1e-9)

@@ -108,7 +108,7 @@ def plainly(thoughts, *, skip):
 @pytest.mark.parametrize("budget", [1, 8, 1000])
 @pytest.mark.parametrize("filled", [True, False])
 @pytest.mark.parametrize("thoughts", [THOUGHTS, {1: [1, 2, 7]}, {}])
-def test_a_step_is_that_of_one_graph_whatever_the_chunks(pool_prompt, budget, filled, thoughts):
+def test_a_step_is_that_of_one_graph_for_any_chunks(pool_prompt, budget, filled, thoughts):
     wanted, gradient = plainly(thoughts, skip=0 if pool_prompt else 2)
     module = Bag()
     batch = batch_of(thoughts, filled=filled)
@@ -137,7 +137,7 @@ def test_a_step_that_is_not_weighted_does_not_look_at_reasoning_queries():
     assert len(module.calls) == 1
 
 
-def test_a_loss_that_is_no_number_raises_before_any_gradient():
+def test_a_loss_that_is_not_a_number_raises_before_any_gradient():
     module = Bag()
     with torch.no_grad():
         module.table.weight[3] = float("nan")

@@ -169,7 +169,7 @@ def test_bfloat16_trains_and_exports_finite_weights(make_recipe, monkeypatch, tu
         ("float32", True, False),
     ],
 )
-def test_a_cpu_that_emulates_bfloat16_trains_in_float32_and_says_so_once(
+def test_a_cpu_that_emulates_bfloat16_trains_in_float32_and_reports_it_once(
     monkeypatch, caplog, tmp_path, precision, emulated, bfloat16
 ):
     monkeypatch.setattr(devices, "emulates_bfloat16", lambda: emulated)

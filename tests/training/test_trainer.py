@@ -348,7 +348,7 @@ def test_a_damaged_checkpoint_is_named(whole):
         train(whole[0])
 
 
-def test_a_loss_that_is_no_number_stops_with_its_rows_saved(make_recipe):
+def test_a_loss_that_is_not_a_number_stops_with_its_rows_saved(make_recipe):
     recipe = make_recipe(optim={"lr": 1e20, "clip": 0.0, "warmup": 0.0}, dev={"sets": []}, run={"checkpoint_every": 1})
     with pytest.raises(TrainingError, match=r"\bloss\b.*\bnan\b.*\boptim\.lr\b") as caught:
         train(recipe)
