@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["index_command", "indexing_progress"]
 
 
-def index_command(
+VectorDtype = Literal["float32", "float16"]
+AnnKind = Literal["auto", "flat", "hnsw", "ivf"]
+_Value = TypeVar("_Value")
+
+
+def index_command(  # noqa: PLR0913 - each is an option of the command
     source: Annotated[
         Path, typer.Argument(help="A file or folder of .jsonl, .parquet, .md, .rst, .txt, .html.", show_default=False)
     ],
@@ -37,16 +42,18 @@ def index_command(
     splitter_settings: Annotated[
         str, typer.Option(metavar="JSON", help="The splitter's arguments, such as '{\"chunk_size\": 400}'.")
     ] = "{}",
-    codes: Annotated[
-        Literal["float32", "float16"] | None,
+    dtype: Annotated[
+        VectorDtype | None,
         typer.Option(help="How a new index stores vectors: float32, or float16 in half the space.", show_default=False),
     ] = None,
-    structure: Annotated[
-        Literal["auto", "flat", "hnsw", "ivf"] | None,
+    ann: Annotated[
+        AnnKind | None,
         typer.Option(
             help="The ANN index of a new index: auto depends on its size, flat searches exactly.", show_default=False
         ),
     ] = None,
+    codes: Annotated[VectorDtype | None, typer.Option(hidden=True)] = None,
+    structure: Annotated[AnnKind | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Index documents: texts as passages under their headings, JSON Lines and Parquet as one document per row.
 
@@ -60,14 +67,25 @@ def index_command(
     corpus = FileCorpus(source, splitter=_splitter(splitter, splitter_settings))
     if next(iter(corpus), None) is None:
         raise InputError(f"{source}: has no document; want at least one in {', '.join(SUFFIXES)} files")
-    if (codes or structure) and (to / "manifest.json").is_file():
-        raise InputError(f"--codes and --structure are for a new index, and {to} exists already; leave them out")
+    dtype = dtype or _deprecated("--codes", codes, new="--dtype")
+    ann = ann or _deprecated("--structure", structure, new="--ann")
+    if (dtype or ann) and (to / "manifest.json").is_file():
+        raise InputError(f"--dtype and --ann are for a new index, and {to} exists already; leave them out")
     encoder = shared_encoder(EncoderSettings(model=model))
     with truncations_summed(str(to)), indexing_progress() as (on_progress, on_message):
         report = build_index(
-            corpus, to, encoder, sync=sync, dtype=codes, ann=structure, on_progress=on_progress, on_message=on_message
+            corpus, to, encoder, sync=sync, dtype=dtype, ann=ann, on_progress=on_progress, on_message=on_message
         )
     typer.echo(f'{to}: {_summary(report)}; search with: reasonembed search {to} "your question"')
+
+
+def _deprecated(old: str, value: _Value, *, new: str) -> _Value:
+    """Return the value of a deprecated option, with a warning if it was given."""
+    if value is not None:
+        from reasonembed_rag.deprecation import warn_deprecated
+
+        warn_deprecated(old, new, category=FutureWarning)
+    return value
 
 
 def _splitter(name: str | None, settings: str) -> TextSplitter | None:

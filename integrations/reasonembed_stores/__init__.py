@@ -46,6 +46,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_face(
     __name__,
     renamed={
+        "Engine": "reasonembed_rag.encoder.SharedEncoder",
         "Hit": "reasonembed_rag.Hit",
         "ModelChoice": "reasonembed_rag.encoder.EncoderSettings",
         "get_engine": "reasonembed_rag.encoder.shared_encoder",

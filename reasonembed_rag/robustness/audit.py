@@ -16,6 +16,7 @@ from reasonembed_rag.pipeline import HitFilter, HubScan, NearDuplicateFilter, Tr
 from reasonembed_rag.protocols import Embedder, Retriever
 from reasonembed_rag.robustness.hotflip_attack import (
     AttackProgress,
+    DocumentGradients,
     Poison,
     fit_to_length,
     hotflip,
@@ -184,11 +185,9 @@ def poison_audit(  # noqa: PLR0913 - the single entry point: attacker, guard and
         reference=reference,
         settings=chosen,
     )
-    drawn = random_texts(task.documents, count=chosen.passages, words=chosen.tokens, seed=chosen.seed)
     attacks = {
         "hotflip": poison.texts,
-        "random": random_tokens(view, poison.texts[0], count=chosen.passages, tokens=chosen.tokens, seed=chosen.seed),
-        "corpus_words": tuple(fit_to_length(view, text, tokens=chosen.tokens) for text in drawn),
+        **_baselines(view, poison.texts[0], task.documents, chosen),
         "poisoned_rag": _query_specific(measured, task.documents, attack_text, seed=chosen.seed),
     }
     clean = audit.index("clean", ())
@@ -205,15 +204,7 @@ def poison_audit(  # noqa: PLR0913 - the single entry point: attacker, guard and
         candidates=chosen.candidates,
         seed=chosen.seed,
         clean_ndcg=audit.ndcg(_truncated(clean.hits, _TOP)),
-        attacks=tuple(
-            AttackScore(
-                name=index.name,
-                passages=len(index.poison_ids),
-                success=success_rates(index.hits, index.poison_ids, ks=chosen.ks),
-                example=attacks[index.name][0],
-            )
-            for index in poisoned
-        ),
+        attacks=tuple(_attack_score(index, attacks[index.name][0], ks=chosen.ks) for index in poisoned),
         defences=_defences(audit, clean, poisoned),
         hub_k=chosen.hub_k,
         hub_z=chosen.hub_z,
@@ -221,6 +212,23 @@ def poison_audit(  # noqa: PLR0913 - the single entry point: attacker, guard and
         hub_ranks=ranks_of(audit.scan(poisoned[0]), poisoned[0].poison_ids),
         similarity=_similarity(poison),
     )
+
+
+def _baselines(
+    view: DocumentGradients, text: str, documents: Sequence[Document], settings: AuditSettings
+) -> dict[str, tuple[str, ...]]:
+    """Return attacks equal to HotFlip's passages, such as `text`, in number and length that optimise nothing."""
+    count, tokens, seed = settings.passages, settings.tokens, settings.seed
+    drawn = random_texts(documents, count=count, words=tokens, seed=seed)
+    return {
+        "random": random_tokens(view, text, count=count, tokens=tokens, seed=seed),
+        "corpus_words": tuple(fit_to_length(view, drawn_text, tokens=tokens) for drawn_text in drawn),
+    }
+
+
+def _attack_score(index: _Index, example: str, *, ks: Sequence[int]) -> AttackScore:
+    success = success_rates(index.hits, index.poison_ids, ks=ks)
+    return AttackScore(name=index.name, passages=len(index.poison_ids), success=success, example=example)
 
 
 def _defences(audit: _Audit, clean: _Index, poisoned: Sequence[_Index]) -> tuple[DefenceScore, ...]:

@@ -149,19 +149,24 @@ def test_a_folder_of_other_files_is_refused(fails, rows, model, tmp_path):
 
 
 def test_dtype_and_ann_index_are_chosen_when_an_index_is_created(succeeds, fails, rows, model, tmp_path):
-    command = ("index", rows, "--to", tmp_path / "half", "--model", model, "--codes", "float16", "--structure", "hnsw")
+    command = ("index", rows, "--to", tmp_path / "half", "--model", model, "--dtype", "float16", "--ann", "hnsw")
     succeeds(*command)
     with FaissStore.open(tmp_path / "half") as store:
         assert json.loads((tmp_path / "half" / "manifest.json").read_text())["dtype"] == "float16"
         assert store.index.startswith("hnsw")
         assert len(store) == 4
-    assert re.search(r"--codes\b.*--structure\b", fails(*command))
+    assert re.search(r"--dtype\b.*--ann\b", fails(*command))
+
+
+def test_the_old_names_of_dtype_and_ann_work_and_warn(rows, model, tmp_path):
+    command = ["index", str(rows), "--to", str(tmp_path / "old"), "--model", str(model), "--codes", "float16"]
+    with pytest.warns(FutureWarning, match="--dtype"):
+        assert main(command) == 0
+    assert json.loads((tmp_path / "old" / "manifest.json").read_text())["dtype"] == "float16"
 
 
 def test_the_building_of_a_graph_is_reported(rows, model, tmp_path, capsys):
-    assert (
-        main(["index", str(rows), "--to", str(tmp_path / "graph"), "--model", str(model), "--structure", "hnsw"]) == 0
-    )
+    assert main(["index", str(rows), "--to", str(tmp_path / "graph"), "--model", str(model), "--ann", "hnsw"]) == 0
     messages = " ".join(capsys.readouterr().err.split())
     assert len(re.findall(r"\bhnsw\b\D*\b4\b", messages)) == 2  # while it is built, and what it searches by
 

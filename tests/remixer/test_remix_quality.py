@@ -15,8 +15,7 @@ from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.llm import Answer
 from reasonembed_training.remixer.agreement import agreement_to_json, measure_agreement, read_grades
 from reasonembed_training.remixer.config import read_settings
-from reasonembed_training.remixer.quality import measure_quality, word_overlap
-from reasonembed_training.remixer.quality_report import quality_page
+from reasonembed_training.remixer.quality import measure_quality, quality_page, word_overlap
 from reasonembed_training.remixer.sft import export_sft
 
 

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from reasonembed_training.remixer.folder import StageState
     from reasonembed_training.remixer.mining import MakeRetriever
     from reasonembed_training.remixer.plan import Plan, make_plan
-    from reasonembed_training.remixer.quality import Quality, measure_quality
-    from reasonembed_training.remixer.quality_report import quality_page
+    from reasonembed_training.remixer.quality import Quality, measure_quality, quality_page
     from reasonembed_training.remixer.run import remix
     from reasonembed_training.remixer.sft import export_sft
 

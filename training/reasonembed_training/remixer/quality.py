@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reasonembed_rag.pages import render_template
 from reasonembed_rag.retrieval import STOP_WORDS
 from reasonembed_training.remixer.config import JudgeConfig, RemixConfig, Stage, read_settings
 from reasonembed_training.remixer.corpus import read_corpus
@@ -17,7 +18,7 @@ from reasonembed_training.remixer.judging import judging_waves, stops
 from reasonembed_training.remixer.records import Candidates, GeneratedQuery, JudgedCandidates, RemixRow
 from reasonembed_training.remixer.sampling import shuffle_key
 
-__all__ = ["Overlap", "Quality", "Sample", "Screening", "measure_quality", "screening", "word_overlap"]
+__all__ = ["Overlap", "Quality", "Sample", "Screening", "measure_quality", "quality_page", "screening", "word_overlap"]
 
 _WORD = re.compile(r"[^\W_]+")
 _SAMPLES = 20
@@ -119,6 +120,11 @@ def measure_quality(folder: Path) -> Quality:
         else (),
         samples=tuple(drawn),
     )
+
+
+def quality_page(quality: Quality) -> str:
+    """Return a self-contained HTML page: figures of the run, its stages, and rows to read."""
+    return render_template(Path(__file__).with_name("quality_report.html.j2"), quality=quality)
 
 
 def screening(grades: Sequence[Sequence[int]], config: JudgeConfig, *, positive_from: int) -> Screening:

@@ -29,8 +29,6 @@ from reasonembed_stores import Condition, FaissStore, Filter, Group, search_mmr
 
 __all__ = ["ReasonEmbedVectorStore", "node_of"]
 
-_PERSISTED = "vector_store.faiss"
-
 
 class ReasonEmbedVectorStore(BasePydanticVectorStore):
     """Store LlamaIndex nodes with their embeddings, in memory or in a folder, and search them by cosine similarity.
