@@ -14,9 +14,12 @@ from langchain_reasonembed.evaluation import documents_in, found_text, holds_doc
 from langchain_reasonembed.listening import Listener
 from reasonembed_rag.documents import Document
 from reasonembed_rag.evaluation import Context, DocumentNames
+from reasonembed_rag.lazy import lazy_face
 from reasonembed_rag.protocols import Usage
 
 __all__ = ["LangChainRag"]
+
+__getattr__, _ = lazy_face(__name__, renamed={"LangChainPipeline": "LangChainRag"})
 
 _ANSWER_KEYS = ("answer", "result", "output", "output_text")
 _OPENING = 80

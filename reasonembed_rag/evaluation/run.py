@@ -11,9 +11,13 @@ import numpy as np
 from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_rag.hits import Hits
+from reasonembed_rag.lazy import lazy_face
 from reasonembed_rag.protocols import Metered, Retriever, Usage
 
 __all__ = ["QueryResult", "Run", "RunOptions", "RunProgress", "run_retriever"]
+
+_MOVED = {name: f"reasonembed_rag.evaluation.{name}" for name in ("evaluate", "evaluate_embedder")}
+__getattr__, _ = lazy_face(__name__, renamed=_MOVED)
 
 RunProgress = Callable[[int, int], None]
 """Called with (queries done, all queries)."""

@@ -25,10 +25,13 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.evaluation import Context, DocumentNames, FoundText
 from reasonembed_rag.hits import Hits
+from reasonembed_rag.lazy import lazy_face
 from reasonembed_rag.protocols import Retriever, Usage
 from reasonembed_rag.retrieval import EmbeddingFunctions, keep
 
 __all__ = ["LlamaIndexRag", "as_retriever"]
+
+__getattr__, _ = lazy_face(__name__, renamed={"LlamaIndexPipeline": "LlamaIndexRag"})
 
 _NAME_KEYS = ("id", "document_id", "doc_id", "file_path")
 
