@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 is success; 2 is an error that the user can fix, reported in one line on stderr; 130 is an interrupt.
     """
+    formatwarning, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         code = app(args=arguments, prog_name="reasonembed", standalone_mode=False)
     except typer.TyperException as error:
@@ -86,7 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         prefix = f"{error.filename}: " if error.filename else ""
         return _report_error(f"{prefix}{error.strerror or error}; check the path, its permissions and the free space")
+    finally:
+        warnings.formatwarning = formatwarning
     return code if isinstance(code, int) else 0
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return a warning as users of the command read it: its message, without the place in the code."""
+    del category, filename, lineno, line
+    return f"warning: {' '.join(str(message).split())}\n"
 
 
 def _usage_message(error: typer.TyperException) -> str:

@@ -74,7 +74,7 @@ def robustness(
     retriever: Retriever,
     task: RetrievalTask,
     *,
-    system: System,
+    system: System | str | None = None,
     options: RobustnessOptions | None = None,
     progress: RunProgress | None = None,
     command: str | None = None,
@@ -82,10 +82,13 @@ def robustness(
     """Run a task's queries through a retriever, clean and perturbed, and return how far its scores drop.
 
     With judgements, the drop rates of nDCG@10 and recall are measured; in any case, the similarity of the rankings. A
-    kind without its thesaurus or paraphraser is skipped, and the report gives the reason. Raises EvaluationError if
-    every kind is skipped, InputError if the judge of synonyms is the model under test, and as run_retriever does.
+    kind without its thesaurus or paraphraser is skipped, and the report gives the reason. `system` describes the
+    retriever: a System, a name, or by default the name of its class. Raises EvaluationError if every kind is skipped,
+    InputError if the judge of synonyms is the model under test, and as run_retriever does.
     """
     options = options or RobustnessOptions()
+    if not isinstance(system, System):
+        system = System(name=system or type(retriever).__name__)
     judge = options.rewording.judge
     if judge is not None and system.spec is not None and judge.spec.space() == system.spec.space():
         raise InputError(

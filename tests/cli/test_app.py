@@ -92,3 +92,11 @@ def test_the_help_loads_no_heavy_package():
         "sys.exit(bool({'torch', 'transformers', 'langchain_core', 'faiss', 'numpy'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_code(tmp_path):
+    script = "import sys, warnings; from reasonembed_cli import app; warnings.simplefilter('always')\n"
+    script += "@app.app.command('warn')\ndef warn(): warnings.warn('old is deprecated; use new', FutureWarning)\n"
+    script += "sys.exit(app.main(['warn']))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stderr == "warning: old is deprecated; use new\n"

@@ -267,3 +267,10 @@ def test_a_report_written_before_records_read_it_still_opens_and_is_written_the_
     assert report.poison.attack("hotflip").success == {5: 0.5, 20: 0.9}
     assert report.poison.similarity == ((0.1, 0.8),)
     assert report.clean.system == report.system
+
+
+def test_a_retriever_without_a_system_is_described_by_its_class(task, bag):
+    retriever = DenseRetriever(bag, task.documents)
+    options = RobustnessOptions(kinds=("reordering",), seeds=(1,))
+    assert robustness(retriever, task, options=options).system.name == "DenseRetriever"
+    assert robustness(retriever, task, system="mine", options=options).system.name == "mine"
