@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import re
-import traceback
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 
+ROOT = Path(__file__).resolve().parents[2]
+HOMES = (ROOT, ROOT / "integrations")
+QUERY = """
+import json, sys, traceback
 from langchain_reasonembed import ReasonEmbedRetriever
 from reasonembed_rag import Document, Encoder
 from reasonembed_rag.backbone import PackedForward
 from reasonembed_stores import FaissStore
 
-ROOT = Path(__file__).resolve().parents[2]
-HOMES = (ROOT, ROOT / "integrations")
+model, index = sys.argv[1:]
+encoder = Encoder.from_pretrained(model)
+with FaissStore.create(index, spec=encoder.spec) as store:
+    store.upsert([Document("a", "why do cells divide?")], encoder.encode_documents(["why do cells divide?"]))
+retriever = ReasonEmbedRetriever(index=index, k=1)
+retriever.invoke("why?")
+forward, stacks = PackedForward.__call__, []
+
+def record(self, *args, **settings):
+    stacks.append([frame.filename for frame in traceback.extract_stack()])
+    return forward(self, *args, **settings)
+
+PackedForward.__call__ = record
+retriever.invoke("why do lists grow?")
+print(json.dumps(stacks[0]))
+"""
 
 
 def _ours(file: str) -> str | None:
@@ -26,22 +46,12 @@ def _ours(file: str) -> str | None:
     return None if relative is None or relative.parts[0] in {"tests", ".venv"} else str(relative)
 
 
-def test_a_query_passes_the_six_files_of_the_decision_record_and_no_other(tiny_model, tmp_path, monkeypatch):
-    encoder = Encoder.from_pretrained(tiny_model("qwen3"))
-    with FaissStore.create(tmp_path / "index", spec=encoder.spec) as store:
-        store.upsert([Document("a", "why do cells divide?")], encoder.encode_documents(["why do cells divide?"]))
-    stacks, forward = [], PackedForward.__call__
-
-    def record(self, *args, **settings):
-        stacks.append([_ours(frame.filename) for frame in traceback.extract_stack()])
-        return forward(self, *args, **settings)
-
-    retriever = ReasonEmbedRetriever(index=str(tmp_path / "index"), k=1)
-    retriever.invoke("why?")
-    monkeypatch.setattr(PackedForward, "__call__", record)
-    retriever.invoke("why do lists grow?")
-    record_text = (ROOT / "docs" / "adr" / "0004-the-way-of-a-query.md").read_text()
-    listed = re.findall(r"^\| \d \| `([^`]+)`", record_text, flags=re.MULTILINE)
-    passed = list(dict.fromkeys(file for file in stacks[0] if file is not None))
+def test_a_query_passes_the_six_files_of_the_decision_record_and_no_other(tiny_model, tmp_path):
+    command = [sys.executable, "-c", QUERY, str(tiny_model("qwen3")), str(tmp_path / "index")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    files = [_ours(file) for file in json.loads(done.stdout.splitlines()[-1])]
+    record = (ROOT / "docs" / "adr" / "0004-the-way-of-a-query.md").read_text()
+    listed = re.findall(r"^\| \d \| `([^`]+)`", record, flags=re.MULTILINE)
+    passed = list(dict.fromkeys(file for file in files if file is not None))
     assert passed == listed[:-1]  # the last one's own frame is not on the stack yet
     assert len(listed) == 6
