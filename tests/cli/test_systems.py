@@ -151,6 +151,7 @@ def components(tmp_path, monkeypatch):
         "number = 3\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # what appears on the disk must be the command's
     yield "my_components"
     sys.modules.pop("my_components", None)
 
