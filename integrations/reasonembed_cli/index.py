@@ -62,7 +62,8 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
     reasonembed index docs/ --to docs.index
     """
     from reasonembed_rag.encoder import EncoderSettings, shared_encoder
-    from reasonembed_stores import SUFFIXES, FileCorpus, build_index
+    from reasonembed_readers import SUFFIXES
+    from reasonembed_stores import FileCorpus, build_index
 
     corpus = FileCorpus(source, splitter=_splitter(splitter, splitter_settings))
     if next(iter(corpus), None) is None:

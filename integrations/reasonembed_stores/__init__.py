@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
     from reasonembed_stores.mmr import search_mmr, select_mmr
     from reasonembed_stores.opening import open_store
-    from reasonembed_stores.readers import SUFFIXES, FileCorpus, TextSplitter, load_splitter
+    from reasonembed_stores.readers import FileCorpus, TextSplitter, load_splitter
     from reasonembed_stores.retriever import IndexModel, IndexRetriever
     from reasonembed_stores.store import Store
 
 __all__ = [
-    "SUFFIXES",
     "ChromaStore",
     "Condition",
     "FaissStore",
@@ -46,6 +45,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_face(
     __name__,
     renamed={
+        "SUFFIXES": "reasonembed_readers.SUFFIXES",
         "Engine": "reasonembed_rag.encoder.SharedEncoder",
         "Hit": "reasonembed_rag.Hit",
         "ModelChoice": "reasonembed_rag.encoder.EncoderSettings",

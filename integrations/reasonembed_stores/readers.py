@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError, MissingDependencyError
-from reasonembed_rag.files import read_jsonl_documents
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.passages import split_passages
-from reasonembed_stores.html_text import html_to_text
+from reasonembed_readers import SUFFIXES, PassedOver, file_kind, read_file
 
-__all__ = ["SUFFIXES", "Corpus", "FileCorpus", "TextSplitter", "load_splitter"]
+__all__ = ["Corpus", "FileCorpus", "TextSplitter", "load_splitter"]
 
-_ROWS = 1000
 _MAX_WORDS = 160
 
 
@@ -50,26 +48,23 @@ class FileCorpus:
     def __iter__(self) -> Iterator[Document]:
         if self.path.is_dir():
             for path in _files_below(self.path, set()):
-                if path.suffix.lower() in SUFFIXES:
+                if not isinstance(file_kind(path), PassedOver):
                     yield from self._file(path, path.relative_to(self.path).as_posix())
         elif not self.path.is_file():
             raise InputError(f"{self.path}: no such file or folder; want documents to index")
-        elif self.path.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{self.path}: cannot be read; want a folder, or one of {', '.join(SUFFIXES)}")
+        elif isinstance(kind := file_kind(self.path), PassedOver):
+            raise InputError(f"{self.path}: {kind.reason}; want a folder, or one of {', '.join(SUFFIXES)}")
         else:
             yield from self._file(self.path, self.path.name)
 
     def _file(self, path: Path, name: str) -> Iterator[Document]:
-        suffix = path.suffix.lower()
-        if suffix not in _ROW_READERS:
-            text = _read_text(path)
-            yield from self._passages(html_to_text(text) if suffix in _HTML else text, name, {"path": name})
-            return
-        for document in _ROW_READERS[suffix](path):
-            if self.splitter is None:
-                yield document
+        for part in read_file(path):
+            if part.id is None:
+                yield from self._passages(part.text, name, {"path": name})
+            elif self.splitter is None:
+                yield Document(part.id, part.text, part.metadata)
             else:
-                yield from self._passages(document.content, document.id, document.metadata)
+                yield from self._passages(part.text, part.id, part.metadata)
 
     def _passages(self, text: str, name: str, metadata: Mapping[str, Any]) -> Iterator[Document]:
         if self.splitter is not None:
@@ -102,52 +97,6 @@ def _files_below(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
             yield from _files_below(path, visited)
         elif path.is_file():
             yield path
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give access to it") from error
-
-
-def _read_parquet(path: Path) -> Iterator[Document]:
-    """Yield the rows of a Parquet file as documents, as read_jsonl_documents does for lines."""
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise MissingDependencyError("pyarrow", "parquet") from error
-    try:
-        number = 0
-        with ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_ROWS):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield _row_document(row, where=f"{path}: row {number}")
-    except (ArrowException, OSError) as error:
-        raise InputError(f"{path}: not Parquet ({error}); want columns id and content") from error
-
-
-def _row_document(row: dict[str, Any], *, where: str) -> Document:
-    identity, content = row.pop("id", None), row.pop("content", None)
-    if not isinstance(identity, str) or not identity:
-        raise InputError(f"{where}: id is {identity!r}; want a column of non-empty strings")
-    if not isinstance(content, str):
-        raise InputError(f"{where}: content of {identity!r} is {content!r}; want a column of strings")
-    return Document(identity, content, {name: value for name, value in row.items() if value is not None})
-
-
-_ROW_READERS: Mapping[str, Callable[[Path], Iterator[Document]]] = {
-    ".jsonl": read_jsonl_documents,
-    ".parquet": _read_parquet,
-}
-_HTML = frozenset({".html", ".htm", ".xhtml"})
-SUFFIXES = (".htm", ".html", ".jsonl", ".markdown", ".md", ".parquet", ".rst", ".txt", ".xhtml")
-"""The files that are read; others in a folder are skipped."""
 
 
 def load_splitter(name: str, settings: Mapping[str, Any]) -> TextSplitter:

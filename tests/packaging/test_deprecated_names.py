@@ -22,6 +22,7 @@ RENAMED = [
     ("llama_index.retrievers.reasonembed.evaluation", "LlamaIndexPipeline", "LlamaIndexRag"),
 ]
 MOVED = [
+    ("reasonembed_stores.html_text", "html_to_text", "reasonembed_readers.html_to_text"),
     ("reasonembed_stores", "Engine", "reasonembed_rag.encoder.SharedEncoder"),
     ("reasonembed_stores", "Hit", "reasonembed_rag.Hit"),
     ("reasonembed_stores", "get_engine", "reasonembed_rag.encoder.shared_encoder"),

@@ -13,7 +13,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HOMES = (ROOT, ROOT / "integrations", ROOT / "training")
-TOPS = ("reasonembed_rag", "reasonembed_stores", "langchain_reasonembed", "reasonembed_cli", "reasonembed_training")
+TOPS = (
+    "reasonembed_rag",
+    "reasonembed_readers",
+    "reasonembed_stores",
+    "langchain_reasonembed",
+    "reasonembed_cli",
+    "reasonembed_training",
+)
 
 
 def _module_of(path: Path) -> str:
@@ -35,6 +42,7 @@ FREE = {"reasonembed_rag", "reasonembed_cli"}
 MIRRORED = {
     "backbone": ["reasonembed_rag.backbone", "reasonembed_rag.encoder"],  # what runs a forward is the encoder's engine
     "stores": ["reasonembed_stores"],
+    "readers": ["reasonembed_readers"],
     "langchain": ["langchain_reasonembed"],
     "llama_index": [name for name in ROOMS if name.startswith("llama_index")],
     "training": ["reasonembed_training", "reasonembed_training.data"],

@@ -21,6 +21,7 @@ OUR_NAMES = {
     "llama_index",
     "reasonembed_cli",
     "reasonembed_rag",
+    "reasonembed_readers",
     "reasonembed_stores",
     "reasonembed_training",
 }
