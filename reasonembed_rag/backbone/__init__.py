@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.hub import BASE_MODEL, DEFAULT_MODEL, find_model
     from reasonembed_rag.backbone.known_models import ALIASES, Checkpoint, known_checkpoint, known_checkpoints
     from reasonembed_rag.backbone.linears import OneDnnLinear, PlainLinear, make_fast, make_live
-    from reasonembed_rag.backbone.loading import LoadedModel, load_model, load_tokenizer
+    from reasonembed_rag.backbone.loading import LoadedModel, load_model, load_tokenizer, read_spec
     from reasonembed_rag.backbone.lora import read_adapter
     from reasonembed_rag.backbone.lora_switch import AdapterSwitch
     from reasonembed_rag.backbone.model_files import read_folder, read_json
@@ -75,6 +75,7 @@ __all__ = [
     "read_blueprint",
     "read_folder",
     "read_json",
+    "read_spec",
     "remember_verified",
     "self_check_sequences",
     "warn_of_emulation",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.settings import EncoderSettings
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["LoadedModel", "load_model", "load_tokenizer"]
+__all__ = ["LoadedModel", "load_model", "load_tokenizer", "read_spec"]
 
 _logger = logging.getLogger(__name__)
 
@@ -93,10 +93,18 @@ def load_model(settings: EncoderSettings) -> LoadedModel:
     )
 
 
-def _folders(settings: EncoderSettings) -> tuple[Path, list[Path]]:
+def read_spec(settings: EncoderSettings) -> EmbeddingSpec:
+    """Return what load_model's spec says of texts (templates, lengths) without reading or downloading weights."""
+    folder, merged = _folders(settings, weights=False)
+    return resolve_spec(settings, read_folder(folder, weights=False), folders=[folder, *merged], dtype="float32")
+
+
+def _folders(settings: EncoderSettings, *, weights: bool = True) -> tuple[Path, list[Path]]:
     """Return the folder of the backbone and those of the adapters to merge; the model itself may be an adapter."""
-    folder, adapters = _with_base(settings.model, revision=settings.revision)
-    return folder, [*adapters, find_model(settings.adapter)] if settings.adapter is not None else adapters
+    folder, adapters = _with_base(settings.model, revision=settings.revision, weights=weights)
+    if settings.adapter is None:
+        return folder, adapters
+    return folder, [*adapters, find_model(settings.adapter, weights=weights)]
 
 
 def _with_base(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> tuple[Path, list[Path]]:
@@ -180,9 +188,9 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
     return ready
 
 
-def load_tokenizer(name_or_path: str, *, append_eos: bool) -> TextTokenizer:
+def load_tokenizer(name_or_path: str, *, append_eos: bool, revision: str | None = None) -> TextTokenizer:
     """Return the tokenizer of a model without loading weights; raises ModelError if there is none."""
-    folder = transformer_folder(_with_base(name_or_path, weights=False)[0])
+    folder = transformer_folder(_with_base(name_or_path, revision=revision, weights=False)[0])
     return _tokenizer(folder, append_eos=append_eos, vocabulary_size=None)[0]
 
 

@@ -43,13 +43,13 @@ class FolderFacts:
     default_instruction: str | None = None
 
 
-def read_folder(folder: Path) -> FolderFacts:
-    """Read a sentence-transformers folder (modules.json) or a plain transformers folder.
+def read_folder(folder: Path, *, weights: bool = True) -> FolderFacts:
+    """Read a sentence-transformers folder (modules.json) or a plain transformers folder; `weights`: they are needed.
 
     Raises ModelError for a folder without config.json or weights and for unsupported modules.
     """
     if not (folder / "modules.json").is_file():
-        return FolderFacts(transformer_folder=folder, config=_config(folder))
+        return FolderFacts(transformer_folder=folder, config=_config(folder, weights=weights))
     modules = _modules(folder)
     unknown = sorted(set(modules) - _KNOWN_MODULES)
     if unknown or "Transformer" not in modules:
@@ -61,7 +61,7 @@ def read_folder(folder: Path) -> FolderFacts:
     instruct = _prompts(folder)
     return FolderFacts(
         transformer_folder=transformer,
-        config=_config(transformer),
+        config=_config(transformer, weights=weights),
         pooling=_pooling(modules["Pooling"]) if "Pooling" in modules else None,
         pool_prompt=read_json(modules["Pooling"] / "config.json").get("include_prompt")
         if "Pooling" in modules
@@ -98,11 +98,11 @@ def _kind(module: dict[str, Any]) -> str:
     return str(module.get("type", "")).rpartition(".")[2]
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path, *, weights: bool) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; want a transformers or sentence-transformers model folder")
     config: dict[str, Any] = read_json(folder / "config.json")
-    if not any(folder.glob("*.safetensors")):
+    if weights and not any(folder.glob("*.safetensors")):
         others = sorted(path.name for pattern in ("*.bin", "*.pt", "*.h5") for path in folder.glob(pattern))
         hint = f"; {others[0]} is not read, since pickles can run code: convert it to safetensors" if others else ""
         raise ModelError(f"{folder}: no weights; want model.safetensors next to config.json{hint}")

@@ -114,6 +114,26 @@ class TextTokenizer:
             kept = text[: max(0, tokens.offsets[count - 1][1] - len(before))] if count else ""
         return kept
 
+    def room(self, *, before: str, after: str, max_length: int) -> int:
+        """Return how many tokens of text a model of max_length tokens reads between before and after."""
+        return max_length - len(self._head) - len(self._tail) - len(self._ids(before)) - len(self._ids(after))
+
+    def spans(self, texts: Sequence[str], *, before: str, after: str) -> list[list[tuple[int, int]]]:
+        """Return the start and end in characters of each text's tokens between before and after.
+
+        There are as many as the whole has tokens beyond those of before and after by themselves, so that a text is
+        truncated if and only if it has more than `room`.
+        """
+        first, last = len(self._ids(before)), len(self._ids(after))
+        spans: list[list[tuple[int, int]]] = []
+        for start in range(0, len(texts), _CHUNK):
+            part = texts[start : start + _CHUNK]
+            found = self._backend.encode_batch([f"{before}{text}{after}" for text in part], add_special_tokens=False)
+            for text, encoding in zip(part, found, strict=True):
+                kept = encoding.offsets[first : len(encoding.offsets) - last]
+                spans.append([(_within(text, a - len(before)), _within(text, b - len(before))) for a, b in kept])
+        return spans
+
     def text_spans(self, tokens: Tokens, *, before: str, after: str) -> list[slice]:
         """Return the range of each text's own tokens, without template and special tokens.
 
@@ -147,6 +167,10 @@ class TextTokenizer:
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids if text else []
         return ids
+
+
+def _within(text: str, index: int) -> int:
+    return min(max(index, 0), len(text))
 
 
 def _common_prefix(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int:

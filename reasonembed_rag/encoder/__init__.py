@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         share_embedder,
         shared_encoder,
     )
+    from reasonembed_rag.encoder.splitting import passage_splitter
     from reasonembed_rag.encoder.truncation import TruncationCounts, collect_truncations
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "collect_truncations",
     "distinct",
     "encode_corpus",
+    "passage_splitter",
     "plan_packs",
     "share_embedder",
     "shared_encoder",

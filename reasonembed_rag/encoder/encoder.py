@@ -18,6 +18,7 @@ from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.gradients import load_gradients
 from reasonembed_rag.encoder.local import LocalEngine
 from reasonembed_rag.encoder.progress import progress_bar
+from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.gradients import EncoderGradients
     from reasonembed_rag.encoder.local import Engine, RowVectors
     from reasonembed_rag.encoder.worker_process import ModelDescription
+    from reasonembed_rag.passages import PassageSplitter
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["Encoder"]
@@ -198,6 +200,10 @@ class Encoder:
         variant.__dict__.update(self.__dict__)
         variant._adapter, variant._spec = name, self._adapter_specs[name]
         return self._variants.setdefault(name, variant)
+
+    def passage_splitter(self, *, tokens: int | None = None, overlap: int = 0) -> PassageSplitter:
+        """Return a splitter into passages that this encoder reads whole; see the function passage_splitter."""
+        return splitter_by_tokenizer(self._tokenizer, self._spec, tokens=tokens, overlap=overlap)
 
     def token_gradients(self) -> EncoderGradients:
         """Return gradients of document vectors with respect to their tokens, for attacks on this encoder.

@@ -15,6 +15,7 @@ from reasonembed_rag.encoder.batching import distinct
 from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.remote_client import CLOSED, EmbeddingsClient, OutageError, RemoteSettings
+from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import TextTokenizer, Tokens
+    from reasonembed_rag.passages import PassageSplitter
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["RemoteEncoder"]
@@ -102,6 +104,11 @@ class RemoteEncoder:
     def dimension(self) -> int:
         """The length of every vector."""
         return self._spec.dimension
+
+    def passage_splitter(self, *, tokens: int | None = None, overlap: int = 0) -> PassageSplitter:
+        """Return a splitter into passages that the server reads whole; without a tokenizer tokens are estimated."""
+        tokenizer = None if self._tokenizer_name is None else self._loaded_tokenizer(self._tokenizer_name)
+        return splitter_by_tokenizer(tokenizer, self._spec, tokens=tokens, overlap=overlap)
 
     def encode_queries(
         self,

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from reasonembed_rag.backbone import CACHE_BYTES, EncoderSettings
+from reasonembed_rag.encoder.splitting import passage_splitter, splitter_by_settings
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.protocols import AdapterEmbedder, AsyncEmbedder, Embedder
 from reasonembed_rag.spec import EmbeddingSpec
@@ -17,6 +18,8 @@ from reasonembed_rag.spec import EmbeddingSpec
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from reasonembed_rag.passages import PassageSplitter
 
 __all__ = ["CACHE_BYTES", "EncoderSettings", "SharedEncoder", "share_embedder", "shared_encoder"]
 
@@ -30,8 +33,9 @@ class SharedEncoder:
     where the embedder is an AdapterEmbedder.
     """
 
-    def __init__(self, load: Callable[[], Embedder]) -> None:
+    def __init__(self, load: Callable[[], Embedder], *, settings: EncoderSettings | None = None) -> None:
         self._load = load
+        self._settings = settings
         self._lock = Lock()
         self._embedder: Embedder | None = None
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reasonembed")
@@ -61,6 +65,12 @@ class SharedEncoder:
         if not isinstance(self.embedder, AdapterEmbedder):
             raise InputError(f"{self.spec.model} has no adapters to choose from; leave adapter out")
         return self.embedder.with_adapter(name)
+
+    def passage_splitter(self, *, tokens: int | None = None, overlap: int = 0) -> PassageSplitter:
+        """Return a splitter into passages that the model reads whole, without loading a local model's weights."""
+        if self._embedder is None and self._settings is not None and self._settings.base_url is None:
+            return splitter_by_settings(self._settings, tokens=tokens, overlap=overlap)
+        return passage_splitter(self.embedder, tokens=tokens, overlap=overlap)
 
     def encode_queries(
         self,
@@ -143,7 +153,7 @@ def shared_encoder(settings: EncoderSettings) -> SharedEncoder:
                     f"{settings.model!r} is a shared embedder, loaded already; leave its other settings out"
                 )
             return _by_name[settings.model]
-        return _encoders.setdefault(settings, SharedEncoder(functools.partial(_load, settings)))
+        return _encoders.setdefault(settings, SharedEncoder(functools.partial(_load, settings), settings=settings))
 
 
 def share_embedder(name: str, embedder: Embedder) -> None:

@@ -8,13 +8,14 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.passages.splitter import Passage, PassageSplitter, SplitText, split_passages
-    from reasonembed_rag.passages.units import TokenSpans
+    from reasonembed_rag.passages.units import TokenSpans, estimated_spans
 
 __all__ = [
     "Passage",
     "PassageSplitter",
     "SplitText",
     "TokenSpans",
+    "estimated_spans",
     "split_passages",
 ]
 

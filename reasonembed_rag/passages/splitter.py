@@ -84,10 +84,14 @@ class PassageSplitter:
         if not 0 <= self.overlap <= self.target // 2:
             raise InputError(f"an overlap of {self.overlap} tokens; want 0 to {self.target // 2}, half of a passage")
 
-    def split(self, text: str) -> SplitText:
-        """Return the passages of a text, each at most `limit` tokens with its trail of headings."""
+    def split(self, text: str, heading: Sequence[str] = ()) -> SplitText:
+        """Return the passages of a text, each at most `limit` tokens with its trail of headings.
+
+        `heading` is a trail above the whole text: it leads the headings of every passage, unless they leave no room.
+        """
         units = token_units(text, self.spans([text])[0])
-        sections = _joined(_sections(text), units, self.target)
+        above = tuple(title for one in heading if (title := " ".join(one.split())))
+        sections = [_below(above, section) for section in _joined(_sections(text), units, self.target)]
         passages: list[Passage] = []
         trails = self._sizes([_trail(section.titles) for section in sections])
         for section, following, size in zip_longest(sections, sections[1:], trails):
@@ -138,6 +142,14 @@ class PassageSplitter:
 def _sections(text: str) -> list[Section]:
     front = read_front_matter(text)
     return sections_of(text) if front is None else sections_of(text, start=front.end, title=front.title)
+
+
+def _below(above: Sequence[str], section: Section) -> Section:
+    """Return a section under a trail above the text; its levels come before all levels of the text."""
+    if not above:
+        return section
+    outer = tuple((place - len(above), title) for place, title in enumerate(above))
+    return Section(outer + tuple(section.trail), section.heading, section.body)
 
 
 def _passages(text: str, section: Section, following: Section | None, units: Units, most: int) -> list[Passage]:

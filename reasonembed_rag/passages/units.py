@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["TokenSpans", "Units", "count_words", "token_units", "word_units"]
+__all__ = ["TokenSpans", "Units", "count_words", "estimated_spans", "token_units", "word_units"]
 
 # Chinese, Japanese and Korean are written without spaces: each of their characters counts as a word.
 _WORD = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]|[^\s\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
+_ESTIMATED = re.compile(r"[A-Za-z0-9]{1,4}|\S")
 _LONGEST_TOKEN = 16
 """Maximum characters of a unit: a tokenizer may map an unknown run of any length to one token."""
 
@@ -47,6 +48,11 @@ def count_words(text: str) -> int:
 def word_units(text: str) -> Units:
     """Return the words of a text as units."""
     return Units([found.start() for found in _WORD.finditer(text)])
+
+
+def estimated_spans(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+    """Estimate the tokens of a model whose tokenizer is unknown: at most four Latin letters or digits are one."""
+    return [[found.span() for found in _ESTIMATED.finditer(text)] for text in texts]
 
 
 def token_units(text: str, spans: Iterable[tuple[int, int]]) -> Units:

@@ -96,6 +96,19 @@ def test_headings_that_leave_no_room_are_dropped_outermost_first():
     assert len(passage.heading) == 1
 
 
+def test_a_trail_above_the_text_leads_every_heading_and_counts():
+    text = "Before it.\n\n# One\n\nFact. " + "word " * 40 + "\n\n## Two\n\nElse."
+    splitter = PassageSplitter(pieces, limit=24, target=20)
+    passages = splitter.split(text, heading=("Deck", " ", "Slide\n 3")).passages
+    assert [passage.heading[2:] for passage in passages if passage.text.startswith(("Bef", "Fact", "Else"))] == [
+        (),
+        ("One",),
+        ("One", "Two"),
+    ]
+    assert {passage.heading[:2] for passage in passages} == {("Deck", "Slide 3")}
+    assert max(map(len, pieces([passage.content for passage in passages]))) <= 24
+
+
 @pytest.mark.parametrize(("target", "overlap"), [(0, 0), (31, 0), (20, 11), (20, -1)])
 def test_a_target_or_overlap_that_cannot_be_kept_is_refused(target, overlap):
     with pytest.raises(InputError, match=r"\b(0|31|11|-1)\b"):
