@@ -8,8 +8,9 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_readers.html_text import html_to_text
-    from reasonembed_readers.kinds import SUFFIXES, FileKind, PassedOver, file_kind, read_file
+    from reasonembed_readers.kinds import SUFFIXES, FileKind, file_kind, read_file
     from reasonembed_readers.parts import Part, ReadOptions
+    from reasonembed_readers.passed_over import PassedOver
 
 __all__ = [
     "SUFFIXES",

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 
+from reasonembed_readers.decoding import looks_binary
 from reasonembed_readers.parts import Note, Part, Reader, ReadOptions
+from reasonembed_readers.passed_over import PassedOver, passed_over_by_content, passed_over_by_name
+from reasonembed_readers.raw import inner_name, open_bytes
 from reasonembed_readers.rows import read_json_lines, read_parquet
 from reasonembed_readers.texts import read_html, read_text
 
-__all__ = ["SUFFIXES", "FileKind", "PassedOver", "file_kind", "read_file"]
+__all__ = ["SUFFIXES", "FileKind", "file_kind", "read_file"]
+
+_HEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,41 +27,79 @@ class FileKind:
     name: str
     """As the summary of a run counts it: Markdown, HTML, PDF."""
     reader: Reader
-
-
-@dataclass(frozen=True, slots=True)
-class PassedOver:
-    """A file that is not read, and why: an image, a program, or a kind whose package is not installed."""
-
-    kind: str
-    """As the summary counts it: .png, or "binary" where there is no suffix."""
-    reason: str
-    """What it is and what would read it, such as "pip install 'reasonembed-rag[files]'"."""
+    package: str | None = None
+    """The module that must be installed to read it."""
+    extra: str = "files"
+    """The extra of ours that installs it."""
 
 
 _TEXT = FileKind("text", read_text)
 _HTML = FileKind("HTML", read_html)
-_KINDS: Mapping[str, FileKind] = {
+_MARKDOWN = FileKind("Markdown", read_text)
+_RST = FileKind("reStructuredText", read_text)
+_JSON_LINES = FileKind("JSON Lines", read_json_lines)
+_PARQUET = FileKind("Parquet", read_parquet, package="pyarrow", extra="parquet")
+
+_BY_SUFFIX: Mapping[str, FileKind] = {
     ".htm": _HTML,
     ".html": _HTML,
-    ".jsonl": FileKind("JSON Lines", read_json_lines),
-    ".markdown": FileKind("Markdown", read_text),
-    ".md": FileKind("Markdown", read_text),
-    ".parquet": FileKind("Parquet", read_parquet),
-    ".rst": FileKind("reStructuredText", read_text),
+    ".jsonl": _JSON_LINES,
+    ".markdown": _MARKDOWN,
+    ".md": _MARKDOWN,
+    ".mdown": _MARKDOWN,
+    ".mdx": _MARKDOWN,
+    ".mkd": _MARKDOWN,
+    ".ndjson": _JSON_LINES,
+    ".parquet": _PARQUET,
+    ".qmd": _MARKDOWN,
+    ".rmd": _MARKDOWN,
+    ".rst": _RST,
     ".txt": _TEXT,
+    ".xht": _HTML,
     ".xhtml": _HTML,
 }
-SUFFIXES = tuple(sorted(_KINDS))
+"""Kinds by the suffix of the unpacked name. Every other file that is text by its content is read as text."""
+
+_BY_NAME: Mapping[str, FileKind] = {}
+"""Kinds by the whole name in lower case, for names that stand for a kind, such as Rakefile."""
+
+_HTML_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{,1000}?-->\s*)*<(?:!doctype )?html\b", re.IGNORECASE | re.DOTALL
+)
+_BY_HEAD: tuple[tuple[re.Pattern[bytes], FileKind], ...] = ((_HTML_START, _HTML),)
+"""Kinds by the first bytes, for text of no known suffix."""
+
+SUFFIXES = tuple(sorted(_BY_SUFFIX))
+"""The suffixes of kinds with a reader of their own; text is read under any name."""
 
 
 def file_kind(path: Path) -> FileKind | PassedOver:
-    """Return how a file is read, or why it is not; only names and first bytes are looked at.
+    """Return how a file is read, or why it is not; its name decides, else its first bytes.
 
-    Raises InputError for a file that cannot be opened.
+    Raises InputError for a file whose bytes are needed and that cannot be opened.
     """
-    kind = _KINDS.get(path.suffix.lower())
-    return PassedOver(path.suffix.lower() or "binary", "not a kind that is read") if kind is None else kind
+    name = inner_name(path)
+    suffix = PurePath(name).suffix
+    passed_over = passed_over_by_name(name, suffix)
+    if passed_over is not None:
+        return passed_over
+    kind = _BY_NAME.get(name) or _BY_SUFFIX.get(suffix)
+    return _by_content(path, suffix) if kind is None else _installed(kind, suffix)
+
+
+def _installed(kind: FileKind, suffix: str) -> FileKind | PassedOver:
+    if kind.package is None or find_spec(kind.package) is not None:
+        return kind
+    return PassedOver(suffix, f"{kind.name}: pip install 'reasonembed-rag[{kind.extra}]'")
+
+
+def _by_content(path: Path, suffix: str) -> FileKind | PassedOver:
+    with open_bytes(path) as file:
+        head = file.read(_HEAD)
+    passed_over = passed_over_by_content(head, suffix, is_text=not looks_binary(head))
+    if passed_over is not None:
+        return passed_over
+    return next((_installed(kind, suffix) for start, kind in _BY_HEAD if start.match(head)), _TEXT)
 
 
 def read_file(

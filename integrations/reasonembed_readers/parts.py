@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reasonembed_rag.errors import InputError
+
 __all__ = ["Note", "Part", "ReadOptions", "Reader"]
 
 
@@ -38,6 +40,10 @@ class ReadOptions:
     encoding: str | None = None
     """The encoding of every text file that does not declare one."""
 
+    def __post_init__(self) -> None:
+        if self.encoding is not None:
+            _check_encoding(self.encoding)
+
 
 Note = Callable[[str], None]
 """Called with what a user should know of a file that was read: the encoding that was guessed, pages without text."""
@@ -45,3 +51,10 @@ Note = Callable[[str], None]
 Reader = Callable[[Path, ReadOptions, Note], Iterator[Part]]
 """Yields the parts of a file; raises InputError, naming path:line where there are lines, for one that is damaged, and
 MissingDependencyError where a package is needed."""
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        "".encode(encoding)
+    except LookupError as error:
+        raise InputError(f"encoding is {encoding!r}; want one that Python knows, such as utf-8 or cp1252") from error
