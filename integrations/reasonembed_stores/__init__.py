@@ -9,6 +9,7 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_stores.checks import check_k
     from reasonembed_stores.chroma_store import ChromaStore
+    from reasonembed_stores.citations import HasMetadata, Origin, citation, origin_of
     from reasonembed_stores.faiss_store import FaissStore
     from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
     from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
@@ -26,17 +27,21 @@ __all__ = [
     "Filter",
     "FilterLike",
     "Group",
+    "HasMetadata",
     "IndexModel",
     "IndexReport",
     "IndexRetriever",
+    "Origin",
     "Progress",
     "Store",
     "TextSplitter",
     "build_index",
     "check_k",
+    "citation",
     "is_unfinished",
     "load_splitter",
     "open_store",
+    "origin_of",
     "parse_filter",
     "search_mmr",
     "select_mmr",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from threading import RLock
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
 from reasonembed_stores.batch import Batch, decode_json
+from reasonembed_stores.listing import in_pages
 
 __all__ = ["Catalog", "Change", "Extent", "Snapshot", "State"]
 
@@ -96,9 +97,12 @@ class Snapshot:
 class Catalog:
     """A connection to the documents, shared by threads."""
 
-    def __init__(self, connection: sqlite3.Connection, name: str, *, insert: str = _INSERT) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, name: str, *, uri: str | None = None, insert: str = _INSERT
+    ) -> None:
         self._connection = connection
         self._name = name
+        self._uri = uri
         self._insert_sql = insert
         self._lock = RLock()
 
@@ -107,7 +111,8 @@ class Catalog:
         """Create an empty catalog, in memory without a path."""
         name = str(path) if path is not None else "the store in memory"
         with _translated_errors(name):
-            catalog = cls(_connect("file::memory:" if path is None else f"{path.absolute().as_uri()}?mode=rwc"), name)
+            uri = None if path is None else f"{path.absolute().as_uri()}?mode=rw"
+            catalog = cls(_connect("file::memory:" if uri is None else f"{uri}c"), name, uri=uri)
             # Documents are long: pages larger than SQLite's default are written faster.
             catalog._connection.execute(f"PRAGMA page_size={65536 if path is None else 16384}")
             if path is not None:
@@ -120,12 +125,13 @@ class Catalog:
     @classmethod
     def open(cls, path: Path, *, immutable: bool = False) -> Self:
         """Open a catalog; `immutable` is for a folder that nobody can write to."""
+        uri = f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=rw'}"
         with _translated_errors(str(path)):
-            connection = _connect(f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=rw'}")
+            connection = _connect(uri)
             connection.execute("PRAGMA synchronous=FULL")
             columns = connection.execute("PRAGMA table_info(documents)").fetchall()
         has_checksums = any(name == "checksum" for _, name, *_ in columns)
-        return cls(connection, str(path), insert=_INSERT_FORMAT_1 if has_checksums else _INSERT)
+        return cls(connection, str(path), uri=uri, insert=_INSERT_FORMAT_1 if has_checksums else _INSERT)
 
     def close(self) -> None:
         """Close the connection; committed changes stay."""
@@ -219,10 +225,29 @@ class Catalog:
         )
         return {row[0]: self._document(*row) for row in self._rows(query, json.dumps(keys))}
 
-    def documents(self) -> Iterator[Document]:
-        """Yield every document in the order of keys."""
-        for row in self._pages("SELECT key, id, content, metadata FROM documents WHERE key > ? ORDER BY key LIMIT ?"):
-            yield self._document(*row)
+    def get(self, ids: Sequence[str]) -> list[Document]:
+        """Return the documents of these ids, in their order; unknown ids are left out."""
+        keys = self.keys_of(ids)
+        documents = self.documents_of(list(keys.values()))
+        return [documents[keys[identity]] for identity in ids if keys.get(identity) in documents]
+
+    def documents(self, among: Sequence[str] | None = None) -> Iterator[Document]:
+        """Yield every document, or those with ids among some, in the order of keys, as they are at the first one.
+
+        Another connection reads them in one transaction, whatever is written meanwhile. A catalog in memory has no
+        other connection: there each that is not deleted meanwhile comes once, as it is when it comes.
+        """
+        chosen = "" if among is None else " WHERE id IN (SELECT value FROM json_each(?))"
+        parameters = () if among is None else (json.dumps(among),)
+        if self._uri is None:
+            rows = self._rows(f"SELECT id FROM documents{chosen} ORDER BY key", *parameters)  # noqa: S608 - two constants
+            yield from in_pages([identity for (identity,) in rows], self.get)
+            return
+        self.version()  # raises StoreError for a closed catalog
+        query = f"SELECT key, id, content, metadata FROM documents{chosen} ORDER BY key"  # noqa: S608 - two constants
+        with _translated_errors(self._name), closing(_connect(self._uri)) as connection:
+            for row in connection.execute(query, parameters):
+                yield self._document(*row)
 
     def metadata(self, after_key: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield (key, metadata) of the documents after a key."""

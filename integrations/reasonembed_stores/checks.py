@@ -12,13 +12,19 @@ from reasonembed_rag.errors import InputError, SpecMismatchError
 from reasonembed_rag.retrieval import unit_rows
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["check_dimension", "check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
+__all__ = ["check_count", "check_dimension", "check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
 
 
 def check_k(k: object) -> None:
     """Raise InputError unless k is a whole number of at least 1."""
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"k is {k!r}; want a whole number of at least 1")
+
+
+def check_count(count: object, *, name: str) -> None:
+    """Raise InputError unless a count is a whole number, 0 among them."""
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+        raise InputError(f"{name} is {count!r}; want a whole number of at least 0")
 
 
 def check_dimension(dimension: object, spec: EmbeddingSpec | None) -> int | None:

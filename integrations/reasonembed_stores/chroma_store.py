@@ -19,7 +19,8 @@ from reasonembed_stores.batch import Batch
 from reasonembed_stores.checks import check_dimension, check_exclusions, check_k, check_spec, check_vectors, id_list
 from reasonembed_stores.chroma_metadata import from_chroma, to_chroma
 from reasonembed_stores.chroma_search import find_allowed, find_neighbours
-from reasonembed_stores.filters import FilterLike, matches, parse_filter
+from reasonembed_stores.filters import FilterLike, parse_filter
+from reasonembed_stores.listing import in_pages, listed
 from reasonembed_stores.vectors import Matrix
 
 if TYPE_CHECKING:
@@ -164,10 +165,27 @@ class ChromaStore:
             return int(self._collection.count())
 
     def __iter__(self) -> Iterator[Document]:
-        for offset in range(0, len(self), _PAGE):
-            with _translated_errors("the collection"):
-                page = self._collection.get(limit=_PAGE, offset=offset, include=["documents", "metadatas"])
-            yield from _documents(page)
+        return self.documents()
+
+    def documents(
+        self,
+        filters: FilterLike | None = None,
+        *,
+        ids: Collection[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[Document]:
+        """Yield documents in the order in which they were added, or of ids, reading them as they are asked for.
+
+        Those that satisfy the filters and are among ids, where these are given; at most `limit` of them, without the
+        first `offset`. Each that is not deleted meanwhile comes once.
+        """
+        wanted = self._ids() if ids is None else list(dict.fromkeys(id_list(ids)))
+        return listed(in_pages(wanted, self.get), filters, limit=limit, offset=offset)
+
+    def _ids(self) -> list[str]:
+        with _translated_errors("the collection"):
+            return list(self._collection.get(include=[])["ids"])
 
     def __enter__(self) -> Self:
         return self
@@ -235,7 +253,7 @@ class ChromaStore:
 
     def clear(self) -> None:
         """Remove every document; the spec stays."""
-        self.delete([document.id for document in self])
+        self.delete(self._ids())
 
     def get(self, ids: Sequence[str]) -> list[Document]:
         """Return the documents of these ids, in their order; unknown ids are left out."""
@@ -264,9 +282,7 @@ class ChromaStore:
 
     def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
         """Return the documents that satisfy the filters; only those among ids, if given."""
-        tree = parse_filter(filters)
-        documents = self if ids is None else self.get(list(dict.fromkeys(id_list(ids))))
-        return [document for document in documents if tree is None or matches(tree, document.metadata)]
+        return list(self.documents(filters, ids=ids))
 
     def search(
         self,

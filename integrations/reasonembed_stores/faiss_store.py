@@ -24,6 +24,7 @@ from reasonembed_stores.checks import check_dimension, check_exclusions, check_k
 from reasonembed_stores.filters import FilterLike, parse_filter
 from reasonembed_stores.finder import Finder
 from reasonembed_stores.folder import new_folder
+from reasonembed_stores.listing import listed
 from reasonembed_stores.table import Table
 from reasonembed_stores.vectors import DTYPES, Matrix
 from reasonembed_stores.view import View
@@ -114,7 +115,24 @@ class FaissStore:
         return self._table.view().count
 
     def __iter__(self) -> Iterator[Document]:
-        yield from self._table.catalog.documents()
+        return self.documents()
+
+    def documents(
+        self,
+        filters: FilterLike | None = None,
+        *,
+        ids: Collection[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[Document]:
+        """Yield documents in the order in which they were added or last replaced, reading them as they are asked for.
+
+        Those that satisfy the filters and are among ids, where these are given; at most `limit` of them, without the
+        first `offset`. Those of a folder are as they were at the first one, whatever is written meanwhile; in memory,
+        each that is not deleted meanwhile comes once.
+        """
+        among = None if ids is None else id_list(ids)
+        return listed(self._table.catalog.documents(among), filters, limit=limit, offset=offset)
 
     def __enter__(self) -> Self:
         return self
@@ -170,10 +188,7 @@ class FaissStore:
 
     def get(self, ids: Sequence[str]) -> list[Document]:
         """Return the documents of these ids, in their order; unknown ids are left out."""
-        catalog = self._table.catalog
-        keys = catalog.keys_of(id_list(ids))
-        documents = catalog.documents_of(list(keys.values()))
-        return [documents[keys[identity]] for identity in ids if keys.get(identity) in documents]
+        return self._table.catalog.get(id_list(ids))
 
     def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the stored unit vectors (n, dimension) of these ids; raises InputError for an unknown one."""

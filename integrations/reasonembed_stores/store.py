@@ -39,6 +39,20 @@ class Store(Protocol):
     def __iter__(self) -> Iterator[Document]:
         """Yield every document."""
 
+    def documents(
+        self,
+        filters: FilterLike | None = None,
+        *,
+        ids: Collection[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[Document]:
+        """Yield documents one by one in a stable order, without reading all of them into memory.
+
+        Those that satisfy the filters and are among ids, where these are given; at most `limit` of them, without the
+        first `offset`. Whatever is written meanwhile, each that is not deleted comes once.
+        """
+
     def upsert(self, documents: Sequence[Document], vectors: NDArray[np.floating]) -> None:
         """Add documents with their vectors (n, dimension), replacing those whose ids are known: all or nothing."""
 

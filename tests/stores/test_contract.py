@@ -160,6 +160,25 @@ class Contract(RuleBasedStateMachine):
         wanted = {name for name, (document, _) in self.model.items() if matches(tree, document.metadata)}
         assert {document.id for document in self.store.select(filters)} == wanted
 
+    @rule(
+        filters=FILTERS | st.none(),
+        among=st.lists(st.sampled_from([*IDS, "absent"]), max_size=8) | st.none(),
+        limit=st.integers(0, 5) | st.none(),
+        offset=st.integers(0, 5),
+    )
+    def documents(self, filters, among, limit, offset):
+        tree = parse_filter(filters)
+        wanted = {
+            name: document
+            for name, (document, _) in self.model.items()
+            if (tree is None or matches(tree, document.metadata)) and (among is None or name in among)
+        }
+        whole = list(self.store.documents(filters, ids=among))
+        assert {document.id: document for document in whole} == wanted
+        assert len(whole) == len(wanted)
+        part = list(self.store.documents(filters, ids=among, limit=limit, offset=offset))
+        assert part == (whole[offset:] if limit is None else whole[offset : offset + limit])
+
     @invariant()
     def holds_what_was_added(self):
         if hasattr(self, "store"):
