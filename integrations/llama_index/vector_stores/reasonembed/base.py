@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, Self
 
 import numpy as np
-from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
@@ -17,17 +17,16 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
-from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 from llama_index.vector_stores.reasonembed.filters import store_filter
+from llama_index.vector_stores.reasonembed.nodes import LISTED, document_of, node_of, of_sources, source_of
 from pydantic import ConfigDict, PrivateAttr
 
-from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_stores import Condition, FaissStore, Filter, Group, search_mmr
+from reasonembed_stores import FaissStore, Filter, Group, search_mmr
 
-__all__ = ["ReasonEmbedVectorStore", "node_of"]
+__all__ = ["ReasonEmbedVectorStore"]
 
 
 class ReasonEmbedVectorStore(BasePydanticVectorStore):
@@ -91,7 +90,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         _refuse(kwargs)
         nodes = list(nodes)
         if nodes:
-            self.client.upsert([_document(node) for node in nodes], np.asarray([_embedding(node) for node in nodes]))
+            self.client.upsert([document_of(node) for node in nodes], np.asarray([_embedding(node) for node in nodes]))
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
@@ -99,9 +98,11 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Remove every node of a source document."""
+        """Remove every node of a source document; a node that comes from none is removed by its own id."""
         _refuse(delete_kwargs)
-        self._remove(Condition("ref_doc_id", "$eq", ref_doc_id))
+        itself = [document for document in self.client.get([ref_doc_id]) if source_of(document) == ref_doc_id]
+        found = itself + self.client.select(of_sources([ref_doc_id]))
+        self.client.delete([document.id for document in found])
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Like delete, without blocking the event loop."""
@@ -170,7 +171,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         if query.mode not in {VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR}:
             raise InputError(f"query mode {query.mode.value!r} is not served; want 'default' or 'mmr'")
         tree = _tree(query)
-        ids = query.node_ids or None  # indexes pass an empty list for no restriction
+        ids = self._ids(query)
         if query.query_embedding is None:
             if tree is None and ids is None:
                 raise InputError("the query has neither an embedding, nor filters, nor ids; want one of them")
@@ -191,6 +192,17 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         else:
             (hits,) = self.client.search(vectors, k=query.similarity_top_k, filters=tree, ids=ids)
         return _result(hits)
+
+    def _ids(self, query: VectorStoreQuery) -> list[str] | None:
+        """Return the node ids to which a query is restricted.
+
+        An index hands each of its retrievers the ids of the IndexNodes and ImageNodes that it was given, which is no
+        restriction. From a retriever, whose queries have a text, a list without any other node is that list.
+        """
+        if not query.node_ids:
+            return None
+        listed = query.query_str is not None and not self.client.select(Group("none", (LISTED,)), ids=query.node_ids)
+        return None if listed else query.node_ids
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Like query, without blocking the event loop."""
@@ -218,35 +230,17 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         return cls.from_persist_path(str(Path(persist_dir) / f"{namespace}__vector_store.json"))
 
 
-def _document(node: BaseNode) -> Document:
-    try:
-        metadata = node_to_metadata_dict(node, remove_text=True, flat_metadata=False)
-    except (ValueError, TypeError) as error:  # pydantic's own are ValueErrors
-        raise InputError(
-            f"the metadata of node {node.node_id!r} is not JSON ({error}); want strings, finite numbers, true, false, "
-            "null, and lists and objects of them"
-        ) from error
-    return Document(node.node_id, node.get_content(metadata_mode=MetadataMode.NONE), metadata)
-
-
 def _embedding(node: BaseNode) -> list[float]:
     if node.embedding is None:
         raise InputError(f"node {node.node_id!r} has no embedding; embed it first, or add it through an index")
     return node.embedding
 
 
-def node_of(document: Document) -> BaseNode:
-    """Return a stored document as a node: the one that was added, where a LlamaIndex store added it."""
-    if "_node_content" in document.metadata:
-        return metadata_dict_to_node(dict(document.metadata), text=document.content)
-    return TextNode(id_=document.id, text=document.content, metadata=dict(document.metadata))
-
-
 def _tree(query: VectorStoreQuery) -> Filter | None:
     tree = store_filter(query.filters)
     if not query.doc_ids:
         return tree
-    among = Condition("ref_doc_id", "$in", query.doc_ids)
+    among = of_sources(query.doc_ids)
     return among if tree is None else Group("all", (tree, among))
 
 

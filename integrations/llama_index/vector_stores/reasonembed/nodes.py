@@ -1,0 +1,145 @@
+"""Nodes as documents of a store, and back: the user's metadata are kept apart from what LlamaIndex needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from llama_index.core.schema import BaseNode, ImageNode, IndexNode, MediaResource, MetadataMode, TextNode
+from llama_index.core.vector_stores.utils import metadata_dict_to_node
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_stores import Condition, Filter, Group
+
+__all__ = ["LISTED", "document_of", "node_of", "of_sources", "source_of"]
+
+_NODE = "_llama_index_node"
+"""All of a node but its text, metadata and embedding, as JSON text."""
+_SOURCE = "_llama_index_source"
+"""The id of the document that a node comes from; its own where it comes from none."""
+_LISTED = "_llama_index_listed"
+"""Whether an index lists the node: an IndexNode or an ImageNode."""
+_RESERVED = (_NODE, _SOURCE, _LISTED)
+_ALIASES = ("document_id", "doc_id", "ref_doc_id")
+"""LlamaIndex's names for the source in filters; a node's own field of the name comes first."""
+
+_IS_OLD = Group("all", (Condition(_NODE, "$empty", operand=True), Condition("_node_type", "$empty", operand=False)))
+"""A node that an earlier release added, in which LlamaIndex's names replaced a user's own."""
+LISTED: Filter = Group(
+    "any",
+    (
+        Condition(_LISTED, "$eq", operand=True),
+        Group("all", (_IS_OLD, Condition("_node_type", "$in", ("IndexNode", "ImageNode")))),
+    ),
+)
+"""Satisfied by the nodes that an index lists."""
+
+
+def of_sources(sources: Sequence[str]) -> Filter:
+    """Return the filter that the nodes of some source documents satisfy."""
+    old = Group("all", (_IS_OLD, Condition("ref_doc_id", "$in", sources)))
+    return Group("any", (Condition(_SOURCE, "$in", sources), old))
+
+
+def document_of(node: BaseNode) -> Document:
+    """Return a node as a document; raises InputError, naming the node, for what cannot be stored."""
+    metadata = dict(node.metadata)
+    reserved = [name for name in _RESERVED if name in metadata]
+    if reserved:
+        raise InputError(f"node {node.node_id!r} has the metadata field {reserved[0]!r}, a name of the store's; rename")
+    content = node.get_content(metadata_mode=MetadataMode.NONE)
+    aliases = [name for name in _ALIASES if node.ref_doc_id is not None and name not in metadata]
+    data = _data_of(node)
+    texts = [name for name, holder in _text_holders(data) if holder.get("text") == content]
+    for name, holder in _text_holders(data):
+        if name in texts:
+            del holder["text"]
+    record = {"classes": _class_names(type(node)), "aliases": aliases, "texts": texts, "node": data}
+    metadata |= dict.fromkeys(aliases, node.ref_doc_id)
+    metadata |= {_SOURCE: node.ref_doc_id or node.node_id, _NODE: json.dumps(record, ensure_ascii=False)}
+    if isinstance(node, ImageNode | IndexNode):
+        metadata[_LISTED] = True
+    return Document(node.node_id, content, metadata)
+
+
+def _data_of(node: BaseNode) -> dict[str, Any]:
+    """Return a node as JSON without its metadata and embedding."""
+    try:
+        data: dict[str, Any] = node.model_dump(mode="json", exclude={"metadata", "embedding"})
+    except (ValueError, TypeError) as error:  # pydantic's own are ValueErrors
+        raise InputError(
+            f"node {node.node_id!r} cannot be kept as JSON ({error}); want plain values in its fields, and pass the "
+            "objects of IndexNodes as VectorStoreIndex(objects=...)"
+        ) from error
+    for name in type(node).model_fields:
+        resource = getattr(node, name)
+        if isinstance(resource, MediaResource) and resource.data is not None:
+            data[name]["data"] = resource.data.decode("ascii")  # base64, which pydantic leaves out
+    return data
+
+
+def _text_holders(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what may have the text of a node: itself, by the name "", and its text resource."""
+    yield "", data
+    if isinstance(data.get("text_resource"), dict):
+        yield "text_resource", data["text_resource"]
+
+
+def node_of(document: Document) -> BaseNode:
+    """Return a stored document as a node: the one that was added, where a LlamaIndex store added it."""
+    metadata = dict(document.metadata)
+    record = metadata.pop(_NODE, None)
+    if record is None:
+        return _old_node_of(document) or TextNode(id_=document.id, text=document.content, metadata=metadata)
+    record = json.loads(record)
+    for name in (_SOURCE, _LISTED, *record["aliases"]):
+        metadata.pop(name, None)
+    data = record["node"]
+    for name, holder in _text_holders(data):
+        if name in record["texts"]:
+            holder["text"] = document.content
+    return _class_of(record["classes"]).from_dict(data | {"metadata": metadata})
+
+
+def _old_node_of(document: Document) -> BaseNode | None:
+    """Return the node that an earlier release added; None for a document that is none."""
+    if not {"_node_content", "_node_type"} <= document.metadata.keys():
+        return None
+    try:
+        return metadata_dict_to_node(dict(document.metadata), text=document.content)
+    except (ValueError, TypeError):  # a user's own fields of these names
+        return None
+
+
+def source_of(document: Document) -> str | None:
+    """Return the id of the document that a stored node comes from, its own where it comes from none.
+
+    None where no LlamaIndex store added it.
+    """
+    if _NODE in document.metadata:
+        return str(document.metadata[_SOURCE])
+    old = _old_node_of(document)
+    return None if old is None else old.ref_doc_id or document.id
+
+
+def _class_names(kind: type[BaseNode]) -> list[str]:
+    """Return the names of a node's class and of its bases that are nodes, in the order of Python's lookup."""
+    return [_name(base) for base in kind.__mro__ if issubclass(base, BaseNode)]
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _class_of(names: Sequence[str]) -> type[BaseNode]:
+    """Return the first of some classes that is loaded: a user's own, or what it is derived from."""
+    loaded: Mapping[str, type[BaseNode]] = {_name(kind): kind for kind in _derived(BaseNode)}
+    return next((loaded[name] for name in names if name in loaded), TextNode)
+
+
+def _derived(kind: type[BaseNode]) -> Iterator[type[BaseNode]]:
+    for derived in kind.__subclasses__():
+        yield derived
+        yield from _derived(derived)
