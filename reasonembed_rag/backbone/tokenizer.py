@@ -34,6 +34,8 @@ class Tokens:
     """Number of leading tokens of every text that belong to the template; mean pooling may skip them."""
     shared: int = 0
     """Number of leading template tokens that all texts have in common; each text has at least one more token."""
+    unread: int = 0
+    """Number of tokens of the truncated texts beyond the limit."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -84,7 +86,7 @@ class TextTokenizer:
                 "want a larger max_length or a shorter instruction"
             )
         arrays: list[NDArray[np.int32]] = []
-        truncated = 0
+        truncated = unread = 0
         for start in range(0, len(texts), _CHUNK):
             wrapped = [f"{before}{text}{after}" for text in texts[start : start + _CHUNK]]
             for encoding in self._backend.encode_batch_fast(wrapped, add_special_tokens=False):
@@ -92,13 +94,14 @@ class TextTokenizer:
                 body_room = room + len(after_ids)
                 if len(ids) > body_room:
                     truncated += 1
+                    unread += len(ids) - body_room
                     ids = ids[:room] + after_ids
                 arrays.append(np.asarray([*self._head, *ids, *self._tail] or self._filler, dtype=np.int32))
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         flat = np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)
         prompt = [*self._head, *head_ids] if before else []
-        return Tokens(flat, offsets, truncated, skip=len(prompt), shared=_common_prefix(prompt, arrays))
+        return Tokens(flat, offsets, truncated, skip=len(prompt), shared=_common_prefix(prompt, arrays), unread=unread)
 
     def truncate(self, text: str, *, before: str, after: str, max_length: int) -> str:
         """Return the start of a text that gives at most max_length tokens when a server tokenises it again.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         shared_encoder,
     )
     from reasonembed_rag.encoder.splitting import passage_splitter
-    from reasonembed_rag.encoder.truncation import TruncationCounts, collect_truncations
+    from reasonembed_rag.encoder.truncation import TruncationCounts, collect_truncations, truncations_so_far
 
 __all__ = [
     "CACHE_BYTES",
@@ -40,6 +40,7 @@ __all__ = [
     "plan_packs",
     "share_embedder",
     "shared_encoder",
+    "truncations_so_far",
 ]
 
 __getattr__, __dir__ = lazy_face(__name__)

@@ -316,15 +316,16 @@ class Encoder:
     def _encode_all(self, texts: list[str], call: _Call, *, show_progress: bool) -> NDArray[np.float32]:
         unique = distinct(texts)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        truncated = 0
+        truncated = unread = 0
         with self._lock, progress_bar(total=len(unique.first), unit="texts", show=show_progress) as advance:
             for start, tokens in self._windows([texts[row] for row in unique.first], call):
                 for part in self._run(tokens):
                     vectors[unique.first[start + part.rows]] = part.vectors
                     advance(len(part.rows))
                 truncated += tokens.truncated
+                unread += tokens.unread
                 self._counts.tokens += int(tokens.lengths.sum())
-        report_truncation(truncated, texts=len(unique.first), max_length=self._max_length(call))
+        report_truncation(truncated, max_length=self._max_length(call), tokens=unread)
         source = unique.first[unique.inverse]
         repeats = np.flatnonzero(source != np.arange(len(texts)))
         vectors[repeats] = vectors[source[repeats]]

@@ -223,7 +223,7 @@ class RemoteEncoder:
             return _Texts(texts, before, after)
         tokenizer = self._loaded_tokenizer(self._tokenizer_name)
         tokens = tokenizer(texts, before=before, after=after, max_length=text_format.max_length)
-        report_truncation(tokens.truncated, texts=len(texts), max_length=text_format.max_length)
+        report_truncation(tokens.truncated, max_length=text_format.max_length, tokens=tokens.unread)
         if self._sends_tokens:
             return _Ids(tokens)
         kept = list(texts)

@@ -1,42 +1,69 @@
-"""Count texts that were longer than a model reads: one warning per call, or one summary per run."""
+"""Count texts that were longer than a model reads: warnings that become rare as they repeat, or one summary per run."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-__all__ = ["TruncationCounts", "collect_truncations", "report_truncation"]
+__all__ = ["TruncationCounts", "collect_truncations", "report_truncation", "truncations_so_far"]
 
 _logger = logging.getLogger(__name__)
-_lock = threading.Lock()
-_collectors: list[TruncationCounts] = []
+
+_CURE = (
+    "split documents to what the model reads: passage_splitter, ReasonEmbedTextSplitter for LangChain, "
+    "ReasonEmbedNodeParser or a smaller Settings.chunk_size for LlamaIndex, --passage-tokens of the command"
+)
 
 
 class TruncationCounts:
-    """How many texts were truncated to each length in tokens while the block of collect_truncations ran."""
+    """How many texts were truncated to each length in tokens, and how many of their tokens were not read."""
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
+        self._texts: Counter[int] = Counter()
+        self._tokens: Counter[int] = Counter()
 
     @property
     def by_length(self) -> Mapping[int, int]:
         """The number of truncated texts for each maximum length, in tokens."""
-        return dict(self._counts)
+        return dict(self._texts)
 
-    def add(self, truncated: int, *, max_length: int) -> None:
-        """Count texts that were truncated to a length."""
-        self._counts[max_length] = self._counts.get(max_length, 0) + truncated
+    @property
+    def tokens(self) -> int:
+        """The number of tokens that were not read."""
+        return self._tokens.total()
+
+    def add(self, truncated: int, *, max_length: int, tokens: int) -> None:
+        """Count texts that were truncated to a length, and their tokens beyond it."""
+        self._texts[max_length] += truncated
+        self._tokens[max_length] += tokens
 
     def lines(self) -> list[str]:
         """Return one sentence for each length."""
-        return [f"{count:,} texts were truncated to {length:,} tokens" for length, count in self._counts.items()]
+        return [
+            f"{count:,} {'text was' if count == 1 else 'texts were'} truncated to {length:,} tokens, "
+            f"{self._tokens[length]:,} more were not read"
+            for length, count in self._texts.items()
+        ]
+
+
+_lock = threading.Lock()
+_collectors: list[TruncationCounts] = []
+_uncollected = TruncationCounts()
+
+
+def truncations_so_far() -> TruncationCounts:
+    """Return the truncations in this process until now, without those that collect_truncations collected."""
+    with _lock:
+        return copy.deepcopy(_uncollected)
 
 
 @contextmanager
 def collect_truncations() -> Iterator[TruncationCounts]:
-    """Collect the truncations of every encoder in this process instead of logging a warning for each call."""
+    """Collect the truncations of every encoder in this process instead of logging warnings."""
     counts = TruncationCounts()
     with _lock:
         _collectors.append(counts)
@@ -47,13 +74,24 @@ def collect_truncations() -> Iterator[TruncationCounts]:
             _collectors.remove(counts)
 
 
-def report_truncation(truncated: int, *, texts: int, max_length: int) -> None:
-    """Add a call's truncated texts to the open collections; without one, log a warning."""
+def report_truncation(truncated: int, *, max_length: int, tokens: int) -> None:
+    """Add a call's truncated texts, and their tokens beyond the length, to the open collections.
+
+    Without one they are counted for the process. A warning is logged for the first, and when their number reaches ten,
+    a hundred and so on: frameworks embed in small batches, and a warning for each would bury all others.
+    """
     if not truncated:
         return
     with _lock:
-        for counts in _collectors:
-            counts.add(truncated, max_length=max_length)
-        collected = bool(_collectors)
-    if not collected:
-        _logger.warning("%d of %d texts were truncated to %d tokens", truncated, texts, max_length)
+        for counts in _collectors or [_uncollected]:
+            counts.add(truncated, max_length=max_length, tokens=tokens)
+        if _collectors:
+            return
+        count = sum(_uncollected.by_length.values())
+        lines = "; ".join(_uncollected.lines())
+    if _digits(count) > _digits(count - truncated):
+        _logger.warning("so far %s; %s; see truncations_so_far for what follows", lines, _CURE)
+
+
+def _digits(count: int) -> int:
+    return len(str(count)) if count else 0

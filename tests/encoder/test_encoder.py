@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import random
 import re
 
@@ -242,14 +241,6 @@ def test_weights_that_are_missing_or_not_finite_raise(tiny_model):
 def test_a_tokenizer_of_another_checkpoint_is_refused(tiny_model):
     with pytest.raises(ModelError, match=r"\btokenizer\b.*\b100\b.*\bcheckpoint\b"):
         Encoder.from_pretrained(str(tiny_model("qwen3", vocab_size=100)))
-
-
-def test_long_texts_are_counted_in_one_warning(tiny_model, caplog):
-    encoder = Encoder.from_pretrained(str(tiny_model("bert")), max_document_length=8)
-    with caplog.at_level(logging.WARNING):
-        encoder.encode_documents(["a", "lazy dog " * 20, "quick fox " * 30])
-    [message] = caplog.messages
-    assert re.findall(r"\d+", message) == ["2", "3", "8"]
 
 
 def test_packs_hold_every_row_once_within_the_budget_longest_first():
