@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
 from reasonembed_stores.batch import Batch, decode_json
-from reasonembed_stores.listing import in_pages
+from reasonembed_stores.iteration import in_pages
 
 __all__ = ["Catalog", "Change", "Extent", "Snapshot", "State"]
 

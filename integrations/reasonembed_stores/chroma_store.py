@@ -20,7 +20,7 @@ from reasonembed_stores.checks import check_dimension, check_exclusions, check_k
 from reasonembed_stores.chroma_metadata import from_chroma, to_chroma
 from reasonembed_stores.chroma_search import find_allowed, find_neighbours
 from reasonembed_stores.filters import FilterLike, parse_filter
-from reasonembed_stores.listing import in_pages, listed
+from reasonembed_stores.iteration import in_pages, listed
 from reasonembed_stores.vectors import Matrix
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from reasonembed_stores.checks import check_dimension, check_exclusions, check_k
 from reasonembed_stores.filters import FilterLike, parse_filter
 from reasonembed_stores.finder import Finder
 from reasonembed_stores.folder import new_folder
-from reasonembed_stores.listing import listed
+from reasonembed_stores.iteration import listed
 from reasonembed_stores.table import Table
 from reasonembed_stores.vectors import DTYPES, Matrix
 from reasonembed_stores.view import View
