@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean_agg
+from llama_index.embeddings.reasonembed.reloading import open_our_folders
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, SecretStr, field_validator
 
@@ -15,7 +16,17 @@ from reasonembed_rag.encoder import CACHE_BYTES, EncoderSettings, SharedEncoder,
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["ReasonEmbedEmbedding"]
+__all__ = ["QueryVector", "ReasonEmbedEmbedding"]
+
+open_our_folders()
+
+
+class QueryVector(list[float]):
+    """A query's embedding that tells a vector store which model it comes from."""
+
+    def __init__(self, values: Iterable[float], spec: EmbeddingSpec) -> None:
+        super().__init__(values)
+        self.spec = spec
 
 
 class ReasonEmbedEmbedding(BaseEmbedding):
@@ -124,10 +135,10 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         return {"task": task, "instruction": instruction}
 
     def _get_query_embedding(self, query: str) -> Embedding:
-        return _lists(self.encode_queries([query]))[0]
+        return self._query_vector(self.encode_queries([query]), mean_agg)
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return _lists(await self.encoder.aencode_queries([query], **self._instructed()))[0]
+        return self._query_vector(await self.encoder.aencode_queries([query], **self._instructed()), mean_agg)
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._get_text_embeddings([text])[0]
@@ -145,13 +156,16 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
     ) -> Embedding:
         """Return one vector for several queries, embedded in one batch: by default their mean."""
-        return (agg_fn or mean_agg)(_lists(self.encode_queries(queries)))
+        return self._query_vector(self.encode_queries(queries), agg_fn or mean_agg)
 
     async def aget_agg_embedding_from_queries(
         self, queries: list[str], agg_fn: Callable[..., Embedding] | None = None
     ) -> Embedding:
         """Like get_agg_embedding_from_queries, off the event loop."""
-        return (agg_fn or mean_agg)(_lists(await self.encoder.aencode_queries(queries, **self._instructed())))
+        return self._query_vector(await self.encoder.aencode_queries(queries, **self._instructed()), agg_fn or mean_agg)
+
+    def _query_vector(self, vectors_QD: NDArray[np.float32], agg_fn: Callable[..., Embedding]) -> QueryVector:
+        return QueryVector(agg_fn(_lists(vectors_QD)), self.spec)
 
 
 def _lists(vectors: NDArray[np.float32]) -> list[Embedding]:

@@ -17,7 +17,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
-from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
+from llama_index.embeddings.reasonembed import QueryVector, ReasonEmbedEmbedding, is_local
 from llama_index.vector_stores.reasonembed.filters import store_filter
 from llama_index.vector_stores.reasonembed.nodes import LISTED, document_of, node_of, of_sources, source_of
 from pydantic import ConfigDict, PrivateAttr
@@ -178,6 +178,8 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
             found = self.client.select(tree or Group("all", ()), ids=ids)[: query.similarity_top_k]
             nodes = [node_of(document) for document in found]
             return VectorStoreQueryResult(nodes=nodes, ids=[document.id for document in found])
+        if isinstance(query.query_embedding, QueryVector):
+            self.client.check_spec(query.query_embedding.spec)
         vectors = np.asarray([query.query_embedding], dtype=np.float32)
         if query.mode == VectorStoreQueryMode.MMR:
             (hits,) = search_mmr(
@@ -215,19 +217,30 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
 
         Raises InputError for a file system that is not the local one.
         """
-        if fs is not None and "file" not in fs.protocol:
-            raise InputError(f"the store writes to local folders, got a {type(fs).__name__}; persist, then upload")
+        _check_local(fs)
         self.client.copy_to(persist_path)
 
     @classmethod
-    def from_persist_path(cls, persist_path: str) -> Self:
-        """Open the store of a folder; raises StoreError for a foreign or damaged one."""
+    def from_persist_path(cls, persist_path: str, fs: Any = None) -> Self:
+        """Open the store of a folder, which every later change is written to.
+
+        Raises StoreError for a foreign or damaged one, InputError for a file system that is not the local one.
+        """
+        _check_local(fs)
         return cls.from_store(FaissStore.open(persist_path))
 
     @classmethod
-    def from_persist_dir(cls, persist_dir: str = "./storage", namespace: str = "default") -> Self:
+    def from_persist_dir(cls, persist_dir: str = "./storage", namespace: str = "default", fs: Any = None) -> Self:
         """Open what StorageContext.persist wrote."""
-        return cls.from_persist_path(str(Path(persist_dir) / f"{namespace}__vector_store.json"))
+        return cls.from_persist_path(str(Path(persist_dir) / f"{namespace}__vector_store.json"), fs)
+
+
+def _check_local(fs: Any) -> None:
+    if not is_local(fs):
+        raise InputError(
+            f"the store is a folder of the local file system, got fs={type(fs).__name__}; leave fs out and copy the "
+            "folder yourself"
+        )
 
 
 def _embedding(node: BaseNode) -> list[float]:
