@@ -26,6 +26,8 @@ __all__ = ["as_retriever", "documents_in", "found_text", "holds_documents"]
 
 _DOCUMENT_KEYS = ("context", "source_documents", "documents")
 _NAME_KEYS = ("id", "document_id", "doc_id", "source")
+_SCORE_KEYS = ("relevance_score", "reasonembed_score", "score")
+"""A reranker's score, then that of our retriever; `score` may be a field of the user's."""
 _Answer = Any
 """What a chain returns: documents, text, a message or a mapping of them."""
 
@@ -167,7 +169,7 @@ def _asking_for(
 def found_text(document: LangChainDocument, score: float | None = None) -> FoundText:
     """Return a document as a framework's find; its score is the given one, else metadata's."""
     if score is None:
-        scores = (document.metadata.get(key) for key in ("relevance_score", "score"))
+        scores = (document.metadata.get(key) for key in _SCORE_KEYS)
         score = next((float(value) for value in scores if isinstance(value, int | float)), None)
     names = tuple(document.metadata.get(key) for key in _NAME_KEYS)
     return FoundText(unit=document.id, names=names, content=document.page_content, score=score)

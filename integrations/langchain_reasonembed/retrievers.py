@@ -24,7 +24,8 @@ class ReasonEmbedRetriever(BaseRetriever):
     """Find documents in a saved index, with the model that encoded it.
 
     It holds settings only: the index is opened and the model loaded at the first query, and neither is serialised. The
-    similarity of each document is in metadata["score"].
+    similarity of each document is in metadata["reasonembed_score"], and in metadata["score"] unless the document has a
+    field of that name.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())
@@ -129,8 +130,9 @@ class _Call:
 
 
 def _documents(hits: Hits) -> list[Document]:
-    """Return documents with their scores in metadata["score"]."""
+    """Return documents with their scores in their metadata, where a user's own `score` stays."""
     found = scored_documents(hits)
     for document, score in found:
-        document.metadata["score"] = score
+        document.metadata["reasonembed_score"] = score
+        document.metadata.setdefault("score", score)
     return [document for document, _ in found]

@@ -309,6 +309,7 @@ class ReasonEmbedVectorStore(VectorStore):
 
 
 def _batch_size(kwargs: dict[str, Any]) -> int | None:
+    kwargs.pop("current_time", None)  # LangChain's time-weighted retriever has put it in the metadata already
     _refuse_others(kwargs, {"batch_size"})
     size: int | None = kwargs.get("batch_size")
     if size is not None and size < 1:

@@ -51,7 +51,10 @@ def ask_frameworks(index: Path, question: str, *, chat_model: Runnable[Any, Any]
     state = _chain(index, chat_model).invoke(question)
     typer.echo(f"\nLangChain's answer\n{textwrap.indent(state['answer'], '    ')}")
     best = state["documents"][0]
-    found = {"LangChain": (best.id, best.metadata["score"]), "LlamaIndex": _llama_index_top(index, question)}
+    found = {
+        "LangChain": (best.id, best.metadata["reasonembed_score"]),
+        "LlamaIndex": _llama_index_top(index, question),
+    }
     for framework, (identity, score) in found.items():
         typer.echo(f"{framework}'s top passage: {identity} ({score:.4f})")
     if len(set(found.values())) > 1:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reasonembed_stores.faiss_store import FaissStore
     from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
     from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
+    from reasonembed_stores.metadata import plain_metadata
     from reasonembed_stores.mmr import search_mmr, select_mmr
     from reasonembed_stores.opening import open_store
     from reasonembed_stores.readers import FileCorpus, TextSplitter, load_splitter
@@ -43,6 +44,7 @@ __all__ = [
     "open_store",
     "origin_of",
     "parse_filter",
+    "plain_metadata",
     "search_mmr",
     "select_mmr",
 ]

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
+from reasonembed_stores.metadata import plain_metadata
 
 __all__ = ["Batch", "decode_json", "encode_json"]
 
@@ -32,7 +33,7 @@ class Batch:
 
     @classmethod
     def of_documents(cls, documents: Sequence[Document]) -> Self:
-        """Take documents; raises InputError, naming the document, for what cannot be stored."""
+        """Take documents; raises InputError, naming the document and field, for what cannot be stored."""
         others: list[object] = [one for one in documents if not _is(one, Document)]
         if others:
             raise InputError(f"got {others[0]!r:.80} among the documents; want Document(id, content, metadata)")
@@ -44,7 +45,7 @@ class Batch:
 
     @classmethod
     def of_columns(cls, ids: list[str], contents: list[str], metadatas: Sequence[Mapping[str, Any]]) -> Self:
-        """Take columns of equal length; raises InputError, naming the document, for what cannot be stored."""
+        """Take columns of equal length; raises InputError, naming document and field, for what cannot be stored."""
         if not len(ids) == len(contents) == len(metadatas):
             raise InputError(
                 f"got {len(ids)} ids, {len(contents)} texts and {len(metadatas)} metadatas; want one of each per "
@@ -90,7 +91,7 @@ def _encoded(metadatas: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list
         try:
             joined = encode_json([part for metadata in metadatas for part in (metadata, "\0")])
         except (TypeError, ValueError, RecursionError):
-            joined = ""  # one of them is not JSON: find out which
+            joined = ""  # one of them is not JSON as it is
         texts = joined[1 : -len(_SEPARATOR)].split(_SEPARATOR)
         if joined.count("{") == len(metadatas) == len(texts):
             return texts  # no object inside another, so no key that was not checked
@@ -98,25 +99,4 @@ def _encoded(metadatas: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list
 
 
 def _encoded_alone(metadata: Mapping[str, Any], identity: str) -> str:
-    if not _is(metadata, Mapping):
-        raise InputError(f"the metadata of {identity!r} is {metadata!r:.80}; want a mapping, {{}} if there is none")
-    try:
-        _check_keys(metadata)
-        return encode_json(dict(metadata))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"the metadata of {identity!r} is not JSON ({error}); want strings, finite numbers, true, false, null, "
-            "and lists and objects of them"
-        ) from error
-
-
-def _check_keys(value: Any) -> None:
-    """Raise TypeError for a key that is not a string: JSON would silently make it one."""
-    if isinstance(value, Mapping):
-        for key, member in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"key {key!r} is not a string")
-            _check_keys(member)
-    elif isinstance(value, list | tuple):
-        for member in value:
-            _check_keys(member)
+    return encode_json(plain_metadata(metadata, document_id=identity))

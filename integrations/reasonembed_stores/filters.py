@@ -1,21 +1,27 @@
 """Conditions on a document's metadata, written as plain data, with the same meaning in every store.
 
     {"year": 2024}                                          equality
+    {"lang": ["en", "fr"]}                                  one of
     {"year": {"$gte": 2020, "$lt": 2025}, "lang": "en"}     all of them
     {"$or": [{"lang": "en"}, {"tags": {"$contains": "x"}}]}
     {"$not": {"draft": True}}
 
 A field that is missing or null satisfies only $ne, $nin, $not_contains and {"$empty": True}. Numbers compare by value,
-true and false only with themselves, and an ordering of two kinds (a string and a number) is never satisfied.
+true and false only with themselves, and an ordering of two kinds (a string and a number) is never satisfied. Operands
+are converted as metadata is: a date is compared as its ISO 8601 text, so dates of one form and time zone are in order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
+import numpy as np
+
 from reasonembed_rag.errors import InputError
+from reasonembed_stores.metadata import plain_value
 
 __all__ = ["Condition", "Filter", "FilterLike", "Group", "Predicate", "fields_of", "matches", "parse_filter"]
 
@@ -96,6 +102,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _NEGATIVE = frozenset({"$ne", "$nin", "$not_contains"})
 _LISTS = frozenset({"$in", "$nin", "$any", "$all"})
+_ORDERINGS = frozenset({"$gt", "$gte", "$lt", "$lte"})
 _ALIASES = {"$neq": "$ne"}
 _GROUPS: Mapping[str, Literal["all", "any"]] = {"$and": "all", "$or": "any"}
 
@@ -105,8 +112,12 @@ def parse_filter(filters: FilterLike | None) -> Filter | None:
 
     Raises InputError for an unknown operator and for an operand that its operator cannot take.
     """
-    if filters is None or isinstance(filters, Condition | Group | Predicate):
+    if filters is None or isinstance(filters, Predicate):
         return filters
+    if isinstance(filters, Condition):
+        return _condition(filters.field, filters.operator, filters.operand)
+    if isinstance(filters, Group):
+        return Group(filters.kind, _parse_parts(filters.kind, filters.parts))
     if callable(filters):
         return Predicate(filters)
     if not isinstance(filters, Mapping):
@@ -128,7 +139,8 @@ def _parse_entry(key: Any, value: Any) -> list[Filter]:
     if key.startswith("$"):
         raise InputError(f"unknown operator {key!r} instead of a field; want a field name, $and, $or or $not")
     if not isinstance(value, Mapping):
-        return [_condition(key, "$eq", value)]
+        operand = _plain_operand(key, "$in", value)
+        return [_condition(key, "$in" if isinstance(operand, list) else "$eq", operand)]
     if not value:
         raise InputError(f"the filter on {key!r} is empty; want an operand or an operator such as $eq")
     return [_condition(key, operator, operand) for operator, operand in value.items()]
@@ -145,10 +157,20 @@ def _condition(field: str, operator: Any, operand: Any) -> Condition:
     name = _ALIASES.get(operator, operator)
     if name not in OPERATORS:
         raise InputError(f"unknown filter operator {operator!r} on {field!r}; want one of {', '.join(OPERATORS)}")
-    problem = _problem(name, operand)
+    plain = _plain_operand(field, name, operand)
+    problem = _problem(name, plain)
     if problem:
         raise InputError(f"{name} on {field!r} has the operand {operand!r}; {problem}")
-    return Condition(field, name, operand)
+    return Condition(field, name, plain)
+
+
+def _plain_operand(field: str, operator: str, operand: Any) -> Any:
+    if operator in _ORDERINGS and isinstance(operand, float | np.floating) and np.isinf(operand):
+        return float(operand)
+    if operator in _ORDERINGS and isinstance(operand, Decimal):
+        raise InputError(f"{operator} on {field!r} has the operand {operand!r}; want a float: Decimals are text")
+    is_set = operator in _LISTS and isinstance(operand, set | frozenset)
+    return plain_value(list(operand) if is_set else operand, field=field)
 
 
 def _problem(operator: str, operand: Any) -> str | None:
@@ -156,13 +178,12 @@ def _problem(operator: str, operand: Any) -> str | None:
     if operand is None:
         return 'want a value; to find a missing field use {"$empty": true}'
     if operator in _LISTS:
-        listed = isinstance(operand, Sequence | set | frozenset) and not isinstance(operand, str)
-        return None if listed and None not in operand else "want a list of values"
+        return None if isinstance(operand, list) and None not in operand else "want a list of values"
     if operator == "$empty":
         return None if isinstance(operand, bool) else "want true or false"
     if operator.startswith("$text"):
         return None if isinstance(operand, str) else "want a string"
-    if operator in {"$gt", "$gte", "$lt", "$lte"}:
+    if operator in _ORDERINGS:
         return None if _ordered(operand, operand) else "want a number or a string"
     return None
 

@@ -20,6 +20,7 @@ from reasonembed_rag.files import replacing
 from reasonembed_rag.protocols import Embedder
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.folder import check_free
+from reasonembed_stores.metadata import plain_metadata
 from reasonembed_stores.readers import Corpus
 from reasonembed_stores.store import Store
 
@@ -238,7 +239,7 @@ def _compare(page: list[Document], store: Store) -> _Work:
             work.new.append(document)
         elif old.content != document.content:
             work.changed.append(document)
-        elif old.metadata != document.metadata:
+        elif old.metadata != plain_metadata(document.metadata, document_id=document.id):
             work.relabelled.append(document)
         else:
             work.unchanged.append(document)
