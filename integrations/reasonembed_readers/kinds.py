@@ -9,10 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 
 from reasonembed_readers.decoding import looks_binary
+from reasonembed_readers.languages import CODE_NAMES, CODE_SUFFIXES
+from reasonembed_readers.notebooks import read_notebook
 from reasonembed_readers.parts import Note, Part, Reader, ReadOptions
 from reasonembed_readers.passed_over import PassedOver, passed_over_by_content, passed_over_by_name
 from reasonembed_readers.raw import inner_name, open_bytes
 from reasonembed_readers.rows import read_json_lines, read_parquet
+from reasonembed_readers.source_code import read_code
 from reasonembed_readers.texts import read_html, read_text
 
 __all__ = ["SUFFIXES", "FileKind", "file_kind", "read_file"]
@@ -40,9 +43,13 @@ _RST = FileKind("reStructuredText", read_text)
 _JSON_LINES = FileKind("JSON Lines", read_json_lines)
 _PARQUET = FileKind("Parquet", read_parquet, package="pyarrow", extra="parquet")
 
+_CODE = FileKind("source code", read_code)
+
 _BY_SUFFIX: Mapping[str, FileKind] = {
+    **dict.fromkeys(CODE_SUFFIXES, _CODE),
     ".htm": _HTML,
     ".html": _HTML,
+    ".ipynb": FileKind("notebook", read_notebook),
     ".jsonl": _JSON_LINES,
     ".markdown": _MARKDOWN,
     ".md": _MARKDOWN,
@@ -60,13 +67,13 @@ _BY_SUFFIX: Mapping[str, FileKind] = {
 }
 """Kinds by the suffix of the unpacked name. Every other file that is text by its content is read as text."""
 
-_BY_NAME: Mapping[str, FileKind] = {}
+_BY_NAME: Mapping[str, FileKind] = dict.fromkeys(CODE_NAMES, _CODE)
 """Kinds by the whole name in lower case, for names that stand for a kind, such as Rakefile."""
 
 _HTML_START = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{,1000}?-->\s*)*<(?:!doctype )?html\b", re.IGNORECASE | re.DOTALL
 )
-_BY_HEAD: tuple[tuple[re.Pattern[bytes], FileKind], ...] = ((_HTML_START, _HTML),)
+_BY_HEAD: tuple[tuple[re.Pattern[bytes], FileKind], ...] = ((_HTML_START, _HTML), (re.compile(rb"#!\s*/"), _CODE))
 """Kinds by the first bytes, for text of no known suffix."""
 
 SUFFIXES = tuple(sorted(_BY_SUFFIX))
