@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import numpy as np
 
 from reasonembed_rag.errors import BackendError, InputError
+from reasonembed_rag.forks import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -101,10 +102,15 @@ class Coalescer:
         self.outages = outages
         self._window_s = window_s
         self._max_texts = max_texts
+        self._closed = False
+        self.renew_after_fork()
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Start anew without requests: those of the parent, and its thread, are not in a forked child."""
         self._inbox: SimpleQueue[_Request | None] = SimpleQueue()
         self._lock = threading.RLock()  # held for microseconds: safe in an event loop
         self._thread: threading.Thread | None = None
-        self._closed = False
 
     def __enter__(self) -> Self:
         return self

@@ -22,6 +22,7 @@ from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
+from reasonembed_rag.forks import renew_in_child, run_in_own_thread
 from reasonembed_rag.tasks import query_affixes
 
 if TYPE_CHECKING:
@@ -90,6 +91,13 @@ class Encoder:
         self._coalescer = Coalescer(self._run_batch)
         self._variants: dict[str | None, Encoder] = {None: self}
         """The encoder for each adapter requested so far; they share everything else."""
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Replace the lock, which another thread of the parent may have held."""
+        lock = threading.Lock()
+        for variant in self._variants.values():
+            variant._lock = lock  # noqa: SLF001 - variants of this encoder
 
     @classmethod
     def from_pretrained(  # noqa: PLR0913 - every setting of an encoder
@@ -148,13 +156,17 @@ class Encoder:
     def _load(cls, settings: EncoderSettings, cache: VectorCache | None) -> Encoder:
         device, budget = settings.device, settings.token_budget
         if device is None or isinstance(device, str):
-            loaded = load_model(settings)
-            budget = budget or _default_budget(loaded.backbone.device.type)
-            return cls(loaded, LocalEngine(loaded), token_budget=budget, cache=cache)
+            return run_in_own_thread(lambda: cls._load_here(settings, cache))
         from reasonembed_rag.encoder.workers import WorkerEngine
 
         workers = WorkerEngine(settings, devices=device)
         return cls(workers.start(), workers, token_budget=budget or _default_budget(device[0]), cache=cache)
+
+    @classmethod
+    def _load_here(cls, settings: EncoderSettings, cache: VectorCache | None) -> Encoder:
+        loaded = load_model(settings)
+        budget = settings.token_budget or _default_budget(loaded.backbone.device.type)
+        return cls(loaded, LocalEngine(loaded), token_budget=budget, cache=cache)
 
     def __enter__(self) -> Self:
         return self

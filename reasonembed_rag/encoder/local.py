@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import logging
+import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ from reasonembed_rag.backbone import (
     self_check_sequences,
 )
 from reasonembed_rag.errors import BackendError, InputError, ModelError
+from reasonembed_rag.forks import run_in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,12 +89,19 @@ class LocalEngine:
         """Keys and values of common prefixes, by token ids and adapter, the least recently used first."""
         self._safe_tokens: int | None = None
         """Largest pack assumed to fit, once one has run out of memory."""
+        self._device = loaded.backbone.device.type
+        self._process = os.getpid()
 
     def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
         """Yield the vectors of the packs in order; a pack that does not fit in memory is split."""
         if adapter is not None and adapter not in self._names:
             raise InputError(
                 f"unknown adapter {adapter!r}; want one of {', '.join(self._names) or 'none: none is loaded'}"
+            )
+        if self._device != "cpu" and self._process != os.getpid():
+            raise BackendError(
+                f"{self._spec.model} was loaded on {self._device} before a fork, and a forked child cannot use the "
+                "device: start the child by spawn or forkserver, or load the model in the child only"
             )
         self._switch.active = adapter
         waiting = [pack for pack in reversed(packs) if len(pack)]
@@ -103,7 +112,7 @@ class LocalEngine:
                 waiting += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
                 continue
             try:
-                vectors = self._vectors(rows, tokens, adapter)
+                vectors = run_in_own_thread(functools.partial(self._vectors, rows, tokens, adapter))
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 self._shrink(rows, tokens, error)
                 waiting.append(rows)

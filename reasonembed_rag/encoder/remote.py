@@ -19,6 +19,7 @@ from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
+from reasonembed_rag.forks import renew_in_child
 from reasonembed_rag.tasks import query_affixes
 
 if TYPE_CHECKING:
@@ -75,14 +76,22 @@ class RemoteEncoder:
             raise InputError(f"server_dimension is {self._width}; want at least the spec's {spec.dimension}")
         key = _key(api_key, api_key_env)
         self._client = EmbeddingsClient(base_url, model, api_key=key, settings=self._settings)
-        self._requests = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="reasonembed-remote")
         self._coalescer = Coalescer(
             self._run_joined,
             max_texts=self._settings.batch_size * self._settings.concurrency,
             outages=(OutageError,),
         )
         self._tokenizer: TextTokenizer | None = None
+        self._closed = False
+        self.renew_after_fork()
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Replace the lock and the threads, which a forked child does not have."""
         self._lock = threading.Lock()
+        self._requests = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="reasonembed-remote")
+        if self._closed:
+            self._requests.shutdown()
 
     def __repr__(self) -> str:
         return f"RemoteEncoder({self._client.base_url!r}, {self._client.model!r})"
@@ -151,6 +160,7 @@ class RemoteEncoder:
 
     def close(self) -> None:
         """Close the connections and stop the threads; later calls raise BackendError."""
+        self._closed = True
         self._coalescer.close()
         self._requests.shutdown(cancel_futures=True)
         self._client.close()

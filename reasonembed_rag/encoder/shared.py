@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reasonembed_rag.backbone import CACHE_BYTES, EncoderSettings
 from reasonembed_rag.encoder.splitting import passage_splitter, splitter_by_settings
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.forks import renew_in_child
 from reasonembed_rag.protocols import AdapterEmbedder, AsyncEmbedder, Embedder
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -36,8 +37,13 @@ class SharedEncoder:
     def __init__(self, load: Callable[[], Embedder], *, settings: EncoderSettings | None = None) -> None:
         self._load = load
         self._settings = settings
-        self._lock = Lock()
         self._embedder: Embedder | None = None
+        self.renew_after_fork()
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Replace the lock and the worker thread, which a forked child does not have."""
+        self._lock = Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reasonembed")
 
     @property

@@ -20,6 +20,7 @@ import numpy as np
 
 from reasonembed_rag.encoder.worker_process import Failure, Pack, Ready, Vectors, build_local, run_worker
 from reasonembed_rag.errors import BackendError, InputError, ModelError, ReasonEmbedError
+from reasonembed_rag.forks import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ class WorkerEngine:
 
     start() or the first run starts the processes. One call runs at a time; an error in a worker ends the call and
     leaves the engine usable, the death of a worker closes it. Programs that start workers need multiprocessing's usual
-    `if __name__ == "__main__":` guard.
+    `if __name__ == "__main__":` guard. A forked child starts workers of its own.
     """
 
     def __init__(self, settings: EncoderSettings, *, devices: Sequence[str], build: Build = build_local) -> None:
@@ -64,6 +65,15 @@ class WorkerEngine:
         self._closed: str | None = None
         """Why the engine is closed."""
         self._call = 0
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Leave the parent its workers, also when the child exits; its own start at the next call."""
+        children: set[object] = getattr(multiprocessing.process, "_children", set())
+        children.difference_update(worker.process for worker in self._workers)  # which an exit would terminate
+        for worker in self._workers:
+            worker.connection.close()  # else the parent's close would not reach them
+        self._workers, self._description = [], None
 
     def __enter__(self) -> Self:
         return self
@@ -128,6 +138,11 @@ class WorkerEngine:
         self._shut_down("the encoder is closed; load it again to continue")
 
     def _launch(self) -> ModelDescription:
+        if multiprocessing.current_process().daemon:
+            raise BackendError(
+                "this is a daemonic process, such as a worker of multiprocessing.Pool, and may not start processes for "
+                f"{', '.join(self._devices)}; want one device here, or a process that is not daemonic"
+            )
         context = multiprocessing.get_context("spawn")
         for device in self._devices:
             parent_end, worker_end = context.Pipe()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from reasonembed_rag.errors import ChatError, InputError
+from reasonembed_rag.forks import renew_in_child
 from reasonembed_rag.llm.retry import seconds_of
 
 if TYPE_CHECKING:
@@ -44,10 +45,19 @@ class ApiClient:
         self._key = None if api_key is None else _Secret(_checked_key(api_key))
         self._max_connections = max_connections
         self._transport = transport
-        self._lock = threading.Lock()
+        self._closed = False
         self._client: httpx.Client | None = None
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
-        self._closed = False
+        self._inherited: list[object] = []
+        """A parent's clients, in a forked child: to close them there would end the parent's TLS connections."""
+        self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Connect anew in a forked child: two processes on one connection would mix their answers."""
+        self._inherited += [self._client, *self._async_clients.values()]
+        self._client, self._async_clients = None, WeakKeyDictionary()
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"ApiClient({self.base_url!r})"
