@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -20,6 +20,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.embeddings.reasonembed import QueryVector, ReasonEmbedEmbedding, is_local
 from llama_index.vector_stores.reasonembed.filters import store_filter
 from llama_index.vector_stores.reasonembed.nodes import LISTED, document_of, node_of, of_sources, source_of
+from llama_index.vector_stores.reasonembed.sources import SourceDocstore, SourceHashes, give_docstores
 from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.errors import InputError
@@ -44,6 +45,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
 
     _store: FaissStore | None = PrivateAttr(default=None)
     _creating: Any = PrivateAttr(default_factory=Lock)
+    _hashes: SourceHashes = PrivateAttr(default_factory=SourceHashes)
 
     @classmethod
     def class_name(cls) -> str:
@@ -90,7 +92,10 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         _refuse(kwargs)
         nodes = list(nodes)
         if nodes:
-            self.client.upsert([document_of(node) for node in nodes], np.asarray([_embedding(node) for node in nodes]))
+            documents = [document_of(node) for node in nodes]
+            before = len(self.client)
+            self.client.upsert(documents, np.asarray([_embedding(node) for node in nodes]))
+            self._hashes.add(documents, replaced=len(self.client) < before + len(documents))
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
@@ -103,6 +108,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         itself = [document for document in self.client.get([ref_doc_id]) if source_of(document) == ref_doc_id]
         found = itself + self.client.select(of_sources([ref_doc_id]))
         self.client.delete([document.id for document in found])
+        self._hashes.discard(ref_doc_id)
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Like delete, without blocking the event loop."""
@@ -122,7 +128,9 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         if tree is None:
             self.client.delete(node_ids or [])
         else:
-            self._remove(tree, node_ids)
+            found = self.client.select(tree, ids=node_ids)
+            self.client.delete([document.id for document in found])
+        self._hashes.forget()
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -130,17 +138,29 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         """Like delete_nodes, without blocking the event loop."""
         await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
-    def _remove(self, tree: Filter, node_ids: Sequence[str] | None = None) -> None:
-        found = self.client.select(tree, ids=node_ids)
-        self.client.delete([document.id for document in found])
-
     def clear(self) -> None:
         """Remove every node."""
         self.client.clear()
+        self._hashes.forget()
 
     async def aclear(self) -> None:
         """Like clear, without blocking the event loop."""
         await asyncio.to_thread(self.clear)
+
+    # Documents
+
+    def source_hashes(self) -> Mapping[str, str]:
+        """Return the hash of every document that nodes come from, by its id: read from the nodes at the first call."""
+        return self._hashes.known(self.client)
+
+    def make_docstore(self) -> SourceDocstore:
+        """Return a document store that knows which documents are in this store, and in which version.
+
+        With it, refresh_ref_docs and the upserts of an IngestionPipeline see what an earlier process added:
+        IngestionPipeline(vector_store=store, docstore=store.make_docstore(), ...). VectorStoreIndex.from_vector_store
+        gives its index one.
+        """
+        return SourceDocstore(self.source_hashes)
 
     # Finding
 
@@ -233,6 +253,9 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
     def from_persist_dir(cls, persist_dir: str = "./storage", namespace: str = "default", fs: Any = None) -> Self:
         """Open what StorageContext.persist wrote."""
         return cls.from_persist_path(str(Path(persist_dir) / f"{namespace}__vector_store.json"), fs)
+
+
+give_docstores(ReasonEmbedVectorStore)
 
 
 def _check_local(fs: Any) -> None:

@@ -13,7 +13,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_stores import Condition, Filter, Group
 
-__all__ = ["LISTED", "document_of", "node_of", "of_sources", "source_of"]
+__all__ = ["LISTED", "document_of", "node_of", "of_sources", "source_hash_of", "source_of"]
 
 _NODE = "_llama_index_node"
 """All of a node but its text, metadata and embedding, as JSON text."""
@@ -56,7 +56,13 @@ def document_of(node: BaseNode) -> Document:
     for name, holder in _text_holders(data):
         if name in texts:
             del holder["text"]
-    record = {"classes": _class_names(type(node)), "aliases": aliases, "texts": texts, "node": data}
+    record = {
+        "classes": _class_names(type(node)),
+        "source_hash": _source_hash(node),
+        "aliases": aliases,
+        "texts": texts,
+        "node": data,
+    }
     metadata |= dict.fromkeys(aliases, node.ref_doc_id)
     metadata |= {_SOURCE: node.ref_doc_id or node.node_id, _NODE: json.dumps(record, ensure_ascii=False)}
     if isinstance(node, ImageNode | IndexNode):
@@ -122,6 +128,17 @@ def source_of(document: Document) -> str | None:
         return str(document.metadata[_SOURCE])
     old = _old_node_of(document)
     return None if old is None else old.ref_doc_id or document.id
+
+
+def source_hash_of(document: Document) -> str:
+    """Return LlamaIndex's hash of the document that a stored node comes from; "" where it is not known."""
+    if _NODE in document.metadata:
+        return str(json.loads(document.metadata[_NODE])["source_hash"])
+    return _source_hash(node_of(document))
+
+
+def _source_hash(node: BaseNode) -> str:
+    return node.hash if node.source_node is None else node.source_node.hash or ""
 
 
 def _class_names(kind: type[BaseNode]) -> list[str]:
