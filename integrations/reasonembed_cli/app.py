@@ -12,10 +12,15 @@ import typer
 from reasonembed_cli.average import average_command
 from reasonembed_cli.crop import crop_command
 from reasonembed_cli.curves import curves_command
+from reasonembed_cli.delete import delete_command
 from reasonembed_cli.demo import demo_command
 from reasonembed_cli.embed import embed_command
 from reasonembed_cli.eval import eval_command
+from reasonembed_cli.export import export_command
+from reasonembed_cli.get import get_command
 from reasonembed_cli.index import index_command
+from reasonembed_cli.info import info_command
+from reasonembed_cli.listing import list_command
 from reasonembed_cli.mine import mine_command
 from reasonembed_cli.models import models_command
 from reasonembed_cli.remix import remix_app
@@ -29,7 +34,8 @@ from reasonembed_rag.errors import ReasonEmbedError
 __all__ = ["app", "main"]
 
 _USER_ERROR = 2
-"""Exit code."""
+_INTERRUPTED = 130
+"""Exit codes."""
 
 app = typer.Typer(
     name="reasonembed",
@@ -38,20 +44,30 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo_command)
-app.command("index")(index_command)
-app.command("search")(search_command)
-app.command("embed")(embed_command)
-app.command("eval")(eval_command)
-app.command("report")(report_command)
-app.command("robustness")(robustness_command)
-app.command("models")(models_command)
-app.command("mine")(mine_command)
-app.command("crop")(crop_command)
-app.command("train")(train_command)
-app.command("average")(average_command)
-app.add_typer(remix_app, name="remix")
-app.command("curves")(curves_command)
+_INDEX = "Search your documents"
+_MEASURE = "Measure retrieval"
+_MODELS = "Models and vectors"
+_TRAIN = "Train a model"
+
+app.command("demo", rich_help_panel=_INDEX)(demo_command)
+app.command("index", rich_help_panel=_INDEX)(index_command)
+app.command("search", rich_help_panel=_INDEX)(search_command)
+app.command("info", rich_help_panel=_INDEX)(info_command)
+app.command("list", rich_help_panel=_INDEX)(list_command)
+app.command("get", rich_help_panel=_INDEX)(get_command)
+app.command("delete", rich_help_panel=_INDEX)(delete_command)
+app.command("export", rich_help_panel=_INDEX)(export_command)
+app.command("eval", rich_help_panel=_MEASURE)(eval_command)
+app.command("report", rich_help_panel=_MEASURE)(report_command)
+app.command("robustness", rich_help_panel=_MEASURE)(robustness_command)
+app.command("models", rich_help_panel=_MODELS)(models_command)
+app.command("embed", rich_help_panel=_MODELS)(embed_command)
+app.command("mine", rich_help_panel=_TRAIN)(mine_command)
+app.command("crop", rich_help_panel=_TRAIN)(crop_command)
+app.add_typer(remix_app, name="remix", rich_help_panel=_TRAIN)
+app.command("train", rich_help_panel=_TRAIN)(train_command)
+app.command("average", rich_help_panel=_TRAIN)(average_command)
+app.command("curves", rich_help_panel=_TRAIN)(curves_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     formatwarning, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         code = app(args=arguments, prog_name="reasonembed", standalone_mode=False)
+    except typer.Abort:
+        return _INTERRUPTED
     except typer.TyperException as error:
         return _report_error(_usage_message(error))
     except ReasonEmbedError as error:

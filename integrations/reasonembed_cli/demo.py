@@ -14,11 +14,11 @@ import typer
 
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
 from reasonembed_cli.eval_tables import scores_table
+from reasonembed_cli.hits import format_hits
 from reasonembed_cli.index import indexing_progress
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
 from reasonembed_cli.progress import progress_of
-from reasonembed_cli.search import format_hits
 from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL
 from reasonembed_rag.errors import InputError, MissingDependencyError
 

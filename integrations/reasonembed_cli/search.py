@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reasonembed_cli.filtering import FilterOption, read_filters
+from reasonembed_cli.hits import Explanation, explained, explanation_of, format_hits
+from reasonembed_cli.opened import IndexArgument, note_no_match, note_unfinished
 from reasonembed_cli.options import InstructionOption, TaskCardOption
+from reasonembed_cli.showing import JsonOption, document_record, echo_json, printable
+from reasonembed_rag.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from reasonembed_rag import Hits
+    from reasonembed_stores import IndexRetriever
 
-__all__ = ["format_hits", "search_command"]
+__all__ = ["search_command"]
+
+_LINES = 4
+"""Lines of a document's text that are shown."""
 
 
-def search_command(
-    index: Annotated[Path, typer.Argument(help="A folder that `reasonembed index` wrote.")],
-    question: Annotated[str, typer.Argument(help="The question.")],
+def search_command(  # noqa: PLR0913 - each is an option of the command
+    index: IndexArgument,
+    question: Annotated[
+        list[str] | None, typer.Argument(metavar="[QUESTION...]", help="The question, in quotes; or several.")
+    ] = None,
     *,
+    queries: Annotated[
+        Path | None, typer.Option("--queries", metavar="FILE", help="Read questions, one per line; - is stdin.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many documents to show.")] = 5,
+    filters: FilterOption = None,
+    full: Annotated[bool, typer.Option("--full", help="Show whole texts, not their first lines.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show how the question was encoded, and where each document comes from.")
+    ] = False,
+    as_json: JsonOption = False,
     task: TaskCardOption = None,
     instruction: InstructionOption = None,
     model: Annotated[
@@ -33,27 +54,89 @@ def search_command(
 
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
-    from reasonembed_stores import IndexModel, IndexRetriever, is_unfinished
+    from reasonembed_stores import IndexModel, IndexRetriever, check_k
 
-    retriever = IndexRetriever(index, IndexModel(model=model), task=task, instruction=instruction)
-    (hits,) = retriever.search([question], k=k)
-    typer.echo(format_hits(hits, lines=4))
-    if is_unfinished(index):
-        typer.echo(f"note: indexing {index} was interrupted; run it again to add the missing documents", err=True)
+    check_k(k)
+    questions = _questions(question or [], queries)
+    tree = read_filters(filters)
+    retriever = IndexRetriever(index, IndexModel(model=model), task=task, instruction=instruction, filters=tree)
+    _open(retriever, index=index, is_named=model is not None)
+    found = list(_found(retriever, questions, k=k, explain=explain))
+    if as_json:
+        echo_json(map(_record, found))
+    else:
+        for number, one in enumerate(found):
+            if len(found) > 1 or explain:
+                typer.echo(f"{chr(10) if number else ''}{printable(one.question)}")
+            for line in explained(one.explanation) if one.explanation is not None else ():
+                typer.echo(line)
+            if len(one.hits):
+                typer.echo(format_hits(one.hits, lines=None if full else _LINES, explain=explain))
+    if not any(len(one.hits) for one in found):
+        note_no_match(retriever.store, tree)
+    retriever.store.close()
+    note_unfinished(index)
 
 
-def format_hits(hits: Hits, *, lines: int) -> str:
-    """Format hits: rank, score and id, then the first lines of the content, wrapped to the terminal's width."""
-    width = min(shutil.get_terminal_size().columns, 120)
-    blocks: list[str] = []
-    for rank, hit in enumerate(hits, start=1):
-        text = textwrap.fill(
-            " ".join(hit.document.content.split()) if hit.document else "",
-            width=width,
-            initial_indent="    ",
-            subsequent_indent="    ",
-            max_lines=lines,
-            placeholder=" ...",
+@dataclass(frozen=True, slots=True)
+class _Found:
+    question: str
+    hits: Hits
+    explanation: Explanation | None = None
+
+
+def _questions(texts: Sequence[str], file: Path | None) -> list[str]:
+    """Return the questions of the arguments and of a file; raises InputError for none, and for one without quotes."""
+    if len(texts) > 2 and not any(len(text.split()) > 1 for text in texts):
+        raise InputError(
+            f'got {len(texts)} questions of one word each; put a question in quotes: "{" ".join(texts)}" '
+            "(or, if they are questions, one per line into a file for --queries)"
         )
-        blocks.append(f"{rank:2}. {hit.score:.4f}  {hit.id}\n{text}")
-    return "\n".join(blocks)
+    questions = [*texts, *(_lines_of(file) if file is not None else ())]
+    if not questions:
+        raise InputError("got no question; want one in quotes, or --queries FILE with one per line")
+    if not all(text.strip() for text in questions):
+        raise InputError("the question is empty; want words, in quotes")
+    return questions
+
+
+def _lines_of(file: Path) -> list[str]:
+    from reasonembed_rag.files import decode_lines
+
+    if str(file) == "-":
+        lines = list(decode_lines(sys.stdin.buffer, name="stdin"))
+    else:
+        with file.open("rb") as stream:
+            lines = list(decode_lines(stream, name=str(file)))
+    return [line.strip() for _, line in lines if line.strip()]
+
+
+def _open(retriever: IndexRetriever, *, index: Path, is_named: bool) -> None:
+    """Open the index and load its model; a ModelError says that the model may be elsewhere now."""
+    try:
+        _ = retriever.store
+    except ModelError as error:
+        if is_named:
+            raise
+        raise ModelError(f"{error}; it is the model of {index}: if it moved, name its place with --model") from error
+
+
+def _found(retriever: IndexRetriever, questions: Sequence[str], *, k: int, explain: bool) -> Iterator[_Found]:
+    """Yield the hits of each question; to explain them, the questions are encoded one by one."""
+    if not explain:
+        yield from map(_Found, questions, retriever.search(questions, k=k))
+        return
+    for question in questions:
+        before = retriever.usage().query_tokens or 0
+        (hits,) = retriever.search([question], k=k)
+        yield _Found(question, hits, explanation_of(retriever, question, tokens_before=before))
+
+
+def _record(found: _Found) -> dict[str, Any]:
+    hits = [
+        {"rank": rank, "score": hit.score, **document_record(hit.document)}
+        for rank, hit in enumerate(found.hits, start=1)
+        if hit.document is not None
+    ]
+    why = {} if found.explanation is None else {"explanation": asdict(found.explanation)}
+    return {"question": found.question, **why, "hits": hits}

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from reasonembed_stores.checks import check_k
     from reasonembed_stores.chroma_store import ChromaStore
     from reasonembed_stores.citations import HasMetadata, Origin, citation, origin_of
+    from reasonembed_stores.exporting import exported_lines
     from reasonembed_stores.faiss_store import FaissStore
     from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
     from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
+    from reasonembed_stores.inspection import IndexInfo, inspect_index
     from reasonembed_stores.metadata import plain_metadata
     from reasonembed_stores.mmr import search_mmr, select_mmr
     from reasonembed_stores.opening import open_store
@@ -29,6 +31,7 @@ __all__ = [
     "FilterLike",
     "Group",
     "HasMetadata",
+    "IndexInfo",
     "IndexModel",
     "IndexReport",
     "IndexRetriever",
@@ -39,6 +42,8 @@ __all__ = [
     "build_index",
     "check_k",
     "citation",
+    "exported_lines",
+    "inspect_index",
     "is_unfinished",
     "load_splitter",
     "open_store",

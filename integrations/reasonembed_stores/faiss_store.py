@@ -111,6 +111,11 @@ class FaissStore:
         """The length of every vector; None until the first documents come."""
         return self._table.view().state.dimension
 
+    @property
+    def dtype(self) -> str:
+        """How vectors are stored: float32 or float16."""
+        return self._table.view().state.dtype
+
     def __len__(self) -> int:
         return self._table.view().count
 

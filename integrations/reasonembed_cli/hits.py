@@ -1,0 +1,93 @@
+"""Hits of a search as text: scores, places, texts, and on request how they were found."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reasonembed_cli.showing import passage_text, place, printable, terminal_width
+
+if TYPE_CHECKING:
+    from reasonembed_rag import Document, Hits
+    from reasonembed_stores import IndexRetriever
+
+__all__ = ["Explanation", "explained", "explanation_of", "format_hits"]
+
+_INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a question was searched."""
+
+    model: str
+    encoded: str
+    """The question as the model reads it, with the instruction."""
+    tokens: int | None
+    """Those of the encoded question; None where the model does not count them."""
+    max_tokens: int
+    """What is beyond is not read."""
+    documents: int
+    search: str
+
+
+def explanation_of(retriever: IndexRetriever, question: str, *, tokens_before: int) -> Explanation:
+    """Explain the retriever's last question, given the tokens that were counted before it."""
+    from reasonembed_rag.tasks import query_affixes
+
+    spec, store = retriever.spec, retriever.store
+    before, after = query_affixes(spec, task=retriever.task, instruction=retriever.instruction)
+    tokens = retriever.usage().query_tokens
+    return Explanation(
+        model=spec.model,
+        encoded=f"{before}{question}{after}",
+        tokens=None if tokens is None else tokens - tokens_before,
+        max_tokens=spec.max_query_length,
+        documents=len(store),
+        search=str(getattr(store, "index", "hnsw of Chroma")),
+    )
+
+
+def explained(one: Explanation) -> Iterator[str]:
+    """Yield the lines of an explanation."""
+    tokens = "" if one.tokens is None else f" ({one.tokens} tokens of at most {one.max_tokens})"
+    yield f"{_INDENT}encoded as {printable(repr(one.encoded))}{tokens}"
+    yield f"{_INDENT}by {one.model}, compared with {one.documents:,} documents ({one.search}) by cosine similarity"
+
+
+def format_hits(hits: Hits, *, lines: int | None, explain: bool = False) -> str:
+    """Format hits: rank, score and id, the place in its file, then the first lines of the text, or all of it.
+
+    The text is wrapped to the terminal's width. `explain` adds its length and the other metadata.
+    """
+    blocks: list[str] = []
+    for rank, hit in enumerate(hits, start=1):
+        block = [f"{rank:2}. {hit.score:.4f}  {printable(hit.id)}"]
+        if hit.document is not None:
+            block += [f"{_INDENT}{line}" for line in (place(hit.document), *_facts(hit.document, explain)) if line]
+            block.append(_text(hit.document, lines))
+        blocks.append("\n".join(filter(None, block)))
+    return "\n".join(blocks)
+
+
+def _facts(document: Document, explain: bool) -> Iterator[str]:
+    if explain:
+        words = len(document.content.split())
+        yield f"{words:,} words, {len(document.content):,} characters"
+        yield from (f"{name}: {printable(str(value))}" for name, value in document.metadata.items())
+
+
+def _text(document: Document, lines: int | None) -> str:
+    text = printable(passage_text(document))
+    if lines is None:
+        return textwrap.indent(text, _INDENT)
+    return textwrap.fill(
+        " ".join(text.split()),
+        width=terminal_width(),
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        max_lines=lines,
+        placeholder=" ...",
+    )

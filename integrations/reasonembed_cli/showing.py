@@ -1,0 +1,95 @@
+"""How documents are shown: as text for people, as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from reasonembed_rag import Document
+
+__all__ = [
+    "JsonOption",
+    "document_record",
+    "echo_json",
+    "passage_text",
+    "place",
+    "printable",
+    "short_place",
+    "terminal_width",
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that would do something to a terminal; line feed and tab are not among them."""
+
+
+def document_record(document: Document) -> dict[str, Any]:
+    """Return a document as JSON: id, citation, where it comes from, content, metadata."""
+    from reasonembed_stores import citation, origin_of
+
+    origin = origin_of(document)
+    return {
+        "id": document.id,
+        "citation": citation(document),
+        "path": origin.path,
+        "line": origin.line,
+        "page": origin.page,
+        "heading": origin.heading,
+        "content": document.content,
+        "metadata": dict(document.metadata),
+    }
+
+
+def echo_json(records: Iterable[Mapping[str, Any]]) -> None:
+    """Write records to stdout as one JSON array, one by one."""
+    start = "["
+    for record in records:
+        typer.echo(f"{start}{json.dumps(record, ensure_ascii=False)}", nl=False)
+        start = ",\n"
+    typer.echo("[]" if start == "[" else "]")
+
+
+def place(document: Document) -> str:
+    """Return where a document comes from, "" if that is no more than its id says."""
+    from reasonembed_stores import citation
+
+    cited = citation(document)
+    return "" if cited == document.id else printable(cited)
+
+
+def short_place(document: Document) -> str:
+    """Return what place() does, without the file's name where the id begins with it."""
+    from reasonembed_stores import origin_of
+
+    origin = origin_of(document)
+    if origin.path is None or not document.id.startswith(f"{origin.path}#"):
+        return place(document)
+    numbers = (("line", origin.line), ("page", origin.page))
+    number = next((f"{name} {value}" for name, value in numbers if value is not None), "")
+    return printable(", ".join(filter(None, (number, origin.heading))))
+
+
+def passage_text(document: Document) -> str:
+    """Return a document's content without the headings above it, which place() names."""
+    from reasonembed_stores import origin_of
+
+    heading = origin_of(document).heading
+    return document.content.removeprefix(f"{heading}\n\n") if heading else document.content
+
+
+def printable(text: str) -> str:
+    """Return text without characters that would control the terminal."""
+    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def terminal_width() -> int:
+    """Return the columns that a line of output may take: at most 120, and 120 where nobody looks."""
+    return min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else 120

@@ -1,0 +1,358 @@
+"""info, list, get, delete and export, and search's options, on one index of passages and rows."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasonembed_cli.app import main
+from reasonembed_rag import Document
+from reasonembed_stores import ChromaStore, FaissStore
+
+PASSAGES = [
+    Document(
+        f"docs/policy.md#{n}",
+        f"Leave > Travel\n\nTravel rule {n}.",
+        {"path": "docs/policy.md", "heading": "Leave > Travel", "line": 3 * n},
+    )
+    for n in range(1, 4)
+]
+ROWS = [
+    Document("fox", "the quick brown fox " * 30, {"topic": "animals", "year": 2020, "path": "rows.csv", "line": 2}),
+    Document("old", "an old text", {"topic": "books", "year": "2020", "tags": ["a", "b"], "reasonembed_path": "b.csv"}),
+    Document("page", "a page", {"path": "report.pdf", "page": 3, "heading": ""}),
+    Document("escape", "clear \x1b[2J\u202e the screen", {"\u00fcber": None, "deep": {"x": [1, None]}}),
+]
+DOCUMENTS = PASSAGES + ROWS
+
+
+@pytest.fixture(params=["faiss", "chroma"])
+def index(request, tmp_path, words) -> Path:
+    kind = {"faiss": FaissStore, "chroma": ChromaStore}[request.param]
+    with kind.create(tmp_path / "index", spec=words.spec) as store:
+        store.upsert(DOCUMENTS, words.encode_documents([document.content for document in DOCUMENTS]))
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def faiss(tmp_path, words) -> Path:
+    with FaissStore.create(tmp_path / "faiss", spec=words.spec) as store:
+        store.upsert(DOCUMENTS, words.encode_documents([document.content for document in DOCUMENTS]))
+    return tmp_path / "faiss"
+
+
+@pytest.fixture
+def empty(tmp_path, words) -> Path:
+    FaissStore.create(tmp_path / "empty", spec=words.spec).close()
+    return tmp_path / "empty"
+
+
+# list
+
+
+def test_list_shows_every_document_with_its_place_and_first_words(succeeds, index):
+    text = succeeds("list", index)
+    assert [line.split()[0] for line in text.splitlines()] == [document.id for document in DOCUMENTS]
+    assert re.search(r"^docs/policy\.md#2 .*\bline 6, Leave > Travel  +Travel rule 2\.$", text, flags=re.MULTILINE)
+    assert re.search(r"^fox .*\brows\.csv:2 .*quick", text, flags=re.MULTILINE)
+    assert re.search(r"^page .*\breport\.pdf, page 3 .*a page$", text, flags=re.MULTILINE)
+    assert "\x1b" not in text
+
+
+def test_list_as_json_has_whole_documents_and_where_they_come_from(succeeds, index):
+    rows = json.loads(succeeds("list", index, "--json"))
+    assert [Document(row["id"], row["content"], row["metadata"]) for row in rows] == DOCUMENTS
+    assert {key: rows[1][key] for key in ("citation", "path", "line", "page", "heading")} == {
+        "citation": "docs/policy.md:6, Leave > Travel",
+        "path": "docs/policy.md",
+        "line": 6,
+        "page": None,
+        "heading": "Leave > Travel",
+    }
+    assert json.loads(succeeds("list", index, "--json", "--filter", "topic=none")) == []
+
+
+def test_list_says_how_to_see_more(index, capsys):
+    def shown(*options: str) -> tuple[list[str], str]:
+        assert main(["list", str(index), *options]) == 0
+        captured = capsys.readouterr()
+        return [line.split()[0] for line in captured.out.splitlines()], captured.err
+
+    assert shown("--limit", "2") == (["docs/policy.md#1", "docs/policy.md#2"], "note: there are more: --offset 2\n")
+    assert shown("--limit", "3", "--offset", "4") == (["old", "page", "escape"], "")
+    assert shown("--limit", "1", "--filter", "path=docs/policy.md", "--offset", "1")[1].endswith("--offset 2\n")
+    nothing, note = shown("--offset", "70")
+    assert nothing == []
+    assert "70" in note
+
+
+def test_a_filter_that_nothing_satisfies_names_the_fields_there_are(index, capsys):
+    assert main(["list", str(index), "--filter", "pth=docs"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.search(r"heading, line, page, path, .*topic, year", captured.err)
+
+
+def test_a_long_list_is_read_as_it_is_shown_and_may_be_left_early(faiss):
+    script = "import sys; from reasonembed_cli.app import main; sys.exit(main())"
+    shown = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -c '{script}' list {faiss} | head -n 1"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert shown.stdout.startswith("docs/policy.md#1")
+    assert "error" not in shown.stderr
+
+
+# get
+
+
+def test_get_shows_whole_texts_and_metadata_in_the_order_asked_for(succeeds, index):
+    text = succeeds("get", index, "old", "fox", "old")
+    assert text.index("an old text") < text.index("the quick brown fox " * 30)
+    assert text.count("an old text") == 1
+    assert "  b.csv\n" in text
+    assert '  tags: ["a", "b"]\n' in text
+    assert "  rows.csv:2\n" in text
+    (row,) = json.loads(succeeds("get", index, "escape", "--json"))
+    assert row["content"] == "clear \x1b[2J\u202e the screen"
+
+
+@pytest.mark.parametrize(
+    ("unknown", "expected"),
+    [
+        ("docs/policy.md", r"'docs/policy\.md'.*'docs/policy\.md#1'.*--filter 'path=docs/policy\.md'"),
+        ("Docs/Policy.md#9", r"'Docs/Policy\.md#9'.*'docs/policy\.md#1'"),
+        ("foxx", r"'foxx'.*'fox'"),
+        ("zzzzzzzzzzzz", r"'zzzzzzzzzzzz'.*reasonembed list"),
+    ],
+)
+def test_an_unknown_id_is_refused_and_near_ones_are_named(fails, faiss, unknown, expected):
+    assert re.search(expected, fails("get", faiss, "old", unknown))
+    assert re.search(expected, fails("delete", faiss, "old", unknown))
+
+
+# info
+
+
+def test_info_tells_model_documents_size_and_state(succeeds, index, words):
+    text = succeeds("info", index)
+    assert re.search(r"\bdocuments +7\b", text)
+    assert re.search(r"\bmodel +words\b", text)
+    assert "32 dimensions, float32" in text
+    assert "interrupted" not in text
+    (index / "unfinished").touch()
+    assert "interrupted" in succeeds("info", index)
+    told = json.loads(succeeds("info", index, "--json"))
+    assert told["documents"] == 7
+    assert told["spec"]["model"] == "words"
+    assert told["is_unfinished"] is True
+    assert told["bytes"] == sum(path.stat().st_size for path in index.rglob("*") if path.is_file())
+
+
+def test_info_says_that_a_models_folder_is_gone(succeeds, tmp_path, make_embedder):
+    gone = make_embedder(model=str(tmp_path / "gone"))
+    FaissStore.create(tmp_path / "index", spec=gone.spec, dtype="float16", ann="hnsw").close()
+    text = succeeds("info", tmp_path / "index")
+    assert re.search(r"/gone\b.*--model", text)
+    assert "float16" in text
+    assert "format 2" in text
+
+
+def test_info_of_an_index_without_a_model_says_so(succeeds, tmp_path):
+    FaissStore.create(tmp_path / "index").close()
+    assert "--model" in succeeds("info", tmp_path / "index")
+
+
+@pytest.mark.parametrize("command", [["info"], ["list"], ["get", "fox"], ["delete", "fox"], ["search", "why?"]])
+def test_what_is_no_index_is_refused_with_the_command_that_creates_one(fails, tmp_path, command):
+    name, *rest = command
+    assert "`reasonembed index`" in fails(name, tmp_path / "nope", *rest)
+    (tmp_path / "file").touch()
+    assert re.search(r"/file\b.*`reasonembed index`", fails(name, tmp_path / "file", *rest))
+    (tmp_path / "other").mkdir()
+    assert re.search(r"/other\b", fails(name, tmp_path / "other", *rest))
+
+
+def test_the_commands_load_no_model_library(faiss, tmp_path):
+    script = (
+        "import sys; from reasonembed_cli.app import main\n"
+        f"index = {str(faiss)!r}\n"
+        "for line in (['info'], ['list', '--filter', 'year>=2020'], ['get', 'fox'], ['export', '--jsonl', '-'],\n"
+        "             ['delete', 'fox']):\n"
+        "    assert main([line[0], index, *line[1:]]) == 0\n"
+        "sys.exit(str({'torch', 'transformers', 'faiss', 'chromadb', 'langchain_core'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
+# delete
+
+
+def test_delete_removes_documents_by_id(succeeds, index):
+    assert "2 deleted, 5 left" in succeeds("delete", index, "fox", "docs/policy.md#2")
+    assert "fox" not in [row["id"] for row in json.loads(succeeds("list", index, "--json"))]
+
+
+def test_delete_by_a_filter_wants_a_yes_with_the_number(succeeds, fails, faiss, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert re.search(r"\b3 of the 7\b.*--yes", fails("delete", faiss, "--where", "path=docs/policy.md"))
+    told = json.loads(succeeds("delete", faiss, "--where", "path=docs/policy.md", "--yes", "--json"))
+    assert told == {"deleted": 3, "ids": [document.id for document in PASSAGES], "documents": 4}
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 4), ("n\n", 7), ("\n", 7)])
+def test_delete_asks_at_a_terminal(faiss, monkeypatch, answer, left):
+    terminal = io.StringIO(answer)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", terminal)
+    code = main(["delete", str(faiss), "--where", "path=docs/policy.md"])
+    assert code == (0 if left == 4 else 1)
+    with FaissStore.open(faiss) as store:
+        assert len(store) == left
+
+
+def test_delete_wants_ids_or_a_filter_and_tells_a_filter_without_documents(fails, faiss, capsys):
+    assert "--where" in fails("delete", faiss)
+    assert "--where" in fails("delete", faiss, "fox", "--where", "topic=books", "--yes")
+    assert "--where" in fails("delete", faiss, "--where", "topic", "--yes")
+    assert main(["delete", str(faiss), "--where", "topic=none"]) == 0
+    captured = capsys.readouterr()
+    assert "0 deleted, 7 left" in captured.out
+    assert "topic" in captured.err
+
+
+def test_delete_is_refused_while_another_process_writes(faiss, capsys):
+    with FaissStore.open(faiss) as writer:
+        writer.delete(["old"])
+        assert main(["delete", str(faiss), "fox"]) == 2
+        assert re.search(r"/faiss\b.*\bbeing written\b", capsys.readouterr().err)
+        assert len(writer) == 6
+
+
+# export
+
+
+def test_export_writes_the_chosen_documents_with_their_vectors_to_stdout(faiss, capsysbinary):
+    assert main(["export", str(faiss), "--jsonl", "-", "--vectors", "--filter", "year=2020"]) == 0
+    rows = [json.loads(line) for line in capsysbinary.readouterr().out.splitlines()]
+    assert [row["id"] for row in rows] == ["fox", "old"]
+    with FaissStore.open(faiss) as store:
+        np.testing.assert_array_equal(np.float32([row["vector"] for row in rows]), store.vectors_of(["fox", "old"]))
+
+
+def test_a_failed_export_leaves_the_file_as_it_was(faiss, tmp_path, monkeypatch):
+    out = tmp_path / "out.jsonl.gz"
+    out.write_bytes(gzip.compress(b"before"))
+    monkeypatch.setattr(FaissStore, "vectors_of", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["export", str(faiss), "--jsonl", str(out), "--vectors"])
+    assert gzip.decompress(out.read_bytes()) == b"before"
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out.jsonl.gz"]
+
+
+def test_a_document_that_changes_while_it_is_exported_is_refused(faiss, words, tmp_path, monkeypatch):
+    get = FaissStore.get
+
+    def changed(self, ids):
+        return [Document(document.id, document.content + "!", document.metadata) for document in get(self, ids)]
+
+    monkeypatch.setattr(FaissStore, "get", changed)
+    assert main(["export", str(faiss), "--jsonl", str(tmp_path / "out.jsonl"), "--vectors"]) == 2
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+# search
+
+
+def test_search_shows_where_a_hit_is_and_hides_the_repeated_heading(succeeds, index):
+    text = succeeds("search", index, "2. 2. 2.", "-k", 1)
+    assert re.search(r"^ 1\. \d\.\d{4}  docs/policy\.md#2\n    docs/policy\.md:6, Leave > Travel\n    Travel", text)
+
+
+def test_search_as_json_has_hits_per_question_with_whole_texts(succeeds, index, tmp_path):
+    (tmp_path / "questions.txt").write_text("\ufeffan old text\n\n  2. 2. 2. \n", encoding="utf-8")
+    found = json.loads(succeeds("search", index, "the fox", "--queries", tmp_path / "questions.txt", "--json", "-k", 2))
+    assert [one["question"] for one in found] == ["the fox", "an old text", "2. 2. 2."]
+    assert [one["hits"][0]["id"] for one in found] == ["fox", "old", "docs/policy.md#2"]
+    first = found[0]["hits"][0]
+    assert first["content"] == ROWS[0].content
+    assert (first["rank"], first["citation"]) == (1, "rows.csv:2")
+    assert all(len(one["hits"]) == 2 for one in found)
+
+
+def test_search_reads_questions_from_stdin(succeeds, faiss, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the fox\nan old text\n")))
+    text = succeeds("search", faiss, "--queries", "-", "-k", 1)
+    assert text.index("the fox\n") < text.index("  fox\n") < text.index("an old text\n") < text.index("  old\n")
+
+
+def test_search_applies_filters_before_the_cut(succeeds, index):
+    found = json.loads(succeeds("search", index, "Travel rule 2.", "--filter", "year=2020", "-k", 9, "--json"))
+    assert {hit["id"] for hit in found[0]["hits"]} == {"fox", "old"}
+
+
+def test_search_shows_whole_texts_on_request(succeeds, faiss):
+    assert ROWS[0].content.strip() not in succeeds("search", faiss, "fox", "-k", 1)
+    assert ROWS[0].content.strip() in succeeds("search", faiss, "fox", "-k", 1, "--full")
+
+
+def test_search_explains_how_a_question_was_read(succeeds, tmp_path, tiny_model):
+    (tmp_path / "note.txt").write_text("a note about cells\n")
+    succeeds("index", tmp_path / "note.txt", "--to", tmp_path / "index", "--model", tiny_model("qwen3"))
+    question = ("search", tmp_path / "index", "why do cells divide?", "--instruction", "Find the cell.", "--explain")
+    text = succeeds(*question)
+    assert "why do cells divide?" in text
+    assert "Find the cell." in text
+    assert re.search(r"\b[1-9]\d* tokens\b", text)
+    (found,) = json.loads(succeeds(*question, "--json"))
+    assert "Find the cell." in found["explanation"]["encoded"]
+    assert found["explanation"]["tokens"] > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], r"--queries"),
+        (["how", "do", "cells", "divide"], r'"how do cells divide"'),
+        (["why?", "-k", "0"], r"\bk\b.*\b0\b"),
+        (["why?", "--filter", "{year: 1}"], r"--filter.*JSON"),
+        (["why?", "--filter", '{"year": {"$like": 1}}'], r"--filter.*\$like"),
+        (["why?", "--filter", "year"], r"--filter.*'year'.*FIELD=VALUE"),
+        (["--queries", "nope.txt"], r"nope\.txt"),
+        (["   "], "empty"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(fails, faiss, arguments, expected):
+    assert re.search(expected, fails("search", faiss, *arguments))
+
+
+@pytest.mark.parametrize("k", [8, 10**6, 10**30])
+def test_k_beyond_the_documents_finds_them_all(succeeds, index, k):
+    (found,) = json.loads(succeeds("search", index, "the fox", "-k", k, "--json"))
+    assert len(found["hits"]) == len(DOCUMENTS)
+
+
+def test_an_empty_index_answers_nothing_and_says_so(empty, capsys):
+    for command in (["search", str(empty), "why?"], ["list", str(empty)]):
+        assert main(command) == 0
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "no documents" in captured.err
+
+
+def test_a_model_that_is_gone_is_named_with_the_cure(fails, tmp_path, make_embedder):
+    gone = make_embedder(model=str(tmp_path / "gone"))
+    with FaissStore.create(tmp_path / "index", spec=gone.spec) as store:
+        store.upsert(ROWS, gone.encode_documents([row.content for row in ROWS]))
+    assert re.search(r"/gone\b.*--model", fails("search", tmp_path / "index", "why?"))
