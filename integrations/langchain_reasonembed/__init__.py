@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_reasonembed.evaluation import as_retriever
     from langchain_reasonembed.rag_evaluation import LangChainRag
     from langchain_reasonembed.retrievers import ReasonEmbedRetriever
+    from langchain_reasonembed.structured_query import ReasonEmbedTranslator
     from langchain_reasonembed.vectorstores import ReasonEmbedVectorStore
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ReasonEmbedCompressor",
     "ReasonEmbedEmbeddings",
     "ReasonEmbedRetriever",
+    "ReasonEmbedTranslator",
     "ReasonEmbedVectorStore",
     "as_chat",
     "as_retriever",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from langchain_core.documents import Document
 
 from reasonembed_rag.documents import Document as StoredDocument
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
+from reasonembed_stores import plain_metadata
 
 __all__ = ["Texts", "langchain_document", "scored_documents", "texts_of", "texts_of_documents"]
 
@@ -33,15 +36,36 @@ class Texts:
 
 
 def texts_of(
-    texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None, ids: Sequence[str | None] | None
+    texts: Iterable[str],
+    metadatas: Sequence[dict[str, Any]] | None,
+    ids: Sequence[str | None] | None,
+    *,
+    derived: bool = False,
 ) -> Texts:
-    """Return texts under their ids, new ids where there is none; raises InputError for different lengths."""
+    """Return texts under their ids; where there is none, under new ones or, derived, that of the same text before.
+
+    Raises InputError for one string instead of several, and for different lengths.
+    """
+    if isinstance(texts, str):
+        raise InputError(f"texts is the string {texts!r:.80}; want a list of strings")
     contents = list(texts)
     fields = [{} for _ in contents] if metadatas is None else [field or {} for field in metadatas]
     names = [None for _ in contents] if ids is None else list(ids)
     if not len(contents) == len(fields) == len(names):
         raise InputError(f"got {len(contents)} texts, {len(fields)} metadatas and {len(names)} ids; want one of each")
-    return Texts([str(uuid4()) if name is None else name for name in names], contents, fields)
+    others = _derived_ids(contents, fields) if derived and None in names else (str(uuid4()) for _ in names)
+    known = [other if name is None else name for name, other in zip(names, others, strict=True)]
+    return Texts(known, contents, fields)
+
+
+def _derived_ids(contents: list[str], fields: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield an id for each text that is the same in every run; the repetition of a text has another one."""
+    seen: Counter[str] = Counter()
+    for content, field in zip(contents, fields, strict=True):
+        plain = plain_metadata(field, document_id=f"{content!s:.40}")
+        name = json.dumps([str(content), plain], sort_keys=True)
+        seen[name] += 1
+        yield str(uuid5(NAMESPACE_OID, f"{name} {seen[name]}"))
 
 
 def texts_of_documents(documents: Iterable[Document], ids: Sequence[str | None] | None) -> Texts:

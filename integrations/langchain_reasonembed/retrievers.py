@@ -43,8 +43,10 @@ class ReasonEmbedRetriever(BaseRetriever):
     task: str | None = None
     instruction: str | None = None
     filters: dict[str, Any] | None = Field(default=None, validation_alias=AliasChoices("filters", "filter"))
-    """Conditions on metadata; `filter`, LangChain's usual name, is accepted too."""
+    """Conditions on metadata; `filter`, LangChain's usual name, is accepted too. A function goes with the call."""
     excluded_ids: tuple[str, ...] = ()
+    with_score: bool = True
+    """Whether metadata gets the scores; without them MultiQueryRetriever sees that two queries found one document."""
 
     _retriever: IndexRetriever | None = PrivateAttr(default=None)
 
@@ -104,7 +106,7 @@ class ReasonEmbedRetriever(BaseRetriever):
         del run_manager  # nothing here starts child runs
         call = _Call(**self._settings(changes))
         (hits,) = call.retriever(self._opened()).search([query], k=call.k, excluded_ids=[call.excluded_ids])
-        return _documents(hits)
+        return self._documents(hits)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **changes: Any
@@ -112,7 +114,15 @@ class ReasonEmbedRetriever(BaseRetriever):
         del run_manager
         call = _Call(**self._settings(changes))
         (hits,) = await call.retriever(self._opened()).asearch([query], k=call.k, excluded_ids=[call.excluded_ids])
-        return _documents(hits)
+        return self._documents(hits)
+
+    def _documents(self, hits: Hits) -> list[Document]:
+        """Return documents with their scores in their metadata, where a user's own `score` stays."""
+        found = scored_documents(hits)
+        for document, score in found if self.with_score else ():
+            document.metadata["reasonembed_score"] = score
+            document.metadata.setdefault("score", score)
+        return [document for document, _ in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +137,3 @@ class _Call:
 
     def retriever(self, opened: IndexRetriever) -> IndexRetriever:
         return opened.with_settings(task=self.task, instruction=self.instruction, filters=self.filters)
-
-
-def _documents(hits: Hits) -> list[Document]:
-    """Return documents with their scores in their metadata, where a user's own `score` stays."""
-    found = scored_documents(hits)
-    for document, score in found:
-        document.metadata["reasonembed_score"] = score
-        document.metadata.setdefault("score", score)
-    return [document for document, _ in found]

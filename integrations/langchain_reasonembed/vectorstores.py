@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -11,9 +12,10 @@ from typing import Any, Self
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from numpy.typing import NDArray
 
+from langchain_reasonembed.arguments import adding, check_alone, diverse, retrieving, similar, without_index_name
 from langchain_reasonembed.arrays import adocument_vectors, aquery_vector, document_vectors, query_vector, spec_of
 from langchain_reasonembed.conversion import (
     Texts,
@@ -22,14 +24,10 @@ from langchain_reasonembed.conversion import (
     texts_of,
     texts_of_documents,
 )
-from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_stores import FaissStore, FilterLike, search_mmr
 
 __all__ = ["ReasonEmbedVectorStore"]
-
-_SEARCH = {"filter", "filters", "task", "instruction", "excluded_ids"}
-"""Arguments of a search besides k: metadata filters (either name), the query's instruction, ids to leave out."""
 
 
 class ReasonEmbedVectorStore(VectorStore):
@@ -80,7 +78,7 @@ class ReasonEmbedVectorStore(VectorStore):
         return self._add(texts_of_documents(documents, kwargs.pop("ids", None)), **kwargs)
 
     def _add(self, texts: Texts, **kwargs: Any) -> list[str]:
-        for part in texts.parts(_batch_size(kwargs)):
+        for part in texts.parts(adding(kwargs)):
             self._store_part(part, document_vectors(self._embedding, part.texts))
         return texts.ids
 
@@ -100,7 +98,7 @@ class ReasonEmbedVectorStore(VectorStore):
         return await self._aadd(texts_of_documents(documents, kwargs.pop("ids", None)), **kwargs)
 
     async def _aadd(self, texts: Texts, **kwargs: Any) -> list[str]:
-        for part in texts.parts(_batch_size(kwargs)):
+        for part in texts.parts(adding(kwargs)):
             vectors = await adocument_vectors(self._embedding, part.texts)
             await asyncio.to_thread(self._store_part, part, vectors)
         return texts.ids
@@ -126,7 +124,7 @@ class ReasonEmbedVectorStore(VectorStore):
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
         """Remove documents, all of them if ids is None; unknown ids are ignored."""
-        _refuse_others(kwargs, set())
+        check_alone(kwargs)
         if ids is None:
             self.store.clear()
         else:
@@ -153,7 +151,7 @@ class ReasonEmbedVectorStore(VectorStore):
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
         """Return the k documents nearest to a query with their cosine similarities."""
-        _refuse_others(kwargs, _SEARCH)
+        kwargs = similar(kwargs)
         vector = query_vector(self._embedding, query, kwargs.pop("task", None), kwargs.pop("instruction", None))
         return scored_documents(self._nearest(vector, k, **kwargs))
 
@@ -165,7 +163,7 @@ class ReasonEmbedVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Return the k documents nearest to a vector with their cosine similarities."""
-        _refuse_others(kwargs, _SEARCH - {"task", "instruction"})
+        kwargs = similar(kwargs, of_vector=True)
         return scored_documents(self._nearest(np.asarray(embedding), k, **kwargs))
 
     def _nearest(
@@ -186,7 +184,7 @@ class ReasonEmbedVectorStore(VectorStore):
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Like similarity_search_with_score, without blocking the event loop."""
-        _refuse_others(kwargs, _SEARCH)
+        kwargs = similar(kwargs)
         instructed = kwargs.pop("task", None), kwargs.pop("instruction", None)
         vector = await aquery_vector(self._embedding, query, *instructed)
         return scored_documents(await asyncio.to_thread(self._nearest, vector, k, **kwargs))
@@ -194,6 +192,10 @@ class ReasonEmbedVectorStore(VectorStore):
     async def asimilarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
         """Like similarity_search_by_vector, without blocking the event loop."""
         return await asyncio.to_thread(self.similarity_search_by_vector, embedding, k, **kwargs)
+
+    def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
+        """Return a retriever over this store; raises InputError for an argument that no search would take."""
+        return super().as_retriever(**retrieving(kwargs))
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return _relevance
@@ -204,7 +206,7 @@ class ReasonEmbedVectorStore(VectorStore):
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Return k of the fetch_k nearest documents, near the query and unlike each other, in order of selection."""
-        _refuse_others(kwargs, _SEARCH)
+        kwargs = diverse(kwargs)
         vector = query_vector(self._embedding, query, kwargs.pop("task", None), kwargs.pop("instruction", None))
         return self._diverse(vector, k, fetch_k, lambda_mult, **kwargs)
 
@@ -212,7 +214,7 @@ class ReasonEmbedVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Like max_marginal_relevance_search, for a vector."""
-        _refuse_others(kwargs, _SEARCH - {"task", "instruction"})
+        kwargs = diverse(kwargs, of_vector=True)
         return self._diverse(np.asarray(embedding), k, fetch_k, lambda_mult, **kwargs)
 
     def _diverse(
@@ -240,7 +242,7 @@ class ReasonEmbedVectorStore(VectorStore):
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Like max_marginal_relevance_search, without blocking the event loop."""
-        _refuse_others(kwargs, _SEARCH)
+        kwargs = diverse(kwargs)
         instructed = kwargs.pop("task", None), kwargs.pop("instruction", None)
         vector = await aquery_vector(self._embedding, query, *instructed)
         return await asyncio.to_thread(self._diverse, vector, k, fetch_k, lambda_mult, **kwargs)
@@ -264,9 +266,18 @@ class ReasonEmbedVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Create a store of texts, in memory or, with path=..., in a new folder."""
-        created = cls._created(embedding, kwargs)
-        created.add_texts(texts, metadatas, ids=ids, **kwargs)
+        """Create a store of texts, in memory or, with path=..., in a folder; a store there gets the texts.
+
+        In a folder, a text without an id gets one from its content and metadata, so that a second run adds nothing, and
+        the store is saved.
+        """
+        path = kwargs.pop("path", None)
+        adding(kwargs)
+        columns = texts_of(texts, metadatas, ids, derived=path is not None)
+        created = cls._at(path, embedding)
+        created.add_texts(columns.texts, columns.metadatas, ids=columns.ids, **kwargs)
+        if path is not None:
+            created.store.save()
         return created
 
     @classmethod
@@ -280,25 +291,51 @@ class ReasonEmbedVectorStore(VectorStore):
         **kwargs: Any,
     ) -> Self:
         """Like from_texts, without blocking the event loop."""
-        created = await asyncio.to_thread(cls._created, embedding, kwargs)
-        await created.aadd_texts(texts, metadatas, ids=ids, **kwargs)
+        path = kwargs.pop("path", None)
+        adding(kwargs)
+        columns = texts_of(texts, metadatas, ids, derived=path is not None)
+        created = await asyncio.to_thread(cls._at, path, embedding)
+        await created.aadd_texts(columns.texts, columns.metadatas, ids=columns.ids, **kwargs)
+        if path is not None:
+            await asyncio.to_thread(created.store.save)
         return created
 
     @classmethod
-    def _created(cls, embedding: Embeddings, kwargs: dict[str, Any]) -> Self:
-        path = kwargs.pop("path", None)
-        return cls(embedding, None if path is None else FaissStore.create(path, spec=spec_of(embedding)))
+    def _at(cls, path: str | Path | None, embedding: Embeddings) -> Self:
+        """Return the store in a folder, or a new one."""
+        if path is None:
+            return cls(embedding)
+        make = FaissStore.open if (Path(path) / "manifest.json").exists() else FaissStore.create
+        return cls(embedding, make(path, spec=spec_of(embedding)))
 
-    def save_local(self, folder_path: str | Path) -> None:
-        """Write everything to a folder, replacing a store there; the store of that folder itself is sealed in place."""
+    def save_local(self, folder_path: str | Path, index_name: str = "index") -> None:
+        """Write everything to a folder, replacing a store there; the store of that folder itself is sealed in place.
+
+        Raises InputError for an index_name, which FAISS has for several indexes in a folder.
+        """
+        without_index_name(folder_path, index_name)
         self.store.copy_to(folder_path)
 
     @classmethod
-    def load_local(cls, folder_path: str | Path, embeddings: Embeddings) -> Self:
-        """Open the store of a folder; nothing in it is executed.
+    def load_local(
+        cls,
+        folder_path: str | Path,
+        embeddings: Embeddings,
+        index_name: str = "index",
+        *,
+        allow_dangerous_deserialization: bool | None = None,
+    ) -> Self:
+        """Open the store of a folder; nothing in it is executed, so allow_dangerous_deserialization is ignored.
 
-        Raises StoreError for a foreign or damaged folder, SpecMismatchError if the embeddings are of another model.
+        Raises StoreError for a foreign or damaged folder, SpecMismatchError if the embeddings are of another model,
+        and InputError for an index_name.
         """
+        without_index_name(folder_path, index_name)
+        if allow_dangerous_deserialization is not None:
+            warnings.warn(
+                "allow_dangerous_deserialization is ignored: nothing in the folder of this store is executed",
+                stacklevel=2,
+            )
         return cls(embeddings, FaissStore.open(folder_path, spec=spec_of(embeddings)))
 
     def merge_from(self, target: ReasonEmbedVectorStore) -> None:
@@ -306,26 +343,6 @@ class ReasonEmbedVectorStore(VectorStore):
         documents = list(target.store)
         if documents:
             self.store.upsert(documents, target.store.vectors_of([document.id for document in documents]))
-
-
-def _batch_size(kwargs: dict[str, Any]) -> int | None:
-    kwargs.pop("current_time", None)  # LangChain's time-weighted retriever has put it in the metadata already
-    _refuse_others(kwargs, {"batch_size"})
-    size: int | None = kwargs.get("batch_size")
-    if size is not None and size < 1:
-        raise InputError(f"batch_size is {size}; want at least 1")
-    return size
-
-
-def _refuse_others(kwargs: dict[str, Any], known: set[str]) -> None:
-    """Raise InputError for an unknown argument; `filters` becomes `filter`."""
-    unknown = sorted(kwargs.keys() - known)
-    if unknown:
-        raise InputError(f"unknown argument {unknown[0]!r}; want {', '.join(sorted(known)) or 'none'}")
-    if "filters" in kwargs:
-        if kwargs.get("filter") is not None:
-            raise InputError("got both filter and filters, which mean the same; leave one of them out")
-        kwargs["filter"] = kwargs.pop("filters")
 
 
 def _relevance(score: float) -> float:
