@@ -39,7 +39,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="reasonembed",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

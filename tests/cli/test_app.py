@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from reasonembed_cli.app import main
 from reasonembed_rag.errors import MissingDependencyError, ModelError
 
 COMMANDS = [
-    "demo", "index", "search", "embed", "eval", "report", "models", "mine", "train", "remix", "curves",
+    "demo", "index", "search", "info", "list", "get", "delete", "export",
+    "embed", "eval", "report", "models", "mine", "train", "remix", "curves",
 ]  # fmt: skip
 
 
@@ -100,3 +102,16 @@ def test_a_warning_is_one_line_without_its_place_in_the_code(tmp_path):
     script += "sys.exit(app.main(['warn']))"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stderr == "warning: old is deprecated; use new\n"
+
+
+def test_the_shell_completes_commands_and_options():
+    def completed(words: str) -> list[str]:
+        script = "from reasonembed_cli.app import main; main([])"
+        asked = {"_REASONEMBED_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        command = [sys.executable, "-c", script]
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, env=os.environ | asked
+        ).stdout.splitlines()
+
+    assert completed("reasonembed in") == ["index", "info"]
+    assert "--filter" in completed("reasonembed search --f")
