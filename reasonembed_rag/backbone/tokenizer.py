@@ -133,8 +133,11 @@ class TextTokenizer:
             part = texts[start : start + _CHUNK]
             found = self._backend.encode_batch([f"{before}{text}{after}" for text in part], add_special_tokens=False)
             for text, encoding in zip(part, found, strict=True):
-                kept = encoding.offsets[first : len(encoding.offsets) - last]
-                spans.append([(_within(text, a - len(before)), _within(text, b - len(before))) for a, b in kept])
+                offsets = encoding.offsets
+                if before or after:
+                    kept = offsets[first : len(offsets) - last]
+                    offsets = [(_within(text, a - len(before)), _within(text, b - len(before))) for a, b in kept]
+                spans.append(offsets)
         return spans
 
     def text_spans(self, tokens: Tokens, *, before: str, after: str) -> list[slice]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, zip_longest
+from itertools import accumulate, zip_longest
 
+from reasonembed_rag.passages.fragments import Fragment, Fragments
 from reasonembed_rag.passages.outline import Line, opens_fence, runs_of
 from reasonembed_rag.passages.units import Units
 
-__all__ = ["Slice", "blocks_of", "packed", "sentence_start"]
+__all__ = ["Measure", "Slice", "blocks_of", "packed"]
 
-_SENTENCE_END = re.compile(r"[.!?][)\"'”’\]]*\s+(?=[^\sa-z])|[。！？]\s*")  # noqa: RUF001
-_LINE_END = re.compile(r"\n\s*")
 _SIGNATURE = re.compile(r"\s*(?:[a-z]+ )*[A-Za-z_][\w.]*\(.*[^.:;,!?\s]\s*")
-_BY_LINES = re.compile(r"\s*(?:[|+`~]|>>>|[-*] |\d+[.)] )")  # tables, fences, doctests, lists
 _LONGEST_SIGNATURE = 200
 
 
@@ -28,7 +26,7 @@ class _Block:
     size: int
     indent: int
     attached: bool  # belongs to the block before: a fenced block, or what a colon announces
-    fragment: bool = False  # continues the paragraph of the block before
+    cost: int = 0  # of a border before it, if it continues the paragraph of the block before
     signature: str = ""
 
 
@@ -41,8 +39,17 @@ class Slice:
     signatures: tuple[str, ...] = ()
 
 
-def blocks_of(text: str, lines: Sequence[Line], units: Units, most: int) -> list[_Block]:
-    """Find the paragraphs and fenced blocks of a section, none of more than `most` units."""
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """The units that a passage may have at most, and how a block of more is split."""
+
+    units: Units
+    most: int
+    fragments: Fragments
+
+
+def blocks_of(text: str, lines: Sequence[Line], measure: Measure) -> list[_Block]:
+    """Find the paragraphs and fenced blocks of a section, none of more units than a passage may have."""
     blocks: list[_Block] = []
     for run in runs_of(lines):
         start, end = run[0].start, run[-1].start + len(run[-1].text.rstrip())
@@ -51,12 +58,12 @@ def blocks_of(text: str, lines: Sequence[Line], units: Units, most: int) -> list
         block = _Block(
             start,
             end,
-            units.count(start, end),
+            measure.units.count(start, end),
             indent=len(whole) - len(whole.lstrip()),
             attached=opens_fence(run[0]) or announced,
             signature=_signature(run),
         )
-        blocks += [block] if block.size <= most else _fragments(text, block, units, most)
+        blocks += [block] if block.size <= measure.most else _fragments(text, block, measure)
     return [_checked(block, follower) for block, follower in zip_longest(blocks, blocks[1:])]
 
 
@@ -71,48 +78,21 @@ def _checked(block: _Block, follower: _Block | None) -> _Block:
     return block if described or not block.signature else replace(block, signature="")
 
 
-def _fragments(text: str, block: _Block, units: Units, most: int) -> list[_Block]:
-    """Split a block that is too long at sentence ends, else at line ends, else between units."""
-    by_lines = _BY_LINES.match(text, block.start, block.end) is not None
-    spans = [(block.start, block.end)]
-    for border in (_LINE_END,) if by_lines else (_SENTENCE_END, _LINE_END):
-        spans = [
-            part for span in spans for part in (_parted(text, span, border) if units.count(*span) > most else [span])
-        ]
-    spans = [part for span in spans for part in _parted_anywhere(text, span, units, most)]
-    fragments = [replace(block, start=a, end=b, size=units.count(a, b), fragment=True) for a, b in spans]
-    return [replace(fragments[0], fragment=False), *fragments[1:]]
-
-
-def _parted(text: str, span: tuple[int, int], border: re.Pattern[str]) -> list[tuple[int, int]]:
-    cuts = [found.end() for found in border.finditer(text, *span) if found.end() < span[1]]
-    edges = [span[0], *cuts, span[1]]
-    return [(a, a + len(text[a:b].rstrip())) for a, b in pairwise(edges)]
-
-
-def _parted_anywhere(text: str, span: tuple[int, int], units: Units, most: int) -> list[tuple[int, int]]:
-    """Split a span into parts of at most `most` units, between words if there is a word boundary in its second half."""
-    starts = units.within(*span)
-    if len(starts) <= most:
-        return [span]
-    edges, place = [span[0]], 0
-    while place + most < len(starts):
-        stop = place + most
-        word = stop
-        while word > place + most // 2 and not text[starts[word] - 1].isspace() and not text[starts[word]].isspace():
-            word -= 1
-        place = word if word > place + most // 2 else stop
-        edges.append(starts[place])
-    parts = [(a, a + len(text[a:b].rstrip())) for a, b in pairwise([*edges, span[1]])]
-    return [(a, b) for a, b in parts if b > a]
+def _fragments(text: str, block: _Block, measure: Measure) -> Iterator[_Block]:
+    for part in measure.fragments(text, Fragment(block.start, block.end), measure.units, measure.most):
+        piece = text[part.start : part.end]
+        indent = max(block.indent, len(piece) - len(piece.lstrip()))
+        size = measure.units.count(part.start, part.end)
+        yield replace(block, start=part.start, end=part.end, size=size, indent=indent, cost=part.cost)
 
 
 def packed(blocks: Sequence[_Block], most: int) -> Iterator[Slice]:
     """Yield the passages of a section; one that starts within an entry gets the entry's signature as a heading."""
     start = 0
+    before = list(accumulate((block.size for block in blocks), initial=0))
     entries: list[_Block] = []
     while start < len(blocks):
-        stop = _border(blocks, start, most)
+        stop = _border(blocks, start, most, left=before[-1] - before[start])
         entries = [entry for entry in entries if entry.indent < blocks[start].indent]
         yield Slice(blocks[start].start, blocks[stop - 1].end, tuple(entry.signature for entry in entries))
         for block in blocks[start:stop]:
@@ -121,10 +101,12 @@ def packed(blocks: Sequence[_Block], most: int) -> Iterator[Slice]:
         start = stop
 
 
-def _border(blocks: Sequence[_Block], start: int, most: int) -> int:
-    """Return where the passage that begins at start should end: the cheapest border that fits, the last of ties."""
+def _border(blocks: Sequence[_Block], start: int, most: int, *, left: int) -> int:
+    """Return where the passage that begins at start should end: the cheapest border that fits, the last of ties.
+
+    `left` is the number of units from start on.
+    """
     fair = most // 4
-    left = sum(block.size for block in blocks[start:])
     best, best_cost, size = start + 1, float("inf"), 0
     for stop in range(start + 1, len(blocks)):
         size += blocks[stop - 1].size
@@ -133,16 +115,7 @@ def _border(blocks: Sequence[_Block], start: int, most: int) -> int:
         if size >= fair and blocks[stop].signature and not blocks[stop - 1].signature:
             return stop
         tiny = size < fair or left - size < fair
-        cost = blocks[stop].indent + 100 * blocks[stop].attached + 200 * blocks[stop].fragment + 1000 * tiny
+        cost = blocks[stop].indent + 100 * blocks[stop].attached + blocks[stop].cost + 1000 * tiny
         if cost <= best_cost:
             best, best_cost = stop, cost
     return len(blocks) if left <= most else best
-
-
-def sentence_start(text: str, first: int, last: int) -> int:
-    """Return the first start of a sentence in a slice, else of a line, else of a word; else its end."""
-    for border in (_SENTENCE_END, _LINE_END, re.compile(r"\s+")):
-        for found in border.finditer(text, first, last):
-            if found.end() < last:
-                return found.end()
-    return last

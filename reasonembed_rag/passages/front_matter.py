@@ -14,6 +14,10 @@ __all__ = ["FrontMatter", "read_front_matter"]
 _BLOCK = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.*?)^\1[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
+_LONGEST = 1 << 16
+"""In characters; a longer block is text between rules, and parsing it would take seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
     """The title and metadata of a page, and the index of the character where its text begins."""
@@ -27,10 +31,10 @@ def read_front_matter(text: str) -> FrontMatter | None:
     """Return the front matter of a text: its title, and its scalars and lists of scalars as metadata.
 
     Dates become ISO text, lists become comma-separated text, nested tables are left out. Returns None for a text
-    without front matter; a block that does not parse as a table is text.
+    without front matter; a block that does not parse as a table, or of more than 64 thousand characters, is text.
     """
     found = _BLOCK.match(text)
-    if found is None:
+    if found is None or len(found[2]) > _LONGEST:
         return None
     table = _parse(found[2], toml=found[1] == "+++")
     if table is None:

@@ -91,10 +91,13 @@ def _lines(text: str, start: int) -> list[Line]:
 def _fenced(lines: Sequence[Line]) -> list[bool]:
     """Return for each line whether it is in a fenced block, fences included; a fence that is never closed is text."""
     fenced = [False] * len(lines)
+    never_closed: set[str] = set()  # so that text full of fences is not searched to its end for each
     number = 0
     while number < len(lines):
         mark = _FENCE.fullmatch(lines[number].text)
-        close = _closing(lines, number, mark[1]) if mark else None
+        close = _closing(lines, number, mark[1]) if mark and mark[1] not in never_closed else None
+        if mark and close is None:
+            never_closed.add(mark[1])
         if close is not None:
             fenced[number : close + 1] = [True] * (close + 1 - number)
             number = close
@@ -126,7 +129,7 @@ def _heading(lines: Sequence[Line], number: int) -> _Heading | None:
 
 def _ends_what_was(text: str) -> bool:
     """Return whether a title may follow this line: it is blank or the end of a heading."""
-    return not text.strip() or bool(_ATX.fullmatch(text) or _ADORNMENT.fullmatch(text))
+    return not text.strip() or bool(_ATX.fullmatch(text[:_LONGEST_HEADING]) or _ADORNMENT.fullmatch(text))
 
 
 def _overlined(lines: Sequence[Line]) -> _Heading | None:

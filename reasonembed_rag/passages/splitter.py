@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import zip_longest
+from dataclasses import dataclass, field, replace
+from itertools import takewhile, zip_longest
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.passages.blocks import Slice, blocks_of, packed, sentence_start
+from reasonembed_rag.files import check_texts
+from reasonembed_rag.passages.blocks import Measure, Slice, blocks_of, packed
+from reasonembed_rag.passages.fragments import sentence_start, token_fragments, word_fragments
 from reasonembed_rag.passages.front_matter import read_front_matter
 from reasonembed_rag.passages.outline import Line, Section, sections_of
 from reasonembed_rag.passages.units import TokenSpans, Units, token_units, word_units
@@ -22,8 +24,12 @@ __all__ = ["Passage", "PassageSplitter", "SplitText", "split_passages"]
 
 _TINY = 8
 """A section of fewer words and without a sentence is joined to the next: a version line, a label."""
-_NAVIGATION = re.compile(r"\s*(?:(?:next|previous|prev|up|top|contents|index)\s*[:»«][^\n]*?\s*)+", re.IGNORECASE)
-_LETTER = re.compile(r"\w")
+_TINY_TOKENS = 48
+"""Most tokens of a tiny section: scripts without spaces have long words."""
+_SIZED_AT_ONCE = 256
+_NAVIGATION = re.compile(r"\s*(?:next|previous|prev|up|top|contents|index)\s*[:\u00bb\u00ab].*", re.IGNORECASE)
+_CONTENT = re.compile(r"[^\W_]|[^\s\x00-\xbf\u2000-\u206f\u2190-\u21ff\u2500-\u25ff\u3000-\u303f\ufeff]")
+"""A letter, a digit or a symbol that means something, such as an emoji: anything but rules, arrows and punctuation."""
 _SENTENCE = re.compile(r"[.!?](?:\s|$)|[。！？]")  # noqa: RUF001
 
 
@@ -56,11 +62,11 @@ def split_passages(text: str, *, max_words: int = 160) -> list[Passage]:
     """
     if max_words < 1:
         raise InputError(f"max_words is {max_words}; want at least 1")
-    units = word_units(text)
+    measure = Measure(word_units(text), max_words, word_fragments)
     sections = _sections(text)
     passages: list[Passage] = []
     for section, following in zip_longest(sections, sections[1:]):
-        passages += _passages(text, section, following, units, max_words)
+        passages += _passages(text, section, following, measure)
     return passages
 
 
@@ -89,54 +95,60 @@ class PassageSplitter:
 
         `heading` is a trail above the whole text: it leads the headings of every passage, unless they leave no room.
         """
-        units = token_units(text, self.spans([text])[0])
+        check_texts([text, *heading], kind="texts", allow_empty=True)
+        units = token_units(text, self.spans)
         above = tuple(title for one in heading if (title := " ".join(one.split())))
         sections = [_below(above, section) for section in _joined(_sections(text), units, self.target)]
         passages: list[Passage] = []
         trails = self._sizes([_trail(section.titles) for section in sections])
         for section, following, size in zip_longest(sections, sections[1:], trails):
             room = max(self.target - size, (self.target + 1) // 2)
-            found = _passages(text, section, following, units, max(1, room - self.overlap))
+            most = max(1, room - self.overlap)
+            found = _passages(text, section, following, Measure(units, most, token_fragments))
             passages += self._overlapping(text, found, units)
         sizes = self._sizes([passage.content for passage in passages])
         kept = [
             part
             for passage, size in zip(passages, sizes, strict=True)
-            for part in ([passage] if size <= self.limit else self._fitting(passage, units))
+            for part in ([passage] if size <= self.limit else self._fitting(text, passage, units))
         ]
         content = [passage for passage in kept if not _is_boilerplate(passage.text)]
         return SplitText(tuple(content), len(kept) - len(content))
 
     def _sizes(self, texts: Sequence[str]) -> list[int]:
-        return [len(spans) for spans in self.spans(texts)] if texts else []
+        parts = (texts[start : start + _SIZED_AT_ONCE] for start in range(0, len(texts), _SIZED_AT_ONCE))
+        return [len(spans) for part in parts for spans in self.spans(part)]
 
     def _overlapping(self, text: str, passages: Sequence[Passage], units: Units) -> Iterator[Passage]:
         """Yield the passages of a section, each but the first extended backwards by the overlap."""
         for place, passage in enumerate(passages):
-            before = units.within(passages[0].start, passage.start)
-            if self.overlap == 0 or place == 0 or not before:
+            if self.overlap == 0 or place == 0:
                 yield passage
                 continue
-            start = sentence_start(text, before[-min(self.overlap, len(before))], passage.start)
+            first = units.back(self.overlap, passages[0].start, passage.start)
+            start = sentence_start(text, first, passage.start)
             yield Passage(passage.heading, text[start : passage.start + len(passage.text)], start)
 
-    def _fitting(self, passage: Passage, units: Units) -> list[Passage]:
+    def _fitting(self, text: str, passage: Passage, units: Units) -> list[Passage]:
         """Return a passage unchanged if it fits; else with fewer headings, else split.
 
         A part of a text may be tokenised into a few tokens more than within the whole.
         """
-        if self._sizes([passage.content])[0] <= self.limit:
-            return [passage]
-        if passage.heading:
-            return self._fitting(Passage(passage.heading[1:], passage.text, passage.start), units)
-        end = passage.start + len(passage.text)
-        inner = [start for start in units.within(passage.start, end) if start > passage.start]
-        cut = inner[len(inner) // 2] if inner else passage.start + len(passage.text) // 2
-        if not passage.start < cut < end:
-            return [passage]
-        head = passage.text[: cut - passage.start].rstrip()
-        halves = (Passage((), head, passage.start), Passage((), passage.text[cut - passage.start :], cut))
-        return [part for half in halves if half.text.strip() for part in self._fitting(half, units)]
+        heading = passage.heading
+        while (fits := self._fits(f"{_trail(heading)}{passage.text}")) is False and heading:
+            heading = heading[1:]
+        start, end = passage.start, passage.start + len(passage.text)
+        if fits or end - start < 2:
+            return [replace(passage, heading=heading)]
+        count = units.count(start, end)
+        middle, late = (units.back(count // part, start, end) for part in (2, 4))
+        cut = sentence_start(text, middle, late) if middle < late else middle
+        cut = cut if start < cut < end else (start + end) // 2
+        halves = (Passage((), text[a:b].rstrip(), a) for a, b in ((start, cut), (cut, end)))
+        return [part for half in halves if half.text for part in self._fitting(text, half, units)]
+
+    def _fits(self, text: str) -> bool:
+        return self._sizes([text])[0] <= self.limit
 
 
 def _sections(text: str) -> list[Section]:
@@ -152,13 +164,13 @@ def _below(above: Sequence[str], section: Section) -> Section:
     return Section(outer + tuple(section.trail), section.heading, section.body)
 
 
-def _passages(text: str, section: Section, following: Section | None, units: Units, most: int) -> list[Passage]:
+def _passages(text: str, section: Section, following: Section | None, measure: Measure) -> list[Passage]:
     """Return the passages of a section; a heading without text or subsections is itself a passage."""
     titles = section.titles
-    blocks = blocks_of(text, section.body, units, most)
+    blocks = blocks_of(text, section.body, measure)
     if not blocks and (following is None or len(following.trail) <= len(section.trail)):
-        blocks, titles = blocks_of(text, section.heading, units, most), titles[:-1]
-    return [_passage(text, titles, part) for part in packed(blocks, most)]
+        blocks, titles = blocks_of(text, section.heading, measure), titles[:-1]
+    return [_passage(text, titles, part) for part in packed(blocks, measure.most)]
 
 
 def _passage(text: str, titles: tuple[str, ...], part: Slice) -> Passage:
@@ -166,7 +178,8 @@ def _passage(text: str, titles: tuple[str, ...], part: Slice) -> Passage:
 
 
 def _is_boilerplate(text: str) -> bool:
-    return _NAVIGATION.fullmatch(text) is not None or not _LETTER.search(text)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return all(_NAVIGATION.fullmatch(line) for line in lines) or not _CONTENT.search(text)
 
 
 def _trail(heading: Sequence[str]) -> str:
@@ -178,7 +191,7 @@ def _joined(sections: Sequence[Section], units: Units, most: int) -> list[Sectio
     joined: list[Section] = []
     for section in sections:
         before = joined[-1] if joined else None
-        if before is not None and _is_tiny(before, section) and _size(units, before, section) <= most:
+        if before is not None and _is_tiny(before, section, units) and _size(units, before, section) <= most:
             shared = _shared(before, section)
             joined[-1] = Section(shared.trail, shared.heading, [*shared.body, *section.heading, *section.body])
         else:
@@ -190,16 +203,19 @@ def _shared(first: Section, second: Section) -> Section:
     """Return the first section under the headings that it shares with the second; its other headings become text."""
     if second.trail[: len(first.trail)] == first.trail:
         return first
-    depth = sum(1 for one, other in zip(first.trail, second.trail, strict=False) if one == other)
+    pairs = zip(first.trail, second.trail, strict=False)
+    depth = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return Section(first.trail[:depth], (), [*first.heading, *first.body])
 
 
-def _is_tiny(section: Section, following: Section) -> bool:
+def _is_tiny(section: Section, following: Section, units: Units) -> bool:
     """Return whether a section has hardly any text; a mere heading of subsections is not tiny."""
     body = "".join(line.text for line in section.body)
     if not body.strip():
         return len(following.trail) <= len(section.trail)
-    return len(body.split()) < _TINY and not _SENTENCE.search(body) and not _is_boilerplate(body)
+    first, last = section.body[0], section.body[-1]
+    few = len(body.split()) < _TINY and units.count(first.start, last.start + len(last.text)) <= _TINY_TOKENS
+    return few and not _SENTENCE.search(body) and not _is_boilerplate(body)
 
 
 def _size(units: Units, first: Section, last: Section) -> int:

@@ -56,3 +56,9 @@ def test_headings_are_below_the_title_and_a_heading_that_repeats_it_stands_once(
     splitter = PassageSplitter(lambda texts: [[(0, 1)] * len(text.split()) for text in texts], limit=90, target=80)
     assert [passage.heading for passage in split_passages(page)] == [("Guide",), ("Guide", "Use")]
     assert [passage.heading for passage in splitter.split(page).passages] == [("Guide",), ("Guide", "Use")]
+
+
+def test_a_block_too_long_for_front_matter_is_text():
+    rows = "key: value\n" * 7000
+    assert read_front_matter(f"---\n{rows}---\ntext") is None
+    assert read_front_matter("---\nkey: value\n---\ntext") is not None

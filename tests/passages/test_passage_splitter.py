@@ -113,3 +113,59 @@ def test_a_trail_above_the_text_leads_every_heading_and_counts():
 def test_a_target_or_overlap_that_cannot_be_kept_is_refused(target, overlap):
     with pytest.raises(InputError, match=r"\b(0|31|11|-1)\b"):
         PassageSplitter(pieces, limit=30, target=target, overlap=overlap)
+
+
+def texts_of(text, *, target):
+    return [passage.text for passage in PassageSplitter(pieces, limit=2 * target, target=target).split(text).passages]
+
+
+def test_a_long_fenced_block_is_split_at_blank_lines_before_other_lines():
+    functions = [f"def f{n}(x):\n    y = x + {n}\n    return y" for n in range(9)]
+    parts = texts_of("```python\n" + "\n\n".join(functions) + "\n```", target=60)
+    assert len(parts) > 2
+    assert all(part.startswith("def f") for part in parts[1:])
+
+
+def test_a_long_list_is_split_at_its_outer_items_and_lines_keep_their_indentation():
+    text = "\n".join(f"- item {n}\n  - inner {n}\n  - more {n}" for n in range(20))
+    parts = texts_of(text, target=30)
+    assert len(parts) > 3
+    assert all(part.startswith("- item") for part in parts)
+    assert "\n".join(parts) == text
+
+
+def test_rows_of_a_long_table_stay_whole():
+    text = "\n".join(f"| {n} | a cell. Another one | x |" for n in range(60))
+    parts = texts_of(text, target=40)
+    assert all(line.startswith("|") and line.endswith("|") for part in parts for line in part.splitlines())
+
+
+def test_minified_code_is_split_after_punctuation():
+    parts = texts_of("".join(f"f{n}=(a,b)=>{{return(a+b)}};" for n in range(50)), target=30)
+    assert len(parts) > 10
+    assert all(part[-1] in ";,:)}]>|&/" for part in parts)
+
+
+@pytest.mark.parametrize("stop", ["\u3002", "\u0964 ", "\u104b ", "\u061f ", "\u1362", "\u17d4 "])
+def test_sentences_of_scripts_with_full_stops_of_their_own_stay_whole(stop):
+    sentence = "\u0915\u0916\u0917 " * 6 + "\u0918" + stop
+    parts = texts_of(sentence * 30, target=40)
+    assert len(parts) > 3
+    assert all(part.endswith(stop.strip()) for part in parts)
+
+
+def test_a_title_shared_below_different_parents_is_not_taken_for_a_common_parent():
+    text = "# A\n\n## Notes\n\nVersion 1\n\n# B\n\n## Notes\n\nVersion 2"
+    passages = PassageSplitter(pieces, limit=100, target=80).split(text).passages
+    assert all("A" not in passage.heading for passage in passages if "Version 2" in passage.text)
+
+
+def test_navigation_without_end_is_recognised_in_one_pass():
+    split = PassageSplitter(pieces, limit=400, target=400).split("Next: " * 60 + "\nIt is text here.")
+    assert len(split.passages) == 1
+
+
+def test_emoji_and_symbols_are_content_and_rules_are_not():
+    splitter = PassageSplitter(pieces, limit=100, target=80)
+    symbols = ("\U0001f389", "\u2200\u2203", "\u2500\u2500", "___", "\u2190 \u2192")
+    assert [len(splitter.split(text).passages) for text in symbols] == [1, 1, 0, 0, 0]
