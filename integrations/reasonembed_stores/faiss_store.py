@@ -116,6 +116,11 @@ class FaissStore:
         """How vectors are stored: float32 or float16."""
         return self._table.view().state.dtype
 
+    @property
+    def commits(self) -> int:
+        """The number of changes so far, other processes' included: while it stays, so do the documents."""
+        return self._table.view().state.generation
+
     def __len__(self) -> int:
         return self._table.view().count
 

@@ -80,6 +80,11 @@ class BM25:
             for number, query in enumerate(queries)
         ]
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the documents, in their order."""
+        return self._ids
+
     def usage(self) -> Usage:
         """Return the size of the postings."""
         arrays = (self._rows, self._impacts, self._starts, self._idf)

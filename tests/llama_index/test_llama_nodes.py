@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.indices.vector_store.retrievers import VectorIndexRetriever
+from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import (
     Document,
     ImageNode,
@@ -204,6 +208,18 @@ def test_an_index_node_leads_to_its_object(store, words):
         embed_model=ReasonEmbedEmbedding(model_name="words"),
     )
     assert {n.node_id for n in index.as_retriever(similarity_top_k=9).retrieve("cat")} == {"text", "parent", "row"}
+
+
+def test_values_that_json_lacks_are_kept_as_langchains_store_keeps_them(store, words):
+    metadata = {"day": dt.date(2024, 2, 29), "n": np.int64(7), "path": Path("a/b"), "tags": ("x",)}
+    _index(store, SentenceSplitter()([Document(text="Dated text.", doc_id="d", metadata=metadata)]))
+    (node,) = store.get_nodes()
+    plain = {"day": "2024-02-29", "n": 7, "path": "a/b", "tags": ["x"]}
+    assert (node.metadata, node.source_node.metadata) == (plain, plain)
+    later = MetadataFilters(filters=[MetadataFilter(key="day", value="2024-01-31", operator=">")])
+    assert store.get_nodes(filters=later) == [node]
+    with pytest.raises(InputError, match=r"'weight'"):
+        store.add([TextNode(text="t", metadata={"weight": float("nan")}, embedding=[1.0] * 32)])
 
 
 def test_an_object_that_is_not_json_is_refused_with_the_node_and_the_cure(store):

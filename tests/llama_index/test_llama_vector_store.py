@@ -193,8 +193,9 @@ def test_mmr_prefers_variety_as_its_threshold_falls():
 
 
 def test_other_modes_and_arguments_are_refused(store):
-    with pytest.raises(InputError, match="'sparse'"):
-        store.query(VectorStoreQuery(query_embedding=[1.0, 0.0], mode=VectorStoreQueryMode.SPARSE))
+    for mode in ("svm", "linear_regression", "logistic_regression", "semantic_hybrid"):
+        with pytest.raises(InputError, match=rf"'{mode}'.*'hybrid'"):
+            store.query(VectorStoreQuery(query_embedding=[1.0, 0.0], mode=VectorStoreQueryMode(mode)))
     with pytest.raises(InputError, match="'tpo_k'"):
         store.query(VectorStoreQuery(query_embedding=[1.0, 0.0]), tpo_k=3)
     with pytest.raises(InputError, match=r"'n'.*\bembedding\b"):

@@ -14,20 +14,22 @@ from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQuery,
-    VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
-from llama_index.embeddings.reasonembed import QueryVector, ReasonEmbedEmbedding, is_local
+from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding, is_local
 from llama_index.vector_stores.reasonembed.filters import store_filter
-from llama_index.vector_stores.reasonembed.nodes import LISTED, document_of, node_of, of_sources, source_of
+from llama_index.vector_stores.reasonembed.lexical import LexicalSearch
+from llama_index.vector_stores.reasonembed.nodes import document_of, node_of, of_sources, source_of
+from llama_index.vector_stores.reasonembed.queries import answer
 from llama_index.vector_stores.reasonembed.sources import SourceDocstore, SourceHashes, give_docstores
 from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.hits import Hits
-from reasonembed_stores import FaissStore, Filter, Group, search_mmr
+from reasonembed_stores import FaissStore
 
 __all__ = ["ReasonEmbedVectorStore"]
+
+_MMR_OPTIONS = frozenset({"mmr_threshold", "mmr_prefetch_k", "mmr_prefetch_factor"})
 
 
 class ReasonEmbedVectorStore(BasePydanticVectorStore):
@@ -45,6 +47,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
 
     _store: FaissStore | None = PrivateAttr(default=None)
     _creating: Any = PrivateAttr(default_factory=Lock)
+    _lexical: LexicalSearch = PrivateAttr(default_factory=LexicalSearch)
     _hashes: SourceHashes = PrivateAttr(default_factory=SourceHashes)
 
     @classmethod
@@ -180,51 +183,17 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.get_nodes, node_ids, filters)
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Return the nodes nearest to the query's embedding, in the modes DEFAULT and MMR.
+        """Return the nodes that a query finds, in the modes DEFAULT, MMR, HYBRID, TEXT_SEARCH and SPARSE.
 
-        A query without an embedding returns what satisfies its filters and ids. mmr_prefetch_k (20) is how many nodes
-        MMR picks from. Raises InputError for other modes and arguments.
+        Similarities are cosines; in TEXT_SEARCH and SPARSE, which are the same, BM25 scores of the nodes' texts; in
+        HYBRID sums of both, each scaled from 0 to 1, with the weights alpha (0.5) and 1 - alpha, of which the
+        hybrid_top_k best are returned, or similarity_top_k. MMR takes mmr_threshold (0.5), and mmr_prefetch_k (20) or
+        mmr_prefetch_factor, the number of nodes to pick from. Without an embedding DEFAULT and MMR return what
+        satisfies the filters and ids. Raises InputError for other modes and arguments, SpecMismatchError for an
+        embedding of another model than the store's.
         """
-        fetch_k = kwargs.pop("mmr_prefetch_k", 20)
-        balance = kwargs.pop("mmr_threshold", query.mmr_threshold)
-        _refuse(kwargs)
-        if query.mode not in {VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR}:
-            raise InputError(f"query mode {query.mode.value!r} is not served; want 'default' or 'mmr'")
-        tree = _tree(query)
-        ids = self._ids(query)
-        if query.query_embedding is None:
-            if tree is None and ids is None:
-                raise InputError("the query has neither an embedding, nor filters, nor ids; want one of them")
-            found = self.client.select(tree or Group("all", ()), ids=ids)[: query.similarity_top_k]
-            nodes = [node_of(document) for document in found]
-            return VectorStoreQueryResult(nodes=nodes, ids=[document.id for document in found])
-        if isinstance(query.query_embedding, QueryVector):
-            self.client.check_spec(query.query_embedding.spec)
-        vectors = np.asarray([query.query_embedding], dtype=np.float32)
-        if query.mode == VectorStoreQueryMode.MMR:
-            (hits,) = search_mmr(
-                self.client,
-                vectors,
-                k=query.similarity_top_k,
-                fetch_k=fetch_k,
-                balance=0.5 if balance is None else balance,
-                filters=tree,
-                ids=ids,
-            )
-        else:
-            (hits,) = self.client.search(vectors, k=query.similarity_top_k, filters=tree, ids=ids)
-        return _result(hits)
-
-    def _ids(self, query: VectorStoreQuery) -> list[str] | None:
-        """Return the node ids to which a query is restricted.
-
-        An index hands each of its retrievers the ids of the IndexNodes and ImageNodes that it was given, which is no
-        restriction. From a retriever, whose queries have a text, a list without any other node is that list.
-        """
-        if not query.node_ids:
-            return None
-        listed = query.query_str is not None and not self.client.select(Group("none", (LISTED,)), ids=query.node_ids)
-        return None if listed else query.node_ids
+        _refuse({name: value for name, value in kwargs.items() if name not in _MMR_OPTIONS})
+        return answer(self.client, query, kwargs, self._lexical)
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Like query, without blocking the event loop."""
@@ -270,22 +239,6 @@ def _embedding(node: BaseNode) -> list[float]:
     if node.embedding is None:
         raise InputError(f"node {node.node_id!r} has no embedding; embed it first, or add it through an index")
     return node.embedding
-
-
-def _tree(query: VectorStoreQuery) -> Filter | None:
-    tree = store_filter(query.filters)
-    if not query.doc_ids:
-        return tree
-    among = of_sources(query.doc_ids)
-    return among if tree is None else Group("all", (tree, among))
-
-
-def _result(hits: Hits) -> VectorStoreQueryResult:
-    return VectorStoreQueryResult(
-        nodes=[node_of(document) for document in hits.documents or ()],
-        similarities=hits.scores.tolist(),
-        ids=list(hits.ids),
-    )
 
 
 def _refuse(kwargs: dict[str, Any]) -> None:

@@ -6,12 +6,22 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llama_index.core.schema import BaseNode, ImageNode, IndexNode, MediaResource, MetadataMode, TextNode
+from llama_index.core.schema import (
+    BaseNode,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    NodeRelationship,
+    RelatedNodeInfo,
+    RelatedNodeType,
+    TextNode,
+)
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import Condition, Filter, Group
+from reasonembed_stores import Condition, Filter, Group, plain_metadata
 
 __all__ = ["LISTED", "document_of", "node_of", "of_sources", "source_hash_of", "source_of"]
 
@@ -45,7 +55,7 @@ def of_sources(sources: Sequence[str]) -> Filter:
 
 def document_of(node: BaseNode) -> Document:
     """Return a node as a document; raises InputError, naming the node, for what cannot be stored."""
-    metadata = dict(node.metadata)
+    metadata = plain_metadata(node.metadata, document_id=node.node_id)
     reserved = [name for name in _RESERVED if name in metadata]
     if reserved:
         raise InputError(f"node {node.node_id!r} has the metadata field {reserved[0]!r}, a name of the store's; rename")
@@ -73,7 +83,8 @@ def document_of(node: BaseNode) -> Document:
 def _data_of(node: BaseNode) -> dict[str, Any]:
     """Return a node as JSON without its metadata and embedding."""
     try:
-        data: dict[str, Any] = node.model_dump(mode="json", exclude={"metadata", "embedding"})
+        copy = node.model_copy(update={"relationships": _plain_relationships(node)})
+        data: dict[str, Any] = copy.model_dump(mode="json", exclude={"metadata", "embedding"})
     except (ValueError, TypeError) as error:  # pydantic's own are ValueErrors
         raise InputError(
             f"node {node.node_id!r} cannot be kept as JSON ({error}); want plain values in its fields, and pass the "
@@ -84,6 +95,18 @@ def _data_of(node: BaseNode) -> dict[str, Any]:
         if isinstance(resource, MediaResource) and resource.data is not None:
             data[name]["data"] = resource.data.decode("ascii")  # base64, which pydantic leaves out
     return data
+
+
+def _plain_relationships(node: BaseNode) -> dict[NodeRelationship, RelatedNodeType]:
+    """Return a node's relationships, in which the metadata of other nodes are as they are stored."""
+
+    def plain(related: RelatedNodeInfo) -> RelatedNodeInfo:
+        return related.model_copy(update={"metadata": plain_metadata(related.metadata, document_id=related.node_id)})
+
+    return {
+        kind: [plain(one) for one in related] if isinstance(related, list) else plain(related)
+        for kind, related in node.relationships.items()
+    }
 
 
 def _text_holders(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -156,7 +179,7 @@ def _class_of(names: Sequence[str]) -> type[BaseNode]:
     return next((loaded[name] for name in names if name in loaded), TextNode)
 
 
-def _derived(kind: type[BaseNode]) -> Iterator[type[BaseNode]]:
+def _derived(kind: type[Any]) -> Iterator[type[BaseNode]]:
     for derived in kind.__subclasses__():
         yield derived
         yield from _derived(derived)

@@ -1,0 +1,56 @@
+"""BM25 over the nodes of a store, for the query modes that match words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from threading import Lock
+
+import numpy as np
+
+from reasonembed_rag.hits import Hit, Hits
+from reasonembed_rag.retrieval import BM25
+from reasonembed_stores import FaissStore, Filter, Group
+
+__all__ = ["LexicalSearch"]
+
+_logger = logging.getLogger(__name__)
+
+
+class LexicalSearch:
+    """Rank the documents of a store by BM25; the index is built at the first search, and again after a change."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._index: BM25 | None = None
+        self._commits = -1
+
+    def search(
+        self, store: FaissStore, text: str, *, k: int, filters: Filter | None, ids: Sequence[str] | None
+    ) -> Hits:
+        """Return the k best documents that share a word with the text, satisfy the filters and are among ids."""
+        index = self._current(store)
+        if index is None:
+            return Hits((), np.empty(0, dtype=np.float32), ())
+        excluded: frozenset[str] = frozenset()
+        if filters is not None or ids is not None:
+            allowed = {document.id for document in store.select(filters or Group("all", ()), ids=ids)}
+            excluded = frozenset(index.ids) - allowed
+        (found,) = index.search([text], k=k, excluded_ids=[excluded])
+        documents = {document.id: document for document in store.get(found.ids)}
+        return Hits.ranked(
+            Hit(identity, score, documents[identity])
+            for identity, score in zip(found.ids, found.scores.tolist(), strict=True)
+            if identity in documents  # else it was deleted in the meantime
+        )
+
+    def _current(self, store: FaissStore) -> BM25 | None:
+        """Return the index of the store's documents; None where it has none."""
+        with self._lock:
+            commits = store.commits
+            if commits != self._commits:
+                documents = list(store)
+                _logger.info("indexing the words of %d documents", len(documents))
+                self._index = BM25(documents) if documents else None
+                self._commits = commits
+            return self._index
