@@ -9,9 +9,9 @@ from pathlib import Path
 
 from reasonembed_rag.errors import InputError
 from reasonembed_readers.parts import Note, ReadOptions
-from reasonembed_readers.raw import read_bytes
+from reasonembed_readers.raw import open_bytes, read_bytes
 
-__all__ = ["decoded", "looks_binary", "read_decoded"]
+__all__ = ["decoded", "encoding_of", "looks_binary", "read_decoded"]
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -71,6 +71,29 @@ def decoded(data: bytes, *, name: str, options: ReadOptions, note: Note, declare
             f"{name}:{line}: holds a NUL character; it is not text, or its encoding is not {found.encoding}"
         )
     return text
+
+
+def encoding_of(path: Path, options: ReadOptions, note: Note) -> str:
+    """Return the encoding of a file too large for memory: by its mark, the options, as UTF-8 or a guess."""
+    with open_bytes(path) as file:
+        head = file.read(4)
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    if options.encoding is not None:
+        return options.encoding
+    foreign: list[bytes] = []
+    with open_bytes(path) as file:
+        for line in file:
+            if not _is_utf8(line):
+                foreign.append(line)
+                if sum(map(len, foreign)) > _SAMPLE:
+                    break
+    if not foreign:
+        return "utf-8"
+    encoding = _guess(foreign, name=str(path))
+    note(f"{path}: read as {encoding} (guessed)")
+    return encoding
 
 
 def looks_binary(head: bytes) -> bool:

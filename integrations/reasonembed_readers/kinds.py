@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 
+from reasonembed_readers.csv_rows import read_separated
 from reasonembed_readers.decoding import looks_binary
+from reasonembed_readers.json_rows import read_json_file, read_json_lines
 from reasonembed_readers.languages import CODE_NAMES, CODE_SUFFIXES
 from reasonembed_readers.notebooks import read_notebook
+from reasonembed_readers.parquet_rows import read_parquet
 from reasonembed_readers.parts import Note, Part, Reader, ReadOptions
 from reasonembed_readers.passed_over import PassedOver, passed_over_by_content, passed_over_by_name
 from reasonembed_readers.raw import inner_name, open_bytes
-from reasonembed_readers.rows import read_json_lines, read_parquet
 from reasonembed_readers.source_code import read_code
 from reasonembed_readers.texts import read_html, read_text
 
@@ -40,6 +42,8 @@ _TEXT = FileKind("text", read_text)
 _HTML = FileKind("HTML", read_html)
 _MARKDOWN = FileKind("Markdown", read_text)
 _RST = FileKind("reStructuredText", read_text)
+_TSV = FileKind("TSV", read_separated)
+_JSON = FileKind("JSON", read_json_file)
 _JSON_LINES = FileKind("JSON Lines", read_json_lines)
 _PARQUET = FileKind("Parquet", read_parquet, package="pyarrow", extra="parquet")
 
@@ -47,9 +51,13 @@ _CODE = FileKind("source code", read_code)
 
 _BY_SUFFIX: Mapping[str, FileKind] = {
     **dict.fromkeys(CODE_SUFFIXES, _CODE),
+    ".csv": FileKind("CSV", read_separated),
+    ".geojson": _JSON,
     ".htm": _HTML,
     ".html": _HTML,
     ".ipynb": FileKind("notebook", read_notebook),
+    ".json": _JSON,
+    ".jsonc": _JSON,
     ".jsonl": _JSON_LINES,
     ".markdown": _MARKDOWN,
     ".md": _MARKDOWN,
@@ -61,6 +69,8 @@ _BY_SUFFIX: Mapping[str, FileKind] = {
     ".qmd": _MARKDOWN,
     ".rmd": _MARKDOWN,
     ".rst": _RST,
+    ".tab": _TSV,
+    ".tsv": _TSV,
     ".txt": _TEXT,
     ".xht": _HTML,
     ".xhtml": _HTML,

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from reasonembed_rag.files.jsonl import decode_lines, parse_jsonl, read_jsonl, read_jsonl_documents
     from reasonembed_rag.files.records import change_setting, flat_record, plain_record, read_toml, record_from
     from reasonembed_rag.files.tables import TABLE_SUFFIXES, TableDocuments, find_table, read_rows, read_table_documents
-    from reasonembed_rag.files.text import check_texts, check_words
+    from reasonembed_rag.files.text import check_texts, check_unicode, check_words
 
 __all__ = [
     "TABLE_SUFFIXES",
     "TableDocuments",
     "change_setting",
     "check_texts",
+    "check_unicode",
     "check_words",
     "decode_lines",
     "find_table",

@@ -11,6 +11,7 @@ from typing import Any
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.files.text import check_unicode
 
 __all__ = ["decode_lines", "parse_jsonl", "read_jsonl", "read_jsonl_documents"]
 
@@ -67,6 +68,8 @@ def read_jsonl_documents(path: Path) -> Iterator[Document]:
             raise InputError(f'{path}:{number}: "id" is {identity!r}; want a non-empty string')
         if not isinstance(content, str):
             raise InputError(f'{path}:{number}: "content" of {identity!r} is {content!r}; want a string')
+        check_unicode(identity, name=f'{path}:{number}: "id"')
+        check_unicode(content, name=f'{path}:{number}: "content" of {identity!r}')
         yield Document(identity, content, row)
 
 
@@ -77,6 +80,10 @@ def _json_object(line: str, *, where: str) -> dict[str, Any]:
         raise InputError(
             f"{where}: not JSON ({error.msg} at column {error.colno}); want one object per line"
         ) from error
+    except RecursionError as error:
+        raise InputError(f"{where}: nested too deeply; want fewer levels") from error
+    except ValueError as error:
+        raise InputError(f"{where}: an integer is too long ({error}); write it as a string") from error
     if not isinstance(value, dict):
         raise InputError(f"{where}: got {type(value).__name__}, want a JSON object")
     return value

@@ -8,7 +8,7 @@ from typing import Any
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["check_texts", "check_words"]
+__all__ = ["check_texts", "check_unicode", "check_words"]
 
 
 def check_texts(texts: Any, *, kind: str, allow_empty: bool) -> list[str]:
@@ -32,18 +32,30 @@ def check_words(words: Any, *, name: str) -> None:
         raise InputError(f"{name} {problem}")
 
 
+def check_unicode(text: str, *, name: str) -> None:
+    """Raise InputError for text with half a surrogate pair, which JSON can write and nothing can encode."""
+    problem = _lone_surrogate(text)
+    if problem is not None:
+        raise InputError(f"{name} {problem}")
+
+
 def _problem(text: Any, *, allow_empty: bool) -> str | None:
     """Return why a value cannot be encoded as text, and what is wanted; None if it can."""
     if not isinstance(text, str):
         return f"is {type(text).__name__}; want str"
     if not allow_empty and not text.strip():
         return "is empty; want at least one character"
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            return (
-                f"holds a lone surrogate at character {error.start}; it is not valid text: "
-                "decode the source as UTF-8 with errors='replace'"
-            )
+    return _lone_surrogate(text)
+
+
+def _lone_surrogate(text: str) -> str | None:
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return (
+            f"holds a lone surrogate, U+{ord(text[error.start]):04X}, at character {error.start}; want valid text: "
+            "decode the source as UTF-8 with errors='replace'"
+        )
     return None

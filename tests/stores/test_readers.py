@@ -70,9 +70,6 @@ def test_a_parquet_row_without_an_id_is_named(tmp_path):
     )
     with pytest.raises(InputError, match=r"\br\.parquet\b.*\b2\b.*\bid\b.*\bNone\b"):
         list(FileCorpus(tmp_path / "r.parquet"))
-    pq.write_table(pa.Table.from_pylist([{"_id": "a", "text": "x"}]), tmp_path / "r.parquet")
-    with pytest.raises(InputError, match=r"\br\.parquet\b.*\b1\b.*\bid\b.*\bNone\b"):
-        list(FileCorpus(tmp_path / "r.parquet"))
 
 
 def test_a_missing_path_is_named(tmp_path):
