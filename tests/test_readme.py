@@ -35,10 +35,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_quickstart_works_as_written(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
-    for program, *arguments in _commands():
+    for program, *arguments in [*_commands(), *_commands()]:  # a second run works as well
         if program == "reasonembed":
             assert main(arguments) == 0, capsys.readouterr().err
     outputs = [_run(block) for block in _blocks("python")]
+    assert [_run(block) for block in _blocks("python")] == outputs
     python, langchain, llama_index = outputs
     (told,) = re.findall(r"^print\(.*\)  # (.+)$", "".join(_blocks("python")), flags=re.MULTILINE)
     assert python.splitlines() == [told]

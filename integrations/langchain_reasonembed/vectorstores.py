@@ -305,8 +305,7 @@ class ReasonEmbedVectorStore(VectorStore):
         """Return the store in a folder, or a new one."""
         if path is None:
             return cls(embedding)
-        make = FaissStore.open if (Path(path) / "manifest.json").exists() else FaissStore.create
-        return cls(embedding, make(path, spec=spec_of(embedding)))
+        return cls(embedding, FaissStore.open_or_create(path, spec=spec_of(embedding)))
 
     def save_local(self, folder_path: str | Path, index_name: str = "index") -> None:
         """Write everything to a folder, replacing a store there; the store of that folder itself is sealed in place.

@@ -87,6 +87,12 @@ class FaissStore:
             raise
         return store
 
+    @classmethod
+    def open_or_create(cls, path: str | Path, *, spec: EmbeddingSpec | None = None) -> Self:
+        """Open the store in a folder, or create it if there is none; raises what open and create raise."""
+        make = cls.open if (Path(path) / "manifest.json").exists() else cls.create
+        return make(path, spec=spec)
+
     def check_spec(self, spec: EmbeddingSpec) -> None:
         """Raise SpecMismatchError unless a model's queries may search these vectors."""
         check_spec(spec, own=self.spec, dimension=self.dimension, name=self._name)

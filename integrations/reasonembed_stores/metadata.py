@@ -24,16 +24,17 @@ _MAX_BITS = 14_000
 """Python refuses to write integers of more than 4,300 digits as text."""
 
 
-def plain_metadata(metadata: Mapping[str, Any], *, document_id: str) -> dict[str, Any]:
+def plain_metadata(metadata: Mapping[str, Any], *, document_id: str | None = None) -> dict[str, Any]:
     """Return metadata as it is stored: numbers, text, true, false, null, lists and objects.
 
     Numpy scalars become numbers, dates and times ISO 8601 text, UUID, Decimal and Path text, enum members their value,
     tuples and arrays lists. Raises InputError, naming document and field, for bytes, NaN, infinity, sets, which have
     no order, dataclasses and everything else.
     """
+    owner = "" if document_id is None else f" of {document_id!r}"
     if not _is(metadata, Mapping):
-        raise InputError(f"the metadata of {document_id!r} is {metadata!r:.80}; want a mapping, {{}} if there is none")
-    return _plain_object(metadata, _Place("", f" of {document_id!r}", 0))
+        raise InputError(f"the metadata{owner} is {metadata!r:.80}; want a mapping, {{}} if there is none")
+    return _plain_object(metadata, _Place("", owner, 0))
 
 
 def plain_value(value: Any, *, field: str) -> Any:

@@ -43,10 +43,12 @@ def test_the_guides_code_runs_on_tiny_models(tiny_model, folder_of, tmp_path, mo
     for name, folder in folder_of.items():
         blocks = [block.replace(f'"{name}"', repr(folder)) for block in blocks]
     space: dict[str, object] = {"texts": ["Why do cells divide?", "Why is the sky blue?"]}
-    for block in blocks:
+    for block in [*blocks, *blocks]:
         if "instruction=" in block:  # the guide means a model that takes one
             space["encoder"] = _instructed(tiny_model("qwen3"))
         exec(compile(block, str(GUIDE), "exec"), space)
-    assert len(capsys.readouterr().out.strip("[]\n").split()) == 2
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert len(first.strip("[]").split()) == 2
     assert space["settings"].model == folder_of["default"]
     assert space["law"].spec != space["encoder"].spec

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from guides import python_of, run_twice
 
 from reasonembed_rag.evaluation import MtebModel, read_report
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "evaluation.md"
 _DOCUMENTS = [
     {"id": "cells", "content": "Cells divide by mitosis."},
     {"id": "tides", "content": "The moon causes the tides."},
@@ -56,15 +55,13 @@ def test_the_guides_code_runs_on_a_small_task(
     given = []
     fake = SimpleNamespace(get_tasks=lambda *, tasks: tasks, evaluate=lambda model, tasks: given.append((model, tasks)))
     monkeypatch.setitem(sys.modules, "mteb", fake)
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    code = "\n".join(blocks).replace('"default"', repr(str(tiny_model("bert", pooling="mean"))))
-    space = dict(users_objects)
-    exec(compile(code, str(GUIDE), "exec"), space)
+    code = python_of("evaluation").replace('"default"', repr(str(tiny_model("bert", pooling="mean"))))
+    _, space = run_twice(code, as_notebook=True, **users_objects)
     assert read_report(tmp_path / "model.json") == space["model"]
     assert space["bm25"].system.name == "BM25"
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 2 * 3
     assert space["report"].report.system.name == "chain"
     assert space["report"].recall == 1.0
-    ((model, tasks),) = given
+    (model, tasks), _ = given
     assert isinstance(model, MtebModel)
     assert tasks == ["BrightBiologyRetrieval"]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
-
-GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "llm.md"
+from guides import python_of, run_twice
 
 
 @pytest.mark.loopback
@@ -16,10 +12,8 @@ def test_the_guides_code_runs_from_top_to_bottom(serve, tmp_path, monkeypatch, c
     server = serve()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    code = "\n".join(blocks).replace("http://localhost:8080/v1", server.url)
-    space: dict[str, object] = {}
-    exec(compile(code, str(GUIDE), "exec"), space)
+    code = python_of("llm").replace("http://localhost:8080/v1", server.url)
+    space, _ = run_twice(code, as_notebook=True)
     assert space["answers"] == [space["chat"](prompt) for prompt in space["prompts"]]
     assert (tmp_path / "answers.sqlite").is_file()
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 2 * 3

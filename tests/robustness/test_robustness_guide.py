@@ -6,14 +6,11 @@ import re
 from pathlib import Path
 
 import typer
+from guides import python_of, run_twice
 
 from reasonembed_cli.app import app
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "robustness.md"
-
-
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_every_option_the_guide_names_exists():
@@ -25,8 +22,9 @@ def test_every_option_the_guide_names_exists():
 
 
 def test_the_code_prints_what_the_guide_says(capsys):
-    exec(compile("".join(_blocks("python")), str(GUIDE), "exec"), {})
-    rate, variant, cosine, trade = capsys.readouterr().out.splitlines()
+    run_twice(python_of("robustness"))
+    rate, variant, cosine, trade, *again = capsys.readouterr().out.splitlines()
+    assert again == [rate, variant, cosine, trade]
     assert rate == "0.0"
     assert variant.startswith("Which ")
     assert "Edit(start=" in variant
