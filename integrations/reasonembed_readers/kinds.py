@@ -10,12 +10,24 @@ from pathlib import Path, PurePath
 
 from reasonembed_readers.csv_rows import read_separated
 from reasonembed_readers.decoding import looks_binary
+from reasonembed_readers.documents import document_suffix
+from reasonembed_readers.docx_text import read_docx
+from reasonembed_readers.epub_chapters import read_epub
 from reasonembed_readers.json_rows import read_json_file, read_json_lines
 from reasonembed_readers.languages import CODE_NAMES, CODE_SUFFIXES
+from reasonembed_readers.mail import read_mailbox, read_message
 from reasonembed_readers.notebooks import read_notebook
+from reasonembed_readers.odt_text import read_odt
 from reasonembed_readers.parquet_rows import read_parquet
 from reasonembed_readers.parts import Note, Part, Reader, ReadOptions
-from reasonembed_readers.passed_over import PassedOver, passed_over_by_content, passed_over_by_name
+from reasonembed_readers.passed_over import (
+    PassedOver,
+    passed_over_by_content,
+    passed_over_by_name,
+    passed_over_by_suffix,
+)
+from reasonembed_readers.pdf_pages import read_pdf
+from reasonembed_readers.pptx_slides import read_pptx
 from reasonembed_readers.raw import inner_name, open_bytes
 from reasonembed_readers.source_code import read_code
 from reasonembed_readers.texts import read_html, read_text
@@ -48,11 +60,29 @@ _JSON_LINES = FileKind("JSON Lines", read_json_lines)
 _PARQUET = FileKind("Parquet", read_parquet, package="pyarrow", extra="parquet")
 
 _CODE = FileKind("source code", read_code)
+_MESSAGE = FileKind("e-mail", read_message)
+_MAILBOX = FileKind("mailbox", read_mailbox)
+_WEB_ARCHIVE = FileKind("web archive", read_message)
+
+_DOCUMENTS: Mapping[str, FileKind] = {
+    ".docx": FileKind("Word", read_docx, package="docx"),
+    ".epub": FileKind("EPUB", read_epub),
+    ".odp": FileKind("OpenDocument", read_odt),
+    ".odt": FileKind("OpenDocument", read_odt),
+    ".ott": FileKind("OpenDocument", read_odt),
+    ".pdf": FileKind("PDF", read_pdf, package="pypdf"),
+    ".pptm": FileKind("PowerPoint", read_pptx, package="pptx"),
+    ".pptx": FileKind("PowerPoint", read_pptx, package="pptx"),
+}
+"""Kinds that are known by their content too, which counts for more than the name."""
 
 _BY_SUFFIX: Mapping[str, FileKind] = {
+    **_DOCUMENTS,
     **dict.fromkeys(CODE_SUFFIXES, _CODE),
     ".csv": FileKind("CSV", read_separated),
     ".geojson": _JSON,
+    ".eml": _MESSAGE,
+    ".emlx": _MESSAGE,
     ".htm": _HTML,
     ".html": _HTML,
     ".ipynb": FileKind("notebook", read_notebook),
@@ -61,8 +91,11 @@ _BY_SUFFIX: Mapping[str, FileKind] = {
     ".jsonl": _JSON_LINES,
     ".markdown": _MARKDOWN,
     ".md": _MARKDOWN,
+    ".mbox": _MAILBOX,
     ".mdown": _MARKDOWN,
     ".mdx": _MARKDOWN,
+    ".mht": _WEB_ARCHIVE,
+    ".mhtml": _WEB_ARCHIVE,
     ".mkd": _MARKDOWN,
     ".ndjson": _JSON_LINES,
     ".parquet": _PARQUET,
@@ -83,7 +116,14 @@ _BY_NAME: Mapping[str, FileKind] = dict.fromkeys(CODE_NAMES, _CODE)
 _HTML_START = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{,1000}?-->\s*)*<(?:!doctype )?html\b", re.IGNORECASE | re.DOTALL
 )
-_BY_HEAD: tuple[tuple[re.Pattern[bytes], FileKind], ...] = ((_HTML_START, _HTML), (re.compile(rb"#!\s*/"), _CODE))
+_HEADERS = rb"(?=(?:[^\n]+\n)*?%b: )"
+_MESSAGE_START = rb"(?=[\w-]+: )" + b"".join(_HEADERS % name for name in (b"From", b"Date", b"Message-ID"))
+_BY_HEAD: tuple[tuple[re.Pattern[bytes], FileKind], ...] = (
+    (_HTML_START, _HTML),
+    (re.compile(rb"#!\s*/"), _CODE),
+    (re.compile(_MESSAGE_START, re.IGNORECASE), _MESSAGE),
+    (re.compile(rb"From [^\n]*\d:\d\d[^\n]*\n" + _MESSAGE_START, re.IGNORECASE), _MAILBOX),
+)
 """Kinds by the first bytes, for text of no known suffix."""
 
 SUFFIXES = tuple(sorted(_BY_SUFFIX))
@@ -101,7 +141,7 @@ def file_kind(path: Path) -> FileKind | PassedOver:
     if passed_over is not None:
         return passed_over
     kind = _BY_NAME.get(name) or _BY_SUFFIX.get(suffix)
-    return _by_content(path, suffix) if kind is None else _installed(kind, suffix)
+    return _by_content(path, suffix) if kind is None or suffix in _DOCUMENTS else _installed(kind, suffix)
 
 
 def _installed(kind: FileKind, suffix: str) -> FileKind | PassedOver:
@@ -113,10 +153,22 @@ def _installed(kind: FileKind, suffix: str) -> FileKind | PassedOver:
 def _by_content(path: Path, suffix: str) -> FileKind | PassedOver:
     with open_bytes(path) as file:
         head = file.read(_HEAD)
-    passed_over = passed_over_by_content(head, suffix, is_text=not looks_binary(head))
+    found = document_suffix(path, head)
+    if found is not None:
+        return _of_document(found)
+    named = _DOCUMENTS.get(suffix)
+    passed_over = passed_over_by_content(head, suffix, is_text=named is not None or not looks_binary(head))
     if passed_over is not None:
         return passed_over
-    return next((_installed(kind, suffix) for start, kind in _BY_HEAD if start.match(head)), _TEXT)
+    kind = next((kind for start, kind in _BY_HEAD if start.match(head)), named or _TEXT)
+    return _installed(kind, suffix)
+
+
+def _of_document(suffix: str) -> FileKind | PassedOver:
+    kind = _DOCUMENTS.get(suffix)
+    if kind is not None:
+        return _installed(kind, suffix)
+    return passed_over_by_suffix(suffix) or PassedOver(suffix, "not a kind that is read")
 
 
 def read_file(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PassedOver", "passed_over_by_content", "passed_over_by_name"]
+__all__ = ["PassedOver", "passed_over_by_content", "passed_over_by_name", "passed_over_by_suffix"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,11 @@ _GROUPS: Mapping[str, str] = {
         .pickle .pkl .pt .pth .rds .safetensors .tflite""",
     "keys or a certificate": ".asc .cer .crl .crt .csr .der .gpg .jks .key .p12 .pem .pfx .pub .sig",
     "generated: a source map": ".map",
-    "a document of an old format: save it as .docx, .pptx, .xlsx or .pdf": ".doc .dot .ppt .ps .rtf .wps .xls",
+    "a document of an old format: save it as .docx, .pptx or .pdf": ".doc .dot .pages .pot .pps .ppt .ps .rtf .wps",
+    "a variant of a document: save it as .docx or .pptx": ".docm .dotm .dotx .odg .potm .potx .ppsm .ppsx",
+    "a spreadsheet: save it as .csv": ".numbers .ods .xls .xlsb .xlsm .xlsx .xlt .xltx",
+    "an e-book of another format: convert it to .epub": ".azw .azw3 .djvu .fb2 .lit .mobi",
+    "mail of Outlook: save it as .eml": ".msg .ost .pst",
 }
 _BY_SUFFIX = {suffix: reason for reason, suffixes in _GROUPS.items() for suffix in suffixes.split()}
 _TEXT_TOO = frozenset({".a", ".asc", ".bin", ".com", ".doc", ".dot", ".index", ".key", ".la", ".map", ".mat", ".pub"})
@@ -49,8 +53,7 @@ _LOCKS = frozenset(
 _MINIFIED = (".min.js", ".min.mjs", ".min.css", ".bundle.js", ".chunk.js", ".chunk.css")
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF-", "PDF: name it .pdf"),
-    (b"PK\x03\x04", "an archive: unpack it, or name it by its kind if it is a document"),
+    (b"PK\x03\x04", "an archive: unpack it"),
     (b"\x7fELF", "a compiled program"),
     (b"MZ\x90", "a compiled program"),
     (b"\xca\xfe\xba\xbe", "a compiled program"),
@@ -58,9 +61,12 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "an image"),
     (b"GIF8", "an image"),
     (b"\xff\xd8\xff", "an image"),
-    (b"%!PS", "a document of an old format: save it as .docx, .pptx, .xlsx or .pdf"),
-    (b"{\\rtf", "a document of an old format: save it as .docx, .pptx, .xlsx or .pdf"),
-    (b"\xd0\xcf\x11\xe0", "a document of an old format: save it as .docx, .pptx, .xlsx or .pdf"),
+    (b"%!PS", "a document of an old format: save it as .docx, .pptx or .pdf"),
+    (b"{\\rtf", "a document of an old format: save it as .docx, .pptx or .pdf"),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "a document of an old format, or with a password: save it as .docx or .pdf",
+    ),
     (b"SQLite format 3\0", "a database"),
     (b"\x1f\x8b", "an archive: unpack it, or name it .gz"),
     (b"BZh", "an archive: unpack it, or name it .bz2"),
@@ -75,6 +81,12 @@ _TAR_PLACE, _TAR = 257, b"ustar"
 _ARMOUR = b"-----BEGIN "
 _SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _LONGEST_SUFFIX = 12
+
+
+def passed_over_by_suffix(suffix: str) -> PassedOver | None:
+    """Return why files of this suffix, which their content should have, are not read."""
+    reason = _BY_SUFFIX.get(suffix)
+    return None if reason is None else PassedOver(suffix, reason)
 
 
 def passed_over_by_name(name: str, suffix: str) -> PassedOver | None:
