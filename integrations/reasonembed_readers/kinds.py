@@ -30,7 +30,7 @@ from reasonembed_readers.pdf_pages import read_pdf
 from reasonembed_readers.pptx_slides import read_pptx
 from reasonembed_readers.raw import inner_name, open_bytes
 from reasonembed_readers.source_code import read_code
-from reasonembed_readers.texts import read_html, read_text
+from reasonembed_readers.texts import read_html, read_markdown, read_text
 
 __all__ = ["SUFFIXES", "FileKind", "file_kind", "read_file"]
 
@@ -52,7 +52,7 @@ class FileKind:
 
 _TEXT = FileKind("text", read_text)
 _HTML = FileKind("HTML", read_html)
-_MARKDOWN = FileKind("Markdown", read_text)
+_MARKDOWN = FileKind("Markdown", read_markdown)
 _RST = FileKind("reStructuredText", read_text)
 _TSV = FileKind("TSV", read_separated)
 _JSON = FileKind("JSON", read_json_file)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from reasonembed_rag.files import check_unicode
+from reasonembed_rag.passages import FrontMatter, read_front_matter
 from reasonembed_readers.decoding import read_decoded
 from reasonembed_readers.html_text import html_page
 from reasonembed_readers.parts import Note, Part, ReadOptions
 
-__all__ = ["read_html", "read_text"]
+__all__ = ["read_html", "read_markdown", "read_text"]
 
 _HTML_HEAD = 4096
 _HTML_CHARSET = re.compile(
@@ -23,10 +27,41 @@ def read_text(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
     yield Part(read_decoded(path, options, note), line=1)
 
 
+def read_markdown(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
+    """Yield a page of Markdown; its front matter is its title and metadata."""
+    text = read_decoded(path, options, note)
+    front = _front_matter(text, name=str(path))
+    line = text.count("\n", 0, front.end) + 1
+    yield Part(text[front.end :], heading=_trail(front.title), metadata=front.metadata, line=line)
+
+
 def read_html(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
-    """Yield the text of a web page; its title is the heading above it where no heading repeats it."""
-    page = html_page(read_decoded(path, options, note, declared=_declared_in_html))
-    yield Part(page.text, heading=(page.title,) if page.title else (), metadata=page.metadata)
+    """Yield the text of a web page; its title is the heading above it where no heading repeats it.
+
+    Pages that a site generator makes have front matter too.
+    """
+    html = read_decoded(path, options, note, declared=_declared_in_html)
+    front = _front_matter(html, name=str(path))
+    page = html_page(html[front.end :])
+    yield Part(page.text, heading=_trail(page.title or front.title), metadata={**page.metadata, **front.metadata})
+
+
+def _trail(title: str | None) -> tuple[str, ...]:
+    return (title,) if title else ()
+
+
+def _front_matter(text: str, *, name: str) -> FrontMatter:
+    """Return the front matter of a page, an empty one where there is none."""
+    front = read_front_matter(text)
+    if front is None:
+        return FrontMatter(None, {}, 0)
+    for key, value in front.metadata.items():
+        check_unicode(f"{key}{value}", name=f"{name}: {key!r} of the front matter")
+    finite = {
+        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in front.metadata.items()
+    }
+    return replace(front, metadata=finite)
 
 
 def _declared_in_html(data: bytes) -> str | None:

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from reasonembed_rag.passages.front_matter import FrontMatter, read_front_matter
     from reasonembed_rag.passages.splitter import Passage, PassageSplitter, SplitText, split_passages
     from reasonembed_rag.passages.units import TokenSpans, estimated_spans
 
 __all__ = [
+    "FrontMatter",
     "Passage",
     "PassageSplitter",
     "SplitText",
     "TokenSpans",
     "estimated_spans",
+    "read_front_matter",
     "split_passages",
 ]
 
