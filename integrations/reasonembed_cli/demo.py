@@ -15,7 +15,7 @@ import typer
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
 from reasonembed_cli.eval_tables import scores_table
 from reasonembed_cli.hits import format_hits
-from reasonembed_cli.index import indexing_progress
+from reasonembed_cli.indexing_progress import indexing_progress
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
 from reasonembed_cli.progress import progress_of
@@ -106,8 +106,8 @@ def _index(folder: Path, model: str) -> IndexRetriever:
     encoder = shared_encoder(EncoderSettings(model=model))
     documents = python_reference_documents()
     _heading(1, f"Index {len(documents)} passages of Python's language reference")
-    with indexing_progress() as (on_progress, on_message):
-        build_index(documents, folder, encoder, on_progress=on_progress, on_message=on_message)
+    with indexing_progress() as progress:
+        build_index(documents, folder, encoder, on_progress=progress.on_progress, on_message=progress.on_message)
     return IndexRetriever(FaissStore.open(folder), encoder)
 
 

@@ -3,81 +3,241 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from reasonembed_cli.options import ModelOption
-from reasonembed_cli.progress import truncations_summed
+from reasonembed_cli.indexing_progress import indexing_progress
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    from reasonembed_stores import IndexReport, Progress, TextSplitter
+    from reasonembed_rag import EmbeddingSpec
+    from reasonembed_rag.encoder import EncoderSettings, SharedEncoder
+    from reasonembed_rag.protocols import Embedder
+    from reasonembed_stores import Deletion, IndexReport, TextSplitter
 
-__all__ = ["index_command", "indexing_progress"]
+__all__ = ["index_command"]
 
-
+_SOME_BAD = 1
+"""Exit code where files could not be read, and the others were indexed."""
 VectorDtype = Literal["float32", "float16"]
 AnnKind = Literal["auto", "flat", "hnsw", "ivf"]
 _Value = TypeVar("_Value")
+_READING = "Reading files"
+_RUN = "Runs"
+_STORE = "A new index"
 
 
 def index_command(  # noqa: PLR0913 - each is an option of the command
-    source: Annotated[
-        Path, typer.Argument(help="A file or folder of .jsonl, .parquet, .md, .rst, .txt, .html.", show_default=False)
+    sources: Annotated[
+        list[str], typer.Argument(help="Files, folders and globs; 'docs/**/*.md' in quotes.", show_default=False)
     ],
     *,
     to: Annotated[Path, typer.Option("--to", "-o", help="The index folder: created, or brought up to date.")],
-    model: ModelOption = "default",
-    sync: Annotated[bool, typer.Option("--sync", help="Delete documents that the source no longer has.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model folder, a Hugging Face id or 'default'; by default the index's own.",
+            show_default=False,
+        ),
+    ] = None,
+    sync: Annotated[
+        bool,
+        typer.Option("--sync", help="Delete documents that the sources no longer have.", rich_help_panel=_RUN),
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Let --sync delete more than a tenth without asking.", rich_help_panel=_RUN),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Stop at the first file that cannot be read, and write nothing.", rich_help_panel=_RUN
+        ),
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="A folder of vectors by content, for indexes built anew.", rich_help_panel=_RUN),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=_RUN)] = False,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Read only files that match, as in .gitignore.", rich_help_panel=_READING),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out files and folders that match.", rich_help_panel=_READING),
+    ] = None,
+    gitignore: Annotated[
+        bool,
+        typer.Option("--gitignore", help="Leave out what .gitignore files name.", rich_help_panel=_READING),
+    ] = False,
+    passage_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens of a passage, headings included; by default what the model reads well, at most 256.",
+            rich_help_panel=_READING,
+            show_default=False,
+        ),
+    ] = None,
+    overlap: Annotated[
+        int, typer.Option(help="Tokens that a passage repeats from the one before.", rich_help_panel=_READING)
+    ] = 0,
+    whole_rows: Annotated[
+        bool,
+        typer.Option(
+            "--whole-rows", help="Keep long rows of tables whole; the model truncates them.", rich_help_panel=_READING
+        ),
+    ] = False,
+    text_columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A column that is the text of rows; repeat it for several.", rich_help_panel=_READING
+        ),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column of ids of rows.", rich_help_panel=_READING)
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="The encoding of text files that do not declare one.", rich_help_panel=_READING),
+    ] = None,
     splitter: Annotated[
         str | None,
         typer.Option(
-            help="Split texts with module:Class, of LangChain or LlamaIndex, not into passages under headings."
+            help="Split texts with module:Class, of LangChain or LlamaIndex, not into passages under headings.",
+            rich_help_panel=_READING,
         ),
     ] = None,
     splitter_settings: Annotated[
-        str, typer.Option(metavar="JSON", help="The splitter's arguments, such as '{\"chunk_size\": 400}'.")
+        str,
+        typer.Option(
+            metavar="JSON",
+            help="The splitter's arguments, such as '{\"chunk_size\": 400}'.",
+            rich_help_panel=_READING,
+        ),
     ] = "{}",
     dtype: Annotated[
         VectorDtype | None,
-        typer.Option(help="How a new index stores vectors: float32, or float16 in half the space.", show_default=False),
+        typer.Option(
+            help="How it stores vectors: float32, or float16 in half the space.",
+            show_default=False,
+            rich_help_panel=_STORE,
+        ),
     ] = None,
     ann: Annotated[
         AnnKind | None,
         typer.Option(
-            help="The ANN index of a new index: auto depends on its size, flat searches exactly.", show_default=False
+            help="Its ANN index: auto depends on its size, flat searches exactly.",
+            show_default=False,
+            rich_help_panel=_STORE,
         ),
     ] = None,
     codes: Annotated[VectorDtype | None, typer.Option(hidden=True)] = None,
     structure: Annotated[AnnKind | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Index documents: texts as passages under their headings, JSON Lines and Parquet as one document per row.
+    """Index documents: texts as passages under their headings, tables as one document per row.
 
-    A second run embeds only new and changed documents, and resumes an interrupted run.
+    A second run reads only files that changed, embeds only new contents, and resumes an interrupted run. The exit code
+    is 1 where some files could not be read.
 
-    reasonembed index docs/ --to docs.index
+    reasonembed index docs/ notes/ --to docs.index
     """
-    from reasonembed_rag.encoder import EncoderSettings, shared_encoder
-    from reasonembed_readers import SUFFIXES
-    from reasonembed_stores import FileCorpus, build_index
+    from reasonembed_readers import ReadOptions
+    from reasonembed_stores import FileCorpus, ListingOptions, build_index
 
-    corpus = FileCorpus(source, splitter=_splitter(splitter, splitter_settings))
-    if next(iter(corpus), None) is None:
-        raise InputError(f"{source}: has no document; want at least one in {', '.join(SUFFIXES)} files")
+    corpus = FileCorpus(
+        sources,
+        splitter=_splitter(splitter, splitter_settings),
+        passage_tokens=passage_tokens,
+        overlap=overlap,
+        whole_rows=whole_rows,
+        listing=ListingOptions(tuple(include or ()), tuple(exclude or ()), gitignore),
+        reading=ReadOptions(tuple(text_columns or ()), id_column, encoding),
+        strict=strict,
+    )
+    corpus.sources()
     dtype = dtype or _deprecated("--codes", codes, new="--dtype")
     ann = ann or _deprecated("--structure", structure, new="--ann")
     if (dtype or ann) and (to / "manifest.json").is_file():
         raise InputError(f"--dtype and --ann are for a new index, and {to} exists already; leave them out")
-    encoder = shared_encoder(EncoderSettings(model=model))
-    with truncations_summed(str(to)), indexing_progress() as (on_progress, on_message):
+    encoder = _encoder(to, model, cache=cache)
+    with indexing_progress() as progress:
+
+        def may_delete(deletion: Deletion) -> bool:
+            if yes or not sys.stdin.isatty():
+                return yes
+            with progress.paused():
+                return typer.confirm(f"Delete {deletion}?", err=True)
+
         report = build_index(
-            corpus, to, encoder, sync=sync, dtype=dtype, ann=ann, on_progress=on_progress, on_message=on_message
+            corpus,
+            to,
+            encoder,
+            sync=sync,
+            on_delete=may_delete,
+            dtype=dtype,
+            ann=ann,
+            on_progress=progress.on_progress,
+            on_message=progress.on_message,
         )
-    typer.echo(f'{to}: {_summary(report)}; search with: reasonembed search {to} "your question"')
+    _print(report, to, as_json=as_json)
+
+
+def _print(report: IndexReport, to: Path, *, as_json: bool) -> None:
+    """Print the summary; exits with 1 where files could not be read."""
+    bad = report.files.bad if report.files is not None else ()
+    if as_json:
+        typer.echo(json.dumps({"index": str(to), **asdict(report)}, ensure_ascii=False, indent=2))
+    else:
+        typer.echo(report)
+        typer.echo(f'search with: reasonembed search {to} "your question"')
+    if bad:
+        several = "1 file" if len(bad) == 1 else f"{len(bad):,} files"
+        typer.echo(f"error: {several} could not be read; the others are indexed", err=True)
+        raise typer.Exit(_SOME_BAD)
+
+
+def _encoder(to: Path, model: str | None, *, cache: Path | None) -> SharedEncoder:
+    """Return the encoder of an index, loaded at its first use; raises SpecMismatchError for another model's index."""
+    from reasonembed_rag.encoder import EncoderSettings, shared_encoder
+    from reasonembed_stores import index_spec
+
+    spec = index_spec(to) if (to / "manifest.json").is_file() else None
+    if spec is None:
+        return shared_encoder(EncoderSettings(model=model or "default", cache=cache))
+    settings = EncoderSettings(model=spec.model, revision=spec.revision, adapter=spec.adapter, cache=cache)
+    if model is not None and model != spec.model:
+        settings = EncoderSettings(model=model, cache=cache)
+        _check_model(to, settings)
+    return _truncated(settings, spec)
+
+
+def _check_model(to: Path, settings: EncoderSettings) -> None:
+    """Raise SpecMismatchError unless a model, which may have moved, is the index's own; no weights are loaded."""
+    from reasonembed_rag.backbone import read_spec
+    from reasonembed_stores import FaissStore
+
+    with FaissStore.open(to) as store:
+        store.check_spec(replace(read_spec(settings), dimension=store.dimension or 1))
+
+
+def _truncated(settings: EncoderSettings, spec: EmbeddingSpec) -> SharedEncoder:
+    """Return an encoder whose vectors are as long as those of an index."""
+    from reasonembed_rag.encoder import SharedEncoder, shared_encoder
+
+    def load() -> Embedder:
+        encoder = shared_encoder(settings)
+        if spec.dimension < encoder.dimension:
+            encoder = shared_encoder(replace(settings, truncate_dim=spec.dimension))
+        return encoder.embedder
+
+    return SharedEncoder(load, settings=settings)
 
 
 def _deprecated(old: str, value: _Value, *, new: str) -> _Value:
@@ -103,56 +263,3 @@ def _splitter(name: str | None, settings: str) -> TextSplitter | None:
             raise InputError("--splitter-settings needs --splitter; name one, or leave the settings out")
         return None
     return load_splitter(name, values)
-
-
-@contextmanager
-def indexing_progress() -> Iterator[tuple[Callable[[Progress], None], Callable[[str], None]]]:
-    """Yield build_index's two callbacks, for a progress bar and messages on stderr.
-
-    The bar counts characters, which predict the time left better than documents do.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} characters/s" if speed else "")
-
-    columns = (
-        TextColumn("Indexing"),
-        BarColumn(),
-        TextColumn("{task.fields[documents]:,}/{task.fields[of_documents]:,} documents"),
-        Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        bar = bars.add_task("", total=None, documents=0, of_documents=0)
-
-        def on_progress(now: Progress) -> None:
-            bars.update(
-                bar,
-                completed=now.characters,
-                total=now.of_characters,
-                documents=now.documents,
-                of_documents=now.of_documents,
-            )
-
-        try:
-            yield on_progress, bars.console.print
-        finally:
-            bars.update(bar, visible=bars.tasks[0].total is not None)
-
-
-def _summary(report: IndexReport) -> str:
-    counts = {
-        "added": report.added,
-        "replaced": report.replaced,
-        "with new metadata": report.relabelled,
-        "unchanged": report.unchanged,
-        "deleted": report.deleted,
-    }
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

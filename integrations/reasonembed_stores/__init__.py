@@ -10,23 +10,32 @@ if TYPE_CHECKING:
     from reasonembed_stores.checks import check_k
     from reasonembed_stores.chroma_store import ChromaStore
     from reasonembed_stores.citations import HasMetadata, Origin, citation, origin_of
+    from reasonembed_stores.deleting import Deletion
     from reasonembed_stores.exporting import exported_lines
     from reasonembed_stores.faiss_store import FaissStore
     from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
-    from reasonembed_stores.indexing import IndexReport, Progress, build_index, is_unfinished
+    from reasonembed_stores.ignoring import ListingOptions
+    from reasonembed_stores.index_options import is_unfinished
+    from reasonembed_stores.index_report import BadFile, FilesReport, IndexReport, LeftOut
+    from reasonembed_stores.indexing import build_index
     from reasonembed_stores.inspection import IndexInfo, inspect_index
     from reasonembed_stores.metadata import plain_metadata
     from reasonembed_stores.mmr import search_mmr, select_mmr
-    from reasonembed_stores.opening import open_store
-    from reasonembed_stores.readers import FileCorpus, TextSplitter, load_splitter
+    from reasonembed_stores.opening import index_spec, open_store
+    from reasonembed_stores.readers import FileCorpus, load_splitter
     from reasonembed_stores.retriever import IndexModel, IndexRetriever
+    from reasonembed_stores.splitting import TextSplitter
     from reasonembed_stores.store import Store
+    from reasonembed_stores.windows import Progress
 
 __all__ = [
+    "BadFile",
     "ChromaStore",
     "Condition",
+    "Deletion",
     "FaissStore",
     "FileCorpus",
+    "FilesReport",
     "Filter",
     "FilterLike",
     "Group",
@@ -35,6 +44,8 @@ __all__ = [
     "IndexModel",
     "IndexReport",
     "IndexRetriever",
+    "LeftOut",
+    "ListingOptions",
     "Origin",
     "Progress",
     "Store",
@@ -43,6 +54,7 @@ __all__ = [
     "check_k",
     "citation",
     "exported_lines",
+    "index_spec",
     "inspect_index",
     "is_unfinished",
     "load_splitter",

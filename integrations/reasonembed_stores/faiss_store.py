@@ -127,6 +127,11 @@ class FaissStore:
         """The number of changes so far, other processes' included: while it stays, so do the documents."""
         return self._table.view().state.generation
 
+    def begin(self) -> None:
+        """Become the object that writes, as the first change does; raises StoreError if another one is writing."""
+        with self._changing:
+            self._table.begin()
+
     def __len__(self) -> int:
         return self._table.view().count
 

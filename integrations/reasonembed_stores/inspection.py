@@ -9,7 +9,7 @@ from pathlib import Path
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.folder import StoreFolder
-from reasonembed_stores.indexing import is_unfinished
+from reasonembed_stores.index_options import is_unfinished
 from reasonembed_stores.opening import open_store
 
 __all__ = ["IndexInfo", "inspect_index"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from reasonembed_rag.errors import StoreError
 from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.folder import StoreFolder
 from reasonembed_stores.store import Store
 
-__all__ = ["open_store"]
+__all__ = ["index_spec", "open_store"]
 
 
 def open_store(path: str | Path, *, spec: EmbeddingSpec | None = None) -> Store:
@@ -26,3 +28,12 @@ def open_store(path: str | Path, *, spec: EmbeddingSpec | None = None) -> Store:
     from reasonembed_stores.faiss_store import FaissStore
 
     return FaissStore.open(folder, spec=spec)
+
+
+def index_spec(path: str | Path) -> EmbeddingSpec | None:
+    """Return what fixes the vectors of a FaissStore's folder, without opening the store; None if it was made without.
+
+    Raises StoreError for a folder without a store.
+    """
+    spec = StoreFolder(Path(path)).read_manifest().about.get("spec")
+    return None if spec is None else EmbeddingSpec.from_json(json.dumps(spec))

@@ -1,19 +1,25 @@
-"""Stream corpora from disk: JSON Lines, Parquet, and folders of text, Markdown and HTML."""
+"""FileCorpus: the documents of files, and how they are read and split."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol
 
+from reasonembed_rag import __version__
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.passages import split_passages
-from reasonembed_readers import SUFFIXES, PassedOver, file_kind, read_file
+from reasonembed_readers import SUFFIXES, PassedOver, ReadOptions, file_kind, read_file
+from reasonembed_stores.file_listing import list_sources
+from reasonembed_stores.ignoring import ListingOptions
+from reasonembed_stores.sources import Source, name_as_text, parse_sources, with_prefixes
+from reasonembed_stores.splitting import FileSplitter, TextSplitter
 
-__all__ = ["Corpus", "FileCorpus", "TextSplitter", "load_splitter"]
+__all__ = ["Corpus", "FileCorpus", "load_splitter"]
 
 _MAX_WORDS = 160
 
@@ -25,78 +31,110 @@ class Corpus(Protocol):
         """Yield the documents."""
 
 
-class TextSplitter(Protocol):
-    """Splits a text into chunks, as LangChain's text splitters and LlamaIndex's node parsers do."""
+@dataclass(frozen=True, slots=True)
+class FileCorpus:
+    """The documents of files, of every readable file below folders, and of globs, in the order of their names.
 
-    def split_text(self, text: str) -> Sequence[str]:
-        """Return the chunks of a text."""
+    Hidden files and folders are skipped; links are followed, each file is read once. Rows of tables are documents under
+    their own ids; other texts are split into passages named path#1, path#2 and so on. Iterating splits by words and
+    raises InputError, naming file:line, for the first file that cannot be read. build_index splits by the tokens of its
+    model unless max_words or a splitter of yours is given, skips files that cannot be read unless `strict`, and reads
+    again only what changed.
+    """
+
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    splitter: TextSplitter | None = None
+    """Splits every text, rows included: a text splitter of LangChain, a node parser of LlamaIndex, or your own."""
+    max_words: int | None = None
+    """Words of a passage, headings not counted; 160 where words are counted and nothing is given."""
+    passage_tokens: int | None = None
+    """Tokens of a passage with its headings; by default four fifths of what the model reads and at most 256."""
+    overlap: int = 0
+    """Tokens that a passage repeats from the one before."""
+    whole_rows: bool = False
+    """Whether rows that are longer than the model reads stay one document, which it truncates."""
+    listing: ListingOptions = field(default_factory=ListingOptions)
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    strict: bool = False
+    """Whether build_index stops at the first file that cannot be read, instead of skipping it."""
+
+    def __post_init__(self) -> None:
+        given = {
+            "splitter": self.splitter is not None,
+            "max_words": self.max_words is not None,
+            "passage_tokens and overlap": self.passage_tokens is not None or self.overlap != 0,
+        }
+        if sum(given.values()) > 1:
+            names = " and ".join(name for name, is_given in given.items() if is_given)
+            raise InputError(f"got {names}; want one way to split texts")
+
+    def __iter__(self) -> Iterator[Document]:
+        splitter = FileSplitter.by_chunks(self.splitter) if self.splitter else FileSplitter.by_words(self.words)
+        sources = self.sources()
+        prefixes = with_prefixes(sources, remembered=(), taken=())
+        passed_over: dict[str, PassedOver] = {}
+        is_empty = True
+        for source, found in list_sources(sources, self.listing).items():
+            for name, reason in found.unreachable.items():
+                if name not in found.passed_over:
+                    raise InputError(reason)
+            for below, file in found.files.items():
+                name = prefixes[source.root] + name_as_text(below)
+                kind = file_kind(file.path)
+                if isinstance(kind, PassedOver):
+                    passed_over[name] = kind
+                    continue
+                for one in splitter.documents(read_file(file.path, options=self.reading), name):
+                    is_empty = False
+                    yield one.document
+        if is_empty and passed_over:
+            raise self.no_document(passed_over)
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return the folders, files and globs; raises InputError for a path where nothing is."""
+        return parse_sources(self.paths)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths and globs as they were given."""
+        paths = [self.path] if isinstance(self.path, str | os.PathLike) else self.path
+        return tuple(os.fspath(path) for path in paths)
+
+    @property
+    def words(self) -> int:
+        """The words of a passage, where words are counted."""
+        return _MAX_WORDS if self.max_words is None else self.max_words
+
+    def recipe(self) -> str | None:
+        """Return what, beside the bytes of a file, determines its documents; None if that is not known."""
+        if self.splitter is None:
+            splitter = repr((self.max_words, self.passage_tokens, self.overlap, self.whole_rows))
+        elif dataclasses.is_dataclass(self.splitter):
+            splitter = repr(self.splitter)
+        else:
+            return None
+        return json.dumps([__version__, splitter, dataclasses.asdict(self.reading)], default=repr)
+
+    def no_document(self, passed_over: Mapping[str, PassedOver]) -> InputError:
+        """Return the error for sources without a document."""
+        name, first = next(iter(passed_over.items()), ("", None))
+        told = f"; passed over {len(passed_over):,}, such as {name}: {first.reason}" if first is not None else ""
+        return InputError(
+            f"{', '.join(self.paths)}: has no document{told}; want a folder, or one of {', '.join(SUFFIXES)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class FileCorpus:
-    """The documents of a file, or of every readable file under a folder, in the order of their paths.
+class _LoadedSplitter:
+    """A text splitter that is made anew from its name and settings."""
 
-    Hidden files and folders are skipped, links are followed. JSON Lines and Parquet give one document per row under its
-    own id; text, Markdown, reStructuredText and HTML are split into passages named path#1, path#2 and so on. Your own
-    splitter splits every text, rows included. Reading raises InputError, naming file:line, for what cannot be read.
-    """
+    name: str
+    settings: str
+    made: TextSplitter = field(repr=False, compare=False)
 
-    path: Path
-    splitter: TextSplitter | None = None
-    max_words: int = _MAX_WORDS
-
-    def __iter__(self) -> Iterator[Document]:
-        if self.path.is_dir():
-            for path in _files_below(self.path, set()):
-                if not isinstance(file_kind(path), PassedOver):
-                    yield from self._file(path, path.relative_to(self.path).as_posix())
-        elif not self.path.is_file():
-            raise InputError(f"{self.path}: no such file or folder; want documents to index")
-        elif isinstance(kind := file_kind(self.path), PassedOver):
-            raise InputError(f"{self.path}: {kind.reason}; want a folder, or one of {', '.join(SUFFIXES)}")
-        else:
-            yield from self._file(self.path, self.path.name)
-
-    def _file(self, path: Path, name: str) -> Iterator[Document]:
-        for part in read_file(path):
-            if part.id is None:
-                yield from self._passages(part.text, name, {"path": name})
-            elif self.splitter is None:
-                yield Document(part.id, part.text, part.metadata)
-            else:
-                yield from self._passages(part.text, part.id, part.metadata)
-
-    def _passages(self, text: str, name: str, metadata: Mapping[str, Any]) -> Iterator[Document]:
-        if self.splitter is not None:
-            for number, chunk in enumerate(self.splitter.split_text(text), start=1):
-                yield Document(f"{name}#{number}", chunk, dict(metadata))
-            return
-        for number, passage in enumerate(split_passages(text, max_words=self.max_words), start=1):
-            yield Document(f"{name}#{number}", passage.content, {**metadata, "heading": " > ".join(passage.heading)})
-
-
-def _files_below(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield the files below a folder in the order of their paths, hidden ones skipped; links are followed, each once.
-
-    Raises InputError for a folder that cannot be listed: its documents must not be taken for deleted.
-    """
-    try:
-        identity = folder.stat()
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be listed ({error.strerror}); give access to it, or move it away"
-        ) from error
-    if (identity.st_dev, identity.st_ino) in visited:
-        return
-    visited.add((identity.st_dev, identity.st_ino))
-    for path in entries:
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _files_below(path, visited)
-        elif path.is_file():
-            yield path
+    def split_text(self, text: str) -> Sequence[str]:
+        """Return the chunks of a text."""
+        return self.made.split_text(text)
 
 
 def load_splitter(name: str, settings: Mapping[str, Any]) -> TextSplitter:
@@ -119,5 +157,4 @@ def load_splitter(name: str, settings: Mapping[str, Any]) -> TextSplitter:
         ) from error
     if not callable(getattr(made, "split_text", None)):
         raise InputError(f"splitter {name!r} has no split_text; want a text splitter of LangChain or LlamaIndex")
-    splitter: TextSplitter = made
-    return splitter
+    return _LoadedSplitter(name, json.dumps(dict(settings), sort_keys=True, default=repr), made)

@@ -17,7 +17,7 @@ from reasonembed_rag.protocols import Embedder, Usage
 from reasonembed_rag.retrieval import TokenMeter
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.filters import FilterLike
-from reasonembed_stores.indexing import is_unfinished
+from reasonembed_stores.index_options import is_unfinished
 from reasonembed_stores.opening import open_store
 from reasonembed_stores.store import Store
 

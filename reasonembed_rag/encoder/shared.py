@@ -55,6 +55,11 @@ class SharedEncoder:
             return self._embedder
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the embedder was loaded already."""
+        return self._embedder is not None
+
+    @property
     def spec(self) -> EmbeddingSpec:
         """The spec of the vectors; loads the model."""
         return self.embedder.spec

@@ -50,7 +50,7 @@ def _shown(text: str) -> list[tuple[str, float]]:
 def test_the_index_holds_every_row_with_the_encoders_vector(index, model, encoder):
     with FaissStore.open(index, spec=encoder.spec) as store:
         assert {document.id: document.content for document in store} == {row["id"]: row["content"] for row in ROWS}
-        assert dict(store.get(["fox"])[0].metadata) == {"topic": "animals"}
+        assert store.get(["fox"])[0].metadata.items() >= {"topic": "animals", "path": "rows.jsonl"}.items()
         expected = encoder.encode_documents([row["content"] for row in ROWS])
         np.testing.assert_allclose(store.vectors_of([row["id"] for row in ROWS]), expected, atol=1e-6)
 
@@ -95,7 +95,7 @@ def test_a_folder_is_indexed_as_passages_under_their_headings_and_as_json_lines_
         assert contents["deep/guide.md#2"] == "Guide > Calls\n\nA call returns."
         assert contents["note.txt#1"] == "a note"
         (passage,) = store.get(["deep/guide.md#1"])
-        assert dict(passage.metadata) == {"path": "deep/guide.md", "heading": "Guide > Loops"}
+        assert dict(passage.metadata) == {"path": "deep/guide.md", "heading": "Guide > Loops", "line": 5}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,6 @@ def test_a_folder_is_indexed_as_passages_under_their_headings_and_as_json_lines_
         ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a"', r"/rows\.jsonl:2\b.*\bJSON\b"),
         ("rows.jsonl", b'{"id": "a", "content": "b"}\n{"id": "a", "content": "c"}\n', r"'a'.*\bunique\b"),
         ("rows.jsonl", b'{"id": "a", "text": "b"}\n', r"/rows\.jsonl:1\b.*\bcontent\b.*'a'.*\bNone\b"),
-        ("note.txt", b"fine\nfine\n\xff", r"/note\.txt:3\b.*\bUTF-8\b"),
         ("note.txt", b"\n", r"/note\.txt\b.*\bdocument\b"),
         ("picture.png", b"", r"/picture\.png\b.*\.jsonl\b"),
     ],

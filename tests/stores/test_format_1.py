@@ -18,7 +18,8 @@ import pytest
 from reasonembed_rag import Document, deprecation
 from reasonembed_rag.errors import StoreError
 from reasonembed_stores import FaissStore
-from reasonembed_stores.indexing import IndexReport, update_store
+from reasonembed_stores.index_report import IndexReport
+from reasonembed_stores.indexing import update_store
 
 VECTORS = np.eye(4, dtype=np.float32)[np.arange(48) % 4] + np.linspace(0, 1, 48, dtype=np.float32)[:, None]
 

@@ -24,8 +24,10 @@ import pytest
 from reasonembed_rag import Document, EmbeddingSpec
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 from reasonembed_stores import ChromaStore, FaissStore, FileCorpus
-from reasonembed_stores import indexing as indexing_module
-from reasonembed_stores.indexing import IndexReport, build_index, is_unfinished, update_store
+from reasonembed_stores import windows as windows_module
+from reasonembed_stores.index_options import is_unfinished
+from reasonembed_stores.index_report import IndexReport
+from reasonembed_stores.indexing import build_index, update_store
 
 
 class Hashed:
@@ -34,7 +36,7 @@ class Hashed:
     def __init__(self, told):
         self.spec = EmbeddingSpec(
             model="hashed", weights="w", pooling="mean", attention="bidirectional",
-            max_query_length=8, max_document_length=8, dimension=8,
+            max_query_length=200, max_document_length=200, dimension=8,
         )  # fmt: skip
         self.dimension = 8
         self.told = told
@@ -79,8 +81,12 @@ def test_passages_that_a_file_no_longer_has_are_deleted_without_sync_and_those_o
     (docs / "policy.md").write_text("# Leave\n\n25 days. There is no travel budget.\n")
     (docs / "other.md").unlink()
     assert build_index(FileCorpus(docs), to, embedder) == IndexReport(replaced=1, deleted=1)
-    assert set(contents(to)) == {"row#1", "policy.md#1", "other.md#1"}
-    assert build_index(FileCorpus(docs), to, embedder, sync=True) == IndexReport(unchanged=1, deleted=2)
+    assert set(contents(to)) == {"row#1", "docs/policy.md#1", "docs/other.md#1"}
+    with pytest.raises(InputError, match=r"\b2 of 3\b"):  # the rows are in none of the sources
+        build_index(FileCorpus(docs), to, embedder, sync=True)
+    assert len(contents(to)) == 3
+    report = build_index(FileCorpus(docs), to, embedder, sync=True, on_delete=lambda _: True)
+    assert report == IndexReport(unchanged=1, deleted=2)
 
 
 def test_only_what_changed_is_embedded_again(tmp_path, embedder, embedded):
@@ -150,7 +156,7 @@ def test_a_model_that_fails_leaves_no_empty_index(tmp_path):
 
 
 def test_a_run_that_fails_later_is_marked_until_another_one_ends(tmp_path, embedder, embedded, monkeypatch):
-    monkeypatch.setattr(indexing_module, "_FIRST_WINDOW", 2)
+    monkeypatch.setattr(windows_module, "_FIRST_WINDOW", 2)
     documents = corpus(*((f"d{n}", str(n)) for n in range(5)))
 
     def fail(text):
@@ -180,7 +186,7 @@ def test_a_folder_of_something_else_or_of_another_model_is_left_alone(tmp_path, 
 
 
 def test_progress_ends_at_the_whole_corpus_and_never_goes_back(tmp_path, embedder, monkeypatch):
-    monkeypatch.setattr(indexing_module, "_FIRST_WINDOW", 3)
+    monkeypatch.setattr(windows_module, "_FIRST_WINDOW", 3)
     told = []
     documents = corpus(*((f"d{n}", "x" * n) for n in range(20)))
     build_index(documents[:7], tmp_path / "index", embedder)
@@ -219,7 +225,7 @@ def killed_runs(kills, seed):
     memory = Path("/dev/shm")
     root = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     documents = corpus(*((f"d{n:04}", f"text {n}") for n in range(1000)))
-    indexing_module._FIRST_WINDOW = indexing_module._LARGEST_WINDOW = 8
+    windows_module._FIRST_WINDOW = windows_module._LARGEST_WINDOW = 8
     for run in range(kills + 1):
         calls = chance.randrange(1, 60) if run < kills else None
         process = os.fork()

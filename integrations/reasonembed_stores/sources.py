@@ -1,0 +1,128 @@
+"""What a user names to be indexed: folders, files and globs, merged by folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from reasonembed_rag.errors import InputError
+from reasonembed_readers import SUFFIXES
+
+__all__ = ["NamedSource", "Source", "name_as_text", "parse_sources", "with_prefixes"]
+
+_WILDCARDS = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder, and which of its files are meant: all, some by name, or those that match globs."""
+
+    root: Path
+    """Absolute, as the user wrote it: links in it are not resolved."""
+    whole: bool = False
+    files: tuple[str, ...] = ()
+    """Files that were named one by one, relative to the root."""
+    patterns: tuple[str, ...] = ()
+
+    def covers(self, other: Source) -> bool:
+        """Tell whether everything that another source of this root means is meant by this one, if it still exists."""
+        if self.whole:
+            return True
+        left = [name for name in other.files if name not in self.files and os.path.lexists(other.root / name)]
+        return not other.whole and not left and set(other.patterns) <= set(self.patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSource:
+    """A source and the prefix of the names of its files: empty, or a folder's name and a slash."""
+
+    source: Source
+    prefix: str
+
+
+def parse_sources(paths: Iterable[str | Path]) -> tuple[Source, ...]:
+    """Return the sources of paths and globs, one per folder, in the order given.
+
+    Raises InputError for a path where nothing is, for a special file, and for no path at all.
+    """
+    merged: dict[Path, Source] = {}
+    for path in paths:
+        source = _parse(os.fspath(path))
+        known = merged.get(source.root, Source(source.root))
+        merged[source.root] = replace(
+            known,
+            whole=known.whole or source.whole,
+            files=tuple(dict.fromkeys((*known.files, *source.files))),
+            patterns=tuple(dict.fromkeys((*known.patterns, *source.patterns))),
+        )
+    if not merged:
+        raise InputError("got no file or folder; want at least one to index")
+    return tuple(merged.values())
+
+
+def _parse(text: str) -> Source:
+    path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would replace links by what they point to today
+    try:
+        if path.is_dir():
+            return Source(path, whole=True)
+        if path.is_file():
+            return Source(path.parent, files=(path.name,))
+    except OSError as error:
+        raise InputError(f"{text}: cannot be reached ({error.strerror}); give access to it") from error
+    if path.is_symlink():
+        raise InputError(f"{text}: is a link to {path.readlink()}, where nothing is; restore it, or leave it out")
+    if path.exists():
+        raise InputError(f"{text}: is a special file; want a folder, or one of {', '.join(SUFFIXES)}")
+    parts = path.parts
+    fixed = next((place for place, part in enumerate(parts) if _WILDCARDS & set(part)), len(parts))
+    root = Path(*parts[:fixed])
+    if fixed == len(parts) or not root.is_dir():
+        raise InputError(f"{text}: no such file or folder; want documents to index")
+    return Source(root, patterns=("/".join(parts[fixed:]),))
+
+
+def with_prefixes(
+    sources: Sequence[Source], *, remembered: Sequence[NamedSource], taken: Iterable[str]
+) -> Mapping[Path, str]:
+    """Return a prefix for each root that keeps the names of its files apart from those of all other sources.
+
+    A remembered source keeps its prefix. A single one has none; a further one has its folder's name. One that is given
+    alone while the only remembered one is gone takes its place. `taken` are the names of files that are known.
+    """
+    prefixes = {one.source.root: one.prefix for one in remembered}
+    if moved := moved_from(sources, remembered):
+        return {sources[0].root: moved.prefix}
+    tops = {PurePosixPath(name).parts[0] for name in taken}
+    for source in sources:
+        if source.root not in prefixes:
+            alone = not prefixes and len(sources) == 1
+            prefixes[source.root] = "" if alone else _free(source.root, {*prefixes.values()}, tops)
+    return {source.root: prefixes[source.root] for source in sources}
+
+
+def moved_from(sources: Sequence[Source], remembered: Sequence[NamedSource]) -> NamedSource | None:
+    """Return the remembered source whose place the only given one takes; None where there is none."""
+    if len(sources) != 1 or any(one.source.root == sources[0].root for one in remembered):
+        return None
+    gone = [one for one in remembered if not one.source.root.exists()]
+    alike = [one for one in gone if one.source.root.name == sources[0].root.name]
+    if len(remembered) == len(gone) == 1:
+        return gone[0]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _free(root: Path, prefixes: set[str], tops: set[str]) -> str:
+    base = name_as_text(root.name) or "root"
+    number = 1
+    while True:
+        name = base if number == 1 else f"{base}-{number}"
+        if f"{name}/" not in prefixes and name not in tops:
+            return f"{name}/"
+        number += 1
+
+
+def name_as_text(name: str) -> str:
+    r"""Return the name of a file as text that can be stored and shown: bytes that are not UTF-8 become \xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
