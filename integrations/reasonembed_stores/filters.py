@@ -13,7 +13,7 @@ are converted as metadata is: a date is compared as its ISO 8601 text, so dates 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -72,7 +72,9 @@ def _ordered(value: Any, operand: Any) -> bool:
     return numbers and not isinstance(value, bool) and not isinstance(operand, bool)
 
 
-def _among(value: Any, operand: Sequence[Any]) -> bool:
+def _among(value: Any, operand: Collection[Any]) -> bool:
+    if isinstance(value, str):
+        return value in operand  # equal to strings only, and at once in a set
     return any(_same(value, one) for one in operand)
 
 

@@ -66,7 +66,9 @@ def test_a_pipeline_leaves_what_it_leaves_in_simple_vector_store(runs, strategy)
         simple = isinstance(store, SimpleVectorStore)
         names = store.data.text_id_to_ref_doc_id.values() if simple else [n.ref_doc_id for n in store.get_nodes()]
         left.append(Counter(names))
-    assert left[1] == left[0]
+    assert left[1].keys() == left[0].keys()
+    if strategy != DocstoreStrategy.DUPLICATES_ONLY:  # which lets a version that comes back be added beside itself
+        assert left[1] == left[0]
 
 
 @settings(max_examples=40, deadline=None)
@@ -164,6 +166,44 @@ def test_a_document_in_two_versions_is_refreshed_to_one(store, model):
     _index(store, model, {"a": 1})
     assert index.refresh_ref_docs(_documents({"a": 1})) == [True]
     assert _texts(store) == [_text("a", 1)]
+
+
+LONG = {"a": 2, "b": 2, "c": 1}
+
+
+def test_a_script_that_runs_twice_adds_nothing(store, model, caplog):
+    split = [SentenceSplitter(chunk_size=12, chunk_overlap=0)]
+    for documents in (_documents(LONG), _documents(LONG)):
+        context = StorageContext.from_defaults(vector_store=store)
+        VectorStoreIndex.from_documents(
+            documents, storage_context=context, embed_model=model, transformations=split, insert_batch_size=2
+        )
+    nodes = split[0](_documents(LONG))
+    assert _texts(store) == sorted(node.text for node in nodes)
+    assert len(nodes) > len(LONG)
+    assert not caplog.records
+
+
+def test_equal_parts_of_a_document_are_all_kept(store, model):
+    document = Document(text="Same line.\n\nSame line.\n\nSame line.", doc_id="d")
+    context = StorageContext.from_defaults(vector_store=store)
+    split = [SentenceSplitter(chunk_size=5, chunk_overlap=0)]
+    VectorStoreIndex.from_documents(
+        [document], storage_context=context, embed_model=model, transformations=split, insert_batch_size=1
+    )
+    assert _texts(store) == ["Same line."] * 3
+
+
+def test_another_version_of_a_document_stays_with_a_warning_that_names_the_cure(store, model, caplog):
+    _index(store, model, {"a": 0, "b": 0})
+    index = _index(store, model, {"a": 1, "c": 0})
+    assert _texts(store) == sorted([_text("a", 0), _text("a", 1), _text("b", 0), _text("c", 0)])
+    (told,) = caplog.messages
+    assert "'a'" in told
+    assert "refresh_ref_docs" in told
+    index.update_ref_doc(*_documents({"a": 2}))
+    assert _texts(store) == sorted([_text("a", 2), _text("b", 0), _text("c", 0)])
+    assert len(caplog.messages) == 1
 
 
 def test_simple_vector_store_is_opened_as_before(model):

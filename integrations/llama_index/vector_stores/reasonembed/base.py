@@ -17,6 +17,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding, is_local
+from llama_index.vector_stores.reasonembed.earlier import EarlierNodes
 from llama_index.vector_stores.reasonembed.filters import store_filter
 from llama_index.vector_stores.reasonembed.lexical import LexicalSearch
 from llama_index.vector_stores.reasonembed.nodes import document_of, node_of, of_sources, source_of
@@ -35,7 +36,8 @@ _MMR_OPTIONS = frozenset({"mmr_threshold", "mmr_prefetch_k", "mmr_prefetch_facto
 class ReasonEmbedVectorStore(BasePydanticVectorStore):
     """Store LlamaIndex nodes with their embeddings, in memory or in a folder, and search them by cosine similarity.
 
-    Adding a known node id replaces its node. Filters, node ids and document ids are applied before the search.
+    Adding a known node id replaces its node, and so does adding the same part of the same version of a document, as
+    a script does that runs twice. Filters, node ids and document ids are applied before the search.
     Similarities are cosines, higher is better. In a folder every call commits.
     """
 
@@ -47,6 +49,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
 
     _store: FaissStore | None = PrivateAttr(default=None)
     _creating: Any = PrivateAttr(default_factory=Lock)
+    _earlier: EarlierNodes = PrivateAttr(default_factory=EarlierNodes)
     _lexical: LexicalSearch = PrivateAttr(default_factory=LexicalSearch)
     _hashes: SourceHashes = PrivateAttr(default_factory=SourceHashes)
 
@@ -98,6 +101,8 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
             documents = [document_of(node) for node in nodes]
             before = len(self.client)
             self.client.upsert(documents, np.asarray([_embedding(node) for node in nodes]))
+            earlier = self._earlier.replaced_by(documents, self.client) if before else []
+            self.client.delete(earlier)
             self._hashes.add(documents, replaced=len(self.client) < before + len(documents))
         return [node.node_id for node in nodes]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from llama_index.core.schema import (
     BaseNode,
@@ -23,7 +23,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_stores import Condition, Filter, Group, plain_metadata
 
-__all__ = ["LISTED", "document_of", "node_of", "of_sources", "source_hash_of", "source_of"]
+__all__ = ["LISTED", "document_of", "node_of", "of_sources", "piece_of", "source_hash_of", "source_of"]
 
 _NODE = "_llama_index_node"
 """All of a node but its text, metadata and embedding, as JSON text."""
@@ -47,10 +47,11 @@ LISTED: Filter = Group(
 """Satisfied by the nodes that an index lists."""
 
 
-def of_sources(sources: Sequence[str]) -> Filter:
+def of_sources(sources: Collection[str]) -> Filter:
     """Return the filter that the nodes of some source documents satisfy."""
-    old = Group("all", (_IS_OLD, Condition("ref_doc_id", "$in", sources)))
-    return Group("any", (Condition(_SOURCE, "$in", sources), old))
+    among = frozenset(sources)
+    old = Group("all", (_IS_OLD, Condition("ref_doc_id", "$in", among)))
+    return Group("any", (Condition(_SOURCE, "$in", among), old))
 
 
 def document_of(node: BaseNode) -> Document:
@@ -158,6 +159,26 @@ def source_hash_of(document: Document) -> str:
     if _NODE in document.metadata:
         return str(json.loads(document.metadata[_NODE])["source_hash"])
     return _source_hash(node_of(document))
+
+
+class Piece(NamedTuple):
+    """What tells a part of a document from every other part, and from the same part of another version of it."""
+
+    source: str
+    source_hash: str
+    start: int
+    content: str
+
+
+def piece_of(document: Document) -> Piece | None:
+    """Return the part of a document that a stored node is; None where that is not known."""
+    if _NODE not in document.metadata:
+        return None
+    record = json.loads(document.metadata[_NODE])
+    start = record["node"].get("start_char_idx")
+    if start is None or not record["source_hash"]:
+        return None
+    return Piece(str(document.metadata[_SOURCE]), record["source_hash"], start, document.content)
 
 
 def _source_hash(node: BaseNode) -> str:
