@@ -36,6 +36,8 @@ def delete_command(
 
     reasonembed delete docs.index --where path=policy.md
     """
+    from reasonembed_stores import indexed_sources
+
     if bool(ids) == bool(where):
         raise InputError(
             "delete wants either ids or --where FILTER; list shows both: reasonembed list DIR --filter ..."
@@ -51,6 +53,12 @@ def delete_command(
         typer.echo(json.dumps({"deleted": deleted, "ids": chosen, "documents": left}, ensure_ascii=False))
     else:
         typer.echo(f"{index}: {deleted:,} deleted, {left:,} left")
+    if deleted and indexed_sources(index).sources:
+        typer.echo(
+            "note: the next `reasonembed index` adds them again while their files are there; change or remove these or "
+            "leave them out with --exclude",
+            err=True,
+        )
 
 
 def _matching(store: Store, where: list[str], *, index: Path, yes: bool) -> list[str]:

@@ -12,6 +12,7 @@ from reasonembed_cli.showing import JsonOption, document_record, echo_json, plac
 
 if TYPE_CHECKING:
     from reasonembed_rag import Document
+    from reasonembed_stores import IndexedSources
 
 __all__ = ["get_command"]
 
@@ -28,19 +29,23 @@ def get_command(
 
     reasonembed get docs.index policy.md#3
     """
+    from reasonembed_stores import indexed_sources
+
+    sources = indexed_sources(index)
     with opened_store(index) as store:
         documents = documents_with_ids(store, ids, index=index)
         if as_json:
-            echo_json(map(document_record, documents))
+            echo_json(document_record(document, sources) for document in documents)
         else:
-            typer.echo("\n\n".join(map(_described, documents)))
+            typer.echo("\n\n".join(_described(document, sources) for document in documents))
 
 
-def _described(document: Document) -> str:
+def _described(document: Document, sources: IndexedSources) -> str:
     """Return the id, the place, the other metadata one per line, and the content below."""
-    fields = {name: value for name, value in document.metadata.items() if name not in _OURS or not place(document)}
+    where = place(document, sources)
+    fields = {name: value for name, value in document.metadata.items() if name not in _OURS or not where}
     lines = [f"{name}: {_plain(value)}" for name, value in fields.items()]
-    head = [document.id, *filter(None, [place(document)]), *lines]
+    head = [document.id, *filter(None, [where]), *lines]
     return printable("\n  ".join(head)) + "\n\n" + printable(document.content)
 
 

@@ -11,7 +11,7 @@ from reasonembed_cli.showing import passage_text, place, printable, terminal_wid
 
 if TYPE_CHECKING:
     from reasonembed_rag import Document, Hits
-    from reasonembed_stores import IndexRetriever
+    from reasonembed_stores import IndexedSources, IndexRetriever
 
 __all__ = ["Explanation", "explained", "explanation_of", "format_hits"]
 
@@ -57,7 +57,7 @@ def explained(one: Explanation) -> Iterator[str]:
     yield f"{_INDENT}by {one.model}, compared with {one.documents:,} documents ({one.search}) by cosine similarity"
 
 
-def format_hits(hits: Hits, *, lines: int | None, explain: bool = False) -> str:
+def format_hits(hits: Hits, *, lines: int | None, sources: IndexedSources | None = None, explain: bool = False) -> str:
     """Format hits: rank, score and id, the place in its file, then the first lines of the text, or all of it.
 
     The text is wrapped to the terminal's width. `explain` adds its length and the other metadata.
@@ -66,7 +66,9 @@ def format_hits(hits: Hits, *, lines: int | None, explain: bool = False) -> str:
     for rank, hit in enumerate(hits, start=1):
         block = [f"{rank:2}. {hit.score:.4f}  {printable(hit.id)}"]
         if hit.document is not None:
-            block += [f"{_INDENT}{line}" for line in (place(hit.document), *_facts(hit.document, explain)) if line]
+            block += [
+                f"{_INDENT}{line}" for line in (place(hit.document, sources), *_facts(hit.document, explain)) if line
+            ]
             block.append(_text(hit.document, lines))
         blocks.append("\n".join(filter(None, block)))
     return "\n".join(blocks)

@@ -29,7 +29,7 @@ def info_command(index: IndexArgument, *, as_json: JsonOption = False) -> None:
 
     info = inspect_index(index)
     if as_json:
-        typer.echo(json.dumps(_record(info), ensure_ascii=False))
+        typer.echo(json.dumps(_record(info), ensure_ascii=False, default=str))
         return
     typer.echo(info.path)
     for name, value in _lines(info):
@@ -37,11 +37,18 @@ def info_command(index: IndexArgument, *, as_json: JsonOption = False) -> None:
 
 
 def _record(info: IndexInfo) -> dict[str, Any]:
-    return asdict(info) | {"path": str(info.path), "written": info.written.isoformat(timespec="seconds")}
+    return asdict(info) | {"written": info.written.isoformat(timespec="seconds")}
 
 
 def _lines(info: IndexInfo) -> Iterator[tuple[str, str]]:
     yield "documents", f"{info.documents:,}"
+    if info.files.kinds is not None:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in info.files.kinds.items())
+        yield "files", f"{sum(info.files.kinds.values()):,} ({kinds})"
+    for number, source in enumerate(info.files.sources):
+        named = f", as {source.prefix}" if source.prefix else ""
+        gone = "" if source.root.exists() else " (not there any more)"
+        yield "" if number else "sources", f"{source.root}: {_files(source.files)}{named}{gone}"
     yield from _model(info.spec)
     yield "vectors", f"{info.dimension or 'no'} dimensions, {info.dtype}; search: {info.search}"
     version = f", format {info.format_version}" if info.format_version else ""
@@ -49,6 +56,10 @@ def _lines(info: IndexInfo) -> Iterator[tuple[str, str]]:
     yield "written", f"{info.written.astimezone():%Y-%m-%d %H:%M:%S}"
     if info.is_unfinished:
         yield "unfinished", "an index run was interrupted; run it again to add the missing documents"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
 
 
 def _model(spec: EmbeddingSpec | None) -> Iterator[tuple[str, str]]:

@@ -43,11 +43,14 @@ def list_command(
 
     reasonembed list docs.index --filter path=policy.md --limit 20
     """
+    from reasonembed_stores import indexed_sources
+
     tree = read_filters(filters)
     with opened_store(index) as store:
         shown = _Counted(store.documents(tree, limit=limit, offset=offset))
         if as_json:
-            echo_json(document_record(document) for document in shown)
+            sources = indexed_sources(index)
+            echo_json(document_record(document, sources) for document in shown)
         else:
             for line in _lines(shown):
                 typer.echo(line)

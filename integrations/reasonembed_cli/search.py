@@ -19,7 +19,7 @@ from reasonembed_rag.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from reasonembed_rag import Hits
-    from reasonembed_stores import IndexRetriever
+    from reasonembed_stores import IndexedSources, IndexRetriever
 
 __all__ = ["search_command"]
 
@@ -54,7 +54,7 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
 
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
-    from reasonembed_stores import IndexModel, IndexRetriever, check_k
+    from reasonembed_stores import IndexModel, IndexRetriever, check_k, indexed_sources
 
     check_k(k)
     questions = _questions(question or [], queries)
@@ -62,8 +62,9 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
     retriever = IndexRetriever(index, IndexModel(model=model), task=task, instruction=instruction, filters=tree)
     _open(retriever, index=index, is_named=model is not None)
     found = list(_found(retriever, questions, k=k, explain=explain))
+    sources = indexed_sources(index)
     if as_json:
-        echo_json(map(_record, found))
+        echo_json(_record(one, sources) for one in found)
     else:
         for number, one in enumerate(found):
             if len(found) > 1 or explain:
@@ -71,7 +72,7 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
             for line in explained(one.explanation) if one.explanation is not None else ():
                 typer.echo(line)
             if len(one.hits):
-                typer.echo(format_hits(one.hits, lines=None if full else _LINES, explain=explain))
+                typer.echo(format_hits(one.hits, lines=None if full else _LINES, sources=sources, explain=explain))
     if not any(len(one.hits) for one in found):
         note_no_match(retriever.store, tree)
     retriever.store.close()
@@ -132,9 +133,9 @@ def _found(retriever: IndexRetriever, questions: Sequence[str], *, k: int, expla
         yield _Found(question, hits, explanation_of(retriever, question, tokens_before=before))
 
 
-def _record(found: _Found) -> dict[str, Any]:
+def _record(found: _Found, sources: IndexedSources) -> dict[str, Any]:
     hits = [
-        {"rank": rank, "score": hit.score, **document_record(hit.document)}
+        {"rank": rank, "score": hit.score, **document_record(hit.document, sources)}
         for rank, hit in enumerate(found.hits, start=1)
         if hit.document is not None
     ]

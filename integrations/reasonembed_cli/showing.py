@@ -7,12 +7,15 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from reasonembed_rag import Document
+    from reasonembed_stores import IndexedSources
 
 __all__ = [
     "JsonOption",
@@ -31,14 +34,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that would do something to a terminal; line feed and tab are not among them."""
 
 
-def document_record(document: Document) -> dict[str, Any]:
+def document_record(document: Document, sources: IndexedSources) -> dict[str, Any]:
     """Return a document as JSON: id, citation, where it comes from, content, metadata."""
     from reasonembed_stores import citation, origin_of
 
     origin = origin_of(document)
+    file = None if origin.path is None else sources.locate(origin.path)
     return {
         "id": document.id,
         "citation": citation(document),
+        "file": None if file is None else str(file),
         "path": origin.path,
         "line": origin.line,
         "page": origin.page,
@@ -57,21 +62,30 @@ def echo_json(records: Iterable[Mapping[str, Any]]) -> None:
     typer.echo("[]" if start == "[" else "]")
 
 
-def place(document: Document) -> str:
-    """Return where a document comes from, "" if that is no more than its id says."""
-    from reasonembed_stores import citation
+def place(document: Document, sources: IndexedSources | None) -> str:
+    """Return where a document comes from, as seen from the current folder, so that editors and terminals open it.
 
-    cited = citation(document)
+    "" if that is no more than its id says.
+    """
+    from reasonembed_stores import origin_of
+
+    origin = origin_of(document)
+    file = None if origin.path is None or sources is None else sources.locate(origin.path)
+    if file is not None:
+        here = Path.cwd()
+        origin = replace(origin, path=str(file.relative_to(here) if file.is_relative_to(here) else file))
+    cited = ", ".join(filter(None, (origin.location, origin.heading)))
     return "" if cited == document.id else printable(cited)
 
 
 def short_place(document: Document) -> str:
-    """Return what place() does, without the file's name where the id begins with it."""
-    from reasonembed_stores import origin_of
+    """Return where a document comes from, without the file's name where the id begins with it."""
+    from reasonembed_stores import citation, origin_of
 
     origin = origin_of(document)
     if origin.path is None or not document.id.startswith(f"{origin.path}#"):
-        return place(document)
+        cited = citation(document)
+        return "" if cited == document.id else printable(cited)
     numbers = (("line", origin.line), ("page", origin.page))
     number = next((f"{name} {value}" for name, value in numbers if value is not None), "")
     return printable(", ".join(filter(None, (number, origin.heading))))

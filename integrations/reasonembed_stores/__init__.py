@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reasonembed_stores.index_options import is_unfinished
     from reasonembed_stores.index_report import BadFile, FilesReport, IndexReport, LeftOut
     from reasonembed_stores.indexing import build_index
-    from reasonembed_stores.inspection import IndexInfo, inspect_index
+    from reasonembed_stores.inspection import IndexedSource, IndexedSources, IndexInfo, indexed_sources, inspect_index
     from reasonembed_stores.metadata import plain_metadata
     from reasonembed_stores.mmr import search_mmr, select_mmr
     from reasonembed_stores.opening import index_spec, open_store
@@ -44,6 +44,8 @@ __all__ = [
     "IndexModel",
     "IndexReport",
     "IndexRetriever",
+    "IndexedSource",
+    "IndexedSources",
     "LeftOut",
     "ListingOptions",
     "Origin",
@@ -55,6 +57,7 @@ __all__ = [
     "citation",
     "exported_lines",
     "index_spec",
+    "indexed_sources",
     "inspect_index",
     "is_unfinished",
     "load_splitter",

@@ -37,8 +37,9 @@ def exported_lines(store: Store, *, filters: FilterLike | None = None, vectors: 
 
 
 def _row(document: Document) -> dict[str, Any]:
-    plain = {name: value for name, value in document.metadata.items() if name not in _TAKEN}
-    other = {name: value for name, value in document.metadata.items() if name in _TAKEN}
+    # A null is no field in a row of JSON Lines, but one in metadata.
+    other = {name: value for name, value in document.metadata.items() if name in _TAKEN or value is None}
+    plain = {name: value for name, value in document.metadata.items() if name not in other}
     return {"id": document.id, "content": document.content, **plain, _MARK: other}
 
 

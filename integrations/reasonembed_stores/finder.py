@@ -111,7 +111,7 @@ class Finder:
         """Describe how the table is searched."""
         index = self._ann_index(view)
         if index is None or index.kind == "codes":
-            return f"exact over {len(view.keys):,} vectors"
+            return f"exact over {view.count:,} vectors"
         if index.covered == len(view.keys):
             return f"{index.kind} over {index.covered:,} vectors"
         return f"{index.kind} over {index.covered:,} of {len(view.keys):,} vectors, exact over the rest"

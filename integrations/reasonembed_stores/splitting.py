@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from reasonembed_rag.documents import Document
 from reasonembed_rag.passages import Passage, PassageSplitter, SplitText, split_passages
 from reasonembed_readers import Part
+from reasonembed_stores.exporting import exported_metadata
 from reasonembed_stores.spool import FileDocument
 
 __all__ = ["FileSplitter", "TextSplitter"]
@@ -94,7 +95,10 @@ class FileSplitter:
 
 
 def _placed(own: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a user's metadata with ours beside it."""
+    """Return a user's metadata with ours beside it; a document that was exported from an index has its own place."""
+    exported = exported_metadata(own)
+    if exported is not None:
+        return exported | {name: value for name, value in places.items() if name == "row"}
     ours = {name if name not in own else f"{_OURS}{name}": value for name, value in places.items() if value is not None}
     return {**own, **ours}
 

@@ -243,6 +243,32 @@ def test_delete_is_refused_while_another_process_writes(faiss, capsys):
 # export
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "deep/out.jsonl.gz"])
+def test_what_is_exported_is_indexed_again_as_the_same_documents(succeeds, index, tmp_path, words, name):
+    succeeds("export", index, "--jsonl", tmp_path / name)
+    command = ("index", tmp_path / name, "--to", tmp_path / "again", "--model", "words")
+    succeeds(*command, "--whole-rows")
+    with FaissStore.open(tmp_path / "again") as store:
+        assert list(store) == DOCUMENTS
+    command = ("index", tmp_path / name, "--to", tmp_path / "split", "--model", "words")
+    succeeds(*command)  # splits what is longer than the model reads
+    with FaissStore.open(tmp_path / "split") as store:
+        (first,) = store.get(["fox#1"])
+        assert first.metadata == {**ROWS[0].metadata, "row": "fox"}
+        assert store.get(["docs/policy.md#2"]) == PASSAGES[1:2]
+
+
+def test_metadata_under_the_names_of_a_row_survive_the_way_out_and_in(succeeds, tmp_path, words):
+    taken = {"id": 5, "content": "mine", "vector": [1], "reasonembed_metadata": {"id": 1}, "line": 7, "path": "mine"}
+    document = Document("a", "text", taken)
+    with FaissStore.create(tmp_path / "index", spec=words.spec) as store:
+        store.upsert([document], words.encode_documents(["text"]))
+    succeeds("export", tmp_path / "index", "--jsonl", tmp_path / "out.jsonl", "--vectors")
+    succeeds("index", tmp_path / "out.jsonl", "--to", tmp_path / "again", "--model", "words")
+    with FaissStore.open(tmp_path / "again") as store:
+        assert list(store) == [document]
+
+
 def test_export_writes_the_chosen_documents_with_their_vectors_to_stdout(faiss, capsysbinary):
     assert main(["export", str(faiss), "--jsonl", "-", "--vectors", "--filter", "year=2020"]) == 0
     rows = [json.loads(line) for line in capsysbinary.readouterr().out.splitlines()]
