@@ -13,9 +13,11 @@ from reasonembed_readers.decoding import looks_binary
 from reasonembed_readers.documents import document_suffix
 from reasonembed_readers.docx_text import read_docx
 from reasonembed_readers.epub_chapters import read_epub
+from reasonembed_readers.info_nodes import read_info
 from reasonembed_readers.json_rows import read_json_file, read_json_lines
 from reasonembed_readers.languages import CODE_NAMES, CODE_SUFFIXES
 from reasonembed_readers.mail import read_mailbox, read_message
+from reasonembed_readers.man_pages import read_man_page
 from reasonembed_readers.notebooks import read_notebook
 from reasonembed_readers.odt_text import read_odt
 from reasonembed_readers.parquet_rows import read_parquet
@@ -121,6 +123,8 @@ _MESSAGE_START = rb"(?=[\w-]+: )" + b"".join(_HEADERS % name for name in (b"From
 _BY_HEAD: tuple[tuple[re.Pattern[bytes], FileKind], ...] = (
     (_HTML_START, _HTML),
     (re.compile(rb"#!\s*/"), _CODE),
+    (re.compile(rb"\s*(?:[.']\\\"|\.(?:TH|Dd|so)\s)"), FileKind("manual page", read_man_page)),
+    (re.compile(rb"This is \S+, produced by (?:makeinfo|texi2any)"), FileKind("Info", read_info)),
     (re.compile(_MESSAGE_START, re.IGNORECASE), _MESSAGE),
     (re.compile(rb"From [^\n]*\d:\d\d[^\n]*\n" + _MESSAGE_START, re.IGNORECASE), _MAILBOX),
 )
@@ -156,12 +160,9 @@ def _by_content(path: Path, suffix: str) -> FileKind | PassedOver:
     found = document_suffix(path, head)
     if found is not None:
         return _of_document(found)
-    named = _DOCUMENTS.get(suffix)
-    passed_over = passed_over_by_content(head, suffix, is_text=named is not None or not looks_binary(head))
-    if passed_over is not None:
-        return passed_over
-    kind = next((kind for start, kind in _BY_HEAD if start.match(head)), named or _TEXT)
-    return _installed(kind, suffix)
+    kind = next((kind for start, kind in _BY_HEAD if start.match(head)), _DOCUMENTS.get(suffix))
+    passed_over = passed_over_by_content(head, suffix, is_text=kind is not None or not looks_binary(head))
+    return passed_over or _installed(kind or _TEXT, suffix)
 
 
 def _of_document(suffix: str) -> FileKind | PassedOver:

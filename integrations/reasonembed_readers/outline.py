@@ -16,6 +16,8 @@ _SMALL = 300
 """Characters up to which a function or class is merged with its neighbours."""
 _HUGE = 6000
 """Characters from which even a function is split at the functions within it."""
+_LEAD = 200
+"""Characters up to which what stands before a symbol (the title of a section, a constant) is in that symbol's part."""
 _CLOSING = 80
 """Characters up to which what follows the last symbol (braces, an `end`, `#endif`) belongs to that symbol's part."""
 
@@ -60,11 +62,11 @@ def code_parts(lines: Sequence[str], symbols: Sequence[Symbol], *, title: str, l
     run: list[_Piece] = []
     for piece in outline.pieces(0, len(lines), symbols, ()):
         if run and not outline.may_merge(run, piece):
-            yield _part(lines, run, title=title, language=language)
+            yield outline.part(run, title=title, language=language)
             run = []
         run.append(piece)
     if run:
-        yield _part(lines, run, title=title, language=language)
+        yield outline.part(run, title=title, language=language)
 
 
 class _Outline:
@@ -119,8 +121,14 @@ class _Outline:
         yield from self._pieces(head, last, symbol.inner, within)
 
     def may_merge(self, run: Sequence[_Piece], piece: _Piece) -> bool:
-        """Return whether a piece may join a run: all are small, together they fit, and none leaves the run's symbol."""
+        """Return whether a piece may join a run.
+
+        A short lead joins what follows it; else all are small, together
+        they fit, and none leaves the run's symbol.
+        """
         start = run[0]
+        if len(run) == 1 and self._leads(start) and piece.trail == start.trail:
+            return True
         if piece.trail[: len(start.trail)] != start.trail or self.size(start.first, piece.last) > _FITS:
             return False
         return all(self._is_small(one) for one in (*run, piece))
@@ -128,17 +136,22 @@ class _Outline:
     def _is_small(self, piece: _Piece) -> bool:
         return not piece.whole or self.size(piece.first, piece.last) <= _SMALL
 
+    def _leads(self, piece: _Piece) -> bool:
+        return not piece.name and self.size(piece.first, piece.last) <= _LEAD
 
-def _part(lines: Sequence[str], run: Sequence[_Piece], *, title: str, language: str) -> Part:
-    first, last = run[0].first, run[-1].last
-    while not lines[first].strip():
-        first += 1
-    while not lines[last - 1].strip():
-        last -= 1
-    names = [".".join((*piece.trail, piece.name)) for piece in run if piece.name]
-    metadata: dict[str, Any] = {"language": language} if language else {}
-    if names:
-        metadata["symbol"] = ", ".join(dict.fromkeys(names))
-    alone = run[0].name if len(run) == 1 else ""
-    heading = tuple(one for one in (title, *run[0].trail, alone) if one)
-    return Part("\n".join(lines[first:last]), heading=heading, metadata=metadata, line=first + 1)
+    def part(self, run: Sequence[_Piece], *, title: str, language: str) -> Part:
+        """Return a run as a part; the heading has the name of a symbol that the part is all about."""
+        first, last = run[0].first, run[-1].last
+        while not self._lines[first].strip():
+            first += 1
+        while not self._lines[last - 1].strip():
+            last -= 1
+        named = [piece for piece in run if piece.name]
+        metadata: dict[str, Any] = {"language": language} if language else {}
+        if named:
+            names = (".".join((*piece.trail, piece.name)) for piece in named)
+            metadata["symbol"] = ", ".join(dict.fromkeys(names))
+        is_one = len(named) == 1 and all(piece.whole or self._leads(piece) for piece in run)
+        alone = (named[0].name,) if is_one or (len(run) == 1 and named) else ()
+        text = "\n".join(self._lines[first:last])
+        return Part(text, heading=(title, *run[0].trail, *alone), metadata=metadata, line=first + 1)

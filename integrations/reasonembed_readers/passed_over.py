@@ -40,7 +40,9 @@ _GROUPS: Mapping[str, str] = {
     "mail of Outlook: save it as .eml": ".msg .ost .pst",
 }
 _BY_SUFFIX = {suffix: reason for reason, suffixes in _GROUPS.items() for suffix in suffixes.split()}
-_TEXT_TOO = frozenset({".a", ".asc", ".bin", ".com", ".doc", ".dot", ".index", ".key", ".la", ".map", ".mat", ".pub"})
+_TEXT_TOO = frozenset(
+    {".a", ".asc", ".bin", ".com", ".doc", ".dot", ".index", ".key", ".la", ".map", ".mat", ".msg", ".pub"}
+)
 """Suffixes that are also of texts: only the content can tell."""
 
 _LOCKS = frozenset(

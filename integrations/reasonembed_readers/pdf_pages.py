@@ -52,6 +52,7 @@ def mended(text: str) -> str:
     text = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
     text = text.translate(_LIGATURES).replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
     text = re.sub(r"\xad[ \t]*\n?[ \t]*", "", text)
+    text = re.sub(r"(?:\.[ \t]?){4,}", "... ", text)  # leaders of a table of contents
     text = re.sub(r"[ \t\f\v]+\n", "\n", text)
     return _HYPHENATED.sub(_joined, text).strip()
 

@@ -116,7 +116,7 @@ def test_long_functions_are_parts_and_small_neighbours_are_merged(tmp_path):
     assert [part.line for part in parts] == [1, 8, 41]
     assert parts[0].text.startswith("import a")
     assert parts[1].text.startswith("# Above.\n@cached\ndef long")
-    assert [part.heading for part in parts] == [("m.py",), ("m.py", "long"), ("m.py", "last")]
+    assert [part.heading for part in parts] == [("m.py", "small"), ("m.py", "long"), ("m.py", "last")]
 
 
 def test_a_short_class_is_one_part_and_a_long_one_is_split_at_its_methods(tmp_path):
@@ -128,10 +128,19 @@ def test_a_short_class_is_one_part_and_a_long_one_is_split_at_its_methods(tmp_pa
     assert parts[0].text == 'class Long:\n    """Words."""'
 
 
+def test_what_is_short_and_what_is_long_before_a_function(tmp_path):
+    title = "# " + "-" * 40 + "\n# Section\n\n"
+    parts, _ = _read(
+        tmp_path / "m.py", f"{title}def f():\n{LONG}\n\nTABLE = [\n{'    1,' * 200}\n]\n\ndef g():\n{LONG}\n"
+    )
+    assert [part.metadata.get("symbol") for part in parts] == ["f", None, "g"]
+    assert parts[0].text.startswith("# ---")
+
+
 def test_functions_within_conditions_are_found(tmp_path):
     body = LONG.replace("    value", "        value")
     parts, _ = _read(tmp_path / "m.py", f"try:\n    import x\nexcept ImportError:\n    def f():\n{body}\n")
-    assert [part.metadata.get("symbol") for part in parts] == [None, "f"]
+    assert [(part.metadata.get("symbol"), part.line) for part in parts] == [("f", 1)]
 
 
 def test_what_stands_for_a_folder_has_its_name_in_the_heading(tmp_path):
@@ -149,7 +158,7 @@ def test_python_that_declares_its_encoding_is_read_in_it(tmp_path):
 def test_python_of_another_version_is_split_and_noted(tmp_path):
     source = f"print 'old'\n\ndef f():\n{LONG}\n\ndef g():\n{LONG}\n"
     parts, notes = _read(tmp_path / "m.py", source)
-    assert [part.metadata.get("symbol") for part in parts] == [None, "f", "g"]
+    assert [part.metadata.get("symbol") for part in parts] == ["f", "g"]
     assert [f"{tmp_path / 'm.py'}:1" in note for note in notes] == [True]
 
 

@@ -120,7 +120,7 @@ PASSED_OVER = {
     "table.xlsx": (b"", ".csv"),
     "table.docx": (zipped({"xl/workbook.xml": "x"}), ".csv"),
     "book.mobi": (b"", ".epub"),
-    "mail.msg": (b"", ".eml"),
+    "mail.pst": (b"", ".eml"),
 }
 
 
