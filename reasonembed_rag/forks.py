@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 from weakref import WeakSet
 
-__all__ = ["renew_in_child", "run_in_own_thread"]
+__all__ = ["ForkLock", "renew_in_child", "run_in_own_thread"]
 
 _Result = TypeVar("_Result")
 
@@ -37,6 +37,27 @@ class _Child:
 def renew_in_child(owner: _Renewable) -> None:
     """Call owner.renew_after_fork() in every child that is forked while the owner lives."""
     _renewables.add(owner)
+
+
+class ForkLock:
+    """A reentrant lock that a forked child finds free, unless the thread that forked holds it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Take another lock where a thread of the parent held this one."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def run_in_own_thread(function: Callable[[], _Result]) -> _Result:

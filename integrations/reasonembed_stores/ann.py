@@ -8,6 +8,7 @@ dimensions (recall@10: HNSW32 0.994, IVF,SQ8 0.986).
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import MissingDependencyError, StoreError
+from reasonembed_rag.forks import run_in_own_thread
 from reasonembed_stores.vectors import Matrix
 
 if TYPE_CHECKING:
@@ -68,9 +70,9 @@ class AnnIndex:
         if allowed is not None:
             bits = np.packbits(allowed[: self.covered], bitorder="little")
             selector = self._faiss.IDSelectorBitmap(bits)
-        scores_QK, positions_QK = self._index.search(
-            queries_QD, min(k, self.covered), params=self._parameters(k, selector)
-        )
+        parameters = self._parameters(k, selector)
+        search = partial(self._index.search, queries_QD, min(k, self.covered), params=parameters)
+        scores_QK, positions_QK = run_in_own_thread(search)
         del bits  # must outlive the selector, which points into it
         return scores_QK, positions_QK
 
@@ -96,6 +98,10 @@ def float16_scan(matrix: Matrix) -> AnnIndex:
 
 def build_ann_index(matrix: Matrix, kind: str) -> AnnIndex:
     """Build a graph (hnsw) or an inverted file (ivf); takes minutes for hundreds of thousands of vectors."""
+    return run_in_own_thread(partial(_built, matrix, kind))
+
+
+def _built(matrix: Matrix, kind: str) -> AnnIndex:
     faiss = _faiss()
     size, dimension = matrix.shape
     if kind == "hnsw":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from pathlib import Path
-from threading import RLock
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
+from reasonembed_rag.files import Database
 from reasonembed_stores.batch import Batch, decode_json
+from reasonembed_stores.catalog_file import TIMEOUT_S, CatalogFile, connect, translated_errors
 from reasonembed_stores.iteration import in_pages
 
 __all__ = ["Catalog", "Change", "Extent", "Snapshot", "State"]
@@ -39,7 +42,6 @@ _INSERT = "INSERT INTO documents VALUES (?, ?, ?, ?)"
 _INSERT_FORMAT_1 = "INSERT INTO documents VALUES (?, ?, ?, ?, 0)"
 _PAGE = 2000
 _MANY = 1000
-_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,55 +99,57 @@ class Snapshot:
 class Catalog:
     """A connection to the documents, shared by threads."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, name: str, *, uri: str | None = None, insert: str = _INSERT
-    ) -> None:
-        self._connection = connection
-        self._name = name
-        self._uri = uri
-        self._insert_sql = insert
-        self._lock = RLock()
+    def __init__(self, path: Path | None, file: Callable[[], sqlite3.Connection]) -> None:
+        self._path = path
+        self._name = "the store in memory" if path is None else str(path)
+        self._file = file
+        self._database = Database(path, file)
+        self._insert_sql = _INSERT
 
     @classmethod
     def create(cls, path: Path | None, state: State) -> Self:
         """Create an empty catalog, in memory without a path."""
-        name = str(path) if path is not None else "the store in memory"
-        with _translated_errors(name):
-            uri = None if path is None else f"{path.absolute().as_uri()}?mode=rw"
-            catalog = cls(_connect("file::memory:" if uri is None else f"{uri}c"), name, uri=uri)
+        uri = "file::memory:" if path is None else f"{path.absolute().as_uri()}?mode=rwc"
+        catalog = cls(path, partial(connect, uri))
+        with catalog.exclusively() as connection:
             # Documents are long: pages larger than SQLite's default are written faster.
-            catalog._connection.execute(f"PRAGMA page_size={65536 if path is None else 16384}")
+            connection.execute(f"PRAGMA page_size={65536 if path is None else 16384}")
             if path is not None:
                 # With write-ahead logging, readers continue while a writer commits, and a kill loses nothing.
-                catalog._connection.execute("PRAGMA journal_mode=WAL")
-            catalog._connection.executescript(_SCHEMA)
-            catalog._connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(state))
+                connection.execute("PRAGMA journal_mode=WAL")
+                # By it and the inode, who opens the file again finds whether another has taken its place.
+                connection.execute(f"PRAGMA user_version={secrets.randbits(31)}")
+            connection.executescript(_SCHEMA)
+            connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(state))
         return catalog
 
     @classmethod
     def open(cls, path: Path, *, immutable: bool = False) -> Self:
         """Open a catalog; `immutable` is for a folder that nobody can write to."""
-        uri = f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=rw'}"
-        with _translated_errors(str(path)):
-            connection = _connect(uri)
-            connection.execute("PRAGMA synchronous=FULL")
-            columns = connection.execute("PRAGMA table_info(documents)").fetchall()
-        has_checksums = any(name == "checksum" for _, name, *_ in columns)
-        return cls(connection, str(path), uri=uri, insert=_INSERT_FORMAT_1 if has_checksums else _INSERT)
+        catalog = cls(path, CatalogFile(path, immutable=immutable))
+        columns = catalog._rows("PRAGMA table_info(documents)")
+        if any(name == "checksum" for _, name, *_ in columns):
+            catalog._insert_sql = _INSERT_FORMAT_1
+        return catalog
+
+    def is_in_place(self) -> bool:
+        """Tell whether the file is still at its path, and no other; one in memory always is."""
+        return not isinstance(self._file, CatalogFile) or self._file.is_in_place()
 
     def close(self) -> None:
         """Close the connection; committed changes stay."""
-        with self._locked():
-            self._connection.close()
+        with translated_errors(self._name):
+            self._database.close()
 
     @contextmanager
-    def _locked(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _translated_errors(self._name):
-            yield self._connection
+    def exclusively(self) -> Iterator[sqlite3.Connection]:
+        """Let no other thread use the catalog, and no fork happen, during the block."""
+        with translated_errors(self._name), self._database.connection() as connection:
+            yield connection
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._locked() as connection:
+        with self.exclusively() as connection:
             connection.execute(begin)
             try:
                 yield connection
@@ -154,9 +158,11 @@ class Catalog:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
-    def version(self) -> int:
-        """Return a number that changes when another connection has committed."""
-        return int(self._rows("PRAGMA data_version")[0][0])
+    def version(self) -> tuple[int, int]:
+        """Return what changes when another connection has committed, or when the file was opened again."""
+        with self.exclusively() as connection:
+            (version,) = connection.execute("PRAGMA data_version").fetchone()
+            return self._database.opened, version
 
     def state(self) -> State:
         """Return the committed state."""
@@ -239,15 +245,21 @@ class Catalog:
         """
         chosen = "" if among is None else " WHERE id IN (SELECT value FROM json_each(?))"
         parameters = () if among is None else (json.dumps(among),)
-        if self._uri is None:
+        if self._path is None:
             rows = self._rows(f"SELECT id FROM documents{chosen} ORDER BY key", *parameters)  # noqa: S608 - two constants
             yield from in_pages([identity for (identity,) in rows], self.get)
             return
         self.version()  # raises StoreError for a closed catalog
+        reader = Database(self._path, self._file)
         query = f"SELECT key, id, content, metadata FROM documents{chosen} ORDER BY key"  # noqa: S608 - two constants
-        with _translated_errors(self._name), closing(_connect(self._uri)) as connection:
-            for row in connection.execute(query, parameters):
-                yield self._document(*row)
+        with translated_errors(self._name):
+            try:
+                with reader.connection() as connection:
+                    connection.execute("BEGIN")  # a fork leaves it to the parent
+                for row in connection.execute(query, parameters):
+                    yield self._document(*row)
+            finally:
+                reader.close()
 
     def metadata(self, after_key: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield (key, metadata) of the documents after a key."""
@@ -262,11 +274,11 @@ class Catalog:
             after_key = page[-1][0]
 
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._locked() as connection:
+        with self.exclusively() as connection:
             return connection.execute(query, parameters).fetchall()
 
     def _integers(self, query: str, *parameters: object) -> NDArray[np.int64]:
-        with self._locked() as connection:
+        with self.exclusively() as connection:
             return np.fromiter((row[0] for row in connection.execute(query, parameters)), dtype=np.int64)
 
     def _document(self, key: int, identity: str, content: str, metadata: str) -> Document:
@@ -289,34 +301,8 @@ class Catalog:
 
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the catalog; False if a reader still uses the log."""
-        with self._locked() as connection:
+        with self.exclusively() as connection:
             connection.execute("PRAGMA busy_timeout=1000")  # readers use the log for milliseconds
             busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            connection.execute(f"PRAGMA busy_timeout={_TIMEOUT_S * 1000}")
+            connection.execute(f"PRAGMA busy_timeout={TIMEOUT_S * 1000}")
         return busy == 0
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_TIMEOUT_S)
-
-
-@contextmanager
-def _translated_errors(name: str) -> Iterator[None]:
-    """Translate SQLite's errors to StoreError."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorname", "")
-        if "closed" in str(error):
-            raise StoreError(f"{name} was closed; open the store again") from error
-        cure = next((cure for prefix, cure in _CURES.items() if code.startswith(prefix)), _REFUSED)
-        raise StoreError(f"{name}: {error}; {cure}") from error
-
-
-_REFUSED = "nothing was changed: is the folder complete and writable, and is there room on the disk?"
-_DAMAGED = "the catalog is damaged: restore the folder or index again"
-_CURES: Mapping[str, str] = {
-    "SQLITE_BUSY": "another process is writing: try again when it is done",
-    "SQLITE_CORRUPT": _DAMAGED,
-    "SQLITE_NOTADB": _DAMAGED,
-}

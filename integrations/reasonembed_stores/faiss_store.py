@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import RLock
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -13,16 +12,17 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.deprecation import renamed_arguments
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError, StoreError
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.retrieval import TopRows
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.ann import KINDS
 from reasonembed_stores.batch import Batch
-from reasonembed_stores.catalog import State
-from reasonembed_stores.checks import check_dimension, check_exclusions, check_k, check_spec, check_vectors, id_list
+from reasonembed_stores.catalog import Catalog, State
+from reasonembed_stores.checks import check_dimension, check_exclusions, check_k, check_vectors, id_list
+from reasonembed_stores.current import CurrentTable, Opened
 from reasonembed_stores.filters import FilterLike, parse_filter
-from reasonembed_stores.finder import Finder
 from reasonembed_stores.folder import new_folder
 from reasonembed_stores.iteration import listed
 from reasonembed_stores.table import Table
@@ -30,8 +30,6 @@ from reasonembed_stores.vectors import DTYPES, Matrix
 from reasonembed_stores.view import View
 
 __all__ = ["FaissStore"]
-
-_ATTEMPTS = 10
 
 
 class FaissStore:
@@ -44,9 +42,8 @@ class FaissStore:
 
     def __init__(self, table: Table) -> None:
         """Take a table; use create or open to get a store."""
-        self._table = table
-        self._changing = RLock()
-        self._finder = Finder(table)
+        self._current = CurrentTable(table)
+        self._changing = ForkLock()
 
     @classmethod
     @renamed_arguments(codes="dtype", index="ann")
@@ -95,27 +92,27 @@ class FaissStore:
 
     def check_spec(self, spec: EmbeddingSpec) -> None:
         """Raise SpecMismatchError unless a model's queries may search these vectors."""
-        check_spec(spec, own=self.spec, dimension=self.dimension, name=self._name)
+        self._current.check_spec(spec)
 
     @property
     def path(self) -> Path | None:
         """The folder; None for a store in memory."""
-        return self._table.path
+        return self._current.path
 
     @property
-    def _name(self) -> str:
-        return "the store in memory" if self.path is None else str(self.path)
+    def _table(self) -> Table:
+        return self._current.opened().table
 
     @property
     def spec(self) -> EmbeddingSpec | None:
         """What fixes the vectors; None where the store was made without one."""
-        text = self._table.view().state.spec
+        text = self._view().state.spec
         return None if text is None else EmbeddingSpec.from_json(text)
 
     @property
     def dimension(self) -> int | None:
         """The length of every vector; None until the first documents come."""
-        return self._table.view().state.dimension
+        return self._view().state.dimension
 
     @property
     def dtype(self) -> str:
@@ -133,7 +130,10 @@ class FaissStore:
             self._table.begin()
 
     def __len__(self) -> int:
-        return self._table.view().count
+        return self._view().count
+
+    def _view(self) -> View:
+        return self._current.read(lambda opened: opened.table.view())
 
     def __iter__(self) -> Iterator[Document]:
         return self.documents()
@@ -153,7 +153,10 @@ class FaissStore:
         each that is not deleted meanwhile comes once.
         """
         among = None if ids is None else id_list(ids)
-        return listed(self._table.catalog.documents(among), filters, limit=limit, offset=offset)
+        return listed(self._documents(among), filters, limit=limit, offset=offset)
+
+    def _documents(self, among: Sequence[str] | None) -> Iterator[Document]:
+        yield from self._table.catalog.documents(among)  # and keep this store open until the last one
 
     def __enter__(self) -> Self:
         return self
@@ -164,7 +167,7 @@ class FaissStore:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name}: {len(self)} documents, dimension {self.dimension}>"
+        return f"<{type(self).__name__} {self._current.name}: {len(self)} documents, dimension {self.dimension}>"
 
     def upsert(self, documents: Sequence[Document], vectors: Matrix) -> None:
         """Add documents with their vectors (n, dimension), replacing those with known ids: all or nothing.
@@ -186,51 +189,62 @@ class FaissStore:
             if len(rows_ND) != len(batch):
                 raise InputError(f"got {len(batch)} documents and {len(rows_ND)} vectors; want one vector per document")
             if len(batch):
-                view = self._table.begin()
-                known = self._table.catalog.keys_of(batch.ids) if view.count else {}
-                self._table.change(batch, rows_ND, list(known.values()))
+                table = self._table
+                view = table.begin()
+                known = table.catalog.keys_of(batch.ids) if view.count else {}
+                table.change(batch, rows_ND, list(known.values()))
 
     def delete(self, ids: Collection[str]) -> int:
         """Remove documents and return how many there were; unknown ids are ignored."""
         with self._changing:
-            known = self._table.catalog.keys_of(id_list(ids))
+            table = self._table
+            known = table.catalog.keys_of(id_list(ids))
             if known:
-                self._table.begin()
-                known = self._table.catalog.keys_of(list(known))
-                dimension = self.dimension or 0
-                self._table.change(Batch(), np.empty((0, dimension), dtype=np.float32), list(known.values()))
+                view = table.begin()
+                known = table.catalog.keys_of(list(known))
+                nothing = np.empty((0, view.state.dimension or 0), dtype=np.float32)
+                table.change(Batch(), nothing, list(known.values()))
             return len(known)
 
     def clear(self) -> None:
         """Remove every document; the dimension and spec stay."""
         with self._changing:
-            view = self._table.begin()
-            self._table.rewrite(np.zeros(len(view.keys), dtype=np.bool_))
+            table = self._table
+            view = table.begin()
+            table.rewrite(np.zeros(len(view.keys), dtype=np.bool_))
 
     def get(self, ids: Sequence[str]) -> list[Document]:
         """Return the documents of these ids, in their order; unknown ids are left out."""
-        return self._table.catalog.get(id_list(ids))
+        wanted = id_list(ids)
+        return self._current.read(lambda opened: opened.table.catalog.get(wanted))
 
     def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the stored unit vectors (n, dimension) of these ids; raises InputError for an unknown one."""
         wanted = id_list(ids)
-        for _ in range(_ATTEMPTS):
-            keys = self._table.catalog.keys_of(wanted)
-            view = self._table.view()
+
+        def read(opened: Opened) -> NDArray[np.float32] | None:
+            keys = opened.table.catalog.keys_of(wanted)
+            view = opened.table.view()
             unknown = [identity for identity in wanted if identity not in keys]
             if unknown:
-                raise InputError(f"{self._name} has no document {unknown[0]!r}; want ids that were added")
+                raise InputError(f"{self._current.name} has no document {unknown[0]!r}; want ids that were added")
             positions = view.positions_of([keys[identity] for identity in wanted])
-            if len(positions) == len(wanted):  # else one of them was replaced in between
-                return view.matrix[positions].astype(np.float32)
-        raise StoreError(f"{self._name} changes faster than it can be read; try again")
+            # else one of them was replaced in between
+            return view.matrix[positions].astype(np.float32) if len(positions) == len(wanted) else None
+
+        return self._current.read(read)
 
     def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
         """Return the documents that satisfy the filters, oldest first; only those among ids, if given."""
-        view = self._table.view()
-        allowed = self._finder.allowed(view, parse_filter(filters), None if ids is None else id_list(ids))
-        keys: list[int] = view.keys[view.alive if allowed is None else allowed].tolist()
-        return list(self._table.catalog.documents_of(keys).values())
+        tree, among = parse_filter(filters), None if ids is None else id_list(ids)
+
+        def read(opened: Opened) -> list[Document]:
+            view = opened.table.view()
+            allowed = opened.finder.allowed(view, tree, among)
+            keys: list[int] = view.keys[view.alive if allowed is None else allowed].tolist()
+            return list(opened.table.catalog.documents_of(keys).values())
+
+        return self._current.read(read)
 
     def search(
         self,
@@ -250,40 +264,22 @@ class FaissStore:
         queries_QD = check_vectors(query_vectors, name="query_vectors", dimension=self.dimension)
         check_k(k)
         excluded = check_exclusions(excluded_ids, queries=len(queries_QD))
-        tree = parse_filter(filters)
-        for _ in range(_ATTEMPTS):
-            view = self._table.view()
+        tree, among = parse_filter(filters), None if ids is None else id_list(ids)
+
+        def read(opened: Opened) -> list[Hits] | None:
+            view = opened.table.view()
             if view.count == 0:
                 return [Hits((), np.empty(0, np.float32), ())] * len(queries_QD)
-            allowed = self._finder.allowed(view, tree, None if ids is None else id_list(ids))
-            found = self._finder.find(view, queries_QD, k=k, allowed=allowed, excluded_ids=excluded)
-            hits = self._hits(view, found, k)
-            if hits is not None:
-                return hits
-        raise StoreError(f"{self._name} changes faster than it can be searched; search again")
+            allowed = opened.finder.allowed(view, tree, among)
+            found = opened.finder.find(view, queries_QD, k=k, allowed=allowed, excluded_ids=excluded)
+            return _hits(opened.table.catalog, view, found, k)
 
-    def _hits(self, view: View, found: Sequence[TopRows], k: int) -> list[Hits] | None:
-        """Fetch the documents of the k best, ties by larger id; None where one of them was removed since the view."""
-        catalog = self._table.catalog
-        tied = [one for one in found if len(one.rows) > k]
-        names: dict[int, str] = {}
-        if tied:
-            names = catalog.ids_of(np.unique(view.keys[np.concatenate([one.rows for one in tied])]).tolist())
-        best: list[list[tuple[float, int]]] = []
-        for one in found:
-            pairs = list(zip(one.scores.tolist(), view.keys[one.rows].tolist(), strict=True))
-            if len(pairs) > k:
-                pairs = sorted(pairs, key=lambda pair: (pair[0], names.get(pair[1], "")), reverse=True)[:k]
-            best.append(pairs)
-        documents = catalog.documents_of(sorted({key for pairs in best for _, key in pairs}))
-        if any(key not in documents for pairs in best for _, key in pairs):
-            return None
-        return [_ranked([(documents[key], score) for score, key in pairs]) for pairs in best]
+        return self._current.read(read)
 
     @property
     def index(self) -> str:
         """A description of how the store searches."""
-        return self._finder.described(self._table.view())
+        return self._current.read(lambda opened: opened.finder.described(opened.table.view()))
 
     def build_index(self, *, on_message: Callable[[str], object] | None = None) -> None:
         """Build the ANN index if the store grew by a quarter since the last one; save() does this.
@@ -292,7 +288,7 @@ class FaissStore:
         are logged by default.
         """
         with self._changing:
-            self._finder.build(on_message=on_message)
+            self._current.opened().finder.build(on_message=on_message)
 
     def save(self, *, on_message: Callable[[str], object] | None = None) -> None:
         """Build the ANN index if it is due, seal the folder with checksums, and let another store object write.
@@ -325,17 +321,36 @@ class FaissStore:
             other.save()
 
     def _committed(self) -> tuple[list[Document], View]:
-        for _ in range(_ATTEMPTS):
-            view = self._table.view()
+        def read(opened: Opened) -> tuple[list[Document], View] | None:
+            view = opened.table.view()
             keys: list[int] = view.keys[view.alive].tolist()
-            documents = self._table.catalog.documents_of(keys)
-            if len(documents) == len(keys):  # else another process committed in between
-                return [documents[key] for key in keys], view
-        raise StoreError(f"{self._name} changes faster than it can be read; try again")
+            documents = opened.table.catalog.documents_of(keys)
+            # else another process committed in between
+            return ([documents[key] for key in keys], view) if len(documents) == len(keys) else None
+
+        return self._current.read(read)
 
     def close(self) -> None:
         """Save and release files and connections; closing twice does nothing."""
-        self._table.close()
+        self._current.close()
+
+
+def _hits(catalog: Catalog, view: View, found: Sequence[TopRows], k: int) -> list[Hits] | None:
+    """Fetch the documents of the k best, ties by larger id; None where one of them was removed since the view."""
+    tied = [one for one in found if len(one.rows) > k]
+    names: dict[int, str] = {}
+    if tied:
+        names = catalog.ids_of(np.unique(view.keys[np.concatenate([one.rows for one in tied])]).tolist())
+    best: list[list[tuple[float, int]]] = []
+    for one in found:
+        pairs = list(zip(one.scores.tolist(), view.keys[one.rows].tolist(), strict=True))
+        if len(pairs) > k:
+            pairs = sorted(pairs, key=lambda pair: (pair[0], names.get(pair[1], "")), reverse=True)[:k]
+        best.append(pairs)
+    documents = catalog.documents_of(sorted({key for pairs in best for _, key in pairs}))
+    if any(key not in documents for pairs in best for _, key in pairs):
+        return None
+    return [_ranked([(documents[key], score) for score, key in pairs]) for pairs in best]
 
 
 def _ranked(found: Sequence[tuple[Document, float]]) -> Hits:

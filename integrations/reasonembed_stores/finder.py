@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import RLock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.retrieval import TopRows, top_rows
 from reasonembed_stores.ann import AnnIndex, build_ann_index, float16_scan, kind_for
 from reasonembed_stores.ann_search import search_ann
@@ -31,7 +31,7 @@ class Finder:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._lock = RLock()
+        self._lock = ForkLock()
         self._columns: tuple[int, Columns] | None = None
         self._ann: tuple[int, AnnIndex | None] | None = None
 

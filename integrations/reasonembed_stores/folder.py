@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import StoreError
-from reasonembed_rag.files import replacing
+from reasonembed_rag.files import Database, detached, replacing
 
 __all__ = ["Manifest", "StoreFolder", "WriterLock", "check_free", "new_folder"]
 
@@ -47,9 +47,9 @@ class StoreFolder:
     """The files of one store."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.catalog = path / _CATALOG
-        self.lock = WriterLock(path / "writer.lock")
+        self.path = path.absolute()  # a program may change its working folder
+        self.catalog = self.path / _CATALOG
+        self.lock = WriterLock(self.path / "writer.lock")
 
     def vectors(self, layout: int, dtype: str) -> Path:
         """Return the path of the vectors of a layout."""
@@ -94,19 +94,26 @@ class StoreFolder:
 
     def checksum(self, name: str) -> str:
         """Return the SHA-256 of a file."""
-        with (self.path / name).open("rb") as file:
+        path = self.path / name
+        with detached(path), path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def verify(self, manifest: Manifest) -> None:
         """Compare the files with the manifest; raises StoreError for the first one that is missing or differs."""
         for name, checksum in manifest.files.items():
-            exists = (self.path / name).exists()
-            if exists and self.checksum(name) == checksum:
+            found = self._found(name)
+            if found == checksum:
                 continue
             if self.read_manifest() != manifest:
                 return  # a writer started in the meantime, and wrote the manifest before it changed a file
-            problem = "does not match its checksum" if exists else "is missing"
+            problem = "is missing" if found is None else "does not match its checksum"
             raise StoreError(f"{self.path / name} {problem}; restore the folder or index again")
+
+    def _found(self, name: str) -> str | None:
+        try:
+            return self.checksum(name)
+        except FileNotFoundError:
+            return None
 
     def remove_stale(self, keep: Sequence[Path]) -> None:
         """Remove vectors and ANN indexes of earlier layouts, and temporary files of killed processes."""
@@ -128,38 +135,41 @@ class WriterLock:
     It is SQLite's lock on an empty file, which works on every system, between processes and within one.
     """
 
-    __slots__ = ("_connection", "_path")
+    __slots__ = ("_database", "_path")
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection: sqlite3.Connection | None = None
+        self._database = Database(path, self._connect, name=str(path.parent), held=True)
 
     @property
     def held(self) -> bool:
-        """Whether this object holds the lock."""
-        return self._connection is not None
+        """Whether this object holds the lock in this process."""
+        return self._database.is_open
 
     def acquire(self) -> None:
-        """Take the lock without waiting; raises StoreError if another store object holds it."""
-        connection = None
+        """Take the lock without waiting; raises StoreError if another store object, or a parent process, holds it."""
         try:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0.0)
-            connection.execute("BEGIN EXCLUSIVE")
+            with self._database.connection():
+                pass
         except sqlite3.OperationalError as error:
-            if connection is not None:
-                connection.close()
             problem, cure = f"cannot be written ({error})", "is the folder or disk writable?"
             if "locked" in str(error):
                 problem = "is being written by another process or store object"
                 cure = "save() or close() that one, or wait for it, and try again"
             raise StoreError(f"{self._path.parent} {problem}; {cure}") from error
-        self._connection = connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0.0)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            connection.close()
+            raise
+        return connection
 
     def release(self) -> None:
         """Release the lock if it is held."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._database.release()
 
 
 def check_free(path: Path) -> None:

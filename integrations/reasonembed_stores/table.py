@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import RLock
 from typing import Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
+from reasonembed_rag.forks import ForkLock
 from reasonembed_stores.ann import AnnIndex, read_ann_index, write_ann_index
 from reasonembed_stores.batch import Batch
 from reasonembed_stores.catalog import Catalog, Change, Snapshot, State
@@ -41,13 +41,13 @@ class Table:
         """Take a catalog and the folder it is in; use create or open to get a table."""
         self.catalog = catalog
         self._folder = folder
-        self._writing = RLock()
-        self._following = RLock()
+        self._writing = ForkLock()
+        self._following = ForkLock()
         self._vectors: VectorBuffer | VectorFile | None = None
-        self._version = -1
+        self._version: tuple[int, int] | None = None
         self._view = blank_view(replace(catalog.state(), generation=-1, next_key=0))
         self._catch_up()
-        self._finalizer = weakref.finalize(self, _finish, catalog, folder, os.getpid())
+        self._finalizer = weakref.finalize(self, _finish, catalog, folder)
 
     @classmethod
     def create(cls, path: Path | None, state: State) -> Self:
@@ -80,6 +80,20 @@ class Table:
         """The folder; None for a table in memory."""
         return None if self._folder is None else self._folder.path
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether this object of this process is the writer of its folder."""
+        return self._folder is not None and self._folder.lock.held
+
+    def is_in_place(self) -> bool:
+        """Tell whether the folder is still the one that was opened; one in memory always is."""
+        return self.catalog.is_in_place()
+
+    @property
+    def spec_text(self) -> str | None:
+        """The spec of the state that was read last."""
+        return self._view.state.spec
+
     def view(self) -> View:
         """Return the last committed state, of any process."""
         if self._folder is None or self._folder.lock.held:
@@ -96,6 +110,8 @@ class Table:
             return
         for _ in range(_ATTEMPTS):
             snapshot = self.catalog.snapshot(self._view.state)
+            if snapshot.state.generation < self._view.state.generation:
+                raise StoreError(f"{self.path} was replaced by an earlier state of it; open it again")
             try:
                 self._view = self._after(snapshot, verify=True)
             except StoreError:
@@ -138,12 +154,22 @@ class Table:
             if self._folder is not None and not self._folder.lock.held:
                 self._folder.lock.acquire()
                 try:
+                    self.check_in_place()
                     self._catch_up()
                     self._unseal(self._folder)
                 except BaseException:
                     self._folder.lock.release()
                     raise
+            self.check_in_place()
             return self._view
+
+    def check_in_place(self) -> None:
+        """Raise StoreError where a change would go to a folder that another has replaced, or into that one."""
+        if not self.is_in_place():
+            raise StoreError(
+                f"{self.path} was removed or replaced since it was opened, and what was written to it went with it; "
+                "close this store, open the folder again and repeat the changes"
+            )
 
     def _unseal(self, folder: StoreFolder) -> None:
         """Remove the catalog's checksum from the manifest before the catalog changes."""
@@ -164,10 +190,11 @@ class Table:
             )
             vectors = self._vectors_of(state)
             extents = [vectors.append(vectors_ND, len(old.keys))] if len(batch) and vectors is not None else []
-            self.catalog.commit(Change(state, dead, batch, extents))
-            self._vectors = vectors
             keys = np.arange(old.state.next_key, state.next_key, dtype=np.int64)
-            self._view = self._after(Snapshot(state, keys, np.asarray(dead, dtype=np.int64), extents), verify=False)
+            with self.catalog.exclusively():  # a fork meets both or neither
+                self.catalog.commit(Change(state, dead, batch, extents))
+                self._vectors = vectors
+                self._view = self._after(Snapshot(state, keys, np.asarray(dead, dtype=np.int64), extents), verify=False)
             gone = len(self._view.keys) - self._view.count
             if gone >= _MIN_DEAD and gone >= _DEAD_SHARE * len(self._view.keys):
                 self.rewrite(self._view.alive)  # so that repeated upserts do not fill the disk
@@ -205,10 +232,11 @@ class Table:
         extents = [vectors.append(matrix[positions[at : at + block]], at) for at in starts if vectors is not None]
         if self._folder is not None:
             _write_manifest(self.catalog, self._folder, {})  # an ANN index of the old layout is obsolete
-        self.catalog.commit(replace(change, extents=extents, rewritten=True))
-        self._vectors = vectors
-        new = vectors.matrix(len(keys)) if vectors is not None else matrix[:0]
-        self._view = View(change.state, keys, np.ones(len(keys), dtype=np.bool_), new, len(keys))
+        with self.catalog.exclusively():
+            self.catalog.commit(replace(change, extents=extents, rewritten=True))
+            self._vectors = vectors
+            new = vectors.matrix(len(keys)) if vectors is not None else matrix[:0]
+            self._view = View(change.state, keys, np.ones(len(keys), dtype=np.bool_), new, len(keys))
         if self._folder is not None:
             self._folder.remove_stale([self._folder.vectors(change.state.layout, change.state.dtype)])
 
@@ -234,6 +262,7 @@ class Table:
         """Seal the folder with checksums and let another writer start."""
         with self._writing, self._following:
             if self._folder is not None and self._folder.lock.held:
+                self.check_in_place()
                 _seal(self.catalog, self._folder)
                 self._folder.lock.release()
 
@@ -277,12 +306,10 @@ def _seal(catalog: Catalog, folder: StoreFolder) -> None:
     _write_manifest(catalog, folder, files)
 
 
-def _finish(catalog: Catalog, folder: StoreFolder | None, owner: int) -> None:
-    """End the work of a table that was closed or forgotten; a forked child leaves its parent's alone."""
-    if os.getpid() != owner:
-        return
+def _finish(catalog: Catalog, folder: StoreFolder | None) -> None:
+    """End the work of a table that was closed or forgotten; in a forked child, only what the child began."""
     try:
-        if folder is not None and folder.lock.held and folder.path.exists():
+        if folder is not None and folder.lock.held and catalog.is_in_place():
             _seal(catalog, folder)
     except (StoreError, OSError) as error:
         _logger.warning("%s was not sealed; its commits are safe: %s", folder and folder.path, error)

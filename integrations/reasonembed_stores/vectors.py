@@ -83,13 +83,18 @@ class VectorFile:
         """Map the first `count` vectors; raises StoreError if the file is shorter."""
         if count == 0:
             return np.empty((0, self._dimension), dtype=self._dtype)
-        size = self.path.stat().st_size if self.path.exists() else 0
         want = count * self._dimension * self._dtype.itemsize
-        if size < want:
-            raise StoreError(
-                f"{self.path} has {size} bytes; want {want}: it is truncated, restore the folder or index again"
-            )
-        return np.memmap(self.path, dtype=self._dtype, mode="r", shape=(count, self._dimension)).view(np.ndarray)
+        try:
+            with self.path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size >= want:
+                    shape = (count, self._dimension)
+                    return np.memmap(file, dtype=self._dtype, mode="r", shape=shape).view(np.ndarray)
+        except FileNotFoundError:
+            size = 0
+        raise StoreError(
+            f"{self.path} has {size} bytes; want {want}: it is truncated, restore the folder or index again"
+        )
 
     def verify(self, matrix: Matrix, extents: Sequence[Extent]) -> None:
         """Compare extents of the mapped file with their checksums; raises StoreError for the first that differs."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -22,7 +21,7 @@ from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
-from reasonembed_rag.forks import renew_in_child, run_in_own_thread
+from reasonembed_rag.forks import ForkLock, run_in_own_thread
 from reasonembed_rag.tasks import query_affixes
 
 if TYPE_CHECKING:
@@ -87,17 +86,10 @@ class Encoder:
         self._cache = cache
         self._budget = token_budget
         self._counts = _Counts()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._coalescer = Coalescer(self._run_batch)
         self._variants: dict[str | None, Encoder] = {None: self}
         """The encoder for each adapter requested so far; they share everything else."""
-        renew_in_child(self)
-
-    def renew_after_fork(self) -> None:
-        """Replace the lock, which another thread of the parent may have held."""
-        lock = threading.Lock()
-        for variant in self._variants.values():
-            variant._lock = lock  # noqa: SLF001 - variants of this encoder
 
     @classmethod
     def from_pretrained(  # noqa: PLR0913 - every setting of an encoder

@@ -19,7 +19,7 @@ from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
-from reasonembed_rag.forks import renew_in_child
+from reasonembed_rag.forks import ForkLock, renew_in_child
 from reasonembed_rag.tasks import query_affixes
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ class RemoteEncoder:
         )
         self._tokenizer: TextTokenizer | None = None
         self._closed = False
+        self._lock = ForkLock()
         self.renew_after_fork()
         renew_in_child(self)
 
     def renew_after_fork(self) -> None:
-        """Replace the lock and the threads, which a forked child does not have."""
-        self._lock = threading.Lock()
+        """Replace the threads, which a forked child does not have."""
         self._requests = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="reasonembed-remote")
         if self._closed:
             self._requests.shutdown()

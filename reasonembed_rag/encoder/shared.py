@@ -6,13 +6,12 @@ import asyncio
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from reasonembed_rag.backbone import CACHE_BYTES, EncoderSettings
 from reasonembed_rag.encoder.splitting import passage_splitter, splitter_by_settings
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.forks import renew_in_child
+from reasonembed_rag.forks import ForkLock, renew_in_child
 from reasonembed_rag.protocols import AdapterEmbedder, AsyncEmbedder, Embedder
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -38,12 +37,12 @@ class SharedEncoder:
         self._load = load
         self._settings = settings
         self._embedder: Embedder | None = None
+        self._lock = ForkLock()
         self.renew_after_fork()
         renew_in_child(self)
 
     def renew_after_fork(self) -> None:
-        """Replace the lock and the worker thread, which a forked child does not have."""
-        self._lock = Lock()
+        """Replace the worker thread, which a forked child does not have."""
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reasonembed")
 
     @property
@@ -148,7 +147,7 @@ class SharedEncoder:
 
 _encoders: dict[EncoderSettings, SharedEncoder] = {}
 _by_name: dict[str, SharedEncoder] = {}
-_lock = Lock()
+_lock = ForkLock()
 
 
 def shared_encoder(settings: EncoderSettings) -> SharedEncoder:

@@ -8,6 +8,7 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.files.atomic import flush_folder, replacing, write_text
+    from reasonembed_rag.files.database import Database, detached, inode_of
     from reasonembed_rag.files.jsonl import decode_lines, parse_jsonl, read_jsonl, read_jsonl_documents
     from reasonembed_rag.files.records import change_setting, flat_record, plain_record, read_toml, record_from
     from reasonembed_rag.files.tables import TABLE_SUFFIXES, TableDocuments, find_table, read_rows, read_table_documents
@@ -15,15 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TABLE_SUFFIXES",
+    "Database",
     "TableDocuments",
     "change_setting",
     "check_texts",
     "check_unicode",
     "check_words",
     "decode_lines",
+    "detached",
     "find_table",
     "flat_record",
     "flush_folder",
+    "inode_of",
     "parse_jsonl",
     "plain_record",
     "read_jsonl",

@@ -10,38 +10,23 @@ import subprocess
 import sys
 
 import pytest
+from scripts import IN_CHILD, run_script
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 HEAD = """
-import asyncio, os, sys, threading
+import asyncio
 import numpy as np
 from reasonembed_rag.encoder import EncoderSettings, shared_encoder
 from reasonembed_rag import Encoder
-
-def in_child(function):
-    pid = os.fork()
-    if pid == 0:
-        try:
-            function()
-            os._exit(0)
-        except BaseException as error:
-            print(type(error).__name__, error, flush=True)
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "the child failed"
 
 folder = sys.argv[1] if len(sys.argv) > 1 else None
 texts = [f"why do cells divide in case {n} of many?" * 4 for n in range(64)]
 """
 
 
-def run(code, *arguments, threads=1, timeout=60):
-    """Run a script in a process of its own; its output says what failed."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    script = [sys.executable, "-c", HEAD + code, *map(str, arguments)]
-    done = subprocess.run(script, env=environment, timeout=timeout, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def run(code, *arguments, threads=1):
+    return run_script(HEAD + code, *arguments, threads=threads)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +72,7 @@ def test_a_lock_that_another_thread_held_at_the_fork_is_free_in_the_child(folder
         """
 encoder = Encoder.from_pretrained(folder)
 shared = shared_encoder(EncoderSettings(model=folder))
+held = threading.Event()
 started, go_on = threading.Event(), threading.Event()
 wanted = encoder.encode_documents(texts)
 shared.encode_documents(texts)
@@ -100,10 +86,17 @@ busy = threading.Thread(target=encoder.encode_documents, args=(texts,))
 busy.start()
 started.wait()
 encoder._engine.run = run
-with shared._lock:
-    in_child(lambda: (encoder.encode_documents(texts), asyncio.run(shared.aencode_documents(texts))))
+def hold():
+    with shared._lock:
+        held.set()
+        go_on.wait()
+loading = threading.Thread(target=hold)
+loading.start()
+held.wait()
+in_child(lambda: (encoder.encode_documents(texts), asyncio.run(shared.aencode_documents(texts))))
 go_on.set()
 busy.join()
+loading.join()
 assert np.array_equal(encoder.encode_documents(texts), wanted)
 """,
         folder,
@@ -113,7 +106,8 @@ assert np.array_equal(encoder.encode_documents(texts), wanted)
 def test_a_child_starts_workers_of_its_own_and_leaves_its_parents_alone_when_it_exits(folder, tmp_path):
     script = tmp_path / "workers.py"
     script.write_text(
-        HEAD
+        IN_CHILD
+        + HEAD
         + """
 def main():
     encoder = Encoder.from_pretrained(folder, device=["cpu", "cpu"])

@@ -209,8 +209,10 @@ def test_vectors_of_another_store_are_refused(saved, tmp_path):
 
 def test_a_copy_without_the_write_ahead_log_is_refused(saved, tmp_path):
     reader = FaissStore.open(saved)
-    reader._table.catalog._connection.execute("BEGIN")  # a reader in the middle keeps the log from being taken over
-    reader._table.catalog._connection.execute("SELECT * FROM state").fetchone()
+    reader._table.catalog._database._connection.execute(
+        "BEGIN"
+    )  # a reader in the middle keeps the log from being taken over
+    reader._table.catalog._database._connection.execute("SELECT * FROM state").fetchone()
     with FaissStore.open(saved) as store:
         store.upsert(documents("new"), VECTORS[:1])
     shutil.copytree(saved, tmp_path / "copy", ignore=shutil.ignore_patterns("*-wal", "*-shm"))
