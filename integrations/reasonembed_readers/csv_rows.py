@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{,17})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?"
 @dataclass(frozen=True, slots=True)
 class _Dialect:
     delimiter: str
+    width: int
+    """The fields that most rows have."""
     quoting: Literal[0, 3]  # csv.QUOTE_MINIMAL or csv.QUOTE_NONE
 
 
@@ -122,14 +125,13 @@ def _dialect(sample: str, *, tabs: bool) -> _Dialect:
     """Return the delimiter and quoting under which most rows of a sample have the same, largest number of fields."""
     lines = sample.splitlines(keepends=True)
     lines = lines[:-1] if len(sample) == _SAMPLE else lines
-    best, best_score = _Dialect("\t" if tabs else ",", csv.QUOTE_MINIMAL), (0.0, 0)
+    best, best_score = _Dialect("\t" if tabs else ",", 1, csv.QUOTE_MINIMAL), (0.0, 0)
     for delimiter in "\t" if tabs else _DELIMITERS:
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if delimiter == "\t" else (csv.QUOTE_MINIMAL,):
-            widths = _widths(lines, _Dialect(delimiter, quoting))
-            if widths and widths[0] > 1:
-                score = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
-                if score > best_score:
-                    best, best_score = _Dialect(delimiter, quoting), score
+            widths = _widths(lines, _Dialect(delimiter, 1, quoting))
+            width, count = Counter(widths).most_common(1)[0] if widths else (1, 0)
+            if width > 1 and (score := (count / len(widths), width)) > best_score:
+                best, best_score = _Dialect(delimiter, width, quoting), score
     return best
 
 
@@ -146,12 +148,12 @@ def _reader(lines: Iterable[str], dialect: _Dialect) -> _Reader:
 
 
 def _records(file: TextIO, dialect: _Dialect, *, name: str) -> Iterator[_Record]:
-    """Yield the rows that are not empty with the line at which each starts."""
+    """Yield the rows that are neither empty nor comments, with the line at which each starts."""
     reader = _reader(file, dialect)
     line = 1
     try:
         for fields in reader:
-            if fields:
+            if fields and (len(fields) == dialect.width or not fields[0].startswith("#")):
                 yield _Record(line, fields)
             line = reader.line_num + 1
     except csv.Error as error:

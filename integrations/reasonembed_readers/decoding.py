@@ -42,6 +42,9 @@ _WESTERN = frozenset("àâäçéèêëîïôöùûüÿßñáíóúåæøãõÀÂ
 _CONTROLS = bytes({*range(7), *range(14, 26), *range(28, 32), 127})  # tab to return, Ctrl-Z and escape are of texts
 _SAMPLE = 1 << 16
 _MOST_CONTROLS = 0.02
+_MOST_CONTROLS_UNKNOWN = 0.002
+"""In text that is not UTF-8, where random bytes have a tenth and numbers at least some."""
+_LONGEST_CHARACTER = 3
 _HALF = 0.3
 
 
@@ -100,7 +103,8 @@ def looks_binary(head: bytes) -> bool:
     """Tell whether the first bytes of a file are not those of a text in any encoding."""
     if any(head.startswith(mark) for mark, _ in _MARKS) or _unmarked_utf16(head):
         return False
-    return 0 in head or len(head) - len(head.translate(None, _CONTROLS)) > _MOST_CONTROLS * len(head)
+    most = _MOST_CONTROLS if _is_utf8(head[:-_LONGEST_CHARACTER]) else _MOST_CONTROLS_UNKNOWN
+    return 0 in head or len(head) - len(head.translate(None, _CONTROLS)) > most * len(head)
 
 
 @dataclass(frozen=True, slots=True)

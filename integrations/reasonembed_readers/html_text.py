@@ -1,7 +1,7 @@
 """HTML as text with Markdown's headings, lists, tables and fences, so that it splits in passages as Markdown does.
 
-selectolax parses HTML5 as browsers do, twenty times as fast as lxml with trafilatura; html_boilerplate finds what is
-not the text of the page.
+selectolax parses HTML5 as browsers do, thirty times as fast as html5lib, and needs nothing else; html_boilerplate finds
+what is not the text of the page.
 """
 
 from __future__ import annotations

@@ -55,6 +55,10 @@ READ = {
         ],
     ),
     "twice.csv": ("text,a,a\nx,1,2\n", [Part("x", metadata={"a": 1, "a 3": 2}, line=2)]),
+    "comments.csv": (
+        "# made by hand\nid,text\n1,a\n# more, to, come\n2,b\n",
+        [Part("a", id="1", line=3), Part("b", id="2", line=5)],
+    ),
     "only a header.csv": ("a,b\n", []),
     "empty.csv": ("", []),
     "a.tsv": ('id\ttext\n1\tan 8" disk\n2\tb, c\n', [Part('an 8" disk', id="1", line=2), Part("b, c", id="2", line=3)]),
