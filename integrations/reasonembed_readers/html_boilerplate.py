@@ -1,8 +1,8 @@
 """What of a web page is not its text: what is not shown, and navigation.
 
 Navigation is found by what pages say of themselves: elements, roles, and the class names of the generators of
-documentation. trafilatura was measured on 240 pages of documentation (docs/guide/files.md): it is slow and leaves out half
-of the headings and of the tables.
+documentation. trafilatura was measured on 240 pages (docs/guide/files.md): it is slow, and leaves out half of the
+headings and of the tables.
 """
 
 from __future__ import annotations

@@ -34,12 +34,14 @@ class FileRows:
         self._text = self._text_of(columns, options)
         self._by_name = not self._text
         self._typed = bool(options.text_columns)
+        self._note = note
+        self._guess = ""
         self._seen: dict[str, str] = {}
         if self._by_name:
             self._text = tuple(column for column in columns if column != self._id)
-            note(f"{name}: no column content, text or body; every column is text, as name: value (text_columns)")
+            self._guess = "no column content, text or body; every column is text, as name: value (text_columns)"
         elif not options.text_columns and self._text != ("content",):
-            note(f"{name}: the text is the column {' and '.join(self._text)} (text_columns)")
+            self._guess = f"the text is the column {' and '.join(self._text)} (text_columns)"
 
     @property
     def unconverted(self) -> frozenset[str]:
@@ -52,6 +54,9 @@ class FileRows:
         Raises InputError for an id that is missing or repeated, a text that is missing or not text, and values that
         cannot be kept: NaN, infinity, lone surrogates, NUL characters.
         """
+        if self._guess:  # told where there is a row that it matters to
+            self._note(f"{self._name}: {self._guess}")
+            self._guess = ""
         identity = self._identity(row, where=where)
         for column, value in row.items():
             _check(value, f"{where}: {column!r}", depth=0)

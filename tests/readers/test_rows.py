@@ -178,6 +178,7 @@ def test_columns_may_be_named(tmp_path):
         ("b.csv", "id,body\nx,y\n", ["column body"]),
         ("c.csv", "1,2\n3,4\n", ["header", "text_columns"]),
         ("d.csv", "id,content\nx,y\n", []),
+        ("e.csv", "name,price\n", []),
         ("a.jsonl", '{"title": "x", "text": "y"}\n{"title": "x", "text": "y"}\n', ["title and text"]),
     ],
 )
