@@ -46,8 +46,9 @@ def texts_of(
 
     Raises InputError for one string instead of several, and for different lengths.
     """
-    if isinstance(texts, str):
-        raise InputError(f"texts is the string {texts!r:.80}; want a list of strings")
+    for name, values in (("texts", texts), ("ids", ids)):
+        if isinstance(values, str):
+            raise InputError(f"{name} is the string {values!r:.80}; want a list of strings")
     contents = list(texts)
     fields = [{} for _ in contents] if metadatas is None else [field or {} for field in metadatas]
     names = [None for _ in contents] if ids is None else list(ids)
@@ -69,13 +70,22 @@ def _derived_ids(contents: list[str], fields: list[dict[str, Any]]) -> Iterator[
 
 
 def texts_of_documents(documents: Iterable[Document], ids: Sequence[str | None] | None) -> Texts:
-    """Return documents as texts, under the ids that are given, or else their own."""
+    """Return documents as texts, under the ids that are given, or else their own; raises InputError for others."""
+    if isinstance(documents, Document):
+        raise InputError("documents is one Document; want a list of them")
     listed = list(documents)
+    others: list[object] = [one for one in listed if not _is_document(one)]
+    if others:
+        raise InputError(f"got {others[0]!r:.80} among the documents; want LangChain's Document")
     return texts_of(
         [document.page_content for document in listed],
         [document.metadata for document in listed],
         [document.id for document in listed] if ids is None else ids,
     )
+
+
+def _is_document(value: object) -> bool:
+    return isinstance(value, Document)
 
 
 def langchain_document(document: StoredDocument) -> Document:

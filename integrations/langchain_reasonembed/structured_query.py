@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.structured_query import (
@@ -44,10 +44,14 @@ class ReasonEmbedTranslator(Visitor):
     allowed_operators: Sequence[Operator] | None = tuple(Operator)
 
     def visit_structured_query(self, structured_query: StructuredQuery) -> tuple[str, dict[str, Any]]:
-        """Return the query with the arguments of a search: `filter`, if there is one."""
-        if structured_query.filter is None:
-            return structured_query.query, {}
-        return structured_query.query, {"filter": self._visited(structured_query.filter)}
+        """Return the query with the arguments of a search: `filter`, if there is one.
+
+        A blank query, which models write where the filter says everything, is replaced by the filter's words.
+        """
+        chosen, query = structured_query.filter, structured_query.query
+        if chosen is None:
+            return query, {}
+        return query if query.strip() else " ".join(_words(chosen)), {"filter": self._visited(chosen)}
 
     def _visited(self, directive: FilterDirective) -> dict[str, Any]:
         visited: dict[str, Any] = directive.accept(self)
@@ -76,6 +80,16 @@ class ReasonEmbedTranslator(Visitor):
         if moment is not None and comparator != Comparator.CONTAIN:
             return _compared(field, comparator, moment)
         return {field: {_COMPARATORS[comparator]: _plain(comparison.value)}}
+
+
+def _words(directive: FilterDirective) -> Iterator[str]:
+    """Yield the fields and values of a filter."""
+    if isinstance(directive, Operation):
+        for argument in directive.arguments:
+            yield from _words(argument)
+    elif isinstance(directive, Comparison):
+        values = directive.value if isinstance(directive.value, list | tuple) else [directive.value]
+        yield " ".join(str(one) for one in (directive.attribute, *map(_plain, values)))
 
 
 def _among(field: str, comparator: Comparator, value: Any) -> dict[str, Any]:

@@ -29,6 +29,9 @@ from reasonembed_stores import FaissStore, FilterLike, search_mmr
 
 __all__ = ["ReasonEmbedVectorStore"]
 
+_CREATING = Lock()
+"""One for all stores, as a lock of its own would keep a store from being pickled."""
+
 
 class ReasonEmbedVectorStore(VectorStore):
     """Store LangChain documents with their vectors, in memory or in a folder, and search them by cosine similarity.
@@ -41,7 +44,6 @@ class ReasonEmbedVectorStore(VectorStore):
         """Take any embeddings; without a store, one in memory is created for the first documents."""
         self._embedding = embedding
         self._store = store
-        self._creating = Lock()
 
     @property
     def embeddings(self) -> Embeddings:
@@ -51,10 +53,11 @@ class ReasonEmbedVectorStore(VectorStore):
     @property
     def store(self) -> FaissStore:
         """The underlying FaissStore; if there is none yet, it is created, which loads the model."""
-        with self._creating:
-            if self._store is None:
-                self._store = FaissStore.create(spec=spec_of(self._embedding))
-            return self._store
+        if self._store is None:
+            with _CREATING:
+                if self._store is None:
+                    self._store = FaissStore.create(spec=spec_of(self._embedding))
+        return self._store
 
     # Adding
 

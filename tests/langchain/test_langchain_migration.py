@@ -11,6 +11,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from pydantic import ValidationError
 
 from langchain_reasonembed import ReasonEmbedEmbeddings, ReasonEmbedRetriever, ReasonEmbedVectorStore
+from reasonembed_rag import Document as StoredDocument
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 
 TEXTS = ["use a tuple", "dictionaries remember order", "a loop may have an else"]
@@ -150,12 +151,19 @@ def test_one_string_is_not_taken_for_many_texts(store, embeddings):
     for call in (
         lambda: store.add_texts("tuple"),
         lambda: ReasonEmbedVectorStore.from_texts("tuple", embeddings),
+        lambda: store.add_texts(["one", "two"], ids="tuple"),
         lambda: store.get_by_ids("a"),
         lambda: store.delete("a"),
     ):
         with pytest.raises(InputError, match=r"'(tuple|a)'; want a list"):
             call()
     assert len(store.store) == 3
+
+
+@pytest.mark.parametrize("documents", [["text"], Document(page_content="one"), [StoredDocument("a", "one")]])
+def test_what_is_not_a_list_of_documents_is_refused(store, documents):
+    with pytest.raises(InputError, match="Document"):
+        store.add_documents(documents)
 
 
 def test_documents_with_and_without_ids_are_added_together(store):

@@ -14,7 +14,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.structured_query import Comparator, Comparison, Operation, Operator, StructuredQuery
 
-from langchain_reasonembed import ReasonEmbedTranslator, ReasonEmbedVectorStore
+from langchain_reasonembed import ReasonEmbedEmbeddings, ReasonEmbedTranslator, ReasonEmbedVectorStore
 from reasonembed_rag.errors import InputError
 
 FILMS = {
@@ -89,6 +89,20 @@ async def test_a_model_filters_through_the_self_query_retriever(films, said, fou
 
 def test_a_limit_is_the_number_of_documents(films):
     assert len(retriever(films, "NO_FILTER", enable_limit=True, limit=2).invoke("two films")) == 2
+
+
+def test_a_filter_without_a_query_finds_what_it_says(words):
+    store = ReasonEmbedVectorStore.from_texts(list("abcde"), ReasonEmbedEmbeddings(model="words"), list(FILMS.values()))
+    answer = {"query": "", "filter": 'and(gt("rating", 8), in("genre", ["fiction", "thriller"]))'}
+    asked = SelfQueryRetriever.from_llm(
+        FakeListChatModel(responses=[f"```json\n{json.dumps(answer)}\n```"]),
+        store,
+        "A film",
+        FIELDS,
+        structured_query_translator=ReasonEmbedTranslator(),
+    )
+    assert sorted(document.page_content for document in asked.invoke("rated above 8")) == ["b", "c"]
+    assert words.calls[-1] == ("queries", ["rating 8 genre fiction thriller"])
 
 
 def test_like_is_not_offered_to_the_model_and_refused():

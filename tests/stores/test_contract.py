@@ -43,6 +43,9 @@ DOCUMENTS = st.lists(
 LEAVES = st.one_of(
     st.tuples(st.just("n"), st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$eq", "$ne"]), NUMBER | st.just(0.5)),
     st.tuples(st.just("n"), st.sampled_from(["$in", "$nin"]), st.lists(NUMBER, min_size=1, max_size=3)),
+    st.tuples(st.just("n"), st.sampled_from(["$gte", "$lt", "$eq"]), NUMBER.map(np.float32)),
+    st.tuples(st.just("n"), st.sampled_from(["$gt", "$lte"]), st.sampled_from([float("inf"), float("-inf")])),
+    st.tuples(st.just("n"), st.sampled_from(["$in", "$nin"]), st.lists(NUMBER, max_size=3).map(np.array)),
     st.tuples(st.just("s"), st.sampled_from(["$eq", "$ne", "$gt", "$lte", "$contains"]), st.sampled_from(["a", "b"])),
     st.tuples(st.just("s"), st.sampled_from(["$text_match", "$text_match_insensitive"]), st.sampled_from(["A", "b"])),
     st.tuples(st.just("b"), st.sampled_from(["$eq", "$ne"]), st.booleans() | st.just(1)),
