@@ -10,6 +10,7 @@ from pathlib import Path
 from reasonembed_rag.errors import InputError
 from reasonembed_readers.parts import Note, ReadOptions
 from reasonembed_readers.raw import open_bytes, read_bytes
+from reasonembed_readers.surrogates import whole_characters
 
 __all__ = ["decoded", "encoding_of", "looks_binary", "read_decoded"]
 
@@ -67,7 +68,7 @@ def decoded(data: bytes, *, name: str, options: ReadOptions, note: Note, declare
     found = _by_statement(data, name=name, options=options, declared=declared) or _by_content(data, name=name)
     if found.note:
         note(f"{name}: {found.note}")
-    text = found.text.replace("\r\n", "\n").replace("\r", "\n")
+    text = whole_characters(found.text).replace("\r\n", "\n").replace("\r", "\n")
     if (place := text.find("\0")) >= 0:
         line = text.count("\n", 0, place) + 1
         raise InputError(

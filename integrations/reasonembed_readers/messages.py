@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
+from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from pathlib import PurePath
@@ -16,6 +17,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_readers.decoding import decoded
 from reasonembed_readers.html_text import html_to_text
 from reasonembed_readers.parts import Note, Part, ReadOptions
+from reasonembed_readers.surrogates import whole_characters
 
 __all__ = ["Unread", "message_parts"]
 
@@ -160,8 +162,12 @@ def _header(message: Message, name: str) -> str:
 
 def _clean(text: str) -> str:
     """Return a header's text on one line; bytes that were not declared are UTF-8, or else Windows-1252."""
-    data = text.encode("utf-8", errors="surrogateescape")
-    return re.sub(r"[\s\0]+", " ", _decoded_words(_text_of(data, "utf-8"))).strip()
+    try:
+        data = text.encode("utf-8", errors="surrogateescape")
+    except UnicodeEncodeError:  # halves of characters that are no bytes, from a parameter in an encoding such as UTF-7
+        data = whole_characters(text).encode()
+    text = whole_characters(_decoded_words(_text_of(data, "utf-8")))
+    return re.sub(r"[\s\0]+", " ", text).strip()
 
 
 def _decoded_words(text: str) -> str:
@@ -170,7 +176,7 @@ def _decoded_words(text: str) -> str:
         return _ENCODED_WORD.sub(lambda found: _decoded_words(found.group()), text)
     try:
         pieces = decode_header(text)
-    except ValueError:
+    except (ValueError, MessageError):
         return text
     return "".join(
         piece if isinstance(piece, str) else _text_of(piece, charset or "utf-8") for piece, charset in pieces

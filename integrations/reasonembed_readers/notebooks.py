@@ -12,6 +12,7 @@ from typing import Any
 from reasonembed_rag.errors import InputError
 from reasonembed_readers.decoding import read_decoded
 from reasonembed_readers.parts import Note, Part, ReadOptions
+from reasonembed_readers.surrogates import whole_characters
 
 __all__ = ["read_notebook"]
 
@@ -94,7 +95,11 @@ def _raw_cells(path: Path, notebook: Mapping[str, Any]) -> list[Any]:
 def _language(notebook: Mapping[str, Any]) -> str:
     metadata = _mapping(notebook.get("metadata"))
     said = _mapping(metadata.get("language_info")).get("name") or _mapping(metadata.get("kernelspec")).get("language")
-    return said.lower() if isinstance(said, str) and re.fullmatch(r"[\w+#.-]+", said) else "python"
+    return _named_language(said) or "python"
+
+
+def _named_language(said: Any) -> str:
+    return said.lower() if isinstance(said, str) and re.fullmatch(r"[\w+#.-]+", said) else ""
 
 
 class _Cells:
@@ -122,8 +127,7 @@ class _Cells:
                 yield _Cell(number, source, _headings(source))
 
     def _code(self, cell: Mapping[str, Any], source: str, number: int) -> str:
-        said = cell.get("language")
-        language = said if isinstance(said, str) and said else self.language
+        language = _named_language(cell.get("language")) or self.language
         blocks = [_fenced(source, language)]
         outputs = cell.get("outputs")
         for output in outputs if isinstance(outputs, list) else []:
@@ -149,7 +153,7 @@ class _Cells:
             raise InputError(
                 f"{self._path}: the text of cell {number} is {value!r:.60}; want a string or a list of them"
             )
-        return value.replace("\r\n", "\n").replace("\r", "\n")
+        return whole_characters(value).replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _headings(source: str) -> tuple[tuple[int, str], ...]:

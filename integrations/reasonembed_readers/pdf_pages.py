@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_readers.archives import seekable
 from reasonembed_readers.parts import Note, Part, ReadOptions
+from reasonembed_readers.surrogates import whole_characters
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -49,8 +50,7 @@ def read_pdf(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:  #
 
 def mended(text: str) -> str:
     """Return the text of a page with its ligatures as letters, and words whole that end a line with a hyphen."""
-    text = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
-    text = text.translate(_LIGATURES).replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+    text = whole_characters(text).translate(_LIGATURES).replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
     text = re.sub(r"\xad[ \t]*\n?[ \t]*", "", text)
     text = re.sub(r"(?:\.[ \t]?){4,}", "... ", text)  # leaders of a table of contents
     text = re.sub(r"[ \t\f\v]+\n", "\n", text)

@@ -105,6 +105,7 @@ BROKEN = {
     "no end": (b"Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nwords", "words"),
     "no boundary": (b"Subject: x\nContent-Type: multipart/mixed\n\nwords\n", "words"),
     "bad base64": (b"Subject: x\nContent-Transfer-Encoding: base64\n\nd29yZHM\n", "words"),
+    "worse word": (b"Subject: =?x?b?abcde?=\n\nwords\n", "words"),
     "bad word": (b"Subject: =?utf-8?b?abc?= and\n\nwords\n", "words"),
     "bad date": (b"Subject: x\nDate: Fri, 99 Foo\n\nwords\n", "words"),
     "folded": (b"Subject: a\n b\nX: y\n\nwords\n", "words"),
@@ -184,6 +185,12 @@ def test_a_web_archive_is_its_page(tmp_path):
     assert notes == []
 
 
+def test_the_name_of_an_attachment_may_be_in_any_encoding(tmp_path):
+    content = b"Subject: x\nContent-Disposition: attachment; filename*=utf-7''+2D0-\nContent-Type: text/plain\n\ny\n"
+    parts, _ = _read(tmp_path / "a.eml", content)
+    assert parts[1].heading == ("x", "\ufffd")
+
+
 PIECES = st.sampled_from(
     [
         *(
@@ -221,7 +228,8 @@ PIECES = st.sampled_from(
         *(
             b"Content-Type: multipart/alternative; boundary=b\n",
             b"=?x?b?",
-            b"undefined",
+            b"+2D0-",
+            b"=?utf-7?q?+2D0-?=",
             b" ",
             b"From x 1:11\n",
             b"rot13",
@@ -237,4 +245,10 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, name):
         parts, _ = _read(tmp_path_factory.mktemp("mail") / name, content)
         for part in parts:
             assert part.text.strip()
-            str(part).encode()
+            "".join([part.text, *part.heading, *map(str, part.metadata.values())]).encode()
+
+
+def test_half_a_character_in_an_old_encoding_is_replaced(tmp_path):
+    content = b"Subject: =?utf-7?q?+2D0-?= x\nContent-Type: text/plain; charset=utf-7\n\n+2D0- y\n"
+    parts, _ = _read(tmp_path / "a.eml", content)
+    assert [(part.heading, part.text) for part in parts] == [(("\ufffd x",), "\ufffd y")]

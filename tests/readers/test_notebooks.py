@@ -105,6 +105,11 @@ def test_format_3_is_read(tmp_path):
     assert [part.text for part in parts] == ["## Sleep\n\n```python\nx = 1\n```\n\n```\n1\n```"]
 
 
+def test_half_a_character_is_replaced(tmp_path):
+    parts, _ = _read(tmp_path, _notebook(_markdown("\ud83d\ude00 \ud83d\0")))
+    assert parts[0].text == "\U0001f600 \ufffd"
+
+
 def test_code_with_fences_in_it_has_a_longer_fence(tmp_path):
     parts, _ = _read(tmp_path, _notebook(_code("'''\n```\n'''")))
     assert parts[0].text == "````python\n'''\n```\n'''\n````"
