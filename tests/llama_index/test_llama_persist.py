@@ -154,3 +154,26 @@ def test_the_file_of_another_store_is_not_overwritten(index, tmp_path):
     (tmp_path / "other" / "default__vector_store.json").write_text("{}")
     with pytest.raises(StoreError, match=r"default__vector_store\.json"):
         index.storage_context.persist(tmp_path / "other")
+
+
+def test_a_cell_of_a_notebook_may_run_again(model, tmp_path):
+    """The objects of the first run are still there while the second makes its own."""
+    kept = []
+    for _ in range(2):
+        store = ReasonEmbedVectorStore.for_model(model, str(tmp_path / "nodes"))
+        context = StorageContext.from_defaults(vector_store=store)
+        kept.append(VectorStoreIndex.from_documents(DOCUMENTS, storage_context=context, embed_model=model))
+        kept[-1].insert(Document(text="about ships", doc_id="ships"))
+    assert _found(kept[0]) == _found(kept[1])
+    assert len(_found(kept[0])) == 4
+    kept[0].vector_store.client.close()
+    assert len(ReasonEmbedVectorStore(path=str(tmp_path / "nodes")).get_nodes()) == 4
+
+
+def test_a_folder_in_the_place_of_another_is_opened_anew(model, tmp_path):
+    first = ReasonEmbedVectorStore(path=str(tmp_path / "nodes"))
+    first.add([TextNode(id_="old", text="old", embedding=[1.0])])
+    (tmp_path / "nodes").rename(tmp_path / "aside")
+    second = ReasonEmbedVectorStore(path=str(tmp_path / "nodes"))
+    second.add([TextNode(id_="new", text="new", embedding=[1.0])])
+    assert [node.node_id for node in second.get_nodes()] == ["new"]

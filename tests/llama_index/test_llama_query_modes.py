@@ -19,6 +19,7 @@ from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore
 
 from reasonembed_rag import BM25, Document
 from reasonembed_rag.errors import InputError
+from reasonembed_stores import FaissStore
 
 TEXTS = {
     "cats": "Cats sleep for most of the day.",
@@ -83,16 +84,15 @@ def test_what_is_added_and_removed_is_seen_at_the_next_query(store):
     assert _ask(store, "sparse", "sleep").ids == _ask(store, "hybrid", "sleep").ids == []
 
 
-def test_another_process_changes_are_seen(tmp_path):
+def test_the_changes_of_another_writer_are_seen(tmp_path):
     path = str(tmp_path / "index")
-    writer = ReasonEmbedVectorStore(path=path)
-    writer.add([_node("cats", TEXTS["cats"])])
-    reader = ReasonEmbedVectorStore(path=path)
-    assert _ask(reader, "sparse", "sleep").ids == ["cats"]
-    writer.add([_node("birds", TEXTS["birds"])])
-    assert set(_ask(reader, "sparse", "sleep").ids) == {"birds", "cats"}
-    writer.client.close()
-    reader.client.close()
+    with FaissStore.create(path) as writer:
+        writer.upsert([Document("cats", TEXTS["cats"])], np.ones((1, 3)))
+        reader = ReasonEmbedVectorStore(path=path)
+        assert _ask(reader, "sparse", "sleep").ids == ["cats"]
+        writer.upsert([Document("birds", TEXTS["birds"])], np.ones((1, 3)))
+        assert set(_ask(reader, "sparse", "sleep").ids) == {"birds", "cats"}
+        reader.client.close()
 
 
 def _scaled(hits):

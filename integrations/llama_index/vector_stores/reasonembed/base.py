@@ -22,6 +22,7 @@ from llama_index.vector_stores.reasonembed.filters import store_filter
 from llama_index.vector_stores.reasonembed.lexical import LexicalSearch
 from llama_index.vector_stores.reasonembed.nodes import document_of, node_of, of_sources, source_of
 from llama_index.vector_stores.reasonembed.queries import answer
+from llama_index.vector_stores.reasonembed.sharing import open_shared
 from llama_index.vector_stores.reasonembed.sources import SourceDocstore, SourceHashes, give_docstores
 from pydantic import ConfigDict, PrivateAttr
 
@@ -38,7 +39,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
 
     Adding a known node id replaces its node, and so does adding the same part of the same version of a document, as
     a script does that runs twice. Filters, node ids and document ids are applied before the search.
-    Similarities are cosines, higher is better. In a folder every call commits.
+    Similarities are cosines, higher is better. In a folder every call commits, and the objects of one folder share it.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -71,9 +72,9 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
 
         Retrievers then know which model to encode queries with. Raises SpecMismatchError for another model's vectors.
         """
-        if path is not None and (Path(path) / "manifest.json").exists():
-            return cls.from_store(FaissStore.open(path, spec=embed_model.spec))
-        return cls.from_store(FaissStore.create(path, spec=embed_model.spec))
+        if path is None:
+            return cls.from_store(FaissStore.create(spec=embed_model.spec))
+        return cls.from_store(open_shared(path, spec=embed_model.spec, create=True))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the open store; raises InputError for one in memory, which would be lost."""
@@ -87,8 +88,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         """The underlying FaissStore."""
         with self._creating:
             if self._store is None:
-                exists = self.path is not None and (Path(self.path) / "manifest.json").exists()
-                self._store = FaissStore.open(str(self.path)) if exists else FaissStore.create(self.path)
+                self._store = FaissStore.create() if self.path is None else open_shared(self.path, create=True)
             return self._store
 
     # Adding and removing
@@ -221,7 +221,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         Raises StoreError for a foreign or damaged one, InputError for a file system that is not the local one.
         """
         _check_local(fs)
-        return cls.from_store(FaissStore.open(persist_path))
+        return cls.from_store(open_shared(persist_path))
 
     @classmethod
     def from_persist_dir(cls, persist_dir: str = "./storage", namespace: str = "default", fs: Any = None) -> Self:
