@@ -65,11 +65,11 @@ def _dev(encoder: Encoder, name: str, documents: Sequence[Document]) -> None:
     asked = load_python_reference("dev").examples
     examples = tuple(replace(example, gold_ids=_gold(example, contents)) for example in asked)
     task = RetrievalTask("python_reference", "dev", tuple(documents), examples)
-    measures = evaluate_embedder(encoder, task).measures
+    report = evaluate_embedder(encoder, task)
     gold = sum(len(example.gold_ids) for example in examples) / len(examples)
     print(
         f"{name:12} {len(documents):5} passages, {gold:.2f} gold each: "
-        + ", ".join(f"{measure} {measures[measure]:.3f}" for measure in ("nDCG@10", "recall@10")),
+        + ", ".join(f"{measure} {report.mean(measure):.3f}" for measure in ("nDCG@10", "recall@10")),
         flush=True,
     )
 

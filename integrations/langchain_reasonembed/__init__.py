@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from langchain_reasonembed.rag_evaluation import LangChainRag
     from langchain_reasonembed.retrievers import ReasonEmbedRetriever
     from langchain_reasonembed.structured_query import ReasonEmbedTranslator
+    from langchain_reasonembed.text_splitters import ReasonEmbedTextSplitter
     from langchain_reasonembed.vectorstores import ReasonEmbedVectorStore
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ReasonEmbedCompressor",
     "ReasonEmbedEmbeddings",
     "ReasonEmbedRetriever",
+    "ReasonEmbedTextSplitter",
     "ReasonEmbedTranslator",
     "ReasonEmbedVectorStore",
     "as_chat",

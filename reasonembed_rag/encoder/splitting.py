@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.passages import PassageSplitter, estimated_spans
+from reasonembed_rag.protocols import Embedder
 
 if TYPE_CHECKING:
     from reasonembed_rag.backbone import EncoderSettings, TextTokenizer
-    from reasonembed_rag.protocols import Embedder
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["passage_splitter", "splitter_by_settings", "splitter_by_tokenizer"]
@@ -51,6 +51,8 @@ def passage_splitter(
         return shared_encoder(model).passage_splitter(tokens=tokens, overlap=overlap)
     if isinstance(model, _Splits):
         return model.passage_splitter(tokens=tokens, overlap=overlap)
+    if not isinstance(model, Embedder):
+        raise InputError(f"model is {type(model).__name__}; want an embedder, EncoderSettings or the name of a model")
     return splitter_by_tokenizer(None, model.spec, tokens=tokens, overlap=overlap)
 
 

@@ -8,9 +8,10 @@ slice of the text; between two slices there are only blank lines, front matter a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile, zip_longest
+from operator import attrgetter
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import check_texts
@@ -75,14 +76,16 @@ class PassageSplitter:
     """Split texts by a model's own tokens, so that the model truncates no passage, headings included.
 
     `limit` is the model's maximum length in tokens, `target` the intended maximum of a passage, `overlap` the number of
-    tokens that a passage repeats from the one before it in its section. Raises InputError for a target above the limit
-    and for an overlap of more than half the target.
+    tokens that a passage repeats from the one before it in its section, `render` gives the text to embed for a passage
+    where that has more than headings, such as metadata. Raises InputError for a target above the limit and for an
+    overlap of more than half the target.
     """
 
     spans: TokenSpans
     limit: int
     target: int
     overlap: int = 0
+    render: Callable[[Passage], str] = attrgetter("content")
 
     def __post_init__(self) -> None:
         if not 1 <= self.target <= self.limit:
@@ -94,19 +97,20 @@ class PassageSplitter:
         """Return the passages of a text, each at most `limit` tokens with its trail of headings.
 
         `heading` is a trail above the whole text: it leads the headings of every passage, unless they leave no room.
+        Raises InputError for lone surrogates, and for metadata (`render`) that leaves hardly any room for text.
         """
         check_texts([text, *heading], kind="texts", allow_empty=True)
+        taken, budget = self._budget()
         units = token_units(text, self.spans)
         above = tuple(title for one in heading if (title := " ".join(one.split())))
         sections = [_below(above, section) for section in _joined(_sections(text), units, self.target)]
         passages: list[Passage] = []
-        trails = self._sizes([_trail(section.titles) for section in sections])
+        trails = self._sizes([Passage(section.titles, "") for section in sections])
         for section, following, size in zip_longest(sections, sections[1:], trails):
-            room = max(self.target - size, (self.target + 1) // 2)
-            most = max(1, room - self.overlap)
+            most = max(1, max(taken + budget - size, (budget + 1) // 2) - self.overlap)
             found = _passages(text, section, following, Measure(units, most, token_fragments))
             passages += self._overlapping(text, found, units)
-        sizes = self._sizes([passage.content for passage in passages])
+        sizes = self._sizes(passages)
         kept = [
             part
             for passage, size in zip(passages, sizes, strict=True)
@@ -115,9 +119,26 @@ class PassageSplitter:
         content = [passage for passage in kept if not _is_boilerplate(passage.text)]
         return SplitText(tuple(content), len(kept) - len(content))
 
-    def _sizes(self, texts: Sequence[str]) -> list[int]:
-        parts = (texts[start : start + _SIZED_AT_ONCE] for start in range(0, len(texts), _SIZED_AT_ONCE))
-        return [len(spans) for part in parts for spans in self.spans(part)]
+    def _budget(self) -> tuple[int, int]:
+        """Return the tokens that `render` takes for itself, and those that headings and text of a passage may take."""
+        taken = self.size(Passage((), ""))
+        if taken > self.limit * 3 // 4:
+            raise InputError(
+                f"metadata takes {taken} of the {self.limit} tokens that the model reads; want at most three quarters: "
+                "exclude metadata from what is embedded"
+            )
+        return taken, max(self.target - taken, min(self.target, self.limit - taken) // 2)
+
+    def size(self, passage: Passage) -> int:
+        """Return the number of tokens of a passage as it is embedded, without the model's template."""
+        return self._sizes([passage])[0]
+
+    def _sizes(self, passages: Sequence[Passage]) -> list[int]:
+        sizes: list[int] = []
+        for start in range(0, len(passages), _SIZED_AT_ONCE):
+            texts = [self.render(passage) for passage in passages[start : start + _SIZED_AT_ONCE]]
+            sizes += map(len, self.spans(texts))
+        return sizes
 
     def _overlapping(self, text: str, passages: Sequence[Passage], units: Units) -> Iterator[Passage]:
         """Yield the passages of a section, each but the first extended backwards by the overlap."""
@@ -134,21 +155,17 @@ class PassageSplitter:
 
         A part of a text may be tokenised into a few tokens more than within the whole.
         """
-        heading = passage.heading
-        while (fits := self._fits(f"{_trail(heading)}{passage.text}")) is False and heading:
-            heading = heading[1:]
+        while not (fits := self.size(passage) <= self.limit) and passage.heading:
+            passage = replace(passage, heading=passage.heading[1:])
         start, end = passage.start, passage.start + len(passage.text)
         if fits or end - start < 2:
-            return [replace(passage, heading=heading)]
+            return [passage]
         count = units.count(start, end)
         middle, late = (units.back(count // part, start, end) for part in (2, 4))
         cut = sentence_start(text, middle, late) if middle < late else middle
         cut = cut if start < cut < end else (start + end) // 2
         halves = (Passage((), text[a:b].rstrip(), a) for a, b in ((start, cut), (cut, end)))
         return [part for half in halves if half.text for part in self._fitting(text, half, units)]
-
-    def _fits(self, text: str) -> bool:
-        return self._sizes([text])[0] <= self.limit
 
 
 def _sections(text: str) -> list[Section]:
