@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.errors import MissingDependencyError
 from reasonembed_readers.archives import seekable
-from reasonembed_readers.office import check_office_archive, described
+from reasonembed_readers.office import check_office_archive, damage_named, described
 from reasonembed_readers.parts import Note, Part, ReadOptions
 from reasonembed_readers.tables import markdown_table
 from reasonembed_readers.xml_trees import local_name, parsed_xml
@@ -35,11 +35,14 @@ def read_docx(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:  
         note(f"{path}: is empty")
         return
     notes = check_office_archive(path, "word/document.xml", also="word/footnotes.xml")
-    document = _opened(path)
-    text = "\n\n".join(block for block in _Blocks(document, _footnotes(path, notes)).of(document.element.body) if block)
-    if text:
+    footnotes = _footnotes(path, notes)
+    with damage_named(path):
+        document = _opened(path)
+        text = "\n\n".join(block for block in _Blocks(document, footnotes).of(document.element.body) if block)
         properties = document.core_properties
-        yield Part(text, metadata=described(properties.title, properties.author))
+        metadata = described(properties.title, properties.author)
+    if text:
+        yield Part(text, metadata=metadata)
 
 
 def _opened(path: Path) -> Document:
@@ -48,10 +51,7 @@ def _opened(path: Path) -> Document:
     except ImportError as error:
         raise MissingDependencyError("python-docx", "files") from error
     with seekable(path) as file:
-        try:
-            return docx.Document(file)
-        except Exception as error:  # python-docx raises whatever Python raises for a damaged package
-            raise InputError(f"{path}: damaged ({error}); save it again") from error
+        return docx.Document(file)
 
 
 def _footnotes(path: Path, data: bytes | None) -> dict[str, str]:
@@ -89,13 +89,13 @@ class _Blocks:
         below = "".join(f"\n\n(Footnote: {note})" for note in notes if note)
         if not text:
             return below.strip()
-        level = self._level(element)
-        if level:
-            return f"{'#' * level} {' '.join(text.split())}{below}"
+        if heading := self._level(element):
+            return f"{'#' * heading} {' '.join(text.split())}{below}"
         numbering = element.find(f"{_WORD}pPr/{_WORD}numPr")
         if numbering is not None or self._style_name(element).startswith("list"):
             depth = numbering.find(f"{_WORD}ilvl") if numbering is not None else None
-            indent = int(depth.get(f"{_WORD}val")) if depth is not None else 0
+            level = depth.get(f"{_WORD}val", "") if depth is not None else ""
+            indent = min(int(level), 8) if level.isdigit() else 0
             return f"{'  ' * indent}- {text}{below}"
         return text + below
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.errors import MissingDependencyError
 from reasonembed_readers.archives import seekable
-from reasonembed_readers.office import check_office_archive, described
+from reasonembed_readers.office import check_office_archive, damage_named, described
 from reasonembed_readers.parts import Note, Part, ReadOptions
 from reasonembed_readers.tables import markdown_table
 from reasonembed_readers.xml_trees import local_name, parsed_xml
@@ -32,17 +32,18 @@ def read_pptx(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:  
         note(f"{path}: is empty")
         return
     check_office_archive(path, "ppt/presentation.xml")
-    presentation = _opened(path)
-    properties = presentation.core_properties
-    metadata = described(properties.title, properties.author)
     pictures = 0
-    for number, slide in enumerate(presentation.slides, 1):
-        title, text = _slide(path, number, slide)
-        if text or title:
-            heading = (title,) if title and text else ()
-            yield Part(text or title, heading=heading, metadata=metadata, page=number)
-        else:
-            pictures += 1
+    with damage_named(path):
+        presentation = _opened(path)
+        properties = presentation.core_properties
+        metadata = described(properties.title, properties.author)
+        for number, slide in enumerate(presentation.slides, 1):
+            title, text = _slide(slide)
+            if text or title:
+                heading = (title,) if title and text else ()
+                yield Part(text or title, heading=heading, metadata=metadata, page=number)
+            else:
+                pictures += 1
     if pictures:
         note(f"{path}: {pictures:,} slides without text: if they are pictures, save the file as PDF and run OCR on it")
 
@@ -53,24 +54,18 @@ def _opened(path: Path) -> Presentation:
     except ImportError as error:
         raise MissingDependencyError("python-pptx", "files") from error
     with seekable(path) as file:
-        try:
-            return pptx.Presentation(file)
-        except Exception as error:  # python-pptx raises whatever Python raises for a damaged package
-            raise InputError(f"{path}: damaged ({error}); save it again") from error
+        return pptx.Presentation(file)
 
 
-def _slide(path: Path, number: int, slide: Any) -> tuple[str, str]:
+def _slide(slide: Any) -> tuple[str, str]:
     """Return the title of a slide and what else it says."""
-    try:
-        shape = slide.shapes.title
-        title = " ".join(shape.text_frame.text.split()) if shape is not None else ""
-        identity = shape.shape_id if shape is not None and title else None
-        blocks = [block for one in slide.shapes if one.shape_id != identity for block in _blocks(one)]
-        if slide.has_notes_slide and (frame := slide.notes_slide.notes_text_frame) is not None:
-            notes = _lines(frame)
-            blocks.extend([f"Notes: {notes}"] if notes else [])
-    except Exception as error:
-        raise InputError(f"{path}: slide {number} is damaged ({error}); save it again") from error
+    shape = slide.shapes.title
+    title = " ".join(shape.text_frame.text.split()) if shape is not None else ""
+    identity = shape.shape_id if shape is not None and title else None
+    blocks = [block for one in slide.shapes if one.shape_id != identity for block in _blocks(one)]
+    if slide.has_notes_slide and (frame := slide.notes_slide.notes_text_frame) is not None:
+        notes = _lines(frame)
+        blocks.extend([f"Notes: {notes}"] if notes else [])
     return title, "\n\n".join(block for block in blocks if block)
 
 
