@@ -172,14 +172,13 @@ def _metadata(reader: PdfReader) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what pypdf logs of files that it repairs."""
-    logger = logging.getLogger("pypdf")
-
-    def drop(_: logging.LogRecord) -> bool:
-        return False
-
-    logger.addFilter(drop)
+    """Keep what pypdf logs of the files that it repairs off the terminal; pages that are lost are told as notes."""
+    logger = logging.getLogger("pypdf")  # those of its modules hand on to it
+    handler, propagates = logging.NullHandler(), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
     try:
         yield
     finally:
-        logger.removeFilter(drop)
+        logger.removeHandler(handler)
+        logger.propagate = propagates

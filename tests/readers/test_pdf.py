@@ -58,6 +58,12 @@ def test_a_pdf_that_was_cut_short_is_refused_by_name_or_read(tmp_path, length):
         _read(tmp_path / "a.pdf", pdf("x")[:length])
 
 
+def test_a_pdf_that_pypdf_repairs_is_read_without_a_word(tmp_path, caplog, capfd):
+    parts, _ = _read(tmp_path / "a.pdf", pdf("x").replace(b"startxref\n", b"startxref\n1"))
+    assert [part.text for part in parts] == ["x"]
+    assert (caplog.text, *capfd.readouterr()) == ("", "", "")
+
+
 def test_a_pdf_with_one_damaged_page_is_read_but_for_it(tmp_path, monkeypatch):
     from pypdf import PageObject
 
