@@ -32,7 +32,7 @@ from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore, node_o
 
 from reasonembed_rag.documents import Document as StoredDocument
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import FaissStore
+from reasonembed_stores import ChromaStore, FaissStore
 
 BOOKKEEPING = ["doc_id", "document_id", "ref_doc_id", "_node_content", "_node_type"]
 OTHERS = ["score", "id", "text", "path", "embedding", "metadata", "a.b", "größe", "naïve 文", "", "class_name"]
@@ -89,9 +89,12 @@ NODES = [
 ]
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", "folder", "chroma"])
 def store(request, tmp_path):
-    made = ReasonEmbedVectorStore(path=None if request.param == "memory" else str(tmp_path / "index"))
+    if request.param == "chroma":
+        made = ReasonEmbedVectorStore.from_store(ChromaStore.create(tmp_path / "chroma"))
+    else:
+        made = ReasonEmbedVectorStore(path=None if request.param == "memory" else str(tmp_path / "index"))
     yield made
     made.client.close()
 

@@ -19,7 +19,7 @@ from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore
 
 from reasonembed_rag import BM25, Document
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import FaissStore
+from reasonembed_stores import ChromaStore, FaissStore
 
 TEXTS = {
     "cats": "Cats sleep for most of the day.",
@@ -93,6 +93,13 @@ def test_the_changes_of_another_writer_are_seen(tmp_path):
         writer.upsert([Document("birds", TEXTS["birds"])], np.ones((1, 3)))
         assert set(_ask(reader, "sparse", "sleep").ids) == {"birds", "cats"}
         reader.client.close()
+
+
+def test_a_chroma_store_is_not_searched_by_words(tmp_path):
+    store = ReasonEmbedVectorStore.from_store(ChromaStore.create(tmp_path / "chroma"))
+    store.add([_node("cats", TEXTS["cats"])])
+    with pytest.raises(InputError, match=r"\bChromaStore\b.*\bQueryFusionRetriever\b"):
+        _ask(store, "hybrid")
 
 
 def _scaled(hits):

@@ -26,6 +26,7 @@ from llama_index.retrievers.reasonembed import ReasonEmbedRetriever
 from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore
 
 from reasonembed_rag.errors import InputError, SpecMismatchError
+from reasonembed_stores import ChromaStore
 
 
 def _node(name, vector, source, **metadata):
@@ -40,9 +41,12 @@ NODES = [
 ]
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", "folder", "chroma"])
 def store(request, tmp_path):
-    made = ReasonEmbedVectorStore(path=None if request.param == "memory" else str(tmp_path / "index"))
+    if request.param == "chroma":
+        made = ReasonEmbedVectorStore.from_store(ChromaStore.create(tmp_path / "chroma"))
+    else:
+        made = ReasonEmbedVectorStore(path=None if request.param == "memory" else str(tmp_path / "index"))
     made.add(NODES)
     yield made
     made.client.close()
@@ -214,6 +218,7 @@ async def test_async_twins_do_the_same(tmp_path):
     assert store.get_nodes() == []
 
 
+@pytest.mark.parametrize("store", ["memory", "folder"], indirect=True)
 def test_persist_writes_a_folder_that_opens_again(store, tmp_path):
     store.persist(str(tmp_path / "saved"))
     again = ReasonEmbedVectorStore.from_persist_path(str(tmp_path / "saved"))

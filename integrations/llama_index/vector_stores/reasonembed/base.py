@@ -27,7 +27,7 @@ from llama_index.vector_stores.reasonembed.sources import SourceDocstore, Source
 from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.errors import InputError
-from reasonembed_stores import FaissStore
+from reasonembed_stores import FaissStore, Store
 
 __all__ = ["ReasonEmbedVectorStore"]
 
@@ -48,7 +48,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
     path: str | None = None
     """The folder, created at the first use if it does not exist; None keeps everything in memory."""
 
-    _store: FaissStore | None = PrivateAttr(default=None)
+    _store: Store | None = PrivateAttr(default=None)
     _creating: Any = PrivateAttr(default_factory=Lock)
     _earlier: EarlierNodes = PrivateAttr(default_factory=EarlierNodes)
     _lexical: LexicalSearch = PrivateAttr(default_factory=LexicalSearch)
@@ -60,9 +60,10 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         return "ReasonEmbedVectorStore"
 
     @classmethod
-    def from_store(cls, store: FaissStore) -> Self:
-        """Wrap an open FaissStore."""
-        made = cls(path=None if store.path is None else str(store.path))
+    def from_store(cls, store: Store) -> Self:
+        """Wrap an open FaissStore or ChromaStore."""
+        path = store.path if isinstance(store, FaissStore) else None
+        made = cls(path=None if path is None else str(path))
         made._store = store
         return made
 
@@ -84,8 +85,8 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         return {name: value for name, value in state.items() if name != "__pydantic_private__"}
 
     @property
-    def client(self) -> FaissStore:
-        """The underlying FaissStore."""
+    def client(self) -> Store:
+        """The underlying FaissStore or ChromaStore."""
         with self._creating:
             if self._store is None:
                 self._store = FaissStore.create() if self.path is None else open_shared(self.path, create=True)
@@ -209,10 +210,11 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
     def persist(self, persist_path: str, fs: Any = None) -> None:
         """Write everything to a folder, replacing a store there; the store of that folder itself is sealed in place.
 
-        Raises InputError for a file system that is not the local one.
+        A ChromaStore is left to Chroma, which saves it. Raises InputError for a file system that is not the local one.
         """
         _check_local(fs)
-        self.client.copy_to(persist_path)
+        if isinstance(self.client, FaissStore):
+            self.client.copy_to(persist_path)
 
     @classmethod
     def from_persist_path(cls, persist_path: str, fs: Any = None) -> Self:

@@ -26,9 +26,10 @@ def open_chroma(
     """Open a collection as LlamaIndex's ChromaVectorStore; a new one is created with cosine distance.
 
     where is a folder, a Chroma client, or None for memory. ChromaVectorStore 0.6 adds at most 5461 nodes per call,
-    keeps the old text of a node that is added again, ignores node ids in a query and returns exp(-distance) as the
-    similarity; where that matters, use ReasonEmbedVectorStore. Raises StoreError for another distance,
-    SpecMismatchError for the vectors of another model.
+    keeps the old text of a node that is added again, overwrites metadata fields named doc_id, document_id and
+    ref_doc_id, ignores node ids and modes in a query and returns exp(-distance) as the similarity; where that matters,
+    use ReasonEmbedVectorStore.from_store(ChromaStore.open_or_create(where, spec=embed_model.spec)). Raises StoreError
+    for another distance, SpecMismatchError for the vectors of another model.
     """
     try:
         from llama_index.vector_stores.chroma import ChromaVectorStore

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from llama_index.vector_stores.reasonembed.nodes import of_sources, piece_of, source_hash_of, source_of
 
 from reasonembed_rag.documents import Document
-from reasonembed_stores import FaissStore
+from reasonembed_stores import Store
 
 __all__ = ["EarlierNodes"]
 
@@ -21,7 +21,7 @@ class EarlierNodes:
     def __init__(self) -> None:
         self._told = False
 
-    def replaced_by(self, added: Sequence[Document], store: FaissStore) -> list[str]:
+    def replaced_by(self, added: Sequence[Document], store: Store) -> list[str]:
         """Return the ids of the stored nodes that are the same parts of the same versions of the same documents.
 
         Nodes of other versions stay, with a warning the first time.

@@ -8,9 +8,10 @@ from threading import Lock
 
 import numpy as np
 
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.retrieval import BM25
-from reasonembed_stores import FaissStore, Filter, Group
+from reasonembed_stores import FaissStore, Filter, Group, Store
 
 __all__ = ["LexicalSearch"]
 
@@ -25,10 +26,11 @@ class LexicalSearch:
         self._index: BM25 | None = None
         self._commits = -1
 
-    def search(
-        self, store: FaissStore, text: str, *, k: int, filters: Filter | None, ids: Sequence[str] | None
-    ) -> Hits:
-        """Return the k best documents that share a word with the text, satisfy the filters and are among ids."""
+    def search(self, store: Store, text: str, *, k: int, filters: Filter | None, ids: Sequence[str] | None) -> Hits:
+        """Return the k best documents that share a word with the text, satisfy the filters and are among ids.
+
+        Raises InputError for another store than a FaissStore, whose changes cannot be noticed.
+        """
         index = self._current(store)
         if index is None:
             return Hits((), np.empty(0, dtype=np.float32), ())
@@ -44,8 +46,13 @@ class LexicalSearch:
             if identity in documents  # else it was deleted in the meantime
         )
 
-    def _current(self, store: FaissStore) -> BM25 | None:
+    def _current(self, store: Store) -> BM25 | None:
         """Return the index of the store's documents; None where it has none."""
+        if not isinstance(store, FaissStore):
+            raise InputError(
+                f"a {type(store).__name__} is not searched by words; fuse its retriever with another by "
+                "QueryFusionRetriever, or use a FaissStore"
+            )
         with self._lock:
             commits = store.commits
             if commits != self._commits:

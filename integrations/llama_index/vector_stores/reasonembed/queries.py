@@ -17,7 +17,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline import Fusion, Weighted
 from reasonembed_rag.retrieval import CallableRetriever
-from reasonembed_stores import FaissStore, Filter, Group, check_k, search_mmr
+from reasonembed_stores import Filter, Group, Store, check_k, search_mmr
 
 __all__ = ["answer"]
 
@@ -28,7 +28,7 @@ _SERVED = (_DENSE, _MMR, _HYBRID, *_LEXICAL)
 
 
 def answer(
-    store: FaissStore, query: VectorStoreQuery, options: Mapping[str, Any], lexical: LexicalSearch
+    store: Store, query: VectorStoreQuery, options: Mapping[str, Any], lexical: LexicalSearch
 ) -> VectorStoreQueryResult:
     """Return the nodes that a query finds; options are those of MMR. Raises InputError for what is not served."""
     if query.mode not in _SERVED:
@@ -48,7 +48,7 @@ def answer(
 class _Asked:
     """A query to a store, with its restrictions as the store takes them."""
 
-    def __init__(self, store: FaissStore, query: VectorStoreQuery) -> None:
+    def __init__(self, store: Store, query: VectorStoreQuery) -> None:
         self._store = store
         self._query = query
         self._filters = _filters(query)
@@ -132,7 +132,7 @@ def _filters(query: VectorStoreQuery) -> Filter | None:
     return among if tree is None else Group("all", (tree, among))
 
 
-def _ids(store: FaissStore, query: VectorStoreQuery) -> Sequence[str] | None:
+def _ids(store: Store, query: VectorStoreQuery) -> Sequence[str] | None:
     """Return the node ids to which a query is restricted.
 
     An index hands each of its retrievers the ids of the IndexNodes and ImageNodes that it was given, which is no
