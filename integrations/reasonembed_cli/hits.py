@@ -78,7 +78,7 @@ def _facts(document: Document, explain: bool) -> Iterator[str]:
     if explain:
         words = len(document.content.split())
         yield f"{words:,} words, {len(document.content):,} characters"
-        yield from (f"{name}: {printable(str(value))}" for name, value in document.metadata.items())
+        yield from (f"{name}: {printable(str(value))}" for name, value in document.metadata.items() if value != "")
 
 
 def _text(document: Document, lines: int | None) -> str:

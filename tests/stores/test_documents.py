@@ -106,6 +106,12 @@ def test_a_count_below_0_and_a_wrong_filter_are_refused_at_once(store, arguments
         store.documents(**arguments)
 
 
+def test_a_store_that_is_only_iterated_over_stays_open(tmp_path):
+    with FaissStore.create(tmp_path / "index", dimension=2) as store:
+        _add(store, NAMES)
+    assert [document.id for document in FaissStore.open(tmp_path / "index").documents()] == NAMES
+
+
 def test_a_closed_store_has_no_documents_to_give(tmp_path):
     store = FaissStore.create(tmp_path / "index", dimension=2)
     store.close()
