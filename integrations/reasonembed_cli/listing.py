@@ -47,7 +47,8 @@ def list_command(
 
     tree = read_filters(filters)
     with opened_store(index) as store:
-        shown = _Counted(store.documents(tree, limit=limit, offset=offset))
+        documents = store.documents(tree, limit=None if limit is None else limit + 1, offset=offset)
+        shown = _Counted(islice(documents, limit))
         if as_json:
             sources = indexed_sources(index)
             echo_json(document_record(document, sources) for document in shown)
@@ -59,7 +60,7 @@ def list_command(
                 typer.echo(f"note: no document is left after the first {offset:,}", err=True)
             else:
                 note_no_match(store, tree)
-        elif shown.count == limit and next(store.documents(tree, limit=1, offset=offset + shown.count), None):
+        elif next(documents, None) is not None:
             typer.echo(f"note: there are more: --offset {offset + shown.count}", err=True)
 
 

@@ -23,8 +23,11 @@ def open_store(path: str | Path, *, spec: EmbeddingSpec | None = None) -> Store:
         from reasonembed_stores.chroma_store import ChromaStore
 
         return ChromaStore.open(folder, spec=spec)
-    if not folder.is_dir():
-        raise StoreError(f"{folder} does not exist; want the folder of an index: create one with `reasonembed index`")
+    if not (folder / "manifest.json").is_file():
+        found = "has no manifest.json, so it is no index" if folder.is_dir() else "is a file" if folder.exists() else ""
+        raise StoreError(
+            f"{folder} {found or 'does not exist'}; want the folder of an index: create one with `reasonembed index`"
+        )
     from reasonembed_stores.faiss_store import FaissStore
 
     return FaissStore.open(folder, spec=spec)

@@ -74,7 +74,7 @@ class IndexModel:
         if self.model is not None:
             return replace(settings, model=self.model)
         if spec is None:
-            raise InputError(f"{name} does not name the model of its vectors; name it yourself: model=...")
+            raise InputError(f"{name} does not name the model of its vectors; name it: model=..., or --model")
         return replace(settings, model=spec.model, revision=spec.revision, adapter=spec.adapter)
 
 

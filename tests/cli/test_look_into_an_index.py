@@ -180,7 +180,7 @@ def test_what_is_no_index_is_refused_with_the_command_that_creates_one(fails, tm
     (tmp_path / "file").touch()
     assert re.search(r"/file\b.*`reasonembed index`", fails(name, tmp_path / "file", *rest))
     (tmp_path / "other").mkdir()
-    assert re.search(r"/other\b", fails(name, tmp_path / "other", *rest))
+    assert re.search(r"/other\b.*`reasonembed index`", fails(name, tmp_path / "other", *rest))
 
 
 def test_the_commands_load_no_model_library(faiss, tmp_path):
