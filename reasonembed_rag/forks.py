@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 __all__ = ["ForkLock", "renew_in_child", "run_in_own_thread"]
@@ -58,6 +58,10 @@ class ForkLock:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give a copy a lock of its own."""
+        return type(self), ()
 
 
 def run_in_own_thread(function: Callable[[], _Result]) -> _Result:

@@ -11,6 +11,7 @@ from langchain_core.utils import secret_from_env
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from langchain_reasonembed.pickling import with_key, without_key
 from reasonembed_rag.encoder import CACHE_BYTES, EncoderSettings, SharedEncoder, shared_encoder
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -54,6 +55,14 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     """The tokenizer that truncates texts before they are sent; without one the server truncates them."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("REASONEMBED_API_KEY", default=None))
     show_progress: bool = False
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return the state without the key."""
+        return without_key(super().__getstate__())
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take a state, and the key from REASONEMBED_API_KEY."""
+        super().__setstate__(with_key(state))
 
     @property
     def encoder(self) -> SharedEncoder:

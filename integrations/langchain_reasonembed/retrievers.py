@@ -13,6 +13,7 @@ from langchain_core.utils import secret_from_env
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
 
 from langchain_reasonembed.conversion import scored_documents
+from langchain_reasonembed.pickling import with_key, without_key
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_stores import FilterLike, IndexModel, IndexRetriever
@@ -95,10 +96,12 @@ class ReasonEmbedRetriever(BaseRetriever):
         )
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Return the state without the opened index and the model."""
-        state = dict(super().__getstate__())
-        state["__pydantic_private__"] = {"_retriever": None}
-        return state
+        """Return the state without the key, the opened index and the model."""
+        return without_key(super().__getstate__()) | {"__pydantic_private__": {"_retriever": None}}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take a state, and the key from REASONEMBED_API_KEY."""
+        super().__setstate__(with_key(state))
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **changes: Any

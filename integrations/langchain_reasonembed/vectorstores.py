@@ -6,7 +6,6 @@ import asyncio
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -24,12 +23,13 @@ from langchain_reasonembed.conversion import (
     texts_of,
     texts_of_documents,
 )
+from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hits
 from reasonembed_stores import FaissStore, FilterLike, search_mmr
 
 __all__ = ["ReasonEmbedVectorStore"]
 
-_CREATING = Lock()
+_CREATING = ForkLock()
 """One for all stores, as a lock of its own would keep a store from being pickled."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.deprecation import renamed_arguments
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.retrieval import TopRows
@@ -165,6 +166,14 @@ class FaissStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path only: a copy reads the folder until it writes. Raises StoreError for a store in memory."""
+        if self.path is None:
+            raise StoreError(
+                "a store in memory cannot be pickled or copied; write it to a folder with copy_to(path), and open that"
+            )
+        return partial(type(self).open, spec=self._current.asked), (self.path,)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._current.name}: {len(self)} documents, dimension {self.dimension}>"

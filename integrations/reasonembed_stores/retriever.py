@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reasonembed_rag.api_key import ApiKey
 from reasonembed_rag.encoder import EncoderSettings, SharedEncoder, shared_encoder
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Embedder, Usage
 from reasonembed_rag.retrieval import TokenMeter
@@ -43,6 +45,10 @@ class IndexModel:
     dtype: str = "auto"
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    """Never in a pickle: REASONEMBED_API_KEY is read where it is unpickled."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "api_key", None if self.api_key is None else ApiKey(self.api_key))
 
     def load(self, store: Store, *, name: str) -> SharedEncoder:
         """Return the encoder for a store's vectors, truncated to their dimension; models are shared in the process.
@@ -99,6 +105,11 @@ class IndexRetriever:
         self.task = task
         self.instruction = instruction
         self.filters = filters
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings; the index is opened and the model loaded again where they are read."""
+        settings: dict[str, Any] = {"task": self.task, "instruction": self.instruction, "filters": self.filters}
+        return partial(type(self), **settings), (self._source.index, self._source.embedder)
 
     def with_settings(
         self, *, task: str | None = None, instruction: str | None = None, filters: FilterLike | None = None
@@ -176,15 +187,15 @@ class _Source:
 
     def __init__(self, index: Store | str | Path, embedder: Embedder | IndexModel) -> None:
         self.index = index
-        self._embedder = embedder
-        self._lock = Lock()
+        self.embedder = embedder
+        self._lock = ForkLock()
         self._opened: _Opened | None = None
 
     @property
     def model_name(self) -> str | None:
         if self._opened is not None:
             return self._opened.encoder.spec.model
-        return self._embedder.model if isinstance(self._embedder, IndexModel) else None
+        return self.embedder.model if isinstance(self.embedder, IndexModel) else None
 
     def opened(self) -> _Opened:
         with self._lock:
@@ -214,7 +225,7 @@ class _Source:
             raise
 
     def _encoder(self, store: Store) -> SharedEncoder:
-        embedder = self._embedder
+        embedder = self.embedder
         if isinstance(embedder, IndexModel):
             return embedder.load(store, name="the store" if self.index is store else str(self.index))
         store.check_spec(embedder.spec)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasonembed_rag.api_key import ApiKey
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -64,13 +65,14 @@ class EncoderSettings:
     tokenizer: str | None = None
     """Tokenizer that truncates texts before they are sent; without one the server truncates them."""
     api_key: str | None = field(default=None, repr=False)
-    """Key of the server; dropped where there is no base_url."""
+    """Key of the server; dropped where there is no base_url, and never in a pickle."""
 
     def __post_init__(self) -> None:
         self._set("model", _as_text(self.model))
         self._set("adapter", _as_text(self.adapter))
         self._set("adapters", _pairs(self.adapters))
         self._set("cache", _as_text(self.cache))
+        self._set("api_key", ApiKey(self.api_key) if isinstance(self.api_key, str) else self.api_key)
         self._set("device", _checked_device(self.device))
         self._check_names()
         for name in ("max_query_length", "max_document_length", "truncate_dim", "token_budget", "cache_bytes"):

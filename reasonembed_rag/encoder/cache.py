@@ -13,20 +13,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import os
 import sqlite3
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from reasonembed_rag.errors import InputError, StoreError
+from reasonembed_rag.files import Database
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -113,12 +112,13 @@ class VectorCache:
             raise InputError(f"max_bytes is {max_bytes}; want at least {_LEAST_BYTES} (1 MiB)")
         self._path = Path(folder) / _FILE
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._inherited: list[sqlite3.Connection | None] = []
-        self._owner = 0
+        self._database = Database(self._path, functools.partial(_connect, self._path))
         self._uses: dict[int, int] = {}
         self._clock = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the folder and its limit."""
+        return functools.partial(VectorCache, max_bytes=self._max_bytes), (self._path.parent,)
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +139,7 @@ class VectorCache:
         distinct = list(positions)
         rows: list[int] = []
         vectors: list[NDArray[np.float32]] = []
-        with self._lock, self._opened() as connection:
+        with self._opened() as connection:
             self._clock += 1
             for start in range(0, len(distinct), _CHUNK_KEYS):
                 for key, vector in self._read(connection, distinct[start : start + _CHUNK_KEYS], dimension):
@@ -170,7 +170,7 @@ class VectorCache:
                 f"a vector takes {row_bytes} bytes, max_bytes is {self._max_bytes}; want a larger max_bytes"
             )
         chunk = chunk_bytes // row_bytes
-        with self._lock, self._opened() as connection:
+        with self._opened() as connection:
             self._clock += 1
             for start in range(0, len(keys), chunk):
                 with _transaction(connection):
@@ -181,17 +181,15 @@ class VectorCache:
 
     def close(self) -> None:
         """Record the latest uses and close the file; the next use opens it again."""
-        with self._lock:
-            if self._connection is None or self._owner != os.getpid():
-                return
-            try:
-                with self._opened() as connection, _transaction(connection):
-                    self._flush_uses(connection)
-            except StoreError as error:  # only the order of eviction is lost
-                _logger.warning("the cache was closed without recording the latest uses: %s", error)
-            finally:
-                self._connection.close()
-                self._connection = None
+        if not self._database.is_open:
+            return
+        try:
+            with self._opened() as connection, _transaction(connection):
+                self._flush_uses(connection)
+        except StoreError as error:  # only the order of eviction is lost
+            _logger.warning("the cache was closed without recording the latest uses: %s", error)
+        finally:
+            self._database.release()
 
     def _read(
         self, connection: sqlite3.Connection, keys: Sequence[bytes], dimension: int
@@ -232,14 +230,10 @@ class VectorCache:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        """Yield this process's connection, opened if needed; raise SQLite's errors as StoreError."""
+        """Yield this process's connection to one thread at a time; raise SQLite's errors as StoreError."""
         try:
-            if self._owner != os.getpid():
-                self._inherited.append(self._connection)  # a forked child must not close its parent's connection
-                self._connection, self._owner = None, os.getpid()
-            if self._connection is None:
-                self._connection = _connect(self._path)
-            yield self._connection
+            with self._database.connection() as connection:
+                yield connection
         except (sqlite3.Error, OSError) as error:
             raise _store_error(self._path, error) from error
 

@@ -88,6 +88,7 @@ class Encoder:
         self._counts = _Counts()
         self._lock = ForkLock()
         self._coalescer = Coalescer(self._run_batch)
+        self._settings: EncoderSettings | None = None
         self._variants: dict[str | None, Encoder] = {None: self}
         """The encoder for each adapter requested so far; they share everything else."""
 
@@ -148,17 +149,26 @@ class Encoder:
     def _load(cls, settings: EncoderSettings, cache: VectorCache | None) -> Encoder:
         device, budget = settings.device, settings.token_budget
         if device is None or isinstance(device, str):
-            return run_in_own_thread(lambda: cls._load_here(settings, cache))
-        from reasonembed_rag.encoder.workers import WorkerEngine
+            encoder = run_in_own_thread(lambda: cls._load_here(settings, cache))
+        else:
+            from reasonembed_rag.encoder.workers import WorkerEngine
 
-        workers = WorkerEngine(settings, devices=device)
-        return cls(workers.start(), workers, token_budget=budget or _default_budget(device[0]), cache=cache)
+            workers = WorkerEngine(settings, devices=device)
+            encoder = cls(workers.start(), workers, token_budget=budget or _default_budget(device[0]), cache=cache)
+        encoder._settings = settings
+        return encoder
 
     @classmethod
     def _load_here(cls, settings: EncoderSettings, cache: VectorCache | None) -> Encoder:
         loaded = load_model(settings)
         budget = settings.token_budget or _default_budget(loaded.backbone.device.type)
         return cls(loaded, LocalEngine(loaded), token_budget=budget, cache=cache)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings only; the model is loaded again where they are read, and by copy."""
+        if self._settings is None:
+            raise InputError("an encoder around a model of yours cannot be pickled; load it with from_pretrained")
+        return _load_again, (self._settings, self._cache, self._adapter)
 
     def __enter__(self) -> Self:
         return self
@@ -375,6 +385,10 @@ class Encoder:
 
     def _max_length(self, call: _Call) -> int:
         return self._spec.max_query_length if call.role == "query" else self._spec.max_document_length
+
+
+def _load_again(settings: EncoderSettings, cache: VectorCache | None, adapter: str | None) -> Encoder:
+    return Encoder._load(settings, cache).with_adapter(adapter)  # noqa: SLF001 - the same module
 
 
 def _default_budget(device: str) -> int:

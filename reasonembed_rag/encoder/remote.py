@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -74,6 +75,7 @@ class RemoteEncoder:
         self._width = self._settings.server_dimension or spec.dimension
         if self._width < spec.dimension:
             raise InputError(f"server_dimension is {self._width}; want at least the spec's {spec.dimension}")
+        self._key_name = api_key_env
         key = _key(api_key, api_key_env)
         self._client = EmbeddingsClient(base_url, model, api_key=key, settings=self._settings)
         self._coalescer = Coalescer(
@@ -92,6 +94,17 @@ class RemoteEncoder:
         self._requests = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="reasonembed-remote")
         if self._closed:
             self._requests.shutdown()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle all but the key, which is read from api_key_env, by default REASONEMBED_API_KEY, once more."""
+        named: dict[str, Any] = {
+            "tokenizer": self._tokenizer_name,
+            "settings": self._settings,
+            "api_key_env": self._key_name,
+        }
+        if self._key_name is None:
+            named["api_key"] = self._client.api_key
+        return functools.partial(RemoteEncoder, **named), (self._client.base_url, self._client.model, self._spec)
 
     def __repr__(self) -> str:
         return f"RemoteEncoder({self._client.base_url!r}, {self._client.model!r})"

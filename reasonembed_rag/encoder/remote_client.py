@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from reasonembed_rag.api_key import ApiKey
 from reasonembed_rag.errors import BackendError, ChatError, InputError
 from reasonembed_rag.llm import ApiClient, RetryPolicy, failure_of
 
@@ -65,6 +66,7 @@ class EmbeddingsClient:
 
     def __init__(self, base_url: str, model: str, *, api_key: str | None, settings: RemoteSettings) -> None:
         self.model = model
+        self.api_key = None if api_key is None else ApiKey(api_key)
         self._encoding = settings.encoding
         self._api = ApiClient(
             base_url, api_key=api_key, timeout=settings.timeout_s, max_connections=settings.concurrency

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonembed_rag.backbone import CACHE_BYTES, EncoderSettings
 from reasonembed_rag.encoder.splitting import passage_splitter, splitter_by_settings
@@ -44,6 +44,16 @@ class SharedEncoder:
     def renew_after_fork(self) -> None:
         """Replace the worker thread, which a forked child does not have."""
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reasonembed")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings only; where they are read, the encoder of that process is taken, or loaded."""
+        names = [name for name, shared in _by_name.items() if shared is self]
+        settings = EncoderSettings(model=names[0]) if names else self._settings
+        if settings is None:
+            raise InputError(
+                "an encoder around an embedder of yours cannot be pickled; pickle that one, or its settings"
+            )
+        return shared_encoder, (settings,)
 
     @property
     def embedder(self) -> Embedder:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from reasonembed_rag.errors import StoreError
+from reasonembed_rag.files import Database
 from reasonembed_rag.llm.chat import Answer
 from reasonembed_rag.llm.settings import TokenUsage
 
@@ -38,13 +38,14 @@ class ResponseCache:
     """Replies by key, each written to the operating system before `add` returns; open in one process at a time.
 
     A killed process loses nothing that was added; a power failure may lose the last seconds, never anything older. No
-    answer is held in memory. Threads may share a cache.
+    answer is held in memory. Threads may share a cache; a child that is forked while it is open is refused.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
         self._path = path
-        self._lock = threading.Lock()
+        self._database = Database(path, lambda: connection, held=True)
+        with self._database.connection():
+            pass  # from now on a forked child cannot use or close it
 
     @classmethod
     def open(cls, path: Path, *, corpus: str | None = None) -> Self:
@@ -74,8 +75,8 @@ class ResponseCache:
 
     def get(self, key: bytes) -> CachedReply | None:
         """Return the reply of a key, None if there is none."""
-        with self._lock:
-            row = self._connection.execute(
+        with self._database.connection() as connection:
+            row = connection.execute(
                 "SELECT text, truncated, input_tokens, output_tokens, failure FROM answers WHERE key = ?", (key,)
             ).fetchone()
         if row is None:
@@ -91,8 +92,8 @@ class ResponseCache:
         text = None if reply.answer is None else answer.text
         row = (key, stage, model, text, answer.truncated, answer.input_tokens or 0, answer.output_tokens or 0)
         try:
-            with self._lock:
-                self._connection.execute(
+            with self._database.connection() as connection:
+                connection.execute(
                     "INSERT INTO answers (key, stage, model, text, truncated, input_tokens, output_tokens, failure)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET text = excluded.text,"
                     " truncated = excluded.truncated, input_tokens = excluded.input_tokens,"
@@ -104,8 +105,8 @@ class ResponseCache:
 
     def usage(self, *, stage: str, model: str) -> TokenUsage:
         """Return the number and tokens of a model's answers to a stage."""
-        with self._lock:
-            calls, input_tokens, output_tokens = self._connection.execute(
+        with self._database.connection() as connection:
+            calls, input_tokens, output_tokens = connection.execute(
                 "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0) FROM answers"
                 " WHERE stage = ? AND model = ? AND text IS NOT NULL",
                 (stage, model),
@@ -113,13 +114,12 @@ class ResponseCache:
         return TokenUsage(calls=calls, input_tokens=input_tokens, output_tokens=output_tokens)
 
     def __len__(self) -> int:
-        with self._lock:
-            return int(self._connection.execute("SELECT count(*) FROM answers").fetchone()[0])
+        with self._database.connection() as connection:
+            return int(connection.execute("SELECT count(*) FROM answers").fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self

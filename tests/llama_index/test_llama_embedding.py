@@ -75,3 +75,10 @@ def test_a_vector_in_the_query_is_taken_as_it_is(index, words):
     words.calls.clear()
     assert retriever.retrieve(QueryBundle("nothing of the kind", embedding=vector))[0].node_id == "d03"
     assert not words.calls
+
+
+def test_a_key_is_in_no_pickle_and_is_read_again_from_the_environment(monkeypatch):
+    embedding = ReasonEmbedEmbedding(api_key="sk-very-secret")
+    assert b"sk-very-secret" not in pickle.dumps(embedding)
+    monkeypatch.setenv("REASONEMBED_API_KEY", "another")
+    assert pickle.loads(pickle.dumps(embedding))._key() == "another"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripts import run_script
 
 from reasonembed_rag.errors import StoreError
 from reasonembed_rag.llm.cache import CachedReply, ResponseCache
@@ -191,7 +193,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_cache_intact(path: Path):
 
 def test_a_full_database_is_reported_as_a_full_disk(path: Path):
     with ResponseCache.open(path, corpus="c") as cache:
-        cache._connection.execute("PRAGMA max_page_count = 20")
+        cache._database._connection.execute("PRAGMA max_page_count = 20")
         with pytest.raises(StoreError, match=r"/journal\.sqlite\b.*\bdisk\b"):
             _fill(cache)
 
@@ -224,3 +226,31 @@ def test_answers_that_an_older_version_stored_are_found(path: Path):
             assert found == CachedReply(Answer("yes", input_tokens=3, output_tokens=1))
             plain = answer_key(ChatModelSettings(name="tiny"), "clean", "Is it so?", attempt=0)
             assert cache.get(plain) == CachedReply(None, "bad")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_refused_and_leaves_the_cache_to_its_parent(path: Path):
+    run_script(
+        """
+from pathlib import Path
+from reasonembed_rag.errors import StoreError
+from reasonembed_rag.llm import Answer
+from reasonembed_rag.llm.cache import CachedReply, ResponseCache
+path = Path(sys.argv[1])
+cache = ResponseCache.open(path)
+def add(number):
+    cache.add(str(number).encode(), CachedReply(Answer("text")), stage="s", model="m")
+def child():
+    raises(StoreError, lambda: add(99), "fork")
+    raises(StoreError, lambda: len(cache), "fork")
+    raises(StoreError, lambda: ResponseCache.open(path), str(path))
+    cache.close()
+for number in range(5):
+    add(number)
+    in_child(child, leave=sys.exit)
+    in_child(lambda: globals().pop("cache"), leave=sys.exit)
+cache.close()
+assert len(ResponseCache.open(path)) == 5
+""",
+        path,
+    )

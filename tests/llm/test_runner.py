@@ -230,7 +230,7 @@ def test_the_circuit_breaker_holds_below_its_share(make_client):
 
 
 def test_a_cache_that_cannot_be_written_stops_the_run(make_client, cache):
-    cache._connection.execute("PRAGMA max_page_count = 12")
+    cache._database._connection.execute("PRAGMA max_page_count = 12")
     with pytest.raises(StoreError, match=r"/journal\.sqlite\b.*\bdisk\b"):
         _run(make_client(Model()), (_job([f"p{number}" * 100]) for number in range(1000)))
 

@@ -99,6 +99,11 @@ class ReasonEmbedEmbedding(BaseEmbedding):
             )
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the key; REASONEMBED_API_KEY is read where it is unpickled."""
+        state = dict(super().__getstate__())
+        return state | {"__dict__": state["__dict__"] | {"api_key": None}}
+
     def _key(self) -> str | None:
         return os.environ.get("REASONEMBED_API_KEY") if self.api_key is None else self.api_key.get_secret_value()
 

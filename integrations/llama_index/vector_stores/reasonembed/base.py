@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +26,7 @@ from llama_index.vector_stores.reasonembed.sources import SourceDocstore, Source
 from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.forks import ForkLock
 from reasonembed_stores import FaissStore, Store
 
 __all__ = ["ReasonEmbedVectorStore"]
@@ -49,7 +49,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
     """The folder, created at the first use if it does not exist; None keeps everything in memory."""
 
     _store: Store | None = PrivateAttr(default=None)
-    _creating: Any = PrivateAttr(default_factory=Lock)
+    _creating: Any = PrivateAttr(default_factory=ForkLock)
     _earlier: EarlierNodes = PrivateAttr(default_factory=EarlierNodes)
     _lexical: LexicalSearch = PrivateAttr(default_factory=LexicalSearch)
     _hashes: SourceHashes = PrivateAttr(default_factory=SourceHashes)
