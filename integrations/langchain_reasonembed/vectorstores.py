@@ -25,7 +25,7 @@ from langchain_reasonembed.conversion import (
 )
 from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hits
-from reasonembed_stores import FaissStore, FilterLike, search_mmr
+from reasonembed_stores import FaissStore, FilterLike, open_shared, search_mmr
 
 __all__ = ["ReasonEmbedVectorStore"]
 
@@ -37,7 +37,8 @@ class ReasonEmbedVectorStore(VectorStore):
     """Store LangChain documents with their vectors, in memory or in a folder, and search them by cosine similarity.
 
     Scores are cosine similarities, higher is better; relevance scores are (1 + cosine) / 2. Adding a known id replaces
-    its document. Filters and exclusions apply before the top k is taken. In a folder every call commits.
+    its document. Filters and exclusions apply before the top k is taken. In a folder every call commits, and objects of
+    one folder share it.
     """
 
     def __init__(self, embedding: Embeddings, store: FaissStore | None = None) -> None:
@@ -308,7 +309,7 @@ class ReasonEmbedVectorStore(VectorStore):
         """Return the store in a folder, or a new one."""
         if path is None:
             return cls(embedding)
-        return cls(embedding, FaissStore.open_or_create(path, spec=spec_of(embedding)))
+        return cls(embedding, open_shared(path, spec=spec_of(embedding), create=True))
 
     def save_local(self, folder_path: str | Path, index_name: str = "index") -> None:
         """Write everything to a folder, replacing a store there; the store of that folder itself is sealed in place.
@@ -338,7 +339,7 @@ class ReasonEmbedVectorStore(VectorStore):
                 "allow_dangerous_deserialization is ignored: nothing in the folder of this store is executed",
                 stacklevel=2,
             )
-        return cls(embeddings, FaissStore.open(folder_path, spec=spec_of(embeddings)))
+        return cls(embeddings, open_shared(folder_path, spec=spec_of(embeddings)))
 
     def merge_from(self, target: ReasonEmbedVectorStore) -> None:
         """Add the documents and vectors of another store; for ids that both have, the other store's win."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reasonembed_stores.opening import index_spec, open_store
     from reasonembed_stores.readers import FileCorpus, load_splitter
     from reasonembed_stores.retriever import IndexModel, IndexRetriever
+    from reasonembed_stores.sharing import open_shared
     from reasonembed_stores.splitting import TextSplitter
     from reasonembed_stores.store import Store
     from reasonembed_stores.windows import Progress
@@ -61,6 +62,7 @@ __all__ = [
     "inspect_index",
     "is_unfinished",
     "load_splitter",
+    "open_shared",
     "open_store",
     "origin_of",
     "parse_filter",

@@ -183,7 +183,11 @@ async def test_a_second_run_over_the_same_folder_adds_nothing(embeddings, tmp_pa
         ReasonEmbedVectorStore.from_texts(TEXTS, embeddings, METADATAS, path=tmp_path / "a"),
         await ReasonEmbedVectorStore.afrom_texts(TEXTS, embeddings, METADATAS, path=tmp_path / "a"),
     ]
-    assert [len(made.store) for made in kept] == [3, 3]
+    kept[0].delete(kept[0].add_texts(["another"]))  # which begins to write
+    kept.append(ReasonEmbedVectorStore.from_texts(TEXTS, embeddings, METADATAS, path=tmp_path / "a"))
+    kept.append(ReasonEmbedVectorStore.load_local(tmp_path / "a", embeddings))
+    kept[-1].delete(kept[-1].add_texts(["another"]))
+    assert [len(made.store) for made in kept] == [3, 3, 3, 3]
     for _ in range(2):
         kept.append(ReasonEmbedVectorStore.from_documents(documents, embeddings, path=str(tmp_path / "b")))
         assert len(kept[-1].store) == 3

@@ -21,13 +21,12 @@ from llama_index.vector_stores.reasonembed.filters import store_filter
 from llama_index.vector_stores.reasonembed.lexical import LexicalSearch
 from llama_index.vector_stores.reasonembed.nodes import document_of, node_of, of_sources, source_of
 from llama_index.vector_stores.reasonembed.queries import answer
-from llama_index.vector_stores.reasonembed.sharing import open_shared
 from llama_index.vector_stores.reasonembed.sources import SourceDocstore, SourceHashes, give_docstores
 from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.forks import ForkLock
-from reasonembed_stores import FaissStore, Store
+from reasonembed_stores import FaissStore, Store, open_shared
 
 __all__ = ["ReasonEmbedVectorStore"]
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from threading import Lock
 from weakref import WeakValueDictionary
 
 from reasonembed_rag.errors import StoreError
+from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.spec import EmbeddingSpec
-from reasonembed_stores import FaissStore
+from reasonembed_stores.faiss_store import FaissStore
 
 __all__ = ["open_shared"]
 
-_lock = Lock()
+_lock = ForkLock()
 _opened: WeakValueDictionary[tuple[int, int, int], FaissStore] = WeakValueDictionary()
 
 
-def open_shared(path: str, *, spec: EmbeddingSpec | None = None, create: bool = False) -> FaissStore:
+def open_shared(path: str | Path, *, spec: EmbeddingSpec | None = None, create: bool = False) -> FaissStore:
     """Return the open store of a folder, opened or created if this process does not have it open.
 
     A second store object of the folder could not write before the first is saved or closed. With a spec, raises
@@ -34,7 +34,7 @@ def open_shared(path: str, *, spec: EmbeddingSpec | None = None, create: bool = 
         return store
 
 
-def _known(path: str) -> FaissStore | None:
+def _known(path: str | Path) -> FaissStore | None:
     try:
         store = _opened.get(_key(path))
         return store if store is not None and store.get([]) == [] else None
@@ -42,7 +42,7 @@ def _known(path: str) -> FaissStore | None:
         return None
 
 
-def _key(path: str) -> tuple[int, int, int]:
+def _key(path: str | Path) -> tuple[int, int, int]:
     """Return what is the same for one folder in one process, however it is spelt, and not for one in its place."""
     status = Path(path).stat()
     return os.getpid(), status.st_dev, status.st_ino
