@@ -27,6 +27,7 @@ __all__ = ["list_command"]
 
 _PAGE = 100
 """Lines whose columns are aligned."""
+_MOST = 1_000_000_000
 _WIDEST = 40
 _LEAST_WORDS = 20
 
@@ -35,8 +36,10 @@ def list_command(
     index: IndexArgument,
     *,
     filters: FilterOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=0, help="Show at most N.", metavar="N")] = None,
-    offset: Annotated[int, typer.Option(min=0, help="Leave out the first N.", metavar="N")] = 0,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=0, max=_MOST, help="Show at most N.", metavar="N")
+    ] = None,
+    offset: Annotated[int, typer.Option(min=0, max=_MOST, help="Leave out the first N.", metavar="N")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """List the documents of an index: id, where it comes from (file:line or page, headings), first words.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reasonembed_cli.showing import printable
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ IndexArgument = Annotated[Path, typer.Argument(help="A folder that `reasonembed 
 _LOOKED_AT = 20_000
 """Documents among which a similar id is looked for, and their fields."""
 _NAMED = 3
+_FIELDS = 30
+_EXAMPLE = 30
 
 
 @contextmanager
@@ -81,6 +84,15 @@ def note_no_match(store: Store, filters: FilterLike | None) -> None:
     if filters is None or not len(store):
         typer.echo("note: the index has no documents" if not len(store) else "note: no document was found", err=True)
         return
-    fields = {name for document in islice(store, _LOOKED_AT) for name in document.metadata}
-    named = ", ".join(sorted(fields)[:20]) or "none"
-    typer.echo(f"note: no document satisfies the filter; the documents' metadata fields: {named}", err=True)
+    examples: dict[str, Any] = {}
+    for document in store.documents(limit=_LOOKED_AT):
+        examples |= {name: value for name, value in document.metadata.items() if examples.get(name) in (None, "", [])}
+    shown = [f"{name} ({_example(examples[name])})" for name in sorted(examples)[:_FIELDS]]
+    more = ", ..." if len(examples) > _FIELDS else ""
+    named = ", ".join(shown) + more if shown else "none"
+    typer.echo(f"note: no document satisfies the filter; fields of the metadata, with a value each: {named}", err=True)
+
+
+def _example(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return printable(text if len(text) <= _EXAMPLE else f"{text[:_EXAMPLE]} ...")

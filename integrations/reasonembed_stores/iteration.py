@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -26,7 +27,8 @@ def listed(
         check_count(limit, name="limit")
     tree = parse_filter(filters)
     matching = (document for document in documents if tree is None or matches(tree, document.metadata))
-    return islice(matching, offset, None if limit is None else offset + limit)
+    end = None if limit is None else min(offset + limit, sys.maxsize)
+    return islice(matching, min(offset, sys.maxsize), end)
 
 
 def in_pages(ids: Sequence[str], get: Callable[[Sequence[str]], Iterable[Document]]) -> Iterator[Document]:

@@ -37,6 +37,7 @@ def test_pages_by_limit_and_offset_are_the_whole_in_the_order_of_adding(store):
     pages = [list(store.documents(limit=1000, offset=start)) for start in range(0, 6000, 1000)]
     assert [document.id for page in pages for document in page] == NAMES
     assert [document.id for document in store] == NAMES
+    assert [document.id for document in store.documents(limit=10**30, offset=4498)] == NAMES[-2:]
     found = store.documents({"n": {"$gte": 4000}}, limit=2, offset=1)
     assert [document.id for document in found] == ["d4001", "d4002"]
 
