@@ -35,6 +35,7 @@ class CurrentTable:
 
     def __init__(self, table: Table) -> None:
         self._opened = Opened(table, Finder(table))
+        self._times_opened = 1
         self._asked: EmbeddingSpec | None = None
         self._own = table.spec_text
         self._lock = ForkLock()
@@ -51,6 +52,7 @@ class CurrentTable:
         with self._lock:
             if self._opened is opened:
                 self._opened = self._opened_again(opened.table)
+                self._times_opened += 1
             return self._opened
 
     def read(self, function: Callable[[Opened], _Result | None]) -> _Result:
@@ -85,6 +87,12 @@ class CurrentTable:
     def asked(self) -> EmbeddingSpec | None:
         """The spec of the queries that was checked last."""
         return self._asked
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """How often a folder was opened at the path, and the commits of the last: while it stays, so do documents."""
+        table = self.opened().table
+        return self._times_opened, table.view().state.generation
 
     def close(self) -> None:
         """Save the table and release its files."""

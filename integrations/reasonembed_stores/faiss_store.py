@@ -121,9 +121,9 @@ class FaissStore:
         return self._table.view().state.dtype
 
     @property
-    def commits(self) -> int:
-        """The number of changes so far, other processes' included: while it stays, so do the documents."""
-        return self._table.view().state.generation
+    def version(self) -> tuple[int, int]:
+        """What changes whenever the documents do, by other processes too."""
+        return self._current.version
 
     def begin(self) -> None:
         """Become the object that writes, as the first change does; raises StoreError if another one is writing."""

@@ -16,6 +16,7 @@ from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore
 
 from reasonembed_rag.encoder import share_embedder
+from reasonembed_stores import FaissStore
 from tests.conftest import WordEmbedder
 
 
@@ -157,6 +158,18 @@ def test_what_was_deleted_from_an_opened_index_is_new_again(store, model):
     assert _texts(store) == sorted([_text("a", 0), _text("b", 0)])
     store.clear()
     assert index.refresh_ref_docs(_documents({"a": 0})) == [True]
+
+
+def test_what_another_writer_changed_is_seen(model, tmp_path):
+    store = ReasonEmbedVectorStore.for_model(model, str(tmp_path / "index"))
+    _index(store, model, {"a": 0, "b": 0})
+    store.client.save()
+    index = VectorStoreIndex.from_vector_store(store, embed_model=model)
+    assert index.refresh_ref_docs(_documents({"a": 0, "b": 0})) == [False, False]
+    with FaissStore.open(tmp_path / "index") as other:
+        other.delete([node.node_id for node in store.get_nodes() if node.ref_doc_id == "a"])
+    assert index.refresh_ref_docs(_documents({"a": 0, "b": 0})) == [True, False]
+    store.client.close()
 
 
 def test_a_document_in_two_versions_is_refreshed_to_one(store, model):

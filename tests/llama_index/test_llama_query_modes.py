@@ -95,6 +95,19 @@ def test_the_changes_of_another_writer_are_seen(tmp_path):
         reader.client.close()
 
 
+def test_a_folder_in_the_place_of_another_is_seen(tmp_path):
+    for name in ("cats", "birds"):
+        with FaissStore.create(tmp_path / name) as made:
+            made.upsert([Document(name, TEXTS[name])], np.ones((1, 3)))
+    (tmp_path / "cats").rename(tmp_path / "index")
+    reader = ReasonEmbedVectorStore(path=str(tmp_path / "index"))
+    assert _ask(reader, "sparse", "sleep").ids == ["cats"]
+    (tmp_path / "index").rename(tmp_path / "aside")
+    (tmp_path / "birds").rename(tmp_path / "index")
+    assert _ask(reader, "sparse", "sleep").ids == ["birds"]
+    reader.client.close()
+
+
 def test_a_chroma_store_is_not_searched_by_words(tmp_path):
     store = ReasonEmbedVectorStore.from_store(ChromaStore.create(tmp_path / "chroma"))
     store.add([_node("cats", TEXTS["cats"])])

@@ -103,7 +103,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
             self.client.upsert(documents, np.asarray([_embedding(node) for node in nodes]))
             earlier = self._earlier.replaced_by(documents, self.client) if before else []
             self.client.delete(earlier)
-            self._hashes.add(documents, replaced=len(self.client) < before + len(documents))
+            self._hashes.add(documents, self.client, replaced=len(self.client) < before + len(documents))
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
@@ -116,7 +116,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         itself = [document for document in self.client.get([ref_doc_id]) if source_of(document) == ref_doc_id]
         found = itself + self.client.select(of_sources([ref_doc_id]))
         self.client.delete([document.id for document in found])
-        self._hashes.discard(ref_doc_id)
+        self._hashes.discard(ref_doc_id, self.client)
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Like delete, without blocking the event loop."""

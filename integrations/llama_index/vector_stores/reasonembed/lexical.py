@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from threading import Lock
 
 import numpy as np
 
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.retrieval import BM25
 from reasonembed_stores import FaissStore, Filter, Group, Store
@@ -22,9 +22,9 @@ class LexicalSearch:
     """Rank the documents of a store by BM25; the index is built at the first search, and again after a change."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._index: BM25 | None = None
-        self._commits = -1
+        self._version: tuple[int, int] | None = None
 
     def search(self, store: Store, text: str, *, k: int, filters: Filter | None, ids: Sequence[str] | None) -> Hits:
         """Return the k best documents that share a word with the text, satisfy the filters and are among ids.
@@ -54,10 +54,10 @@ class LexicalSearch:
                 "QueryFusionRetriever, or use a FaissStore"
             )
         with self._lock:
-            commits = store.commits
-            if commits != self._commits:
+            version = store.version
+            if version != self._version:
                 documents = list(store)
                 _logger.info("indexing the words of %d documents", len(documents))
                 self._index = BM25(documents) if documents else None
-                self._commits = commits
+                self._version = version
             return self._index

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +13,8 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index.vector_stores.reasonembed.nodes import source_hash_of, source_of
 
 from reasonembed_rag.documents import Document
+from reasonembed_rag.forks import ForkLock
+from reasonembed_stores import FaissStore, Store
 
 __all__ = ["SourceDocstore", "SourceHashes", "give_docstores"]
 
@@ -25,30 +26,34 @@ class SourceHashes:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._hashes: dict[str, str] | None = None
+        self._version: tuple[int, int] | None = None
 
-    def known(self, stored: Iterable[Document]) -> Mapping[str, str]:
-        """Return the hashes by the ids of documents; the stored nodes are read if that was not done yet."""
+    def known(self, store: Store) -> Mapping[str, str]:
+        """Return the hashes by the ids of documents; the nodes are read if they were not, or others changed them."""
         with self._lock:
-            if self._hashes is None:
-                self._hashes = {}
-                self._note(self._hashes, stored)
+            version = _version(store)
+            if self._hashes is None or version != self._version:
+                self._hashes, self._version = {}, version
+                self._note(self._hashes, store)
             return MappingProxyType(self._hashes)
 
-    def add(self, nodes: Iterable[Document], *, replaced: bool) -> None:
+    def add(self, nodes: Iterable[Document], store: Store, *, replaced: bool) -> None:
         """Take notice of nodes that were added, and whether they replaced others, whose documents are not known."""
         with self._lock:
             if replaced:
                 self._hashes = None
             if self._hashes is not None:
                 self._note(self._hashes, nodes)
+                self._version = _version(store)
 
-    def discard(self, source: str) -> None:
+    def discard(self, source: str, store: Store) -> None:
         """Take notice that every node of a document was removed."""
         with self._lock:
             if self._hashes is not None:
                 self._hashes.pop(source, None)
+                self._version = _version(store)
 
     def forget(self) -> None:
         """Read the stored nodes again when the hashes are next asked for."""
@@ -62,6 +67,10 @@ class SourceHashes:
             if source is not None:
                 version = source_hash_of(node)
                 hashes[source] = version if hashes.get(source, version) == version else ""
+
+
+def _version(store: Store) -> tuple[int, int] | None:
+    return store.version if isinstance(store, FaissStore) else None
 
 
 class SourceDocstore(SimpleDocumentStore):
