@@ -55,7 +55,7 @@ def read_json_file(path: Path, options: ReadOptions, note: Note) -> Iterator[Par
         rows = FileRows(str(path), tuple(objects[0][1]), options, note)
         yield from (rows.part(value, where=f"{path}:{line}", line=line) for line, value in objects)
     else:
-        yield Part("\n".join(_flat([value for _, value in values], name=str(path))))
+        yield Part("\n".join(_flat([value for _, value in values], name=str(path))), outline=False)
 
 
 def _has_text(value: Mapping[str, Any], options: ReadOptions) -> bool:

@@ -32,7 +32,7 @@ from reasonembed_readers.pdf_pages import read_pdf
 from reasonembed_readers.pptx_slides import read_pptx
 from reasonembed_readers.raw import inner_name, open_bytes
 from reasonembed_readers.source_code import read_code
-from reasonembed_readers.texts import read_html, read_markdown, read_text
+from reasonembed_readers.texts import read_html, read_markdown, read_plain_text, read_text
 
 __all__ = ["SUFFIXES", "FileKind", "file_kind", "read_file"]
 
@@ -56,6 +56,7 @@ _TEXT = FileKind("text", read_text)
 _HTML = FileKind("HTML", read_html)
 _MARKDOWN = FileKind("Markdown", read_markdown)
 _RST = FileKind("reStructuredText", read_text)
+_SETTINGS = FileKind("text", read_plain_text)
 _TSV = FileKind("TSV", read_separated)
 _JSON = FileKind("JSON", read_json_file)
 _JSON_LINES = FileKind("JSON Lines", read_json_lines)
@@ -77,6 +78,14 @@ _DOCUMENTS: Mapping[str, FileKind] = {
     ".pptx": FileKind("PowerPoint", read_pptx, package="pptx"),
 }
 """Kinds that are known by their content too, which counts for more than the name."""
+
+_SETTINGS_SUFFIXES = frozenset(
+    {
+        *(".bib", ".cfg", ".cls", ".conf", ".desktop", ".env", ".gitignore", ".ini", ".list", ".log", ".po", ".pot"),
+        *(".properties", ".service", ".sty", ".tex", ".toml", ".yaml", ".yml"),
+    }
+)
+"""Text in which # begins a comment, or anything but a heading."""
 
 _BY_SUFFIX: Mapping[str, FileKind] = {
     **_DOCUMENTS,
@@ -162,7 +171,7 @@ def _by_content(path: Path, suffix: str) -> FileKind | PassedOver:
         return _of_document(found)
     kind = next((kind for start, kind in _BY_HEAD if start.match(head)), _DOCUMENTS.get(suffix))
     passed_over = passed_over_by_content(head, suffix, is_text=kind is not None or not looks_binary(head))
-    return passed_over or _installed(kind or _TEXT, suffix)
+    return passed_over or _installed(kind or (_SETTINGS if suffix in _SETTINGS_SUFFIXES else _TEXT), suffix)
 
 
 def _of_document(suffix: str) -> FileKind | PassedOver:

@@ -154,4 +154,4 @@ class _Outline:
         is_one = len(named) == 1 and all(piece.whole or self._leads(piece) for piece in run)
         alone = (named[0].name,) if is_one or (len(run) == 1 and named) else ()
         text = "\n".join(self._lines[first:last])
-        return Part(text, heading=(title, *run[0].trail, *alone), metadata=metadata, line=first + 1)
+        return Part(text, heading=(title, *run[0].trail, *alone), metadata=metadata, line=first + 1, outline=False)

@@ -28,6 +28,8 @@ class Part:
     """The line of the file, from 1, at which the text starts; None where the text is not the lines of a file."""
     page: int | None = None
     """The page or slide, from 1."""
+    outline: bool = True
+    """Whether the text has headings, as # Title or underlined; in code and settings, # begins a comment."""
 
 
 @dataclass(frozen=True, slots=True)

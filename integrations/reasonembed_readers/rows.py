@@ -65,7 +65,7 @@ class FileRows:
             text = "\n".join(f"{column}: {_shown(value)}" for column, value in kept.items() if _shown(value))
             if not text and not self._text:
                 raise InputError(f"{where}: has no content; want a column of text: name it with text_columns")
-            return Part(text, id=identity, metadata=kept, line=line)
+            return Part(text, id=identity, metadata=kept, line=line, outline=False)
         texts = [self._text_in(row, column, where=where) for column in self._text]
         metadata = {column: value for column, value in kept.items() if column not in self._text}
         text = texts[0] if len(texts) == 1 else "\n\n".join(filter(str.strip, texts))

@@ -14,8 +14,10 @@ from reasonembed_readers.decoding import read_decoded
 from reasonembed_readers.html_text import html_page
 from reasonembed_readers.parts import Note, Part, ReadOptions
 
-__all__ = ["read_html", "read_markdown", "read_text"]
+__all__ = ["read_html", "read_markdown", "read_plain_text", "read_text"]
 
+_COMMENTS = re.compile(r"^(#{1,6})[ \t]\S.*\n\1[ \t]\S", re.MULTILINE)
+_FENCED = re.compile(r"^[ \t]*(```|~~~).*?^[ \t]*\1", re.MULTILINE | re.DOTALL)
 _HTML_HEAD = 4096
 _HTML_CHARSET = re.compile(
     rb"""<(?:meta\b[^>]*?\bcharset|\?xml\b[^>]*?\bencoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
@@ -23,8 +25,14 @@ _HTML_CHARSET = re.compile(
 
 
 def read_text(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
-    """Yield a whole file of text."""
-    yield Part(read_decoded(path, options, note), line=1)
+    """Yield a whole file of text. Where several lines that begin with # follow one another, they are comments."""
+    text = read_decoded(path, options, note)
+    yield Part(text, line=1, outline=_COMMENTS.search(_FENCED.sub("", text)) is None)
+
+
+def read_plain_text(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
+    """Yield a whole file of settings, a log, or other text without headings."""
+    yield Part(read_decoded(path, options, note), line=1, outline=False)
 
 
 def read_markdown(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:

@@ -26,8 +26,8 @@ class TextSplitter(Protocol):
 
 
 class _Splits(Protocol):
-    def split(self, text: str, heading: Sequence[str] = ()) -> SplitText:
-        """Return the passages of a text under a trail of headings."""
+    def split(self, text: str, heading: Sequence[str] = (), *, outline: bool = True) -> SplitText:
+        """Return the passages of a text under a trail of headings; `outline` says whether it has some of its own."""
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class FileSplitter:
 
     def _passages(self, part: Part) -> Iterator[tuple[Passage, int | None]]:
         """Yield the passages of a part with their lines."""
-        split = self.splits.split(part.text, part.heading)
+        split = self.splits.split(part.text, part.heading, outline=part.outline)
         self.boilerplate += split.boilerplate
         line, at = part.line, 0
         for passage in split.passages:
@@ -107,8 +107,8 @@ def _placed(own: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Any]
 class _ByWords:
     max_words: int
 
-    def split(self, text: str, heading: Sequence[str] = ()) -> SplitText:
-        found = split_passages(text, max_words=self.max_words)
+    def split(self, text: str, heading: Sequence[str] = (), *, outline: bool = True) -> SplitText:
+        found = split_passages(text, max_words=self.max_words, outline=outline)
         return SplitText(tuple(Passage((*heading, *one.heading), one.text, one.start) for one in found))
 
 
@@ -116,8 +116,8 @@ class _ByWords:
 class _ByChunks:
     splitter: TextSplitter
 
-    def split(self, text: str, heading: Sequence[str] = ()) -> SplitText:
-        del heading  # the chunks are embedded as the user's splitter made them
+    def split(self, text: str, heading: Sequence[str] = (), *, outline: bool = True) -> SplitText:
+        del heading, outline  # the chunks are embedded as the user's splitter made them
         passages: list[Passage] = []
         start = 0
         for chunk in self.splitter.split_text(text):

@@ -55,7 +55,7 @@ def _lone_surrogate(text: str) -> str | None:
         text.encode()
     except UnicodeEncodeError as error:
         return (
-            f"holds a lone surrogate, U+{ord(text[error.start]):04X}, at character {error.start}; want valid text: "
+            f"holds a lone surrogate at character {error.start}, U+{ord(text[error.start]):04X}; want valid text: "
             "decode the source as UTF-8 with errors='replace'"
         )
     return None

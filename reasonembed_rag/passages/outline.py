@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-__all__ = ["Line", "Section", "Trail", "opens_fence", "runs_of", "sections_of"]
+__all__ = ["Line", "Section", "Trail", "opens_fence", "plain_section", "runs_of", "sections_of"]
 
 _ADORNMENT = re.compile(r"([=\-~^*\"'`+#:.<>_])\1{2,}\s*")
 _ATX = re.compile(r"(#{1,6})[ \t]+(\S.*?)(?:[ \t]+#+)?\s*")
@@ -80,6 +80,11 @@ def sections_of(text: str, *, start: int = 0, title: str | None = None) -> list[
         heading, body = number, number + found.lines
         number = body
     return [*sections, Section(trail, lines[heading:body], lines[body:])]
+
+
+def plain_section(text: str) -> Section:
+    """Return the whole of a text that has no headings, such as code, where # begins a comment."""
+    return Section((), (), _lines(text, 0))
 
 
 def _lines(text: str, start: int) -> list[Line]:

@@ -18,7 +18,7 @@ from reasonembed_rag.files import check_texts
 from reasonembed_rag.passages.blocks import Measure, Slice, blocks_of, packed
 from reasonembed_rag.passages.fragments import sentence_start, token_fragments, word_fragments
 from reasonembed_rag.passages.front_matter import read_front_matter
-from reasonembed_rag.passages.outline import Line, Section, sections_of
+from reasonembed_rag.passages.outline import Line, Section, plain_section, sections_of
 from reasonembed_rag.passages.units import TokenSpans, Units, token_units, word_units
 
 __all__ = ["Passage", "PassageSplitter", "SplitText", "split_passages"]
@@ -56,15 +56,16 @@ class SplitText:
     boilerplate: int = 0
 
 
-def split_passages(text: str, *, max_words: int = 160) -> list[Passage]:
+def split_passages(text: str, *, max_words: int = 160, outline: bool = True) -> list[Passage]:
     """Split a text into passages of at most max_words words, the trail of headings not counted.
 
+    `outline` says whether the text has headings and front matter; code has not: there, # begins a comment.
     Raises InputError for max_words below 1.
     """
     if max_words < 1:
         raise InputError(f"max_words is {max_words}; want at least 1")
     measure = Measure(word_units(text), max_words, word_fragments)
-    sections = _sections(text)
+    sections = _sections(text, outline=outline)
     passages: list[Passage] = []
     for section, following in zip_longest(sections, sections[1:]):
         passages += _passages(text, section, following, measure)
@@ -93,17 +94,18 @@ class PassageSplitter:
         if not 0 <= self.overlap <= self.target // 2:
             raise InputError(f"an overlap of {self.overlap} tokens; want 0 to {self.target // 2}, half of a passage")
 
-    def split(self, text: str, heading: Sequence[str] = ()) -> SplitText:
+    def split(self, text: str, heading: Sequence[str] = (), *, outline: bool = True) -> SplitText:
         """Return the passages of a text, each at most `limit` tokens with its trail of headings.
 
         `heading` is a trail above the whole text: it leads the headings of every passage, unless they leave no room.
+        `outline` says whether the text has headings of its own, as for split_passages.
         Raises InputError for lone surrogates, and for metadata (`render`) that leaves hardly any room for text.
         """
         check_texts([text, *heading], kind="texts", allow_empty=True)
         taken, budget = self._budget()
         units = token_units(text, self.spans)
         above = tuple(title for one in heading if (title := " ".join(one.split())))
-        sections = [_below(above, section) for section in _joined(_sections(text), units, self.target)]
+        sections = [_below(above, section) for section in _joined(_sections(text, outline=outline), units, self.target)]
         passages: list[Passage] = []
         trails = self._sizes([Passage(section.titles, "") for section in sections])
         for section, following, size in zip_longest(sections, sections[1:], trails):
@@ -168,7 +170,9 @@ class PassageSplitter:
         return [part for half in halves if half.text for part in self._fitting(text, half, units)]
 
 
-def _sections(text: str) -> list[Section]:
+def _sections(text: str, *, outline: bool) -> list[Section]:
+    if not outline:
+        return [plain_section(text)]
     front = read_front_matter(text)
     return sections_of(text) if front is None else sections_of(text, start=front.end, title=front.title)
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.passages import Passage, split_passages
+from reasonembed_rag.passages import Passage, PassageSplitter, split_passages
 from reasonembed_rag.passages.units import count_words
 
 UNDERLINE = re.compile(r"([^\w\s])\1{2,}")
@@ -193,3 +193,15 @@ def test_a_blank_text_has_no_passages():
 def test_a_limit_below_one_word_is_refused():
     with pytest.raises(InputError, match=r"\bmax_words\b.*\b0\b.*\b1\b"):
         split_passages("text", max_words=0)
+
+
+def test_code_has_neither_headings_nor_front_matter():
+    text = "---\nkind: Service\n---\n# Ports\n# of the service\nport: 80\n\nNames\n=====\n"
+    assert split_passages(text, outline=False) == [Passage((), text.rstrip())]
+    assert PassageSplitter(word_spans, 100, 100).split(text, ["a.yaml"], outline=False).passages == (
+        Passage(("a.yaml",), text.rstrip()),
+    )
+
+
+def word_spans(texts):
+    return [[found.span() for found in re.finditer(r"\S+", text)] for text in texts]

@@ -117,6 +117,25 @@ def test_what_is_not_text_is_named(tmp_path, content, place):
         read(tmp_path / "a.md", content)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "outline"),
+    [
+        ("README", "# Title\n\nText.\n\n# Other\n", True),
+        ("README", "# Title\n\n```\n# one\n# two\n```\n", True),
+        ("README", "# Title\n## Part\n", True),
+        ("Makefile", "# This builds\n# all of it.\nall:\n", False),
+        ("notes.txt", "x\n# one\n# two\n", False),
+        ("a.yaml", "# Ports\nport: 80\n", False),
+        ("a.py", "# Ports\nport = 80\n", False),
+        ("a.json", '{"a": "# b"}', False),
+        ("a.csv", "name\n# b\n", False),
+    ],
+)
+def test_comments_are_no_headings(tmp_path, name, text, outline):
+    (tmp_path / name).write_text(text)
+    assert [part.outline for part in read_file(tmp_path / name)] == [outline]
+
+
 def test_line_ends_are_those_of_unix(tmp_path):
     assert read(tmp_path / "a.txt", b"one\r\ntwo\rthree\n") == ("one\ntwo\nthree\n", "")
 
