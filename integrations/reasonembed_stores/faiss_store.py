@@ -121,6 +121,11 @@ class FaissStore:
         return self._table.view().state.dtype
 
     @property
+    def commits(self) -> int:
+        """The number of changes of the folder so far, other processes' included."""
+        return self._table.view().state.generation
+
+    @property
     def version(self) -> tuple[int, int]:
         """What changes whenever the documents do, by other processes too."""
         return self._current.version
