@@ -60,7 +60,9 @@ class IndexModel:
             return shared_encoder(self._settings(spec, name, server_spec=spec, base_url=self.base_url))
         settings = self._settings(spec, name)
         encoder = shared_encoder(settings)
-        if spec is not None and spec.dimension < encoder.dimension:
+        own = encoder.spec
+        longer = spec is not None and own.dimension < spec.dimension and own.weights == spec.weights
+        if spec is not None and (spec.dimension < own.dimension or longer):  # its files may name another dimension
             encoder = shared_encoder(replace(settings, truncate_dim=spec.dimension))
         store.check_spec(encoder.spec)
         return encoder

@@ -7,9 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reasonembed_rag.backbone.saved_settings import (
+    check_modules,
+    check_saved_settings,
+    check_transformer_settings,
+    saved_length,
+)
 from reasonembed_rag.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from reasonembed_rag.spec import Pooling
@@ -24,7 +31,6 @@ _POOLING_MODES: dict[str, Pooling] = {
 _KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 _NO_LIMIT = 8192
 """From here on a tokenizer's limit is not the length of training: files give 131,072 or 10^30."""
-_KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
 _INSTRUCT = re.compile(r"(?P<head>.*Instruct: )(?P<instruction>.+?)(?P<tail>\nQuery: ?)", re.DOTALL)
 
 
@@ -38,6 +44,9 @@ class FolderFacts:
     pool_prompt: bool | None = None
     normalize: bool | None = None
     max_length: int | None = None
+    max_query_length: int | None = None
+    max_document_length: int | None = None
+    truncate_dim: int | None = None
     query_template: str | None = None
     document_template: str | None = None
     default_instruction: str | None = None
@@ -50,24 +59,31 @@ def read_folder(folder: Path, *, weights: bool = True) -> FolderFacts:
     """
     if not (folder / "modules.json").is_file():
         return FolderFacts(transformer_folder=folder, config=_config(folder, weights=weights))
+    check_modules(read_json(folder / "modules.json"), folder)
     modules = _modules(folder)
-    unknown = sorted(set(modules) - _KNOWN_MODULES)
-    if unknown or "Transformer" not in modules:
-        raise ModelError(
-            f"{folder}: modules.json names {', '.join(unknown) or 'no Transformer'}; "
-            f"want a Transformer and at most {', '.join(sorted(_KNOWN_MODULES - {'Transformer'}))}"
-        )
     transformer = modules["Transformer"]
-    instruct = _prompts(folder)
+    path = folder / "config_sentence_transformers.json"
+    saved = read_json(path) if path.is_file() else {}
+    settings = transformer_settings(transformer)
+    check_transformer_settings(settings, transformer)
+    instruct = _prompts(saved)
+    normalize = "Normalize" in modules and _normalizes(modules["Normalize"])
+    pooling = _pooling(modules["Pooling"]) if "Pooling" in modules else None
+    pool_prompt = read_json(modules["Pooling"] / "config.json").get("include_prompt") if "Pooling" in modules else None
+    if pooling == "cls" and pool_prompt is False and (instruct.query_template or instruct.document_template):
+        raise ModelError(
+            f"{folder}: the first token after the prompt is the vector; want include_prompt, or mean pooling"
+        )
     return FolderFacts(
         transformer_folder=transformer,
         config=_config(transformer, weights=weights),
-        pooling=_pooling(modules["Pooling"]) if "Pooling" in modules else None,
-        pool_prompt=read_json(modules["Pooling"] / "config.json").get("include_prompt")
-        if "Pooling" in modules
-        else None,
-        normalize="Normalize" in modules,
+        pooling=pooling,
+        pool_prompt=pool_prompt,
+        normalize=normalize,
         max_length=_max_length(transformer),
+        max_query_length=saved_length(settings, "query_length", transformer),
+        max_document_length=saved_length(settings, "document_length", transformer),
+        truncate_dim=check_saved_settings(saved, path, normalize=normalize),
         query_template=instruct.query_template,
         document_template=instruct.document_template,
         default_instruction=instruct.default_instruction,
@@ -117,10 +133,21 @@ def _pooling(folder: Path) -> Pooling:
         chosen: list[Any] = [modes.get(named)] if isinstance(named, str) else [modes.get(mode) for mode in named]
     else:
         chosen = [_POOLING_MODES.get(key) for key, on in config.items() if key.startswith("pooling_mode_") and on]
+        chosen = chosen or ["mean"]
     if len(chosen) != 1 or chosen[0] is None:
         raise ModelError(f"{folder}/config.json: want one pooling mode of cls, mean or last token, got {config}")
     pooling: Pooling = chosen[0]
     return pooling
+
+
+def _normalizes(folder: Path) -> bool:
+    """Return True; raises ModelError for a Normalize module of something else than the vector of a text."""
+    path = folder / "config.json"
+    config = read_json(path) if path.is_file() else {}
+    for name in ("module_input_name", "module_output_name"):
+        if config.get(name) not in {None, "sentence_embedding"}:
+            raise ModelError(f"{path}: {name} is {config[name]!r}; want 'sentence_embedding'")
+    return True
 
 
 def transformer_settings(folder: Path) -> dict[str, Any]:
@@ -150,9 +177,7 @@ class _Prompts:
     default_instruction: str | None
 
 
-def _prompts(folder: Path) -> _Prompts:
-    path = folder / "config_sentence_transformers.json"
-    config = read_json(path) if path.is_file() else {}
+def _prompts(config: Mapping[str, Any]) -> _Prompts:
     prompts: dict[str, str] = config.get("prompts") or {}
     default = prompts.get(config.get("default_prompt_name") or "", "")
     query = prompts.get("query", default)

@@ -85,6 +85,7 @@ def resolve_spec(
         spec = _spec_of_facts(settings.model, facts, card)
     max_length, max_dimension = _positions(facts.config), _size(facts.config, "hidden_size")
     _bounded("dimension", spec.dimension, spec.dimension, max_dimension)
+    saved = spec.dimension if written else min(spec.dimension, facts.truncate_dim or spec.dimension)
     weights = [path for folder in (facts.transformer_folder, *folders[1:]) for path in folder.glob("*.safetensors")]
     return dataclasses.replace(
         spec,
@@ -96,7 +97,7 @@ def resolve_spec(
         max_document_length=_bounded(
             "max_document_length", settings.max_document_length, spec.max_document_length, max_length
         ),
-        dimension=_bounded("truncate_dim", settings.truncate_dim, spec.dimension, spec.dimension),
+        dimension=_bounded("truncate_dim", settings.truncate_dim, saved, spec.dimension),
         dtype=dtype,
     )
 
@@ -134,6 +135,7 @@ def _spec_of_facts(model: str, facts: FolderFacts, card: Checkpoint) -> Embeddin
     guess = _TEMPLATE if decoder and not facts.pooling else "{text}"
     template = _resolve("query template", facts.query_template, card.query_template, guess, model)
     length = min(positions, _LONGEST)
+    queries, documents = facts.max_query_length or facts.max_length, facts.max_document_length or facts.max_length
     return EmbeddingSpec(
         model=model,
         pooling=_resolve("pooling", facts.pooling, card.pooling, _LAST if decoder else _MEAN, model),
@@ -145,11 +147,9 @@ def _spec_of_facts(model: str, facts: FolderFacts, card: Checkpoint) -> Embeddin
         default_instruction=(facts.default_instruction or DEFAULT_INSTRUCTION) if "{instruction}" in template else None,
         append_eos=card.append_eos,
         pool_prompt=card.pool_prompt if facts.pool_prompt is None else facts.pool_prompt,
-        max_query_length=min(
-            _resolve("query length", facts.max_length, card.max_query_length, length, model), positions
-        ),
+        max_query_length=min(_resolve("query length", queries, card.max_query_length, length, model), positions),
         max_document_length=min(
-            _resolve("document length", facts.max_length, card.max_document_length, length, model), positions
+            _resolve("document length", documents, card.max_document_length, length, model), positions
         ),
         normalize=_resolve("normalisation", facts.normalize, card.normalize, True, model),
         dimension=_size(config, "hidden_size"),
