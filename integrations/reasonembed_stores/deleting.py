@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from reasonembed_rag.errors import InputError
-from reasonembed_stores.file_plan import FilePlan
+from reasonembed_stores.file_plan import FilePlan, is_within
 from reasonembed_stores.reading import Reading
 from reasonembed_stores.source_state import SourceState
 from reasonembed_stores.store import Store
@@ -55,17 +55,19 @@ class Deletions:
 
 
 def check_reachable(plan: FilePlan) -> None:
-    """Raise InputError, naming it, for a folder or file that cannot be looked at: sync could not tell what is gone."""
-    reasons = {bad.name: bad.reason for bad in plan.bad}
-    for name in plan.unreachable:
-        if name in reasons:
-            raise InputError(f"{reasons[name]}; nothing was deleted: with sync every folder must be listed")
+    """Raise InputError, naming it, for a folder with documents that cannot be listed: are they gone?"""
+    for name, reason in plan.unreachable.items():
+        if any(known != name and is_within(known, name) for known in plan.known):
+            raise InputError(f"{reason}; nothing was deleted: with sync, folders with documents must be listed")
 
 
 def find_deletions(
     plan: FilePlan, reading: Reading, state: SourceState, store: Store | None, *, sync: bool
 ) -> Deletions:
-    """Return what the files no longer have, and with `sync` what no source has."""
+    """Return what the files no longer have, and with `sync` what no source has.
+
+    Without a state every document of the store is looked at, as it is where the plan does not trust the state.
+    """
     found = Deletions()
     new: set[str] = set()
     rows: set[str] = set()
@@ -105,18 +107,16 @@ def _unrecorded_passages(reading: Reading, state: SourceState, store: Store, new
 
 
 def _add_synced(found: Deletions, plan: FilePlan, state: SourceState, store: Store, new: Collection[str]) -> None:
-    lost = {one.prefix for one in plan.lost_sources}
-    given = {one.prefix for one in plan.sources}
-    files = [*plan.gone, *(name for name, file in plan.known.items() if file.prefix in lost - given)]
-    deleted = {document.id for document in state.documents_of(files)} - set(new)
-    deleted |= {document.id for document in state.stale_rows()} - set(new)
-    deleted |= set(found.stale)
+    lost = {one.prefix for one in plan.lost_sources} - {one.prefix for one in plan.sources}
+    files = [*plan.gone, *plan.left_out, *(name for name, file in plan.known.items() if file.prefix in lost)]
+    deleted = {document.id for document in state.documents_of(files)}
+    deleted |= {document.id for document in state.stale_rows()} | set(found.stale)
+    recorded = {document.id for document in state.all_documents()}
+    if not plan.trusted or len(recorded) != len(store):
+        deleted |= {document.id for document in store} - recorded
     found.stale = []
     found.files += files
-    known = {document.id for document in state.all_documents()} | set(new) | set(found.passages)
-    if len(store) != len({document.id for document in state.all_documents()}) or not state.exists:
-        deleted |= {document.id for document in store if document.id not in known}
-    found.synced = sorted(deleted - set(found.passages))
+    found.synced = sorted(deleted - set(new) - set(found.passages))
 
 
 def confirm(found: Deletions, plan: FilePlan, store: Store, *, changed: str | None, on_delete: OnDelete | None) -> None:
@@ -130,7 +130,7 @@ def confirm(found: Deletions, plan: FilePlan, store: Store, *, changed: str | No
         reasons.append("more than a tenth")
     if not reasons:
         return
-    named = [*plan.gone, *(name for name in found.files if name not in plan.gone)]
+    named = found.files
     more = [f"{len(named) - _NAMED:,} more files"] if len(named) > _NAMED else []
     asked = Deletion(len(found.synced), len(store), tuple(reasons), (*named[:_NAMED], *more))
     if on_delete is None or not on_delete(asked):

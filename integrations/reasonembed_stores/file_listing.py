@@ -138,7 +138,7 @@ class _Walk:
             target = f"{path} -> {path.readlink()}" if path.is_symlink() else str(path)
             self._found.passed_over[name] = PassedOver("broken link", "nothing is where it points to")
             self._found.unreachable[name] = (
-                f"{target}: cannot be read ({error.strerror}); restore it or remove the link"
+                f"{target}: nothing is there ({error.strerror}); restore it, or remove the link"
             )
             return
         if not stat.S_ISDIR(status.st_mode):

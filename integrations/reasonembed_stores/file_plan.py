@@ -17,7 +17,7 @@ from reasonembed_stores.file_listing import FoundFile, Listing, list_sources
 from reasonembed_stores.index_report import BadFile
 from reasonembed_stores.readers import FileCorpus
 from reasonembed_stores.source_state import KnownDocument, KnownFile, SourceState
-from reasonembed_stores.sources import NamedSource, Source, moved_from, name_as_text, with_prefixes
+from reasonembed_stores.sources import NamedSource, Source, as_remembered, moved_from, name_as_text, with_prefixes
 from reasonembed_stores.spool import FileDocument
 from reasonembed_stores.store import Store
 
@@ -44,6 +44,8 @@ class FilePlan:
     sources: list[NamedSource] = field(default_factory=list)
     remembered: list[NamedSource] = field(default_factory=list)
     known: Mapping[str, KnownFile] = field(default_factory=dict)
+    trusted: bool = False
+    """Whether nobody else has written to the store since the last run."""
     to_read: list[FileToRead] = field(default_factory=list)
     unchanged: dict[str, KnownFile] = field(default_factory=dict)
     """As they are recorded."""
@@ -55,6 +57,8 @@ class FilePlan:
     bad: list[BadFile] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     """Files that the given sources had and have no more."""
+    left_out: list[str] = field(default_factory=list)
+    """Files that are there, but not among what is asked for now."""
     emptied: list[str] = field(default_factory=list)
     """Folders that are empty now, or sources none of whose files is left: is a disk not mounted?"""
     messages: list[str] = field(default_factory=list)
@@ -73,9 +77,9 @@ def plan_files(corpus: FileCorpus, state: SourceState, store: Store | None, *, t
     Raises InputError for sources that are not there.
     """
     now = time.time_ns()
-    sources = corpus.sources()
+    plan = FilePlan(remembered=state.sources(), known=state.files(), trusted=trusted)
+    sources = as_remembered(corpus.sources(), plan.remembered)
     listings = list_sources(sources, corpus.listing, skip=to)
-    plan = FilePlan(remembered=state.sources(), known=state.files())
     altered = set() if trusted or store is None else _altered(state, store)
     _name_sources(plan, sources)
     recipe = corpus.recipe()
@@ -100,10 +104,10 @@ def _covers(given: Source, remembered: Source) -> bool:
 
 
 def _name_sources(plan: FilePlan, sources: tuple[Source, ...]) -> None:
-    moved = moved_from(sources, plan.remembered)
+    moved = moved_from(sources, plan.remembered, plan.known)
     if moved is not None:
         plan.messages.append(f"moved: {sources[0].root} takes the place of {moved.source.root}, which is gone")
-    prefixes = with_prefixes(sources, remembered=plan.remembered, taken=plan.known)
+    prefixes = with_prefixes(sources, remembered=plan.remembered, known=plan.known)
     plan.sources = [NamedSource(source, prefixes[source.root]) for source in sources]
 
 
@@ -165,9 +169,11 @@ def _plan_gone(plan: FilePlan, listings: Mapping[Source, Listing], listed: Colle
     """Find the files that the given sources no longer have, and folders that lost all of theirs."""
     for named in plan.sources:
         own = [name for name, file in plan.known.items() if file.prefix == named.prefix]
-        left_out = [name for name in own if name not in listed and name not in plan.passed_over]
-        gone = [name for name in left_out if not any(is_within(name, one) for one in plan.unreachable)]
+        missing = [name for name in own if name not in listed and name not in plan.passed_over]
+        missing = [name for name in missing if not any(is_within(name, one) for one in plan.unreachable)]
+        gone = [name for name in missing if not (named.source.root / name.removeprefix(named.prefix)).is_file()]
         plan.gone += gone
+        plan.left_out += [name for name in missing if name not in set(gone)]
         if own and len(gone) == len(own):
             plan.emptied.append(str(named.source.root))
             continue

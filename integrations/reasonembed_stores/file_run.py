@@ -39,7 +39,7 @@ def index_files(corpus: FileCorpus, to: Path, embedder: Embedder, options: Index
     with SourceState(to) as state, _existing_store(to, embedder) as store, DocumentSpool(to) as spool:
         run = _Run(corpus, to, embedder, options, state)
         plan = run.plan(store)
-        reading = run.read(plan, spool)
+        reading = run.read(plan, store, spool)
         if store is None and not len(spool) and not plan.bad:
             raise corpus.no_document(plan.passed_over)
         with closing(Changes.none(to)) as changes:
@@ -85,7 +85,7 @@ class _Run:
             raise self.corpus.no_document(plan.passed_over)
         return plan
 
-    def read(self, plan: FilePlan, spool: DocumentSpool) -> Reading:
+    def read(self, plan: FilePlan, store: FaissStore | None, spool: DocumentSpool) -> Reading:
         """Read the files that may have changed; raises InputError if none of the run's files can be read."""
         if not plan.to_read:
             reading = Reading(spool)
@@ -96,7 +96,7 @@ class _Run:
             def on_file(done: int) -> None:
                 self.options.on_progress(Progress(0, 0, 0, 0, files=done, of_files=total))
 
-            reading = read_files(plan, self.state, splitter, spool, corpus=self.corpus, on_file=on_file)
+            reading = read_files(plan, self.state, store, splitter, spool, corpus=self.corpus, on_file=on_file)
             self.boilerplate = splitter.boilerplate
         if plan.bad and not reading.files and not plan.unchanged:
             more = f" (and {len(plan.bad) - 1:,} more)" if len(plan.bad) > 1 else ""
@@ -198,7 +198,7 @@ class _Run:
 
     def _files_report(self, plan: FilePlan, reading: Reading) -> FilesReport:
         return FilesReport(
-            read=Counter(file.kind for file in reading.files),
+            read=dict(Counter(file.kind for file in reading.files)),
             unchanged=len(plan.unchanged),
             gone=len(plan.gone),
             passed_over=count_alike((one.kind, one.reason, name) for name, one in plan.passed_over.items()),
@@ -209,8 +209,9 @@ class _Run:
 
     def _messages(self, plan: FilePlan) -> Iterator[str]:
         yield from plan.messages
-        if plan.gone and not self.options.sync:
-            yield f"gone: {len(plan.gone):,} files, such as {plan.gone[0]}; sync deletes their documents"
+        for word, names in (("gone", plan.gone), ("left out", plan.left_out)):
+            if names and not self.options.sync:
+                yield f"{word}: {len(names):,} files, such as {names[0]}; their documents stay without sync"
         others = [file for file in plan.to_read if self._was_read_otherwise(plan, file.known.name, file.known.recipe)]
         if others:
             yield f"read again: {len(others):,} files, because they were read or split with other settings"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 __all__ = ["BadFile", "FilesReport", "IndexReport", "LeftOut", "count_alike"]
 
 _SHOWN = 20
-"""Bad files that are named; the others are counted."""
+"""Lines of one sort; further ones are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +119,20 @@ def _file_lines(files: FilesReport) -> Iterator[str]:
     yield f"files: {', '.join(parts)}"
     if files.boilerplate:
         yield f"boilerplate: {files.boilerplate:,} passages without content dropped"
-    for heading, several in (("passed over", files.passed_over), ("note", files.notes)):
-        for one in several:
-            named = f"{one.example}" if one.files == 1 else f"such as {one.example}"
-            yield f"{heading}: {one.files:,} {one.kind}: {one.reason} ({named})"
-    for bad in files.bad[:_SHOWN]:
-        yield f"could not be read: {bad.reason}"
-    if len(files.bad) > _SHOWN:
-        yield f"could not be read: {len(files.bad) - _SHOWN:,} more"
+    yield from _some("passed over", map(_told, files.passed_over))
+    yield from _some("note", map(_told, files.notes))
+    yield from _some("could not be read", (bad.reason for bad in files.bad))
+
+
+def _told(one: LeftOut) -> str:
+    return f"{one.files:,} {one.kind}: {one.reason} ({'such as ' if one.files > 1 else ''}{one.example})"
+
+
+def _some(heading: str, lines: Iterable[str]) -> Iterator[str]:
+    listed = list(lines)
+    yield from (f"{heading}: {line}" for line in listed[:_SHOWN])
+    if len(listed) > _SHOWN:
+        yield f"{heading}: {len(listed) - _SHOWN:,} more of these"
 
 
 def count_alike(items: Iterable[tuple[str, str, str]]) -> tuple[LeftOut, ...]:

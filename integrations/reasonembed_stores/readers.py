@@ -71,7 +71,7 @@ class FileCorpus:
     def __iter__(self) -> Iterator[Document]:
         splitter = FileSplitter.by_chunks(self.splitter) if self.splitter else FileSplitter.by_words(self.words)
         sources = self.sources()
-        prefixes = with_prefixes(sources, remembered=(), taken=())
+        prefixes = with_prefixes(sources, remembered=(), known=())
         passed_over: dict[str, PassedOver] = {}
         is_empty = True
         for source, found in list_sources(sources, self.listing).items():

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from reasonembed_rag.errors import InputError, MissingDependencyError, ReasonEmbedError
 from reasonembed_readers import Part, PassedOver, read_file
+from reasonembed_stores.citations import origin_of
 from reasonembed_stores.file_plan import FilePlan, FileToRead, known_document, reason_of
 from reasonembed_stores.index_report import BadFile
 from reasonembed_stores.readers import FileCorpus
 from reasonembed_stores.source_state import KnownDocument, KnownFile, SourceState
 from reasonembed_stores.splitting import FileSplitter
 from reasonembed_stores.spool import DocumentSpool, FileDocument
+from reasonembed_stores.store import Store
 
 __all__ = ["Reading", "read_files"]
 
@@ -41,6 +43,7 @@ class Reading:
 def read_files(
     plan: FilePlan,
     state: SourceState,
+    store: Store | None,
     splitter: FileSplitter,
     spool: DocumentSpool,
     *,
@@ -52,7 +55,7 @@ def read_files(
     For a strict corpus the first one raises InputError. `on_file` is called with the number of files so far.
     """
     reading = Reading(spool)
-    ids = _Ids(plan, state)
+    ids = _Ids(plan, state, store)
     for number, file in enumerate(plan.to_read):
         mark, boilerplate = spool.size, splitter.boilerplate
         notes: list[str] = []
@@ -116,8 +119,9 @@ def _add(one: FileDocument, spool: DocumentSpool, path: Path) -> None:
 class _Ids:
     """The ids of the run so far, each with its file and line."""
 
-    def __init__(self, plan: FilePlan, state: SourceState) -> None:
+    def __init__(self, plan: FilePlan, state: SourceState, store: Store | None) -> None:
         self._state = state
+        self._store = store
         self._kept = {*plan.unchanged, *(bad.name for bad in plan.bad)}
         self._seen: dict[str, tuple[FileToRead, int | None]] = {}
         self._own: list[str] = []
@@ -150,8 +154,13 @@ class _Ids:
         for one in page:
             owner = owners.get(one.document.id, file.known.name)
             if owner != file.known.name and owner in self._kept:
-                raise InputError(_told(one.document.id, _place(file.path, one.line), owner))
+                raise InputError(_told(one.document.id, _place(file.path, one.line), self._stored(one, owner)))
         return page
+
+    def _stored(self, one: FileDocument, owner: str) -> str:
+        """Return the place of the stored document with the id of another one."""
+        stored = self._store.get([one.document.id]) if self._store is not None else []
+        return (origin_of(stored[0]).location if stored else "") or owner
 
     @staticmethod
     def _repeated(

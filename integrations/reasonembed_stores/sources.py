@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from reasonembed_rag.errors import InputError
 from reasonembed_readers import SUFFIXES
 
-__all__ = ["NamedSource", "Source", "name_as_text", "parse_sources", "with_prefixes"]
+__all__ = ["NamedSource", "Source", "as_remembered", "moved_from", "name_as_text", "parse_sources", "with_prefixes"]
 
 _WILDCARDS = frozenset("*?[")
 
@@ -83,34 +83,58 @@ def _parse(text: str) -> Source:
     return Source(root, patterns=("/".join(parts[fixed:]),))
 
 
+def as_remembered(sources: Sequence[Source], remembered: Sequence[NamedSource]) -> tuple[Source, ...]:
+    """Return the sources under the roots by which they are remembered, where these are the same folders."""
+    roots = {one.source.root for one in remembered}
+    return tuple(
+        source
+        if source.root in roots
+        else replace(source, root=next((root for root in roots if _is_same(root, source.root)), source.root))
+        for source in sources
+    )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def moved_from(
+    sources: Sequence[Source], remembered: Sequence[NamedSource], known: Collection[str]
+) -> NamedSource | None:
+    """Return the remembered source that moved to where the only given one is; None where there is none.
+
+    It is gone from where it was, and half of its files are in the new place at least.
+    """
+    if len(sources) != 1 or any(one.source.root == sources[0].root for one in remembered):
+        return None
+    for one in remembered:
+        own = [name.removeprefix(one.prefix) for name in known if name.startswith(one.prefix)]
+        found = sum(os.path.lexists(sources[0].root / name) for name in own)
+        if own and 2 * found >= len(own) and not os.path.lexists(one.source.root):
+            return one
+    return None
+
+
 def with_prefixes(
-    sources: Sequence[Source], *, remembered: Sequence[NamedSource], taken: Iterable[str]
+    sources: Sequence[Source], *, remembered: Sequence[NamedSource], known: Collection[str]
 ) -> Mapping[Path, str]:
     """Return a prefix for each root that keeps the names of its files apart from those of all other sources.
 
-    A remembered source keeps its prefix. A single one has none; a further one has its folder's name. One that is given
-    alone while the only remembered one is gone takes its place. `taken` are the names of files that are known.
+    A remembered source keeps its prefix, even if it moved. A single one has none; a further one has its folder's name.
+    `known` are the names of files that the index has.
     """
     prefixes = {one.source.root: one.prefix for one in remembered}
-    if moved := moved_from(sources, remembered):
+    if moved := moved_from(sources, remembered, known):
         return {sources[0].root: moved.prefix}
-    tops = {PurePosixPath(name).parts[0] for name in taken}
+    tops = {PurePosixPath(name).parts[0] for name in known}
     for source in sources:
         if source.root not in prefixes:
             alone = not prefixes and len(sources) == 1
             prefixes[source.root] = "" if alone else _free(source.root, {*prefixes.values()}, tops)
     return {source.root: prefixes[source.root] for source in sources}
-
-
-def moved_from(sources: Sequence[Source], remembered: Sequence[NamedSource]) -> NamedSource | None:
-    """Return the remembered source whose place the only given one takes; None where there is none."""
-    if len(sources) != 1 or any(one.source.root == sources[0].root for one in remembered):
-        return None
-    gone = [one for one in remembered if not one.source.root.exists()]
-    alike = [one for one in gone if one.source.root.name == sources[0].root.name]
-    if len(remembered) == len(gone) == 1:
-        return gone[0]
-    return alike[0] if len(alike) == 1 else None
 
 
 def _free(root: Path, prefixes: set[str], tops: set[str]) -> str:

@@ -6,7 +6,6 @@ one end.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -21,33 +20,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reasonembed_rag import Document, EmbeddingSpec
+from hashed_embedder import HashedEmbedder
+
+from reasonembed_rag import Document
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 from reasonembed_stores import ChromaStore, FaissStore, FileCorpus
 from reasonembed_stores import windows as windows_module
 from reasonembed_stores.index_options import is_unfinished
 from reasonembed_stores.index_report import IndexReport
 from reasonembed_stores.indexing import build_index, update_store
-
-
-class Hashed:
-    """Vectors from a hash of the text; every text that was embedded is told."""
-
-    def __init__(self, told):
-        self.spec = EmbeddingSpec(
-            model="hashed", weights="w", pooling="mean", attention="bidirectional",
-            max_query_length=200, max_document_length=200, dimension=8,
-        )  # fmt: skip
-        self.dimension = 8
-        self.told = told
-
-    def encode_documents(self, texts, *, show_progress=False):
-        for text in texts:
-            self.told(text)
-        digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts]
-        return np.frombuffer(b"".join(digests), np.uint8).reshape(len(texts), 8).astype(np.float32) + 1
-
-    encode_queries = encode_documents
 
 
 @pytest.fixture
@@ -57,7 +38,7 @@ def embedded():
 
 @pytest.fixture
 def embedder(embedded):
-    return Hashed(embedded.append)
+    return HashedEmbedder(embedded.append)
 
 
 def corpus(*pairs, **metadata):
@@ -151,7 +132,7 @@ def test_a_model_that_fails_leaves_no_empty_index(tmp_path):
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        build_index(corpus(("a", "1")), tmp_path / "index", Hashed(fail))
+        build_index(corpus(("a", "1")), tmp_path / "index", HashedEmbedder(fail))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -165,7 +146,7 @@ def test_a_run_that_fails_later_is_marked_until_another_one_ends(tmp_path, embed
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        build_index(documents, tmp_path / "index", Hashed(fail))
+        build_index(documents, tmp_path / "index", HashedEmbedder(fail))
     assert is_unfinished(tmp_path / "index")
     assert len(contents(tmp_path / "index")) == 2
     embedded.clear()
@@ -215,7 +196,7 @@ def index_until_killed(root, documents, calls):
             log.flush()
 
         sys.settrace(trace)
-        build_index(documents, root / "index", Hashed(tell))
+        build_index(documents, root / "index", HashedEmbedder(tell))
     os._exit(0)
 
 
@@ -240,7 +221,7 @@ def killed_runs(kills, seed):
     assert not is_unfinished(root / "index")
     with FaissStore.open(root / "index") as store:
         vectors = store.vectors_of([document.id for document in documents])
-    wanted = Hashed(lambda _: None).encode_documents([document.content for document in documents])
+    wanted = HashedEmbedder(lambda _: None).encode_documents([document.content for document in documents])
     np.testing.assert_allclose(vectors, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
     embedded = (root / "embedded").read_text().count("\n")
     shutil.rmtree(root)
@@ -248,7 +229,10 @@ def killed_runs(kills, seed):
 
 
 def test_twenty_kills_end_with_exactly_the_right_documents():
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=300, check=False)
+    support = Path(__file__).resolve().parents[1] / "support"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(support), *sys.path])}
+    command = [sys.executable, __file__]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert told["embedded"] <= told["documents"] + 20 * 8  # a kill costs at most the window it falls in
