@@ -55,7 +55,7 @@ class Deletions:
 
 
 def check_reachable(plan: FilePlan) -> None:
-    """Raise InputError, naming it, for a folder with documents that cannot be listed: are they gone?"""
+    """Raise InputError, naming it, for a folder with documents that cannot be listed."""
     for name, reason in plan.unreachable.items():
         if any(known != name and is_within(known, name) for known in plan.known):
             raise InputError(f"{reason}; nothing was deleted: with sync, folders with documents must be listed")
@@ -74,8 +74,8 @@ def find_deletions(
     for one in reading.spool:
         new.add(one.document.id)
         rows |= {one.row} if one.row is not None else set()
-    bad = {one.name for one in plan.bad}
-    passed_over = [name for name in plan.known if name in plan.passed_over and name not in bad]
+    missing = {*(one.name for one in plan.bad), *plan.gone, *plan.left_out}
+    passed_over = [name for name in plan.known if name in plan.passed_over and name not in missing]
     reread = [file.name for file in reading.files if file.name in plan.known]
     for document in state.documents_of([*reread, *passed_over]):
         if document.id in new:

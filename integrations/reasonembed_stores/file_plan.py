@@ -169,7 +169,7 @@ def _plan_gone(plan: FilePlan, listings: Mapping[Source, Listing], listed: Colle
     """Find the files that the given sources no longer have, and folders that lost all of theirs."""
     for named in plan.sources:
         own = [name for name, file in plan.known.items() if file.prefix == named.prefix]
-        missing = [name for name in own if name not in listed and name not in plan.passed_over]
+        missing = [name for name in own if name not in listed]
         missing = [name for name in missing if not any(is_within(name, one) for one in plan.unreachable)]
         gone = [name for name in missing if not (named.source.root / name.removeprefix(named.prefix)).is_file()]
         plan.gone += gone

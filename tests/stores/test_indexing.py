@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from hashed_embedder import HashedEmbedder
 
 from reasonembed_rag import Document
