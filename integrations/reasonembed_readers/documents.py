@@ -21,8 +21,11 @@ _OPEN_DOCUMENTS = {"text": ".odt", "presentation": ".odp", "spreadsheet": ".ods"
 _LONGEST_TYPE = 100
 
 
-def document_suffix(path: Path, head: bytes) -> str | None:
-    """Return the suffix that a document should have, such as .docx, by its first bytes and members; None for others."""
+def document_suffix(path: Path, head: bytes, named: str) -> str | None:
+    """Return the suffix that a document should have, such as .docx, by its first bytes and members; None for others.
+
+    A damaged archive is what it is `named`, so that its reader says what is wrong with it.
+    """
     if head.startswith(b"%PDF-"):
         return ".pdf"
     if not head.startswith(b"PK\x03\x04"):
@@ -30,8 +33,8 @@ def document_suffix(path: Path, head: bytes) -> str | None:
     try:
         with seekable(path) as file, zipfile.ZipFile(file) as archive:
             return _suffix_of(archive)
-    except DAMAGED:  # its reader will say what is wrong
-        return None
+    except DAMAGED:
+        return named
 
 
 def _suffix_of(archive: zipfile.ZipFile) -> str | None:

@@ -166,8 +166,8 @@ def _installed(kind: FileKind, suffix: str) -> FileKind | PassedOver:
 def _by_content(path: Path, suffix: str) -> FileKind | PassedOver:
     with open_bytes(path) as file:
         head = file.read(_HEAD)
-    found = document_suffix(path, head)
-    if found is not None:
+    found = document_suffix(path, head, suffix)
+    if found is not None and (found in _DOCUMENTS or found != suffix):
         return _of_document(found)
     kind = next((kind for start, kind in _BY_HEAD if start.match(head)), _DOCUMENTS.get(suffix))
     passed_over = passed_over_by_content(head, suffix, is_text=kind is not None or not looks_binary(head))

@@ -54,6 +54,7 @@ def test_every_line_of_a_standard_module_is_in_one_part_in_order(name):
     parts = list(read_file(path))
     _check_that_every_line_is_there_once(path.read_text(encoding="utf-8").split("\n"), parts)
     assert {part.metadata["language"] for part in parts} == {"python"}
+    assert not any(part.outline for part in parts)
 
 
 @needs_grammars

@@ -78,12 +78,8 @@ def test_a_damaged_document_is_refused_by_name(tmp_path, name):
     whole = pdf("x") if name == "a.pdf" else sound(name)
     for content in (whole[:100], whole[: len(whole) // 2], b"PK\x03\x04", b"not a document at all"):
         (tmp_path / name).write_bytes(content)
-        kind = file_kind(tmp_path / name)
-        if isinstance(kind, FileKind):
-            with pytest.raises(InputError, match=name):
-                list(read_file(tmp_path / name))
-        else:
-            assert "archive" in kind.reason
+        with pytest.raises(InputError, match=name):
+            list(read_file(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", [*DOCUMENTS, "a.pdf", "a.odp"])
