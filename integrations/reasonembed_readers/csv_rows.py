@@ -32,6 +32,11 @@ _INTEGER = re.compile(r"-?(?:0|[1-9]\d{,17})")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{,17})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?")
 
 
+_YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
+_SEPARATOR = re.compile(r"sep=(.)\r?\n")
+"""How Excel names the separator, in a line above the header."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Dialect:
     delimiter: str
@@ -101,13 +106,21 @@ def _table(path: Path, options: ReadOptions, note: Note) -> _Table:
     with source() as file:
         first = next(_records(file, dialect, name=str(path)), None)
     fields = [field.strip() for field in first.fields] if first is not None else []
-    has_header = bool(fields) and not any(_NUMBER.fullmatch(field) for field in fields) and any(fields)
+    has_header = _is_header(fields, options)
     names = fields if has_header else [""] * len(fields)
     columns: list[str] = []
     for number, field in enumerate(names, start=1):
         name = field or f"column {number}"
         columns.append(name if name not in columns else f"{name} {number}")
     return _Table(str(path), source, dialect, columns, has_header)
+
+
+def _is_header(fields: Sequence[str], options: ReadOptions) -> bool:
+    """Tell whether the first row names the columns: it has the columns that the user named, or no number but years."""
+    if {*options.text_columns, options.id_column} & set(fields):
+        return True
+    numbers = [field for field in fields if _NUMBER.fullmatch(field)]
+    return any(fields) and len(numbers) < len(fields) and all(map(_YEAR.fullmatch, numbers))
 
 
 def _source(path: Path, options: ReadOptions, note: Note) -> Callable[[], TextIO]:
@@ -123,10 +136,11 @@ def _source(path: Path, options: ReadOptions, note: Note) -> Callable[[], TextIO
 
 def _dialect(sample: str, *, tabs: bool) -> _Dialect:
     """Return the delimiter and quoting under which most rows of a sample have the same, largest number of fields."""
-    lines = sample.splitlines(keepends=True)
+    named = _SEPARATOR.match(sample)
+    lines = sample.splitlines(keepends=True)[1 if named else 0 :]
     lines = lines[:-1] if len(sample) == _SAMPLE else lines
     best, best_score = _Dialect("\t" if tabs else ",", 1, csv.QUOTE_MINIMAL), (0.0, 0)
-    for delimiter in "\t" if tabs else _DELIMITERS:
+    for delimiter in named[1] if named else "\t" if tabs else _DELIMITERS:
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if delimiter == "\t" else (csv.QUOTE_MINIMAL,):
             widths = _widths(lines, _Dialect(delimiter, 1, quoting))
             width, count = Counter(widths).most_common(1)[0] if widths else (1, 0)
@@ -153,7 +167,8 @@ def _records(file: TextIO, dialect: _Dialect, *, name: str) -> Iterator[_Record]
     line = 1
     try:
         for fields in reader:
-            if fields and (len(fields) == dialect.width or not fields[0].startswith("#")):
+            names_separator = line == 1 and fields[:1] == ["sep="]
+            if fields and not names_separator and (len(fields) == dialect.width or not fields[0].startswith("#")):
                 yield _Record(line, fields)
             line = reader.line_num + 1
     except csv.Error as error:

@@ -12,7 +12,7 @@ from reasonembed_readers.parts import Note, ReadOptions
 from reasonembed_readers.raw import open_bytes, read_bytes
 from reasonembed_readers.surrogates import whole_characters
 
-__all__ = ["decoded", "encoding_of", "looks_binary", "read_decoded"]
+__all__ = ["decoded", "encoding_of", "is_utf8", "looks_binary", "read_decoded"]
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -89,7 +89,7 @@ def encoding_of(path: Path, options: ReadOptions, note: Note) -> str:
     foreign: list[bytes] = []
     with open_bytes(path) as file:
         for line in file:
-            if not _is_utf8(line):
+            if not is_utf8(line):
                 foreign.append(line)
                 if sum(map(len, foreign)) > _SAMPLE:
                     break
@@ -104,7 +104,7 @@ def looks_binary(head: bytes) -> bool:
     """Tell whether the first bytes of a file are not those of a text in any encoding."""
     if any(head.startswith(mark) for mark, _ in _MARKS) or _unmarked_utf16(head):
         return False
-    most = _MOST_CONTROLS if _is_utf8(head[:-_LONGEST_CHARACTER]) else _MOST_CONTROLS_UNKNOWN
+    most = _MOST_CONTROLS if is_utf8(head[:-_LONGEST_CHARACTER]) else _MOST_CONTROLS_UNKNOWN
     return 0 in head or len(head) - len(head.translate(None, _CONTROLS)) > most * len(head)
 
 
@@ -134,7 +134,7 @@ def _as_declared(data: bytes, declared: str) -> _Decoded | None:
     except (LookupError, ValueError):
         return None
     encoding = _AS_BROWSERS_READ.get(encoding, encoding)
-    if encoding in {"utf-8", "utf-16", "utf-32"} or (encoding.startswith("cp125") and _is_utf8(data)):
+    if encoding in {"utf-8", "utf-16", "utf-32"} or (encoding.startswith("cp125") and is_utf8(data)):
         return None  # pages that are served as UTF-8 often declare what they once were
     try:
         return _Decoded(data.decode(encoding), encoding, f"read as {encoding} (declared)")
@@ -152,7 +152,8 @@ def _strictly(data: bytes, encoding: str, *, name: str) -> str:
         ) from error
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
+    """Tell whether bytes are UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -183,7 +184,7 @@ def _unmarked_utf16(head: bytes) -> str | None:
 def _guessed(data: bytes, *, name: str) -> _Decoded:
     """Decode text that is not UTF-8, or that is UTF-8 but for some lines, as old changelogs are."""
     lines = data.splitlines(keepends=True)
-    foreign = [line for line in lines if not _is_utf8(line)]
+    foreign = [line for line in lines if not is_utf8(line)]
     others = sum(not line.isascii() for line in lines) - len(foreign)
     if others > len(foreign):
         return _mixed(lines, name=name)
@@ -197,7 +198,7 @@ def _guessed(data: bytes, *, name: str) -> _Decoded:
 
 def _mixed(lines: Sequence[bytes], *, name: str) -> _Decoded:
     """Decode lines as UTF-8, and those that are not as what they are guessed to be; what is still bad is replaced."""
-    encoding = _guess([line for line in lines if not _is_utf8(line)], name=name)
+    encoding = _guess([line for line in lines if not is_utf8(line)], name=name)
     foreign = 0
     texts: list[str] = []
     for line in lines:

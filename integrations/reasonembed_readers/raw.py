@@ -48,6 +48,9 @@ def open_bytes(path: Path) -> BinaryIO:
     except OSError as error:
         raise _unreadable(path, error) from error
     packed = path.name.lower() != inner_name(path)
+    if packed and not size:
+        file.close()
+        raise InputError(f"{path}: cannot be unpacked (it is empty); want a complete file: fetch or pack it again")
     return cast("BinaryIO", io.BufferedReader(_Content(path, file, most=_most_unpacked(size) if packed else None)))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reasonembed_rag.files import check_unicode
 from reasonembed_rag.passages import FrontMatter, read_front_matter
-from reasonembed_readers.decoding import read_decoded
+from reasonembed_readers.decoding import is_utf8, read_decoded
 from reasonembed_readers.html_text import html_page
 from reasonembed_readers.parts import Note, Part, ReadOptions
 
@@ -19,6 +19,11 @@ __all__ = ["read_html", "read_markdown", "read_plain_text", "read_text"]
 _COMMENTS = re.compile(r"^(#{1,6})[ \t]\S.*\n\1[ \t]\S", re.MULTILINE)
 _FENCED = re.compile(r"^[ \t]*(```|~~~).*?^[ \t]*\1", re.MULTILINE | re.DOTALL)
 _HTML_HEAD = 4096
+_TEXT_CHARSET = re.compile(
+    rb"""<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)|-\*-.*?\bcoding:\s*([\w.-]+)|\bcharset[=\s]\s*"?([\w.-]+)"""
+    rb"""|\\usepackage\[([\w-]+)\]\{inputenc\}""",
+    re.IGNORECASE,
+)
 _HTML_CHARSET = re.compile(
     rb"""<(?:meta\b[^>]*?\bcharset|\?xml\b[^>]*?\bencoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
@@ -26,13 +31,13 @@ _HTML_CHARSET = re.compile(
 
 def read_text(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
     """Yield a whole file of text. Where several lines that begin with # follow one another, they are comments."""
-    text = read_decoded(path, options, note)
+    text = read_decoded(path, options, note, declared=_declared_in_text)
     yield Part(text, line=1, outline=_COMMENTS.search(_FENCED.sub("", text)) is None)
 
 
 def read_plain_text(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
     """Yield a whole file of settings, a log, or other text without headings."""
-    yield Part(read_decoded(path, options, note), line=1, outline=False)
+    yield Part(read_decoded(path, options, note, declared=_declared_in_text), line=1, outline=False)
 
 
 def read_markdown(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
@@ -51,6 +56,8 @@ def read_html(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
     html = read_decoded(path, options, note, declared=_declared_in_html)
     front = _front_matter(html, name=str(path))
     page = html_page(html[front.end :])
+    if not page.text and html.strip():
+        note(f"{path}: has no text; if scripts make it, save the page from a browser")
     yield Part(page.text, heading=_trail(page.title or front.title), metadata={**page.metadata, **front.metadata})
 
 
@@ -70,6 +77,12 @@ def _front_matter(text: str, *, name: str) -> FrontMatter:
         for key, value in front.metadata.items()
     }
     return replace(front, metadata=finite)
+
+
+def _declared_in_text(data: bytes) -> str | None:
+    """Return what a text that is not UTF-8 declares, as XML, gettext, TeX and the comments of editors do."""
+    found = _TEXT_CHARSET.search(data[:_HTML_HEAD])
+    return None if found is None or is_utf8(data) else next(filter(None, found.groups())).decode()
 
 
 def _declared_in_html(data: bytes) -> str | None:

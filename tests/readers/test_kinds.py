@@ -113,9 +113,10 @@ def test_packed_text_is_the_text_that_was_packed(tmp_path, pack):
     path.write_bytes(pack(text.encode())[:-10])
     with pytest.raises(InputError, match=rf"notes\.txt\{suffix}: cannot be unpacked"):
         list(read_file(path))
-    path.write_bytes(b"no packed file")
-    with pytest.raises(InputError, match=rf"notes\.txt\{suffix}: cannot be unpacked"):
-        list(read_file(path))
+    for content in (b"no packed file", b""):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"notes\.txt\{suffix}: cannot be unpacked"):
+            list(read_file(path))
 
 
 def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):

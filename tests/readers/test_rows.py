@@ -60,6 +60,11 @@ READ = {
         "# made by hand\nid,text\n1,a\n# more, to, come\n2,b\n",
         [Part("a", id="1", line=3), Part("b", id="2", line=5)],
     ),
+    "excel.csv": ("sep=|\nid|text\n1|a, b; c\n", [Part("a, b; c", id="1", line=3)]),
+    "years.csv": (
+        "country,2019,2020\nFrance,1,2\n",
+        [Part("country: France\n2019: 1\n2020: 2", metadata={"country": "France", "2019": 1, "2020": 2}, line=2)],
+    ),
     "only a header.csv": ("a,b\n", []),
     "empty.csv": ("", []),
     "a.tsv": ('id\ttext\n1\tan 8" disk\n2\tb, c\n', [Part('an 8" disk', id="1", line=2), Part("b, c", id="2", line=3)]),

@@ -96,6 +96,22 @@ def test_pages_are_read_in_the_encoding_that_they_declare(tmp_path, declaration)
     assert "cp1251 (declared)" in notes
 
 
+@pytest.mark.parametrize(
+    ("name", "declaration"),
+    [
+        ("a.xml", '<?xml version="1.0" encoding="koi8-r"?>'),
+        ("ru.po", 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=KOI8-R\\n"\n'),
+        ("a.tex", "\\usepackage[koi8-r]{inputenc}\n"),
+        ("NEWS", "-*- coding: koi8-r -*-\n"),
+    ],
+)
+def test_text_is_read_in_the_encoding_that_it_declares(tmp_path, name, declaration):
+    found, notes = read(tmp_path / name, f"{declaration}Ёж.".encode("koi8-r"))
+    assert found == f"{declaration}Ёж."
+    assert "koi8-r (declared)" in notes
+    assert read(tmp_path / name, f"{declaration}Ёж.".encode()) == (f"{declaration}Ёж.", "")
+
+
 @pytest.mark.parametrize("declared", ["iso-8859-1", "windows-1252", "us-ascii", "utf-16", "unknown", "hex"])
 def test_a_page_that_is_utf8_whatever_it_declares_is_read_as_utf8(tmp_path, declared):
     assert (
@@ -154,6 +170,12 @@ def test_any_bytes_are_text_or_a_clear_error(tmp_path_factory, content):
         assert str(path) in str(error)  # noqa: PT017 - either is right
     else:
         text.encode()
+
+
+def test_a_page_that_scripts_make_is_told(tmp_path):
+    assert read(tmp_path / "a.html", b"<div id=root></div><script>draw()</script>")[0] == ""
+    assert "no text" in read(tmp_path / "a.html", b"<div id=root></div><script>draw()</script>")[1]
+    assert read(tmp_path / "a.html", b" \n") == ("", "")
 
 
 def test_front_matter_is_the_title_and_the_metadata(tmp_path):
