@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reasonembed_cli.filtering import FILTER_HELP, read_filters
-from reasonembed_cli.opened import IndexArgument, documents_with_ids, note_no_match, opened_store
+from reasonembed_cli.opened import IndexArgument, documents_with_ids, note_no_match, opened_store, sources_of
 from reasonembed_cli.showing import JsonOption
 from reasonembed_rag.errors import InputError
 
@@ -36,8 +36,6 @@ def delete_command(
 
     reasonembed delete docs.index --where path=policy.md
     """
-    from reasonembed_stores import indexed_sources
-
     if bool(ids) == bool(where):
         raise InputError(
             "delete wants either ids or --where FILTER; list shows both: reasonembed list DIR --filter ..."
@@ -53,7 +51,7 @@ def delete_command(
         typer.echo(json.dumps({"deleted": deleted, "ids": chosen, "documents": left}, ensure_ascii=False))
     else:
         typer.echo(f"{index}: {deleted:,} deleted, {left:,} left")
-    if deleted and indexed_sources(index).sources:
+    if deleted and sources_of(index).sources:
         typer.echo(
             "note: the next `reasonembed index` adds them again while their files are there; change or remove these or "
             "leave them out with --exclude",

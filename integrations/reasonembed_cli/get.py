@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reasonembed_cli.opened import IndexArgument, documents_with_ids, opened_store
+from reasonembed_cli.opened import IndexArgument, documents_with_ids, opened_store, sources_of
 from reasonembed_cli.showing import JsonOption, document_record, echo_json, place, printable
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def get_command(
 
     reasonembed get docs.index policy.md#3
     """
-    from reasonembed_stores import indexed_sources
-
-    sources = indexed_sources(index)
+    sources = sources_of(index)
     with opened_store(index) as store:
         documents = documents_with_ids(store, ids, index=index)
         if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reasonembed_cli.filtering import FilterOption, read_filters
-from reasonembed_cli.opened import IndexArgument, note_no_match, opened_store
+from reasonembed_cli.opened import IndexArgument, note_no_match, opened_store, sources_of
 from reasonembed_cli.showing import (
     JsonOption,
     document_record,
@@ -46,14 +46,12 @@ def list_command(
 
     reasonembed list docs.index --filter path=policy.md --limit 20
     """
-    from reasonembed_stores import indexed_sources
-
     tree = read_filters(filters)
     with opened_store(index) as store:
         documents = store.documents(tree, limit=None if limit is None else limit + 1, offset=offset)
         shown = _Counted(islice(documents, limit))
         if as_json:
-            sources = indexed_sources(index)
+            sources = sources_of(index)
             echo_json(document_record(document, sources) for document in shown)
         else:
             for line in _lines(shown):

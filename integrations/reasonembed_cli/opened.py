@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reasonembed_cli.showing import printable
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from reasonembed_rag import Document
-    from reasonembed_stores import FilterLike, Store
+    from reasonembed_stores import FilterLike, IndexedSources, Store
 
-__all__ = ["IndexArgument", "documents_with_ids", "note_no_match", "note_unfinished", "opened_store"]
+__all__ = ["IndexArgument", "documents_with_ids", "note_no_match", "note_unfinished", "opened_store", "sources_of"]
 
 IndexArgument = Annotated[Path, typer.Argument(help="A folder that `reasonembed index` wrote.", show_default=False)]
 
@@ -40,6 +40,17 @@ def opened_store(index: Path) -> Iterator[Store]:
     finally:
         store.close()
     note_unfinished(index)
+
+
+def sources_of(index: Path) -> IndexedSources:
+    """Return what an index was made of; if that is damaged, nothing, with a note: documents can be shown without."""
+    from reasonembed_stores import IndexedSources, indexed_sources
+
+    try:
+        return indexed_sources(index)
+    except StoreError as error:
+        typer.echo(f"note: {error}", err=True)
+        return IndexedSources()
 
 
 def note_unfinished(index: Path) -> None:

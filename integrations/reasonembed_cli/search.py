@@ -12,7 +12,7 @@ import typer
 
 from reasonembed_cli.filtering import FilterOption, read_filters
 from reasonembed_cli.hits import Explanation, explained, explanation_of, format_hits
-from reasonembed_cli.opened import IndexArgument, note_no_match, note_unfinished
+from reasonembed_cli.opened import IndexArgument, note_no_match, note_unfinished, sources_of
 from reasonembed_cli.options import InstructionOption, TaskCardOption
 from reasonembed_cli.showing import JsonOption, document_record, echo_json, printable
 from reasonembed_rag.errors import InputError, ModelError
@@ -54,7 +54,7 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
 
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
-    from reasonembed_stores import IndexModel, IndexRetriever, check_k, indexed_sources
+    from reasonembed_stores import IndexModel, IndexRetriever, check_k
 
     check_k(k)
     questions = _questions(question or [], queries)
@@ -62,7 +62,7 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
     retriever = IndexRetriever(index, IndexModel(model=model), task=task, instruction=instruction, filters=tree)
     _open(retriever, index=index, is_named=model is not None)
     found = list(_found(retriever, questions, k=k, explain=explain))
-    sources = indexed_sources(index)
+    sources = sources_of(index)
     if as_json:
         echo_json(_record(one, sources) for one in found)
     else:

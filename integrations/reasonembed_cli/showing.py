@@ -30,6 +30,7 @@ __all__ = [
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
+_NARROWEST, _WIDEST = 40, 120
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that would do something to a terminal; line feed and tab are not among them."""
 
@@ -105,5 +106,6 @@ def printable(text: str) -> str:
 
 
 def terminal_width() -> int:
-    """Return the columns that a line of output may take: at most 120, and 120 where nobody looks."""
-    return min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else 120
+    """Return the columns that a line of output may take: those of a terminal, within bounds."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDEST
+    return min(max(columns, _NARROWEST), _WIDEST)

@@ -145,6 +145,14 @@ def test_an_unknown_id_is_refused_and_near_ones_are_named(fails, faiss, unknown,
     assert re.search(expected, fails("delete", faiss, "old", unknown))
 
 
+def test_a_terminal_of_few_columns_does_not_stop_anything(faiss, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "3")
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    for command in (["search", str(faiss), "the fox"], ["list", str(faiss)]):
+        assert main(command) == 0
+        assert "fox" in capsys.readouterr().out
+
+
 # info
 
 

@@ -69,6 +69,17 @@ def test_delete_says_that_the_next_run_adds_the_documents_again_and_it_does(tmp_
     assert [row["id"] for row in json.loads(succeeds("list", tmp_path / "index", "--json"))] == ["note.txt#1"]
 
 
+def test_documents_are_shown_although_the_record_of_the_files_is_damaged(index, capsys):
+    (index / "sources.sqlite").write_bytes(b"no database" * 1000)
+    for command in (["search", "Travel"], ["get", "fox"], ["list"], ["list", "--json"], ["delete", "fox"]):
+        assert main([command[0], str(index), *command[1:]]) == 0
+        captured = capsys.readouterr()
+        assert captured.out
+        assert ("sources.sqlite" in captured.err) == (command != ["list"])
+    assert main(["info", str(index)]) == 2
+    assert "sources.sqlite" in capsys.readouterr().err
+
+
 def test_an_index_without_files_has_no_sources(tmp_path):
     assert indexed_sources(tmp_path).sources == ()
     assert indexed_sources(tmp_path).locate("a.md") is None
