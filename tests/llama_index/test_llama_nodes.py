@@ -255,6 +255,8 @@ def test_where_a_node_has_no_such_field_a_filter_finds_llama_indexs(store, key):
     store.add([TextNode(id_="a", text="t", relationships=source, embedding=[1.0])])
     (found,) = store.get_nodes(filters=_equal(key, "book"))
     assert found.metadata == {}
+    assert store.get_nodes(filters=_equal("_node_type", "TextNode")) == [found]
+    assert store.get_nodes(filters=_equal("_node_type", "IndexNode")) == []
 
 
 def test_a_node_without_a_source_is_its_own(store):

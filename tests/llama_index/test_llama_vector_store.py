@@ -285,9 +285,14 @@ parts = st.one_of(
         st.sampled_from(["==", "!=", ">", "<=", *TEXT, "contains"]),
         st.sampled_from(["a", "b", "AB"]),
     ),
-    st.tuples(st.just("l"), st.sampled_from(["any", "all"]), st.lists(st.sampled_from(["a", "b"]), min_size=1)),
+    st.tuples(
+        st.sampled_from(["l", "s"]), st.sampled_from(["any", "all"]), st.lists(st.sampled_from(["a", "b"]), min_size=1)
+    ),
+    st.tuples(st.just("s"), st.sampled_from(["in", "nin"]), st.lists(st.sampled_from(["a", "ab", "B"]), min_size=1)),
+    st.tuples(st.just("absent"), st.sampled_from(["==", "!=", ">", "contains", *TEXT]), st.just("a")),
+    st.tuples(st.just("absent"), st.sampled_from(["in", "nin", "any", "all"]), st.just(["a"])),
     st.tuples(st.just("l"), st.just("contains"), st.sampled_from(["a", "b"])),
-    st.tuples(st.sampled_from(["n", "s", "l"]), st.just("is_empty"), st.none()),
+    st.tuples(st.sampled_from(["n", "s", "l", "absent"]), st.just("is_empty"), st.none()),
 )
 
 

@@ -32,7 +32,7 @@ _SOURCE = "_llama_index_source"
 _LISTED = "_llama_index_listed"
 """Whether an index lists the node: an IndexNode or an ImageNode."""
 _RESERVED = (_NODE, _SOURCE, _LISTED)
-_ALIASES = ("document_id", "doc_id", "ref_doc_id")
+_SOURCE_ALIASES = ("document_id", "doc_id", "ref_doc_id")
 """LlamaIndex's names for the source in filters; a node's own field of the name comes first."""
 
 _IS_OLD = Group("all", (Condition(_NODE, "$empty", operand=True), Condition("_node_type", "$empty", operand=False)))
@@ -61,7 +61,9 @@ def document_of(node: BaseNode) -> Document:
     if reserved:
         raise InputError(f"node {node.node_id!r} has the metadata field {reserved[0]!r}, a name of the store's; rename")
     content = node.get_content(metadata_mode=MetadataMode.NONE)
-    aliases = [name for name in _ALIASES if node.ref_doc_id is not None and name not in metadata]
+    aliases = {} if node.ref_doc_id is None else dict.fromkeys(_SOURCE_ALIASES, node.ref_doc_id)
+    aliases = {"_node_type": node.class_name()} | aliases
+    aliases = {name: value for name, value in aliases.items() if name not in metadata}
     data = _data_of(node)
     texts = [name for name, holder in _text_holders(data) if holder.get("text") == content]
     for name, holder in _text_holders(data):
@@ -70,12 +72,11 @@ def document_of(node: BaseNode) -> Document:
     record = {
         "classes": _class_names(type(node)),
         "source_hash": _source_hash(node),
-        "aliases": aliases,
+        "aliases": list(aliases),
         "texts": texts,
         "node": data,
     }
-    metadata |= dict.fromkeys(aliases, node.ref_doc_id)
-    metadata |= {_SOURCE: node.ref_doc_id or node.node_id, _NODE: json.dumps(record, ensure_ascii=False)}
+    metadata |= aliases | {_SOURCE: node.ref_doc_id or node.node_id, _NODE: json.dumps(record, ensure_ascii=False)}
     if isinstance(node, ImageNode | IndexNode):
         metadata[_LISTED] = True
     return Document(node.node_id, content, metadata)
