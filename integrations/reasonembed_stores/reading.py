@@ -76,7 +76,8 @@ def read_files(
         else:
             reading.files.append(file.known)
             reading.counts.append(spool.size.documents - mark.documents)
-            reading.notes += [(file.known, note) for note in dict.fromkeys(notes)]
+            same = (note.removeprefix(f"{file.path}: ") for note in notes)  # so that those of many files are counted
+            reading.notes += [(file.known, note) for note in dict.fromkeys(same)]
             continue
         finally:
             on_file(number + 1)
