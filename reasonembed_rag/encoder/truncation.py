@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from reasonembed_rag.forks import ForkLock
 
 __all__ = ["TruncationCounts", "collect_truncations", "report_truncation", "truncations_so_far"]
 
@@ -50,7 +51,7 @@ class TruncationCounts:
         ]
 
 
-_lock = threading.Lock()
+_lock = ForkLock()
 _collectors: list[TruncationCounts] = []
 _uncollected = TruncationCounts()
 

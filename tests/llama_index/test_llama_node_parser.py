@@ -84,6 +84,16 @@ def test_it_is_stored_and_read_back_by_its_fields(embedding):
     assert len(texts[0]) > len(ReasonEmbedNodeParser.from_embedding(embedding)([Document(text=TEXT)]))
 
 
+def test_sizes_that_are_set_later_count(embedding):
+    parser = ReasonEmbedNodeParser.from_embedding(embedding)
+    many = len(parser([Document(text=TEXT)]))
+    for size, overlap in ((30, 0), (30, 10), (None, 0)):
+        parser.chunk_size, parser.chunk_overlap = size, overlap
+        expected = ReasonEmbedNodeParser.from_embedding(embedding, chunk_size=size, chunk_overlap=overlap)
+        assert parser.split_text(TEXT) == expected.split_text(TEXT)
+    assert len(parser([Document(text=TEXT)])) == many
+
+
 async def test_it_is_a_step_of_a_pipeline(embedding):
     pipeline = IngestionPipeline(transformations=[ReasonEmbedNodeParser.from_embedding(embedding), embedding])
     nodes = pipeline.run(documents=[Document(text=TEXT, id_="f")])

@@ -43,7 +43,7 @@ class ReasonEmbedNodeParser(MetadataAwareTextSplitter):
     base_url: str | None = Field(default=None, description="An OpenAI-compatible server that runs the model.")
     server_spec: dict[str, Any] | None = Field(default=None, description="The fields of its model's EmbeddingSpec.")
     tokenizer: str | None = Field(default=None, description="The tokenizer of the server's model.")
-    _splitter: PassageSplitter | None = PrivateAttr(default=None)
+    _made: tuple[tuple[EncoderSettings, int | None, int], PassageSplitter] | None = PrivateAttr(default=None)
 
     @field_validator("id_func", mode="before")
     @classmethod
@@ -78,18 +78,19 @@ class ReasonEmbedNodeParser(MetadataAwareTextSplitter):
 
         Raises InputError for a chunk_size that the model does not read and for an overlap of more than half of it.
         """
-        if self._splitter is None:
-            settings = EncoderSettings(
-                model=self.model_name,
-                revision=self.revision,
-                adapter=self.adapter,
-                max_document_length=self.max_document_length,
-                base_url=self.base_url,
-                server_spec=self.server_spec,
-                tokenizer=self.tokenizer,
-            )
-            self._splitter = passage_splitter(settings, tokens=self.chunk_size, overlap=self.chunk_overlap)
-        return self._splitter
+        settings = EncoderSettings(
+            model=self.model_name,
+            revision=self.revision,
+            adapter=self.adapter,
+            max_document_length=self.max_document_length,
+            base_url=self.base_url,
+            server_spec=self.server_spec,
+            tokenizer=self.tokenizer,
+        )
+        key = (settings, self.chunk_size, self.chunk_overlap)  # LlamaIndex's Settings set the sizes afterwards
+        if self._made is None or self._made[0] != key:
+            self._made = key, passage_splitter(settings, tokens=self.chunk_size, overlap=self.chunk_overlap)
+        return self._made[1]
 
     def split_text(self, text: str) -> list[str]:
         """Return the passages of a text, each under its trail of headings."""
