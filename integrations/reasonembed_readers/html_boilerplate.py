@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["remove_hidden", "remove_likely_navigation", "remove_navigation"]
 
 _NOT_SHOWN = """
-    script, style, template, noscript, iframe, audio, video, canvas, datalist, select, noembed, noframes, rp,
+    script, style, template, noscript, iframe, audio, video, canvas, datalist, noembed, noframes,
     dialog:not([open]), [hidden]:not([hidden="until-found"]):not([role="tabpanel"]),
     [style*="display:none" i], [style*="display: none" i],
     [style*="visibility:hidden" i], [style*="visibility: hidden" i]
@@ -27,7 +27,7 @@ _LONGEST_DECORATION = 200
 
 _NAVIGATION = """
     nav, [role="navigation"], [role="search"], [role="menubar"], [role="menu"], [role="toolbar"], [role="contentinfo"],
-    body > footer, .skip-link, .skip-nav,
+    body > footer, .skip-link, .skip-nav, .version_switcher, .language_switcher,
     /* Sphinx, docutils, MkDocs */
     .sphinxsidebar, .sphinx-tabs-tablist, .prev-next-area, .rst-footer-buttons, .md-source-file, .bd-sidebar-primary,
     .bd-sidebar-secondary,

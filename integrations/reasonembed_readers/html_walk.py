@@ -30,7 +30,20 @@ _BLOCKS = frozenset(
             "hr",
             "html",
         ),
-        *("legend", "listing", "main", "menu", "nav", "ol", "optgroup", "p", "plaintext", "search", "section"),
+        *(
+            "legend",
+            "listing",
+            "main",
+            "menu",
+            "nav",
+            "ol",
+            "optgroup",
+            "p",
+            "plaintext",
+            "search",
+            "section",
+            "select",
+        ),
         *("summary", "table", "tbody", "td", "tfoot", "th", "thead", "title", "tr", "ul", "xmp"),
     }
 )
@@ -38,6 +51,7 @@ _APART = frozenset({"button", "input", "label", "meter", "option", "output", "pr
 """Inline, but never read as one word with their neighbours."""
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _PREFORMATTED = frozenset({"pre", "listing", "xmp", "plaintext"})
+_EXPONENT = re.compile(r"[-+\u2212]?(?:\d+|[a-z])")
 _DESCRIPTION = "    "
 _OF_LAYOUT = "table, h1, h2, h3, h4, h5, h6, pre, dl, form, td p ~ p, td ul, td ol, td div ~ div"
 _LANGUAGE = re.compile(r"\b(?:language|lang|highlight|brush|highlight-source)[-: ]+([A-Za-z][\w+#-]*)")
@@ -102,6 +116,9 @@ def _enter(node: LexborNode, tag: str, writer: TextWriter) -> Callable[[], None]
     if tag == "dd":
         writer.open_indent(_DESCRIPTION)
         return _then_block(writer)
+    if tag == "sup" and _EXPONENT.fullmatch(node.text()):
+        writer.words("^")
+        return None
     if tag in _APART:
         writer.space()
         return writer.space

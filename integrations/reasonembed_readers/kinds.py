@@ -16,6 +16,7 @@ from reasonembed_readers.epub_chapters import read_epub
 from reasonembed_readers.info_nodes import read_info
 from reasonembed_readers.json_rows import read_json_file, read_json_lines
 from reasonembed_readers.languages import CODE_NAMES, CODE_SUFFIXES
+from reasonembed_readers.light_markup import read_asciidoc, read_org, read_wiki_text
 from reasonembed_readers.mail import read_mailbox, read_message
 from reasonembed_readers.man_pages import read_man_page
 from reasonembed_readers.notebooks import read_notebook
@@ -56,6 +57,8 @@ _TEXT = FileKind("text", read_text)
 _HTML = FileKind("HTML", read_html)
 _MARKDOWN = FileKind("Markdown", read_markdown)
 _RST = FileKind("reStructuredText", read_text)
+_ASCIIDOC = FileKind("AsciiDoc", read_asciidoc)
+_WIKI = FileKind("wiki text", read_wiki_text)
 _SETTINGS = FileKind("text", read_plain_text)
 _TSV = FileKind("TSV", read_separated)
 _JSON = FileKind("JSON", read_json_file)
@@ -90,10 +93,12 @@ _SETTINGS_SUFFIXES = frozenset(
 _BY_SUFFIX: Mapping[str, FileKind] = {
     **_DOCUMENTS,
     **dict.fromkeys(CODE_SUFFIXES, _CODE),
+    ".adoc": _ASCIIDOC,
+    ".asciidoc": _ASCIIDOC,
     ".csv": FileKind("CSV", read_separated),
-    ".geojson": _JSON,
     ".eml": _MESSAGE,
     ".emlx": _MESSAGE,
+    ".geojson": _JSON,
     ".htm": _HTML,
     ".html": _HTML,
     ".ipynb": FileKind("notebook", read_notebook),
@@ -108,7 +113,9 @@ _BY_SUFFIX: Mapping[str, FileKind] = {
     ".mht": _WEB_ARCHIVE,
     ".mhtml": _WEB_ARCHIVE,
     ".mkd": _MARKDOWN,
+    ".mediawiki": _WIKI,
     ".ndjson": _JSON_LINES,
+    ".org": FileKind("Org", read_org),
     ".parquet": _PARQUET,
     ".qmd": _MARKDOWN,
     ".rmd": _MARKDOWN,
@@ -116,6 +123,7 @@ _BY_SUFFIX: Mapping[str, FileKind] = {
     ".tab": _TSV,
     ".tsv": _TSV,
     ".txt": _TEXT,
+    ".wiki": _WIKI,
     ".xht": _HTML,
     ".xhtml": _HTML,
 }

@@ -35,6 +35,9 @@ SHOWN = {
     "a figure": ('<figure><img src=x alt="A cat"><figcaption>Asleep</figcaption></figure>', "A cat\n\nAsleep"),
     "entities": ("a &lt; b &amp;&nbsp;c&eacute; &#8364;", "a < b & cé €"),
     "inline elements": ("re<b>mark</b>able <i>x</i>", "remarkable x"),
+    "an exponent": ("<p>10<sup>-3</sup> of the 1<sup>st</sup> H<sub>2</sub>O", "10^-3 of the 1st H2O"),
+    "a ruby": ("<ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp></ruby>", "漢(kan)"),
+    "a choice": ("Leave<select><option>annual<option>sick</select>", "Leave\n\nannual sick"),
     "a formula": (
         '<math><mi>x</mi><annotation encoding="application/x-tex">x^2</annotation></math>',
         "x^2",
