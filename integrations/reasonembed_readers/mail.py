@@ -27,7 +27,8 @@ def read_message(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]
         data = data[counted.end() :][: int(counted.group(1)[:12])]
     unread = Unread()
     yield from message_parts(data, name=str(path), options=options, unread=unread)
-    unread.tell(str(path), note)
+    if unread.kinds:  # the same words for every message of a folder, so that a run tells them once
+        note(f"{path}: attachments that are no text were not read; save as files what should be")
 
 
 def read_mailbox(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
@@ -36,7 +37,9 @@ def read_mailbox(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]
     for number, (line, data) in enumerate(_messages(path), 1):
         for part in message_parts(data, name=f"{path}:{line}", options=options, unread=unread):
             yield Part(part.text, heading=part.heading, metadata={**part.metadata, "message": number})
-    unread.tell(str(path), note)
+    if unread.kinds:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in unread.kinds.most_common())
+        note(f"{path}: attachments that were not read: {counts}; save as files what should be")
 
 
 def _messages(path: Path) -> Iterator[tuple[int, bytes]]:

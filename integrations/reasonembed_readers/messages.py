@@ -16,7 +16,7 @@ from typing import Any
 from reasonembed_rag.errors import InputError
 from reasonembed_readers.decoding import decoded
 from reasonembed_readers.html_text import html_to_text
-from reasonembed_readers.parts import Note, Part, ReadOptions
+from reasonembed_readers.parts import Part, ReadOptions
 from reasonembed_readers.surrogates import whole_characters
 
 __all__ = ["Unread", "message_parts"]
@@ -33,12 +33,6 @@ class Unread:
     """What was attached and not read, by suffix or type."""
 
     kinds: Counter[str] = field(default_factory=Counter)
-
-    def tell(self, name: str, note: Note) -> None:
-        """Note how many attachments there were of each kind."""
-        if self.kinds:
-            counts = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
-            note(f"{name}: attachments that were not read: {counts}; save as files what should be read")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def read_notebook(path: Path, options: ReadOptions, note: Note) -> Iterator[Part
     if run:
         yield _part(run, trail, cells.language)
     if cells.left_out:
-        note(f"{path}: {cells.left_out} long or graphical outputs of cells were left out")
+        note(f"{path}: long and graphical outputs of cells were left out")
 
 
 def _part(run: Sequence[_Cell], trail: list[tuple[int, str]], language: str) -> Part:
@@ -108,7 +108,7 @@ class _Cells:
     def __init__(self, path: Path, language: str) -> None:
         self._path = path
         self.language = language
-        self.left_out = 0
+        self.left_out = False
 
     def read(self, raw: Sequence[Any]) -> Iterator[_Cell]:
         for number, cell in enumerate(raw, 1):
@@ -135,7 +135,7 @@ class _Cells:
             if text.strip() and len(text) <= _SHORT_OUTPUT:
                 blocks.append(_fenced(text.strip("\n"), ""))
             elif output:
-                self.left_out += 1
+                self.left_out = True
         return "\n\n".join(blocks)
 
     def _output(self, output: Mapping[str, Any], number: int) -> str:

@@ -42,12 +42,12 @@ def _symbols(lines: Sequence[str], language: str, *, path: Path, note: Note) -> 
     if language == "python":
         try:
             return python_outline(lines)
-        except SyntaxError as error:
-            note(f"{path}:{error.lineno or 1}: not Python of this version ({error.msg}); split as well as it goes")
+        except SyntaxError:
+            note(f"{path}: is not Python of this version, such as Python 2; split as well as it goes")
     if not language:
         return []
     if has_grammars():
         return tree_outline(lines, language)
     if language != "python":
-        note(f"{language} is split at blank lines, not at functions: pip install 'reasonembed-rag[files]'")
+        note(f"{path}: {language} is split at blank lines, not at functions: pip install 'reasonembed-rag[files]'")
     return []
