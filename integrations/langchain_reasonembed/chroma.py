@@ -25,9 +25,9 @@ def open_chroma(
     """Open a collection as langchain-chroma's Chroma; a new one is created with cosine distance.
 
     where is a folder, a Chroma client, or None for memory. langchain-chroma 1.1 adds at most 5461 documents per call,
-    keeps the old metadata fields of a document that is added again, takes no dates as metadata, and embeds in a thread;
-    where that matters, use ChromaStore or ReasonEmbedVectorStore. Raises StoreError for another distance, SpecMismatchError for the vectors of
-    another model.
+    keeps the old metadata fields of a document that is added again, refuses dates in metadata, and embeds in a thread;
+    where that matters, use ReasonEmbedVectorStore(embedding, ChromaStore.open_or_create(where, spec=embedding.spec)).
+    Raises StoreError for another distance, SpecMismatchError for the vectors of another model.
     """
     try:
         from langchain_chroma import Chroma

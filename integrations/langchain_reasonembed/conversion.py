@@ -27,6 +27,11 @@ class Texts:
     texts: list[str]
     metadatas: list[dict[str, Any]]
 
+    def documents(self) -> list[StoredDocument]:
+        """Return the texts as documents of a store."""
+        columns = zip(self.ids, self.texts, self.metadatas, strict=True)
+        return [StoredDocument(identity, text, metadata) for identity, text, metadata in columns]
+
     def parts(self, size: int | None) -> Iterator[Texts]:
         """Yield the texts in parts of a size, or all at once; nothing for no texts."""
         size = size or max(1, len(self.ids))

@@ -1,4 +1,4 @@
-"""ReasonEmbedVectorStore: LangChain's vector store over FaissStore."""
+"""ReasonEmbedVectorStore: LangChain's vector store over our stores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from numpy.typing import NDArray
 
 from langchain_reasonembed.arguments import adding, check_alone, diverse, retrieving, similar, without_index_name
-from langchain_reasonembed.arrays import adocument_vectors, aquery_vector, document_vectors, query_vector, spec_of
+from langchain_reasonembed.arrays import spec_of
 from langchain_reasonembed.conversion import (
     Texts,
     langchain_document,
@@ -23,14 +23,12 @@ from langchain_reasonembed.conversion import (
     texts_of,
     texts_of_documents,
 )
-from reasonembed_rag.forks import ForkLock
+from langchain_reasonembed.embedded_store import EmbeddedStore
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_stores import FaissStore, FilterLike, open_shared, search_mmr
+from reasonembed_stores import FaissStore, FilterLike, Store, open_shared, search_mmr
 
 __all__ = ["ReasonEmbedVectorStore"]
-
-_CREATING = ForkLock()
-"""One for all stores, as a lock of its own would keep a store from being pickled."""
 
 
 class ReasonEmbedVectorStore(VectorStore):
@@ -41,24 +39,22 @@ class ReasonEmbedVectorStore(VectorStore):
     one folder share it.
     """
 
-    def __init__(self, embedding: Embeddings, store: FaissStore | None = None) -> None:
-        """Take any embeddings; without a store, one in memory is created for the first documents."""
-        self._embedding = embedding
-        self._store = store
+    def __init__(self, embedding: Embeddings, store: Store | None = None) -> None:
+        """Take any embeddings, and an open FaissStore or ChromaStore, or one in memory for the first documents.
+
+        A store of another model's vectors raises SpecMismatchError when the first text is embedded.
+        """
+        self._embedded = EmbeddedStore(embedding, store)
 
     @property
     def embeddings(self) -> Embeddings:
         """The embeddings for queries and documents."""
-        return self._embedding
+        return self._embedded.embedding
 
     @property
-    def store(self) -> FaissStore:
-        """The underlying FaissStore; if there is none yet, it is created, which loads the model."""
-        if self._store is None:
-            with _CREATING:
-                if self._store is None:
-                    self._store = FaissStore.create(spec=spec_of(self._embedding))
-        return self._store
+    def store(self) -> Store:
+        """The underlying FaissStore or ChromaStore; if there is none yet, it is created, which loads the model."""
+        return self._embedded.store
 
     # Adding
 
@@ -82,8 +78,7 @@ class ReasonEmbedVectorStore(VectorStore):
         return self._add(texts_of_documents(documents, kwargs.pop("ids", None)), **kwargs)
 
     def _add(self, texts: Texts, **kwargs: Any) -> list[str]:
-        for part in texts.parts(adding(kwargs)):
-            self._store_part(part, document_vectors(self._embedding, part.texts))
+        self._embedded.add(texts, adding(kwargs))
         return texts.ids
 
     async def aadd_texts(
@@ -102,9 +97,7 @@ class ReasonEmbedVectorStore(VectorStore):
         return await self._aadd(texts_of_documents(documents, kwargs.pop("ids", None)), **kwargs)
 
     async def _aadd(self, texts: Texts, **kwargs: Any) -> list[str]:
-        for part in texts.parts(adding(kwargs)):
-            vectors = await adocument_vectors(self._embedding, part.texts)
-            await asyncio.to_thread(self._store_part, part, vectors)
+        await self._embedded.aadd(texts, adding(kwargs))
         return texts.ids
 
     def add_embeddings(
@@ -118,11 +111,8 @@ class ReasonEmbedVectorStore(VectorStore):
         """Store texts with precomputed vectors (n, dimension); an array is never converted to lists."""
         columns = texts_of(texts, metadatas, ids)
         if columns.ids or len(vectors):
-            self._store_part(columns, np.asarray(vectors))
+            self._embedded.put(columns, np.asarray(vectors))
         return columns.ids
-
-    def _store_part(self, part: Texts, vectors: NDArray[Any]) -> None:
-        self.store.upsert_texts(part.texts, vectors, ids=part.ids, metadatas=part.metadatas)
 
     # Removing and getting
 
@@ -156,7 +146,7 @@ class ReasonEmbedVectorStore(VectorStore):
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
         """Return the k documents nearest to a query with their cosine similarities."""
         kwargs = similar(kwargs)
-        vector = query_vector(self._embedding, query, kwargs.pop("task", None), kwargs.pop("instruction", None))
+        vector = self._embedded.query_vector(query, kwargs)
         return scored_documents(self._nearest(vector, k, **kwargs))
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
@@ -189,8 +179,7 @@ class ReasonEmbedVectorStore(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Like similarity_search_with_score, without blocking the event loop."""
         kwargs = similar(kwargs)
-        instructed = kwargs.pop("task", None), kwargs.pop("instruction", None)
-        vector = await aquery_vector(self._embedding, query, *instructed)
+        vector = await self._embedded.aquery_vector(query, kwargs)
         return scored_documents(await asyncio.to_thread(self._nearest, vector, k, **kwargs))
 
     async def asimilarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
@@ -211,7 +200,7 @@ class ReasonEmbedVectorStore(VectorStore):
     ) -> list[Document]:
         """Return k of the fetch_k nearest documents, near the query and unlike each other, in order of selection."""
         kwargs = diverse(kwargs)
-        vector = query_vector(self._embedding, query, kwargs.pop("task", None), kwargs.pop("instruction", None))
+        vector = self._embedded.query_vector(query, kwargs)
         return self._diverse(vector, k, fetch_k, lambda_mult, **kwargs)
 
     def max_marginal_relevance_search_by_vector(
@@ -247,8 +236,7 @@ class ReasonEmbedVectorStore(VectorStore):
     ) -> list[Document]:
         """Like max_marginal_relevance_search, without blocking the event loop."""
         kwargs = diverse(kwargs)
-        instructed = kwargs.pop("task", None), kwargs.pop("instruction", None)
-        vector = await aquery_vector(self._embedding, query, *instructed)
+        vector = await self._embedded.aquery_vector(query, kwargs)
         return await asyncio.to_thread(self._diverse, vector, k, fetch_k, lambda_mult, **kwargs)
 
     async def amax_marginal_relevance_search_by_vector(
@@ -280,8 +268,7 @@ class ReasonEmbedVectorStore(VectorStore):
         columns = texts_of(texts, metadatas, ids, derived=path is not None)
         created = cls._at(path, embedding)
         created.add_texts(columns.texts, columns.metadatas, ids=columns.ids, **kwargs)
-        if path is not None:
-            created.store.save()
+        _save(created.store)
         return created
 
     @classmethod
@@ -300,8 +287,7 @@ class ReasonEmbedVectorStore(VectorStore):
         columns = texts_of(texts, metadatas, ids, derived=path is not None)
         created = await asyncio.to_thread(cls._at, path, embedding)
         await created.aadd_texts(columns.texts, columns.metadatas, ids=columns.ids, **kwargs)
-        if path is not None:
-            await asyncio.to_thread(created.store.save)
+        await asyncio.to_thread(_save, created.store)
         return created
 
     @classmethod
@@ -314,9 +300,11 @@ class ReasonEmbedVectorStore(VectorStore):
     def save_local(self, folder_path: str | Path, index_name: str = "index") -> None:
         """Write everything to a folder, replacing a store there; the store of that folder itself is sealed in place.
 
-        Raises InputError for an index_name, which FAISS has for several indexes in a folder.
+        Raises InputError for an index_name, which FAISS has for several indexes in a folder, and for a ChromaStore.
         """
         without_index_name(folder_path, index_name)
+        if not isinstance(self.store, FaissStore):
+            raise InputError(f"a {type(self.store).__name__} is saved by its own database; open it there again")
         self.store.copy_to(folder_path)
 
     @classmethod
@@ -346,6 +334,12 @@ class ReasonEmbedVectorStore(VectorStore):
         documents = list(target.store)
         if documents:
             self.store.upsert(documents, target.store.vectors_of([document.id for document in documents]))
+
+
+def _save(store: Store) -> None:
+    """Save a store in a folder, so that another object may write to it."""
+    if isinstance(store, FaissStore) and store.path is not None:
+        store.save()
 
 
 def _relevance(score: float) -> float:

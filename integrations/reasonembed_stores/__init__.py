@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from reasonembed_stores.batch import check_columns
     from reasonembed_stores.checks import check_k
     from reasonembed_stores.chroma_store import ChromaStore
     from reasonembed_stores.citations import HasMetadata, Origin, citation, origin_of
@@ -54,6 +55,7 @@ __all__ = [
     "Store",
     "TextSplitter",
     "build_index",
+    "check_columns",
     "check_k",
     "citation",
     "exported_lines",

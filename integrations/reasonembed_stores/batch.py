@@ -12,7 +12,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_stores.metadata import plain_metadata
 
-__all__ = ["Batch", "decode_json", "encode_json"]
+__all__ = ["Batch", "check_columns", "decode_json", "encode_json"]
 
 encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 decode_json = json.JSONDecoder().decode
@@ -66,6 +66,11 @@ class Batch:
                 raise InputError(
                     f"document {identity!r} is not Unicode text ({error.reason}); decode it again"
                 ) from error
+
+
+def check_columns(ids: list[str], contents: list[str], metadatas: Sequence[Mapping[str, Any]]) -> None:
+    """Raise InputError, naming document and field, for what no store takes: ask before the texts are embedded."""
+    Batch.of_columns(ids, contents, metadatas).check_unicode()
 
 
 def _is(value: object, kind: type) -> bool:

@@ -100,3 +100,17 @@ async def test_memories_weighted_by_time_are_found(store):
     assert [found.page_content for found in patient.invoke("hello old")] == ["hello old"]
     retriever.add_documents([Document(page_content="third")], current_time=datetime.now())  # noqa: DTZ005
     assert len(store.store) == 3
+
+
+async def test_what_cannot_be_kept_is_refused_before_anything_is_embedded(words):
+    store = ReasonEmbedVectorStore(ReasonEmbedEmbeddings(model="words"))
+    for texts, metadatas, ids in (
+        (["a", "b", "c"], [{}, {}, {"n": b""}], None),
+        (["a", "b", "c"], None, ["1", "2", "1"]),
+        (["a", "b", "\ud800"], None, None),
+    ):
+        with pytest.raises(InputError):
+            store.add_texts(texts, metadatas, ids=ids, batch_size=2)
+        with pytest.raises(InputError):
+            await store.aadd_texts(texts, metadatas, ids=ids, batch_size=2)
+    assert words.calls == []
