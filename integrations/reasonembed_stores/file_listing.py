@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reasonembed_rag.errors import InputError
 from reasonembed_readers import PassedOver
 from reasonembed_stores.ignoring import Choice, ListingOptions
 from reasonembed_stores.sources import Source
@@ -41,6 +42,8 @@ class Listing:
 
     What was read there or below earlier must not be taken for deleted.
     """
+    broken: set[str] = field(default_factory=set)
+    """Those of the unreachable that are links without a target: they may well have had none before."""
     empty: set[str] = field(default_factory=set)
     """Folders without any entry, as a disk that is not mounted leaves them."""
 
@@ -60,6 +63,7 @@ def list_sources(
     """List sources; hidden files and the folder `skip` are left out.
 
     A link is followed where what it points to is not found otherwise, so that a link that is added changes no name.
+    Raises InputError for a glob that no file matches.
     """
     seen = _Seen()
     if skip is not None and skip.is_dir():
@@ -69,6 +73,9 @@ def list_sources(
             seen.roots.add(_identity(source.root.stat()))
     outer_first = sorted(sources, key=lambda source: (not source.whole, len(source.root.parts)))
     found = {source: _Walk(source, options, seen).run() for source in outer_first}
+    for source, listing in found.items():
+        if source.patterns and not source.whole and not (listing.files or listing.passed_over):
+            raise InputError(f"{source.root}/{source.patterns[0]}: no file matches; want documents to index")
     return {source: found[source] for source in sources}
 
 
@@ -136,16 +143,20 @@ class _Walk:
             status = path.stat()
         except OSError as error:
             target = f"{path} -> {path.readlink()}" if path.is_symlink() else str(path)
-            self._found.passed_over[name] = PassedOver("broken link", "nothing is where it points to")
+            self._found.broken.add(name)
+            if choice.takes(name):
+                self._found.passed_over[name] = PassedOver("broken link", "nothing is where it points to")
             self._found.unreachable[name] = (
                 f"{target}: nothing is there ({error.strerror}); restore it, or remove the link"
             )
             return
         if not stat.S_ISDIR(status.st_mode):
             self._file(path, name, choice, path.stat)
-        elif _identity(status) in self._seen.folders | self._seen.roots:
+        elif not choice.enters(name):
+            return
+        elif _identity(status) in self._seen.folders or _identity(status) in self._seen.roots:
             self._found.passed_over[name] = PassedOver("link", "to a folder that is read under its own name")
-        elif choice.enters(name):
+        else:
             self._tree(path, name, choice)
 
     def _file(self, path: str | Path, name: str, choice: Choice, look: Callable[[], os.stat_result]) -> None:

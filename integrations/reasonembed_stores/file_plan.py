@@ -157,7 +157,7 @@ def _plan_others(plan: FilePlan, named: NamedSource, found: Listing) -> None:
     for below, reason in found.unreachable.items():
         name = named.prefix + name_as_text(below)
         plan.unreachable[name] = name_as_text(reason)
-        if below not in found.passed_over or any(is_within(known, name) for known in plan.known):
+        if below not in found.broken or any(is_within(known, name) for known in plan.known):
             plan.bad.append(BadFile(name, name_as_text(reason)))
     for below, passed_over in found.passed_over.items():
         plan.passed_over[named.prefix + name_as_text(below)] = passed_over

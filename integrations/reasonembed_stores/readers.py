@@ -76,7 +76,7 @@ class FileCorpus:
         is_empty = True
         for source, found in list_sources(sources, self.listing).items():
             for name, reason in found.unreachable.items():
-                if name not in found.passed_over:
+                if name not in found.broken:
                     raise InputError(reason)
             for below, file in found.files.items():
                 name = prefixes[source.root] + name_as_text(below)
@@ -109,7 +109,7 @@ class FileCorpus:
         """Return what, beside the bytes of a file, determines its documents; None if that is not known."""
         if self.splitter is None:
             splitter = repr((self.max_words, self.passage_tokens, self.overlap, self.whole_rows))
-        elif dataclasses.is_dataclass(self.splitter):
+        elif dataclasses.is_dataclass(type(self.splitter)):
             splitter = repr(self.splitter)
         else:
             return None

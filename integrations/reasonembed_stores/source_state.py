@@ -205,7 +205,10 @@ class SourceState:
             connection.executemany("DELETE FROM files WHERE name = ?", ((one,) for one in gone))
 
     def _documents(self, query: str, *parameters: object) -> list[KnownDocument]:
-        return [KnownDocument(*row[:-1], stale=bool(row[-1])) for row in self._rows(query, *parameters)]
+        return [
+            KnownDocument(identity, file, row, content, metadata, bool(stale))
+            for identity, file, row, content, metadata, stale in self._rows(query, *parameters)
+        ]
 
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         if self._connection is None and not self.exists:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +245,84 @@ def test_an_invalid_question_or_option_is_refused(fails, index, question, option
 def test_a_model_that_cannot_be_loaded_leaves_no_index(fails, rows, tmp_path):
     (tmp_path / "model").mkdir()
     fails("index", rows, "--to", tmp_path / "index", "--model", tmp_path / "model")
+
+
+def test_a_bad_file_gives_exit_code_1_a_summary_and_a_reason(rows, model, tmp_path, capsys):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{")
+    assert main(["index", str(tmp_path / "*.jsonl"), "--to", str(tmp_path / "index"), "--model", str(model)]) == 1
+    captured = capsys.readouterr()
+    assert re.search(rf"^could not be read: {bad}:1\b", captured.out, flags=re.MULTILINE)
+    assert "4 added" in captured.out
+    assert "error: 1 file " in captured.err
+
+
+def test_strict_refuses_a_bad_file_and_writes_nothing(fails, rows, model, tmp_path):
+    (tmp_path / "bad.jsonl").write_text("{")
+    command = ("index", tmp_path / "*.jsonl", "--to", tmp_path / "index", "--model", model, "--strict")
+    assert "bad.jsonl:1" in fails(*command)
+
+
+def test_the_summary_as_json_has_the_counts_of_files_and_documents(succeeds, rows, model, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "picture.png").write_bytes(b"\x89PNG")
+    (tmp_path / "docs" / "note.md").write_text("A note.")
+    command = ("index", rows, tmp_path / "docs", "--to", tmp_path / "index", "--model", model, "--json")
+    told = json.loads(succeeds(*command))
+    assert (told["index"], told["added"], told["truncated_tokens"]) == (str(tmp_path / "index"), 5, 0)
+    assert told["files"]["read"] == {"JSON Lines": 1, "Markdown": 1}
+    assert [(one["kind"], one["files"]) for one in told["files"]["passed_over"]] == [(".png", 1)]
+    assert told["tokens"] > 0
+
+
+def test_sync_wants_yes_for_much_where_nobody_can_be_asked(succeeds, fails, model, tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for number in range(24):
+        (docs / f"{number}.md").write_text(f"Number {number}.")
+    command = ("index", docs, "--to", tmp_path / "index", "--model", model)
+    succeeds(*command)
+    for number in range(12):
+        (docs / f"{number}.md").unlink()
+    assert re.search(r"\b12 of 24\b.*--yes", fails(*command, "--sync"))
+    assert "12 deleted" in succeeds(*command, "--sync", "--yes")
+
+
+def test_sync_asks_on_a_terminal(succeeds, model, tmp_path, monkeypatch):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for number in range(24):
+        (docs / f"{number}.md").write_text(f"Number {number}.")
+    succeeds("index", docs, "--to", tmp_path / "index", "--model", model)
+    for number in range(12):
+        (docs / f"{number}.md").unlink()
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question, **_: asked.append(question) or True)
+    assert "12 deleted" in succeeds("index", docs, "--to", tmp_path / "index", "--sync")
+    assert "12 of 24" in asked[0]
+
+
+def test_the_model_of_an_index_is_the_default_and_a_moved_one_is_accepted(succeeds, index, rows, model, tmp_path):
+    assert "4 unchanged" in succeeds("index", rows, "--to", index)
+    shutil.copytree(model, tmp_path / "moved")
+    rows.write_text(rows.read_text() + '{"id": "new", "content": "a new cat"}\n')
+    assert "1 added, 4 unchanged" in succeeds("index", rows, "--to", index, "--model", tmp_path / "moved")
+
+
+def test_a_cache_gives_the_vectors_of_an_index_that_is_built_anew(succeeds, rows, model, tmp_path):
+    command = ("index", rows, "--model", model, "--cache", tmp_path / "cache")
+    succeeds(*command, "--to", tmp_path / "first")
+    Encoder.from_pretrained(str(model))
+    assert "tokens: 0 embedded" in succeeds(*command, "--to", tmp_path / "second")
+
+
+def test_an_unchanged_run_loads_neither_torch_nor_transformers(index, rows):
+    program = (
+        "import sys\nfrom reasonembed_cli.app import main\n"
+        f"code = main(['index', {str(rows)!r}, '--to', {str(index)!r}, '--sync'])\n"
+        "print(code, [name for name in ('torch', 'transformers', 'tokenizers', 'faiss') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "4 unchanged" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 []"
