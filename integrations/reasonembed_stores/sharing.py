@@ -24,12 +24,13 @@ def open_shared(path: str | Path, *, spec: EmbeddingSpec | None = None, create: 
     SpecMismatchError for another model's vectors.
     """
     with _lock:
-        if create and not (Path(path) / "manifest.json").exists():
-            store = FaissStore.create(path, spec=spec)
-        else:
-            store = _known(path) or FaissStore.open(path, spec=spec)
+        known = _known(path)
+        if known is not None:  # an empty store is falsy
             if spec is not None:
-                store.check_spec(spec)
+                known.check_spec(spec)
+            return known
+        new = create and not (Path(path) / "manifest.json").exists()
+        store = FaissStore.create(path, spec=spec) if new else FaissStore.open(path, spec=spec)
         _opened[_key(path)] = store
         return store
 

@@ -170,6 +170,13 @@ def test_a_cell_of_a_notebook_may_run_again(model, tmp_path):
     assert len(ReasonEmbedVectorStore(path=str(tmp_path / "nodes")).get_nodes()) == 4
 
 
+def test_two_objects_of_an_empty_folder_both_write(model, tmp_path):
+    stores = [ReasonEmbedVectorStore.for_model(model, str(tmp_path / "nodes")) for _ in range(2)]
+    for name, store in zip("ab", stores, strict=True):
+        store.add([TextNode(id_=name, text=name, embedding=[1.0] * 32)])
+    assert [node.node_id for node in stores[0].get_nodes()] == ["a", "b"]
+
+
 def test_a_folder_in_the_place_of_another_is_opened_anew(model, tmp_path):
     first = ReasonEmbedVectorStore(path=str(tmp_path / "nodes"))
     first.add([TextNode(id_="old", text="old", embedding=[1.0])])

@@ -8,6 +8,7 @@ script that loads an index need not import the store.
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def is_local(fs: Any) -> bool:
     return "file" in ((protocols,) if isinstance(protocols, str) else protocols)
 
 
+@wraps(_read_json)
 def _open(cls: type[SimpleVectorStore], persist_path: str, fs: Any = None) -> BasePydanticVectorStore:
     if is_local(fs) and Path(persist_path, "manifest.json").is_file():
         from llama_index.vector_stores.reasonembed import ReasonEmbedVectorStore

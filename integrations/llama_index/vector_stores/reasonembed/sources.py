@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from types import MappingProxyType
 from typing import Any
 
@@ -125,6 +126,7 @@ def give_docstores(kind: type[Any]) -> None:
     from_vector_store lets nobody choose another.
     """
 
+    @wraps(_from_vector_store)
     def from_vector_store(
         cls: type[VectorStoreIndex], vector_store: BasePydanticVectorStore, *args: Any, **kwargs: Any
     ) -> VectorStoreIndex:
