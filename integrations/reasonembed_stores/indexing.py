@@ -80,6 +80,7 @@ def build_index(  # noqa: PLR0913 - each is about another part of a run
         tokens=None if now is None else now - (tokens or 0),
         truncated_texts=sum(truncated.by_length.values()),
         truncated_tokens=truncated.tokens,
+        messages=(*report.messages, *truncated.unknown_lines()),
         seconds=time.monotonic() - start,
     )
 

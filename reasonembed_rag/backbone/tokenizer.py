@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TextTokenizer", "Tokens"]
 
+_UNKNOWN_SHARE = 1 / 3
 _CHUNK = 1024
 """Texts tokenised at once: bounds the Python lists of ids."""
 
@@ -36,6 +37,8 @@ class Tokens:
     """Number of leading template tokens that all texts have in common; each text has at least one more token."""
     unread: int = 0
     """Number of tokens of the truncated texts beyond the limit."""
+    unknown: int = 0
+    """Number of texts of whose own tokens a third or more are the unknown token."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -68,6 +71,7 @@ class TextTokenizer:
                 raise ModelError("append_eos is set but the tokenizer has no EOS token; want one, or append_eos=False")
             if self._tail[-1:] != [eos_id]:
                 self._tail = [*self._tail, eos_id]
+        self._unknown_id = _unknown_id(backend)
         self._filler = [] if self._head or self._tail else [eos_id if eos_id is not None else 0]
 
     def __call__(self, texts: Sequence[str], *, before: str, after: str, max_length: int) -> Tokens:
@@ -101,7 +105,24 @@ class TextTokenizer:
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         flat = np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)
         prompt = [*self._head, *head_ids] if before else []
-        return Tokens(flat, offsets, truncated, skip=len(prompt), shared=_common_prefix(prompt, arrays), unread=unread)
+        return Tokens(
+            flat,
+            offsets,
+            truncated,
+            skip=len(prompt),
+            shared=_common_prefix(prompt, arrays),
+            unread=unread,
+            unknown=self._mostly_unknown(flat, offsets, frame=[*self._head, *head_ids, *tail]),
+        )
+
+    def _mostly_unknown(self, flat: NDArray[np.int32], offsets: NDArray[np.int64], *, frame: list[int]) -> int:
+        """Count the texts with many unknown tokens, those of the frame, which all texts have, left out."""
+        if self._unknown_id is None or len(offsets) == 1:
+            return 0
+        unknown_N = np.add.reduceat(flat == self._unknown_id, offsets[:-1], dtype=np.int64)
+        unknown_N -= frame.count(self._unknown_id)
+        own_N = np.diff(offsets) - len(frame)
+        return int(np.count_nonzero((unknown_N > 0) & (unknown_N >= _UNKNOWN_SHARE * own_N)))
 
     def truncate(self, text: str, *, before: str, after: str, max_length: int) -> str:
         """Return the start of a text that gives at most max_length tokens when a server tokenises it again.
@@ -177,6 +198,16 @@ class TextTokenizer:
 
 def _within(text: str, index: int) -> int:
     return min(max(index, 0), len(text))
+
+
+def _unknown_id(backend: Tokenizer) -> int | None:
+    """Return the id that stands for what the vocabulary lacks; None where every text is written in bytes."""
+    rare = set(backend.encode("\U00013000 \U00012000", add_special_tokens=False).ids)  # hieroglyphs, cuneiform
+    for name in (getattr(backend.model, "unk_token", None), "<unk>", "[UNK]"):
+        found = None if name is None else backend.token_to_id(name)
+        if found in rare:
+            return int(found)
+    return None
 
 
 def _common_prefix(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int:

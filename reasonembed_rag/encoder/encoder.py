@@ -18,7 +18,7 @@ from reasonembed_rag.encoder.gradients import load_gradients
 from reasonembed_rag.encoder.local import LocalEngine
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
-from reasonembed_rag.encoder.truncation import report_truncation
+from reasonembed_rag.encoder.truncation import report_truncation, report_unknown
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
 from reasonembed_rag.forks import ForkLock, run_in_own_thread
@@ -330,16 +330,18 @@ class Encoder:
     def _encode_all(self, texts: list[str], call: _Call, *, show_progress: bool) -> NDArray[np.float32]:
         unique = distinct(texts)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        truncated = unread = 0
+        truncated = unread = unknown = 0
         with self._lock, progress_bar(total=len(unique.first), unit="texts", show=show_progress) as advance:
             for start, tokens in self._windows([texts[row] for row in unique.first], call):
                 for part in self._run(tokens):
                     vectors[unique.first[start + part.rows]] = part.vectors
                     advance(len(part.rows))
                 truncated += tokens.truncated
+                unknown += tokens.unknown
                 unread += tokens.unread
                 self._counts.tokens += int(tokens.lengths.sum())
         report_truncation(truncated, max_length=self._max_length(call), tokens=unread)
+        report_unknown(unknown)
         source = unique.first[unique.inverse]
         repeats = np.flatnonzero(source != np.arange(len(texts)))
         vectors[repeats] = vectors[source[repeats]]

@@ -17,7 +17,7 @@ from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.remote_client import CLOSED, EmbeddingsClient, OutageError, RemoteSettings
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
-from reasonembed_rag.encoder.truncation import report_truncation
+from reasonembed_rag.encoder.truncation import report_truncation, report_unknown
 from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.files import check_texts
 from reasonembed_rag.forks import ForkLock, renew_in_child
@@ -247,6 +247,7 @@ class RemoteEncoder:
         tokenizer = self._loaded_tokenizer(self._tokenizer_name)
         tokens = tokenizer(texts, before=before, after=after, max_length=text_format.max_length)
         report_truncation(tokens.truncated, max_length=text_format.max_length, tokens=tokens.unread)
+        report_unknown(tokens.unknown)
         if self._sends_tokens:
             return _Ids(tokens)
         kept = list(texts)

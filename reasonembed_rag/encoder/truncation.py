@@ -1,4 +1,7 @@
-"""Count texts that were longer than a model reads: warnings that become rare as they repeat, or one summary per run."""
+"""Count texts that a model does not read whole: warnings that become rare as they repeat, or one summary per run.
+
+They are longer than it reads, or in a script that its tokenizer does not know.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from contextlib import contextmanager
 
 from reasonembed_rag.forks import ForkLock
 
-__all__ = ["TruncationCounts", "collect_truncations", "report_truncation", "truncations_so_far"]
+__all__ = ["TruncationCounts", "collect_truncations", "report_truncation", "report_unknown", "truncations_so_far"]
 
 _logger = logging.getLogger(__name__)
 
@@ -20,10 +23,15 @@ _CURE = (
 )
 
 
+_UNKNOWN_CURE = "unlike texts get like vectors then; take a model for their languages, such as a multilingual one"
+
+
 class TruncationCounts:
     """How many texts were truncated to each length in tokens, and how many of their tokens were not read."""
 
     def __init__(self) -> None:
+        self.unknown = 0
+        """The number of texts of whose tokens a third or more are unknown to the tokenizer."""
         self._texts: Counter[int] = Counter()
         self._tokens: Counter[int] = Counter()
 
@@ -43,6 +51,16 @@ class TruncationCounts:
         self._tokens[max_length] += tokens
 
     def lines(self) -> list[str]:
+        """Return one sentence for each length, and one for unknown scripts."""
+        return [*self.truncation_lines(), *self.unknown_lines()]
+
+    def unknown_lines(self) -> list[str]:
+        """Return a sentence if there were texts in unknown scripts."""
+        texts = "text has" if self.unknown == 1 else "texts have"
+        told = f"{self.unknown:,} {texts} many characters that the model's tokenizer does not know: {_UNKNOWN_CURE}"
+        return [told] if self.unknown else []
+
+    def truncation_lines(self) -> list[str]:
         """Return one sentence for each length."""
         return [
             f"{count:,} {'text was' if count == 1 else 'texts were'} truncated to {length:,} tokens, "
@@ -89,9 +107,23 @@ def report_truncation(truncated: int, *, max_length: int, tokens: int) -> None:
         if _collectors:
             return
         count = sum(_uncollected.by_length.values())
-        lines = "; ".join(_uncollected.lines())
+        lines = "; ".join(_uncollected.truncation_lines())
     if _digits(count) > _digits(count - truncated):
         _logger.warning("so far %s; %s; see truncations_so_far for what follows", lines, _CURE)
+
+
+def report_unknown(unknown: int) -> None:
+    """Add a call's texts in scripts that the tokenizer does not know; warn as report_truncation does."""
+    if not unknown:
+        return
+    with _lock:
+        for counts in _collectors or [_uncollected]:
+            counts.unknown += unknown
+        if _collectors:
+            return
+        count, lines = _uncollected.unknown, "; ".join(_uncollected.unknown_lines())
+    if _digits(count) > _digits(count - unknown):
+        _logger.warning("so far %s", lines)
 
 
 def _digits(count: int) -> int:

@@ -228,7 +228,9 @@ def _subset(tokens: Tokens, rows: NDArray[np.int64]) -> Tokens:
     """Return the tokens of some rows."""
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(tokens.lengths[rows], out=offsets[1:])
-    return dataclasses.replace(tokens, ids=np.concatenate(tokens.rows(rows)), offsets=offsets, truncated=0, unread=0)
+    return dataclasses.replace(
+        tokens, ids=np.concatenate(tokens.rows(rows)), offsets=offsets, truncated=0, unread=0, unknown=0
+    )
 
 
 def _error_of(failure: Failure, worker: _Worker) -> ReasonEmbedError:
