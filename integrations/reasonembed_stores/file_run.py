@@ -71,11 +71,14 @@ class _Run:
     options: IndexOptions
     state: SourceState
     boilerplate: int = 0
+    commit: int = -1
+    """The store's commit that the files are compared with, -1 for a new store, then this run's last one."""
 
     def plan(self, store: FaissStore | None) -> FilePlan:
         """List and compare the files."""
         settings = self.state.settings()
-        trusted = settings is not None and store is not None and settings.generation == store.commits
+        self.commit = -1 if store is None else store.commits
+        trusted = settings is not None and settings.generation == self.commit
         plan = plan_files(self.corpus, self.state, store, to=self.to, trusted=trusted)
         if self.options.sync:
             check_reachable(plan)
@@ -126,7 +129,7 @@ class _Run:
         if store is None:
             with _new_store(self.to, self.embedder, self.options) as made:
                 repeated, deleted = self._store(made, plan, reading, changes, deletions)
-                self._record(made, plan, reading, deletions)
+                self._record(plan, reading, deletions)
         else:
             repeated = deleted = 0
             ids = [*deletions.passages, *deletions.synced]
@@ -134,7 +137,7 @@ class _Run:
                 if len(changes.encoded):
                     store.check_spec(self.embedder.spec)
                 repeated, deleted = self._store(store, plan, reading, changes, deletions)
-            self._record(store, plan, reading, deletions)
+            self._record(plan, reading, deletions)
         unchanged = self.state.count(plan.unchanged)
         return IndexReport(
             added=changes.added,
@@ -151,10 +154,9 @@ class _Run:
         self, store: FaissStore, plan: FilePlan, reading: Reading, changes: Changes, deletions: Deletions
     ) -> tuple[int, int]:
         """Store and delete; return how many documents had repeated contents, and how many were deleted."""
-        compared = store.commits
         with unfinished_until_done(self.to):
             store.begin()
-            if store.commits != compared:
+            if self.commit not in {-1, store.commits}:
                 raise StoreError(f"{self.to} was changed by another process in the meantime; run it again")
             self.state.begin(self._remembered(plan), reading.files, reading.documents())
             size = reading.spool.size
@@ -167,12 +169,13 @@ class _Run:
             )
             repeated = store_changes(changes, store, self.embedder, start=start, on_progress=self.options.on_progress)
             deleted = store.delete([*deletions.passages, *deletions.synced])
+            self.commit = store.commits  # before save lets others write
             store.save(on_message=self.options.on_message)
         return repeated, deleted
 
-    def _record(self, store: FaissStore, plan: FilePlan, reading: Reading, deletions: Deletions) -> None:
+    def _record(self, plan: FilePlan, reading: Reading, deletions: Deletions) -> None:
         """Record the run, if there is anything new to record."""
-        settings = RunSettings(store.commits, repr(self.corpus.listing))
+        settings = RunSettings(self.commit, repr(self.corpus.listing))
         sources = self._remembered(plan)
         is_same = settings == self.state.settings() and sources == self.state.sources()
         if is_same and not (reading.files or plan.touched or deletions.stale or deletions.files):
