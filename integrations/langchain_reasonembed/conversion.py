@@ -76,7 +76,7 @@ def _derived_ids(contents: list[str], fields: list[dict[str, Any]]) -> Iterator[
 
 def texts_of_documents(documents: Iterable[Document], ids: Sequence[str | None] | None) -> Texts:
     """Return documents as texts, under the ids that are given, or else their own; raises InputError for others."""
-    if isinstance(documents, Document):
+    if _is_document(documents):
         raise InputError("documents is one Document; want a list of them")
     listed = list(documents)
     others: list[object] = [one for one in listed if not _is_document(one)]
