@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from reasonembed_cli.opened import IndexArgument
+from reasonembed_cli.opened import UNFINISHED, IndexArgument
 from reasonembed_cli.showing import JsonOption
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _lines(info: IndexInfo) -> Iterator[tuple[str, str]]:
     yield "on disk", f"{_size(info.bytes)}, {info.store}{version}"
     yield "written", f"{info.written.astimezone():%Y-%m-%d %H:%M:%S}"
     if info.is_unfinished:
-        yield "unfinished", "an index run was interrupted; run it again to add the missing documents"
+        yield "incomplete", UNFINISHED
 
 
 def _files(count: int) -> str:

@@ -18,13 +18,22 @@ if TYPE_CHECKING:
     from reasonembed_rag import Document
     from reasonembed_stores import FilterLike, IndexedSources, Store
 
-__all__ = ["IndexArgument", "documents_with_ids", "note_no_match", "note_unfinished", "opened_store", "sources_of"]
+__all__ = [
+    "UNFINISHED",
+    "IndexArgument",
+    "documents_with_ids",
+    "note_no_match",
+    "note_unfinished",
+    "opened_store",
+    "sources_of",
+]
 
 IndexArgument = Annotated[Path, typer.Argument(help="A folder that `reasonembed index` wrote.", show_default=False)]
 
 _LOOKED_AT = 20_000
 """Documents among which a similar id is looked for, and their fields."""
 _NAMED = 3
+UNFINISHED = "an index run was interrupted, run it again; or it is still under way"
 _FIELDS = 30
 _EXAMPLE = 30
 
@@ -54,11 +63,11 @@ def sources_of(index: Path) -> IndexedSources:
 
 
 def note_unfinished(index: Path) -> None:
-    """Say on stderr if the last index run was interrupted."""
+    """Say on stderr if an index run is under way, or was interrupted."""
     from reasonembed_stores import is_unfinished
 
     if is_unfinished(index):
-        typer.echo(f"note: indexing {index} was interrupted; run it again to add the missing documents", err=True)
+        typer.echo(f"note: {index} is not complete: {UNFINISHED}", err=True)
 
 
 def documents_with_ids(store: Store, ids: Sequence[str], *, index: Path) -> list[Document]:
