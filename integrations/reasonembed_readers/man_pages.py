@@ -35,8 +35,8 @@ def read_man_page(path: Path, options: ReadOptions, note: Note) -> Iterator[Part
     text = page.text()
     if text:
         yield Part(text, heading=(page.title,) if page.title else ())
-    elif page.other:
-        note(f"{path}: has no text of its own; it stands for {page.other}")
+    elif page.points:
+        note(f"{path}: has no text of its own, as it stands for another page")
 
 
 def _without_blocks(lines: list[str]) -> Iterator[str]:
@@ -72,7 +72,7 @@ class _Page:
 
     def __init__(self) -> None:
         self.title = ""
-        self.other = ""
+        self.points = False
         self._name = ""
         self._pieces: list[str] = []
         self._in_code = False
@@ -94,7 +94,7 @@ class _Page:
         if name in {"TH", "Dt"}:
             self.title = f"{words[0]}({words[1]})" if len(words) > 1 else "".join(words[:1])
         elif name == "so":
-            self.other = " ".join(words)
+            self.points = True
         elif name in _SECTIONS:
             self._heading(_SECTIONS[name], " ".join(words))
         elif name in _CODE or name in _CODE_ENDS:

@@ -16,7 +16,7 @@ from reasonembed_readers.tree_outline import has_grammars, tree_outline
 
 __all__ = ["read_code"]
 
-_LONG = 4_000_000
+_LONG = 2_000_000
 """Characters beyond which a file is not parsed: what is that long was written by a program."""
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)  # PEP 263
 _NAMES_OF_FOLDERS = {"__init__", "index", "mod", "__main__", "main", "lib"}
