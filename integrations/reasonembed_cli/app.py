@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -94,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 is success; 2 is an error that the user can fix, reported in one line on stderr; 130 is an interrupt.
     """
+    _escape_what_cannot_be_shown()
     formatwarning, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         code = app(args=arguments, prog_name="reasonembed", standalone_mode=False)
@@ -109,6 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         warnings.formatwarning = formatwarning
     return code if isinstance(code, int) else 0
+
+
+def _escape_what_cannot_be_shown() -> None:
+    """Let outputs that are not UTF-8, such as a pipe on Windows, show other characters escaped, not raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _one_line(

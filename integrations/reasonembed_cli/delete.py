@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from reasonembed_cli.filtering import FILTER_HELP, read_filters
 from reasonembed_cli.opened import IndexArgument, documents_with_ids, note_no_match, opened_store, sources_of
-from reasonembed_cli.showing import JsonOption
+from reasonembed_cli.showing import JsonOption, json_text
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def delete_command(
         deleted = store.delete(chosen)
         left = len(store)
     if as_json:
-        typer.echo(json.dumps({"deleted": deleted, "ids": chosen, "documents": left}, ensure_ascii=False))
+        typer.echo(json_text({"deleted": deleted, "ids": chosen, "documents": left}))
     else:
         typer.echo(f"{index}: {deleted:,} deleted, {left:,} left")
     if deleted and sources_of(index).sources:

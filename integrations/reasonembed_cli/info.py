@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from reasonembed_cli.opened import UNFINISHED, IndexArgument
-from reasonembed_cli.showing import JsonOption
+from reasonembed_cli.showing import JsonOption, json_text
 
 if TYPE_CHECKING:
     from reasonembed_rag.spec import EmbeddingSpec
@@ -29,7 +28,7 @@ def info_command(index: IndexArgument, *, as_json: JsonOption = False) -> None:
 
     info = inspect_index(index)
     if as_json:
-        typer.echo(json.dumps(_record(info), ensure_ascii=False, default=str))
+        typer.echo(json_text(_record(info)))
         return
     typer.echo(info.path)
     for name, value in _lines(info):

@@ -21,6 +21,7 @@ __all__ = [
     "JsonOption",
     "document_record",
     "echo_json",
+    "json_text",
     "passage_text",
     "place",
     "printable",
@@ -58,9 +59,15 @@ def echo_json(records: Iterable[Mapping[str, Any]]) -> None:
     """Write records to stdout as one JSON array, one by one."""
     start = "["
     for record in records:
-        typer.echo(f"{start}{json.dumps(record, ensure_ascii=False)}", nl=False)
+        typer.echo(f"{start}{json_text(record)}", nl=False)
         start = ",\n"
     typer.echo("[]" if start == "[" else "]")
+
+
+def json_text(record: Mapping[str, Any]) -> str:
+    """Return a record as JSON, with escapes where stdout is not UTF-8."""
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(record, ensure_ascii=not is_unicode, default=str)
 
 
 def place(document: Document, sources: IndexedSources | None) -> str:

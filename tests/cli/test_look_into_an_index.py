@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -394,3 +395,18 @@ def test_a_model_that_is_gone_is_named_with_the_cure(fails, tmp_path, make_embed
     with FaissStore.create(tmp_path / "index", spec=gone.spec) as store:
         store.upsert(ROWS, gone.encode_documents([row.content for row in ROWS]))
     assert re.search(r"/gone\b.*--model", fails("search", tmp_path / "index", "why?"))
+
+
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["get", "\U0001f600"], ["delete", "\U0001f600"]])
+def test_an_output_that_is_not_utf_8_shows_what_it_cannot_hold_escaped(tmp_path, words, command):
+    with FaissStore.create(tmp_path / "index", spec=words.spec) as store:
+        store.upsert([Document("\U0001f600", "日本 ü")], np.ones((1, 32)))
+    arguments = [command[0], str(tmp_path / "index"), *command[1:]]
+    script = f"import sys; from reasonembed_cli.app import main; sys.exit(main({arguments!a}))"
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    if "--json" in command:
+        assert json.loads(done.stdout.decode("latin-1"))[0]["content"] == "日本 ü"
+    elif command[0] != "delete":
+        assert r"\u65e5\u672c ü" in done.stdout.decode("latin-1")
