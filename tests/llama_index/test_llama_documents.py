@@ -150,6 +150,18 @@ def test_documents_are_inserted_updated_and_deleted(index, store):
     assert _texts(store) == sorted([_text("a", 2), _text("c", 0), _text("d", 0)])
 
 
+def test_a_document_that_was_deleted_from_the_docstore_too_is_new_again(index, store):
+    index.delete_ref_doc("a", delete_from_docstore=True)
+    assert index.refresh_ref_docs(_documents({"a": 0, "b": 0})) == [True, False]
+    assert _texts(store) == sorted([_text("a", 0), _text("b", 0), _text("c", 0)])
+
+
+async def test_it_is_new_again_in_async_calls(index, store):
+    await index.adelete_ref_doc("a", delete_from_docstore=True)
+    assert await index.arefresh_ref_docs(_documents({"a": 0, "b": 0})) == [True, False]
+    assert _texts(store) == sorted([_text("a", 0), _text("b", 0), _text("c", 0)])
+
+
 def test_what_was_deleted_from_an_opened_index_is_new_again(store, model):
     index = _opened(store, model, {"a": 0, "b": 0}, None)
     index.delete_ref_doc("a", delete_from_docstore=True)

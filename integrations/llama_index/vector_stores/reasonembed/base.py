@@ -18,10 +18,11 @@ from llama_index.core.vector_stores.types import (
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding, is_local
 from llama_index.vector_stores.reasonembed.earlier import EarlierNodes
 from llama_index.vector_stores.reasonembed.filters import store_filter
+from llama_index.vector_stores.reasonembed.indexes import complete_indexes
 from llama_index.vector_stores.reasonembed.lexical import LexicalSearch
 from llama_index.vector_stores.reasonembed.nodes import document_of, node_of, of_sources, source_of
 from llama_index.vector_stores.reasonembed.queries import answer
-from llama_index.vector_stores.reasonembed.sources import SourceDocstore, SourceHashes, give_docstores
+from llama_index.vector_stores.reasonembed.sources import SourceDocstore, SourceHashes
 from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.errors import InputError
@@ -230,7 +231,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         return cls.from_persist_path(str(Path(persist_dir) / f"{namespace}__vector_store.json"), fs)
 
 
-give_docstores(ReasonEmbedVectorStore)
+complete_indexes(ReasonEmbedVectorStore)
 
 
 def _check_local(fs: Any) -> None:

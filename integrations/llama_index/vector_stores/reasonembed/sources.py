@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
 from types import MappingProxyType
 from typing import Any
 
-from llama_index.core import VectorStoreIndex
 from llama_index.core.storage.docstore import SimpleDocumentStore
-from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index.vector_stores.reasonembed.nodes import source_hash_of, source_of
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.forks import ForkLock
 from reasonembed_stores import FaissStore, Store
 
-__all__ = ["SourceDocstore", "SourceHashes", "give_docstores"]
+__all__ = ["SourceDocstore", "SourceHashes"]
 
 
 class SourceHashes:
@@ -114,25 +111,3 @@ class SourceDocstore(SimpleDocumentStore):
         """Write what is known, so that the index knows it too when it is loaded again."""
         self.set_document_hashes({name: version for version, name in self.get_all_document_hashes().items()})
         super().persist(persist_path, fs=fs)
-
-
-_from_vector_store = VectorStoreIndex.from_vector_store.__func__  # type: ignore[attr-defined]  # of any subclass
-
-
-def give_docstores(kind: type[Any]) -> None:
-    """Let VectorStoreIndex.from_vector_store give an index over a store of ours its make_docstore().
-
-    LlamaIndex gives it an empty one, with which refresh_ref_docs adds every document again, beside itself; and
-    from_vector_store lets nobody choose another.
-    """
-
-    @wraps(_from_vector_store)
-    def from_vector_store(
-        cls: type[VectorStoreIndex], vector_store: BasePydanticVectorStore, *args: Any, **kwargs: Any
-    ) -> VectorStoreIndex:
-        index: VectorStoreIndex = _from_vector_store(cls, vector_store, *args, **kwargs)
-        if isinstance(vector_store, kind):
-            index._docstore = index.storage_context.docstore = vector_store.make_docstore()  # noqa: SLF001
-        return index
-
-    VectorStoreIndex.from_vector_store = classmethod(from_vector_store)  # type: ignore[assignment, method-assign]
