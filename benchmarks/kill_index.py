@@ -24,6 +24,9 @@ import numpy as np
 from reasonembed_rag import Encoder
 from reasonembed_stores import FaissStore, FileCorpus, Progress, build_index, is_unfinished
 
+_WORDS = 160
+"""Of a passage: iterating over a FileCorpus splits by words, so the index has to as well."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -63,18 +66,18 @@ def killed_build(source: Path, to: Path, rng: random.Random) -> str:
 
 def child(source: Path, to: Path) -> None:
     """Index and print each step; windows are small, so that there are many commits to kill between."""
-    indexing = importlib.import_module("reasonembed_stores.indexing")
-    indexing._FIRST_WINDOW = indexing._LARGEST_WINDOW = 8  # noqa: SLF001 - only this benchmark needs another size
+    windows = importlib.import_module("reasonembed_stores.windows")
+    windows._FIRST_WINDOW = windows._LARGEST_WINDOW = 8  # noqa: SLF001 - only this benchmark needs another size
 
     def show(progress: Progress) -> None:
         print(progress.documents, flush=True)
 
-    build_index(FileCorpus(source), to, Encoder.from_pretrained("default"), on_progress=show)
+    build_index(FileCorpus(source, max_words=_WORDS), to, Encoder.from_pretrained("default"), on_progress=show)
 
 
 def compare(source: Path, to: Path) -> str:
     """Compare the stored documents and vectors with the corpus."""
-    wanted = {document.id: document for document in FileCorpus(source)}
+    wanted = {document.id: document for document in FileCorpus(source, max_words=_WORDS)}
     with FaissStore.open(to) as store:
         found = {document.id: document for document in store}
         sample = list(wanted)[::29]

