@@ -64,7 +64,7 @@ def blocks_of(text: str, lines: Sequence[Line], measure: Measure) -> list[_Block
             signature=_signature(run),
         )
         blocks += [block] if block.size <= measure.most else _fragments(text, block, measure)
-    return [_checked(block, follower) for block, follower in zip_longest(blocks, blocks[1:])]
+    return [_checked(block, follower, measure.units) for block, follower in zip_longest(blocks, blocks[1:])]
 
 
 def _signature(run: Sequence[Line]) -> str:
@@ -72,10 +72,12 @@ def _signature(run: Sequence[Line]) -> str:
     return first if len(first) <= _LONGEST_SIGNATURE and all(_SIGNATURE.fullmatch(line.text) for line in run) else ""
 
 
-def _checked(block: _Block, follower: _Block | None) -> _Block:
-    """Return the block, without its signature if no indented description follows."""
-    described = follower is not None and follower.indent > block.indent
-    return block if described or not block.signature else replace(block, signature="")
+def _checked(block: _Block, follower: _Block | None, units: Units) -> _Block:
+    """Return the block with the units up to the next one, and without its signature if no description follows."""
+    if follower is None:
+        return replace(block, signature="")
+    signature = block.signature if follower.indent > block.indent else ""
+    return replace(block, size=units.count(block.start, follower.start), signature=signature)
 
 
 def _fragments(text: str, block: _Block, measure: Measure) -> Iterator[_Block]:

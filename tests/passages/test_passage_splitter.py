@@ -169,3 +169,12 @@ def test_emoji_and_symbols_are_content_and_rules_are_not():
     splitter = PassageSplitter(pieces, limit=100, target=80)
     symbols = ("\U0001f389", "\u2200\u2203", "\u2500\u2500", "___", "\u2190 \u2192")
     assert [len(splitter.split(text).passages) for text in symbols] == [1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("text", ["ab\n" * 300, "ab\n\n\n" * 100, "- a\n  b\n" * 100])
+def test_line_breaks_count_where_they_are_tokens(text):
+    def spans(texts):
+        return [[found.span() for found in re.finditer(r"\w{1,4}|\n|[^\w\s]", text)] for text in texts]
+
+    splitter = PassageSplitter(spans, limit=90, target=40)
+    assert max(map(splitter.size, splitter.split(text).passages)) <= 40
