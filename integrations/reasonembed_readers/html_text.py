@@ -64,7 +64,7 @@ def html_page(html: str) -> HtmlPage:
 def _parsed(html: str) -> LexborHTMLParser:
     from selectolax.lexbor import LexborHTMLParser
 
-    return LexborHTMLParser(html)
+    return LexborHTMLParser(html.encode(errors="replace").decode())  # it refuses half characters
 
 
 def _closable(html: str) -> str:
@@ -101,8 +101,8 @@ def _plain(text: str) -> str:
 
 
 def _metadata(tree: LexborHTMLParser) -> dict[str, str]:
-    values = {"language": tree.css_first("html[lang]")}
-    found = {name: (node.attributes.get("lang") or "").strip() for name, node in values.items() if node is not None}
+    root = tree.css_first("html[lang]")
+    found = {"lang": (root.attributes.get("lang") or "").strip()} if root is not None else {}
     for name in ("description", "author"):
         node = tree.css_first(f'meta[name="{name}" i]')
         if node is not None:

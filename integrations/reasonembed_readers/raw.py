@@ -57,8 +57,9 @@ def open_bytes(path: Path) -> BinaryIO:
 def read_bytes(path: Path) -> bytes:
     """Return all bytes of a file, unpacked; raises InputError as open_bytes does, and for a file over 512 MiB."""
     with open_bytes(path) as file:
-        data = file.read(_LARGEST_IN_MEMORY + 1)
-    if len(data) > _LARGEST_IN_MEMORY:
+        large = path.stat().st_size > _LARGEST_IN_MEMORY
+        data = b"" if large else file.read(_LARGEST_IN_MEMORY + 1)
+    if large or len(data) > _LARGEST_IN_MEMORY:
         raise InputError(
             f"{path}: has more than {_LARGEST_IN_MEMORY >> 20} MiB, which is too much for one text; split it, "
             "or make it JSON Lines, CSV or Parquet, which are read row by row"

@@ -16,6 +16,7 @@ _TEXT_COLUMNS = ("content", "text", "body", "page_content", "contents", "passage
 _TITLED = ("title", "text")
 """What BEIR's corpora have: the title belongs to the text."""
 _ID_COLUMNS = ("id", "_id")
+_CURE = "name yours with text_columns (--text-columns)"
 _MOST_DEPTH = 90
 
 
@@ -39,9 +40,9 @@ class FileRows:
         self._seen: dict[str, str] = {}
         if self._by_name:
             self._text = tuple(column for column in columns if column != self._id)
-            self._guess = "no column content, text or body; every column is text, as name: value (text_columns)"
+            self._guess = f"no column content, text or body; every column is text, as name: value; {_CURE}"
         elif not options.text_columns and self._text != ("content",):
-            self._guess = f"the text is the column {' and '.join(self._text)} (text_columns)"
+            self._guess = f"the text is the column {' and '.join(self._text)}; {_CURE}"
 
     @property
     def unconverted(self) -> frozenset[str]:
@@ -64,7 +65,9 @@ class FileRows:
         if self._by_name:
             text = "\n".join(f"{column}: {_shown(value)}" for column, value in kept.items() if _shown(value))
             if not text and not self._text:
-                raise InputError(f"{where}: has no content; want a column of text: name it with text_columns")
+                raise InputError(
+                    f"{where}: has no content; want a column of text: name it with text_columns (--text-columns)"
+                )
             return Part(text, id=identity, metadata=kept, line=line, outline=False)
         texts = [self._text_in(row, column, where=where) for column in self._text]
         metadata = {column: value for column, value in kept.items() if column not in self._text}

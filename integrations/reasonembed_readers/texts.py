@@ -18,6 +18,7 @@ __all__ = ["read_html", "read_markdown", "read_plain_text", "read_text"]
 
 _COMMENTS = re.compile(r"^(#{1,6})[ \t]\S.*\n\1[ \t]\S", re.MULTILINE)
 _FENCED = re.compile(r"^[ \t]*(```|~~~).*?^[ \t]*\1", re.MULTILINE | re.DOTALL)
+_TERMINAL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|[^\n\x08]?\x08")
 _HTML_HEAD = 4096
 _TEXT_CHARSET = re.compile(
     rb"""<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)|-\*-.*?\bcoding:\s*([\w.-]+)|\bcharset[=\s]\s*"?([\w.-]+)"""
@@ -31,13 +32,19 @@ _HTML_CHARSET = re.compile(
 
 def read_text(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
     """Yield a whole file of text. Where several lines that begin with # follow one another, they are comments."""
-    text = read_decoded(path, options, note, declared=_declared_in_text)
+    text = _shown(path, options, note)
     yield Part(text, line=1, outline=_COMMENTS.search(_FENCED.sub("", text)) is None)
 
 
 def read_plain_text(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
     """Yield a whole file of settings, a log, or other text without headings."""
-    yield Part(read_decoded(path, options, note, declared=_declared_in_text), line=1, outline=False)
+    yield Part(_shown(path, options, note), line=1, outline=False)
+
+
+def _shown(path: Path, options: ReadOptions, note: Note) -> str:
+    """Return a text as a terminal shows it: without colours, and without what is struck over."""
+    text = read_decoded(path, options, note, declared=_declared_in_text)
+    return _TERMINAL.sub("", text) if "\x1b" in text or "\b" in text else text
 
 
 def read_markdown(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:

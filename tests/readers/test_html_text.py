@@ -43,6 +43,7 @@ SHOWN = {
         "x^2",
     ),
     "a soft hyphen": ("moun&shy;tain", "mountain"),
+    "half a character": ("a\ud83d b", "a? b"),
     "never closed": ("<p>never <b>closed", "never closed"),
     "no element": ("plain", "plain"),
     "no end of the head": (
@@ -177,6 +178,6 @@ def test_a_page_tells_its_title_and_what_it_says_of_itself(tmp_path):
         Part(
             "## Days\n\n25",
             heading=("Leave",),
-            metadata={"language": "en", "description": "How many days", "author": "Ann"},
+            metadata={"lang": "en", "description": "How many days", "author": "Ann"},
         )
     ]

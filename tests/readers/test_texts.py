@@ -152,11 +152,16 @@ def test_comments_are_no_headings(tmp_path, name, text, outline):
     assert [part.outline for part in read_file(tmp_path / name)] == [outline]
 
 
+def test_colours_and_struck_over_letters_are_not_text(tmp_path):
+    assert read(tmp_path / "a.log", b"\x1b[1;31mERROR\x1b[0m no space\n") == ("ERROR no space\n", "")
+    assert read(tmp_path / "ls", b"N\bNA\bAM\bME\bE\n_\bls\n") == ("NAME\nls\n", "")
+
+
 def test_line_ends_are_those_of_unix(tmp_path):
     assert read(tmp_path / "a.txt", b"one\r\ntwo\rthree\n") == ("one\ntwo\nthree\n", "")
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0\r\ufeff"), max_size=200))
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0\r\b\x1b\ufeff"), max_size=200))
 def test_utf8_is_read_as_it_was_written(tmp_path_factory, text):
     assert read(tmp_path_factory.mktemp("text") / "a.txt", text.encode()) == (text, "")
 
