@@ -35,7 +35,7 @@ _RESERVED = (_NODE, _SOURCE, _LISTED)
 _SOURCE_ALIASES = ("document_id", "doc_id", "ref_doc_id")
 """LlamaIndex's names for the source in filters; a node's own field of the name comes first."""
 
-_IS_OLD = Group("all", (Condition(_NODE, "$empty", operand=True), Condition("_node_type", "$empty", operand=False)))
+_IS_OLD = Group("all", (Condition(_SOURCE, "$empty", operand=True), Condition("_node_type", "$empty", operand=False)))
 """A node that an earlier release added, in which LlamaIndex's names replaced a user's own."""
 LISTED: Filter = Group(
     "any",
