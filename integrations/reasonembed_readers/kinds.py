@@ -133,7 +133,7 @@ _BY_NAME: Mapping[str, FileKind] = dict.fromkeys(CODE_NAMES, _CODE)
 """Kinds by the whole name in lower case, for names that stand for a kind, such as Rakefile."""
 
 _HTML_START = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{,1000}?-->\s*)*<(?:!doctype )?html\b", re.IGNORECASE | re.DOTALL
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?>.*?-->)\s*)*+<(?:!doctype )?html\b", re.IGNORECASE | re.DOTALL
 )
 _HEADERS = rb"(?=(?:[^\n]+\n)*?%b: )"
 _MESSAGE_START = rb"(?=[\w-]+: )" + b"".join(_HEADERS % name for name in (b"From", b"Date", b"Message-ID"))

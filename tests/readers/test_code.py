@@ -262,6 +262,14 @@ def test_functions_are_found_in(tmp_path, name):
     assert notes == []
 
 
+@needs_grammars
+def test_comments_above_and_braces_below_are_in_the_part_of_their_function(tmp_path):
+    source = _filled(f"class A {{\n// Above b.\nb() {IN_C}\n/** Above\n c. */\nc() {IN_C}}}\n")
+    parts, _ = _read(tmp_path / "a.js", source)
+    assert [part.text.split("\n")[0] for part in parts] == ["class A {", "// Above b.", "/** Above"]
+    assert parts[-1].text.endswith("}\n}")
+
+
 def test_a_docstring_is_in_the_part_of_its_function(tmp_path):
     source = f'def f():\n    """Words of f."""\n{LONG}\n\n\ndef g():\n    """Words of g."""\n{LONG}\n'
     parts, _ = _read(tmp_path / "m.py", source)

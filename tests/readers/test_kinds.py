@@ -33,6 +33,7 @@ READ = {
     "utf16.dat": ("text", "Cats".encode("utf-16")),
     "model.bin": ("text", b"a text, whatever its name says\n"),
     "empty": ("text", b""),
+    "web.xml": ("text", b"<!-- a -->\n" * 100 + b"<web-app/>"),
     "notes.md": ("Markdown", b"# Notes\n"),
     "notes.md.gz": ("Markdown", gzip.compress(b"# Notes\n")),
     "page.HTML": ("HTML", b"<p>x"),

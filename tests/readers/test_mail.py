@@ -53,9 +53,12 @@ def test_a_message_is_one_part_with_its_headers(tmp_path, encoding, charset):
     assert notes == []
 
 
-def test_of_two_forms_the_plain_one_is_read(tmp_path):
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_two_forms_the_plain_one_is_read(tmp_path, is_first):
     message = _message()
     message.add_alternative("<p>In <b>HTML</b>", subtype="html")
+    if not is_first:
+        message.get_payload().reverse()
     parts, _ = _read(tmp_path / "a.eml", message)
     assert [part.text for part in parts] == [WORDS.strip()]
 
@@ -150,6 +153,20 @@ def test_the_messages_of_a_mailbox_are_parts_with_their_numbers(tmp_path):
     parts, _ = _read(tmp_path / "a.mbox", _mailbox("One.\n\nFrom here on.", "Two.", "Three.\nFrom 12:30 it rains."))
     assert [part.text for part in parts] == ["One.\n\nFrom here on.", "Two.", "Three.\nFrom 12:30 it rains."]
     assert [part.metadata["message"] for part in parts] == [1, 2, 3]
+
+
+def test_a_line_of_a_message_that_begins_with_from_separates_none(tmp_path):
+    box = _mailbox("One.") + b"And\nFrom 12:30 on it rains.\n"
+    assert [part.text for part in _read(tmp_path / "a.mbox", box)[0]] == ["One.\nAnd\nFrom 12:30 on it rains."]
+
+
+def test_a_report_on_delivery_is_read(tmp_path):
+    content = (
+        b"Subject: Returned\nContent-Type: multipart/report; boundary=b\n\n--b\n\nIt failed.\n"
+        b"--b\nContent-Type: message/delivery-status\n\nStatus: 5.1.1\n\nFinal-Recipient: rfc822; x@y\n--b--\n"
+    )
+    parts, _ = _read(tmp_path / "a.eml", content)
+    assert parts[0].text == "It failed.\n\nStatus: 5.1.1\nFinal-Recipient: rfc822; x@y"
 
 
 def test_attachments_in_a_mailbox_are_told_once(tmp_path):

@@ -36,8 +36,8 @@ def test_a_title_that_a_program_made_is_no_heading(tmp_path, title):
 
 
 def test_bookmarks_are_headings_of_the_pages_that_they_hold_for_as_a_whole(tmp_path):
-    made = pdf("0", "1", "2", "3", bookmarks=((2, "Cats"), (3, "Sleep")))
-    assert [part.heading for part in _read(tmp_path / "a.pdf", made)[0]] == [(), (), ("Cats",), ("Cats", "Sleep")]
+    made = pdf("0", "1", "2", "3", "4", bookmarks=((2, "Cats", ""), (3, "Sleep", "Cats"), (5, "Dogs", "")))
+    assert [part.heading for part in _read(tmp_path / "a.pdf", made)[0]] == [(), (), ("Cats",), ("Cats", "Sleep"), ()]
 
 
 def test_pages_without_text_are_counted_with_the_cure(tmp_path):

@@ -54,6 +54,17 @@ def test_an_archive_that_fills_memory_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
+def test_an_archive_with_a_password_is_refused(tmp_path, name):
+    archive = bytearray(sound(name))
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := archive.find(signature, at + 1)) >= 0:
+            archive[at + place] |= 1
+    with pytest.raises(InputError, match=f"{name}.*password"):
+        _read(tmp_path / name, bytes(archive))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_member_that_lies_about_its_size_is_refused(tmp_path, name):
     member, text = DOCUMENTS[name]
     content = text.replace("&a;", "x").encode() + b" " * 100_000

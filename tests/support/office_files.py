@@ -7,7 +7,7 @@ import zipfile
 
 
 def pdf(
-    *pages: str, title: str = "", password: str | None = None, bookmarks: tuple[tuple[int, str], ...] = ()
+    *pages: str, title: str = "", password: str | None = None, bookmarks: tuple[tuple[int, str, str], ...] = ()
 ) -> bytes:
     """Write pages of text with a standard font, a line a line."""
     from pypdf import PdfWriter
@@ -24,9 +24,9 @@ def pdf(
         fonts = DictionaryObject({NameObject("/F"): reference})
         page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
         page[NameObject("/Contents")] = writer._add_object(stream)
-    above = None
-    for number, name in bookmarks:
-        above = writer.add_outline_item(title=name, page_number=number - 1, parent=above)
+    made = {"": None}
+    for number, name, above in bookmarks:
+        made[name] = writer.add_outline_item(title=name, page_number=number - 1, parent=made[above])
     if title:
         writer.add_metadata({"/Title": title, "/Author": "Ann"})
     if password is not None:
