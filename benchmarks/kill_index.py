@@ -70,7 +70,8 @@ def child(source: Path, to: Path) -> None:
     windows._FIRST_WINDOW = windows._LARGEST_WINDOW = 8  # noqa: SLF001 - only this benchmark needs another size
 
     def show(progress: Progress) -> None:
-        print(progress.documents, flush=True)
+        if progress.of_documents:
+            print(progress.documents, flush=True)
 
     build_index(FileCorpus(source, max_words=_WORDS), to, Encoder.from_pretrained("default"), on_progress=show)
 

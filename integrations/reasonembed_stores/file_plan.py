@@ -171,15 +171,22 @@ def _plan_gone(plan: FilePlan, listings: Mapping[Source, Listing], listed: Colle
         own = [name for name, file in plan.known.items() if file.prefix == named.prefix]
         missing = [name for name in own if name not in listed]
         missing = [name for name in missing if not any(is_within(name, one) for one in plan.unreachable)]
-        gone = [name for name in missing if not (named.source.root / name.removeprefix(named.prefix)).is_file()]
-        plan.gone += gone
-        plan.left_out += [name for name in missing if name not in set(gone)]
-        if own and len(gone) == len(own):
+        gone = {name for name in missing if not _is_there(named.source.root / name.removeprefix(named.prefix))}
+        plan.gone += [name for name in missing if name in gone]
+        plan.left_out += [name for name in missing if name not in gone]
+        if len(gone) == len(own) and (len(own) > 1 or not listings[named.source].files) and own:
             plan.emptied.append(str(named.source.root))
             continue
         for folder in listings[named.source].empty:
             if any(is_within(name, named.prefix + name_as_text(folder)) for name in gone):
                 plan.emptied.append(str(named.source.root / folder))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def is_within(name: str, folder: str) -> bool:

@@ -26,6 +26,13 @@ class ListingOptions:
     gitignore: bool = False
     """Whether files that .gitignore files name are left out."""
 
+    def __post_init__(self) -> None:
+        for name in ("include", "exclude"):
+            patterns = getattr(self, name)
+            if isinstance(patterns, str):
+                raise InputError(f"{name} is the string {patterns!r}; want a list of patterns")
+            object.__setattr__(self, name, tuple(patterns))
+
 
 @dataclass(frozen=True, slots=True)
 class _Ignored:

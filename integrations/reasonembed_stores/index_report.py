@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["BadFile", "FilesReport", "IndexReport", "LeftOut", "count_alike"]
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""Characters that the name of a file may have, and that a terminal would obey."""
 _SHOWN = 20
 """Lines of one sort; further ones are counted."""
 
@@ -129,7 +132,7 @@ def _told(one: LeftOut) -> str:
 
 
 def _some(heading: str, lines: Iterable[str]) -> Iterator[str]:
-    listed = list(lines)
+    listed = [_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line) for line in lines]
     yield from (f"{heading}: {line}" for line in listed[:_SHOWN])
     if len(listed) > _SHOWN:
         yield f"{heading}: {len(listed) - _SHOWN:,} more of these"

@@ -44,7 +44,10 @@ class FileCorpus:
 
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     splitter: TextSplitter | None = None
-    """Splits every text, rows included: a text splitter of LangChain, a node parser of LlamaIndex, or your own."""
+    """Splits every text, rows included: a text splitter of LangChain, a node parser of LlamaIndex, or your own.
+
+    build_index reads every file in every run, as it cannot know the splitter's settings, unless it is a dataclass.
+    """
     max_words: int | None = None
     """Words of a passage, headings not counted; 160 where words are counted and nothing is given."""
     passage_tokens: int | None = None
@@ -67,6 +70,8 @@ class FileCorpus:
         if sum(given.values()) > 1:
             names = " and ".join(name for name, is_given in given.items() if is_given)
             raise InputError(f"got {names}; want one way to split texts")
+        if self.words < 1:
+            raise InputError(f"max_words is {self.max_words}; want at least 1")
 
     def __iter__(self) -> Iterator[Document]:
         splitter = FileSplitter.by_chunks(self.splitter) if self.splitter else FileSplitter.by_words(self.words)

@@ -464,6 +464,36 @@ def test_two_ways_to_split_are_refused(docs):
         FileCorpus(docs, max_words=10, passage_tokens=20)
 
 
+def test_patterns_are_a_list_and_not_one_string():
+    with pytest.raises(InputError, match=r"include.*'\*\.md'"):
+        ListingOptions(include="*.md")
+
+
+def test_the_summary_shows_control_characters_of_names_as_codes(docs, index):
+    (docs / "a\x1b[2J\n.jsonl").write_text("{")
+    summary = str(index(docs))
+    assert "a\\x1b[2J\\x0a.jsonl" in summary
+    assert "\x1b" not in summary
+
+
+def test_a_single_file_that_is_renamed_is_not_asked_about(tmp_path, index):
+    write_files(tmp_path / "small", 1)
+    index(tmp_path / "small")
+    (tmp_path / "small" / "0.md").rename(tmp_path / "small" / "1.md")
+    assert index(tmp_path / "small", sync=True) == IndexReport(added=1, deleted=1)
+
+
+def test_a_source_none_of_whose_files_is_left_is_asked_about(docs, tmp_path, index, stored):
+    index(docs)
+    before = stored()
+    shutil.rmtree(docs)
+    write_files(tmp_path / "other", 2)
+    docs.symlink_to(tmp_path / "other")
+    with pytest.raises(InputError, match=str(docs)):
+        index(docs, sync=True)
+    assert stored() == before
+
+
 def test_read_options_reach_the_readers(docs, index, stored):
     (docs / "t.csv").write_text("key;said\nk1;Hello there.\n")
     index(docs, reading=ReadOptions(text_columns=("said",), id_column="key"))
