@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reasonembed_cli.showing import passage_text, place, printable, terminal_width
+from reasonembed_cli.showing import passage_text, place, printable, shown_metadata, terminal_width
 
 if TYPE_CHECKING:
     from reasonembed_rag import Document, Hits
@@ -78,7 +78,7 @@ def _facts(document: Document, explain: bool) -> Iterator[str]:
     if explain:
         words = len(document.content.split())
         yield f"{words:,} words, {len(document.content):,} characters"
-        yield from (f"{name}: {printable(str(value))}" for name, value in document.metadata.items() if value != "")
+        yield from (f"{name}: {printable(str(value))}" for name, value in shown_metadata(document).items())
 
 
 def _text(document: Document, lines: int | None) -> str:

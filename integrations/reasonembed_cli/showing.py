@@ -26,6 +26,7 @@ __all__ = [
     "place",
     "printable",
     "short_place",
+    "shown_metadata",
     "terminal_width",
 ]
 
@@ -97,6 +98,11 @@ def short_place(document: Document) -> str:
     numbers = (("line", origin.line), ("page", origin.page))
     number = next((f"{name} {value}" for name, value in numbers if value is not None), "")
     return printable(", ".join(filter(None, (number, origin.heading))))
+
+
+def shown_metadata(document: Document) -> dict[str, Any]:
+    """Return the metadata that tell people something: no empty texts, and no bookkeeping of LlamaIndex's."""
+    return {name: value for name, value in document.metadata.items() if value != "" and not name.startswith("_")}
 
 
 def passage_text(document: Document) -> str:

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 __all__ = ["HasMetadata", "Origin", "citation", "origin_of"]
 
 
+_PATHS = ("path", "source", "file_path")
+
+
 class HasMetadata(Protocol):
     """A document of this package, of LangChain or of LlamaIndex."""
 
@@ -44,13 +47,17 @@ def origin_of(document: HasMetadata) -> Origin:
     """Return where a document comes from, by the metadata that indexing adds: path, line, page and heading.
 
     Where a document has a field of its own under such a name, indexing adds reasonembed_path and the like, which count.
+    Without a path, source and file_path are taken, which the readers of LangChain and LlamaIndex write.
     """
     metadata = document.metadata
-    path, heading = _field(metadata, "path"), _field(metadata, "heading")
+    paths = (_field(metadata, name) for name in _PATHS)
+    heading = _field(metadata, "heading")
+    # LangChain's reader of PDF counts pages from 0 and has the number that people use beside it.
+    page = metadata.get("page_label", _field(metadata, "page"))
     return Origin(
-        path if isinstance(path, str) and path else None,
+        next((path for path in paths if isinstance(path, str) and path), None),
         _number(_field(metadata, "line")),
-        _number(_field(metadata, "page")),
+        _number(page),
         heading if isinstance(heading, str) else "",
     )
 
@@ -67,4 +74,6 @@ def _field(metadata: Mapping[str, Any], name: str) -> object:
 
 
 def _number(value: object) -> int | None:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -19,6 +19,9 @@ from reasonembed_stores import Origin, citation, origin_of
         ({"path": "a.csv", "line": "L4", "reasonembed_line": 9, "heading": 5}, "a.csv:9"),
         ({"path": ["not", "a", "path"], "line": True, "page": 0}, "some-id"),
         ({"heading": "Leave"}, "some-id, Leave"),
+        ({"source": "docs/report.pdf", "page": 0, "page_label": "1", "total_pages": 9}, "docs/report.pdf, page 1"),
+        ({"file_path": "/home/me/a.pdf", "page_label": "iv", "file_name": "a.pdf"}, "/home/me/a.pdf"),
+        ({"path": "a.md", "source": "wiki"}, "a.md"),
         ({}, "some-id"),
     ],
 )
