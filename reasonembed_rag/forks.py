@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
-__all__ = ["ForkLock", "renew_in_child", "run_in_own_thread"]
+__all__ = ["ForkLock", "make_immortal", "renew_in_child", "run_in_own_thread"]
 
 _Result = TypeVar("_Result")
 
@@ -62,6 +62,13 @@ class ForkLock:
     def __reduce__(self) -> tuple[Any, ...]:
         """Give a copy a lock of its own."""
         return type(self), ()
+
+
+def make_immortal(value: object) -> None:
+    """Keep an object beyond the end of the interpreter, which finalizes what is left."""
+    from ctypes import py_object, pythonapi
+
+    pythonapi.Py_IncRef(py_object(value))
 
 
 def run_in_own_thread(function: Callable[[], _Result]) -> _Result:

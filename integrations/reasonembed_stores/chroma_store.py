@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError, MissingDependencyError, StoreError
+from reasonembed_rag.errors import InputError, StoreError
+from reasonembed_rag.files import inode_of
+from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.batch import Batch
 from reasonembed_stores.checks import check_dimension, check_exclusions, check_k, check_spec, check_vectors, id_list
+from reasonembed_stores.chroma_client import DATABASE, check_process, chroma_errors, client_of
 from reasonembed_stores.chroma_metadata import from_chroma, to_chroma
 from reasonembed_stores.chroma_search import find_allowed, find_neighbours
 from reasonembed_stores.filters import FilterLike, parse_filter
@@ -41,10 +45,32 @@ class ChromaStore:
     from the vectors, so they are the same as in every other store.
     """
 
-    def __init__(self, client: ClientAPI, collection: Any) -> None:
-        """Take a client and one of its collections; use create or open to get a store."""
+    def __init__(self, client: ClientAPI, collection: Any, *, where: Any = None) -> None:
+        """Take a client, one of its collections and its folder, if it has one; use create or open to get a store."""
         self._client = client
-        self._collection = collection
+        self._opened = collection
+        self._process = os.getpid()
+        self._where = Path(where).absolute() if isinstance(where, str | Path) else None
+        self._inode = None if self._where is None else inode_of(self._where / DATABASE)
+        self._asked = self.spec
+        self._changing = ForkLock()
+
+    @property
+    def _collection(self) -> Any:
+        """The collection, opened again if the folder is another; raises StoreError in a forked child."""
+        check_process(self._process)
+        if self._where is not None and inode_of(self._where / DATABASE) != self._inode:
+            with self._changing:
+                self._open_again(self._where)
+        return self._opened
+
+    def _open_again(self, where: Path) -> None:
+        inode = inode_of(where / DATABASE)
+        if inode is None:
+            raise StoreError(f"{where} was removed or renamed since it was opened; put it back, or index again")
+        if inode != self._inode:  # else another thread was here
+            again = type(self).open(where, collection=self._opened.name, spec=self._asked)
+            self._client, self._opened, self._inode = again.client, again.collection, inode
 
     @classmethod
     def create(
@@ -68,8 +94,8 @@ class ChromaStore:
         metadata: dict[str, Any] = {_DIMENSION: check_dimension(dimension, spec) or 0}
         if spec is not None:
             metadata |= {_SPEC: spec.to_json(), _SPEC_DIGEST: spec.digest()}
-        client = _client(where)
-        with _translated_errors(f"collection {collection!r}"):
+        client = client_of(where)
+        with chroma_errors(f"collection {collection!r}"):
             if collection in [one.name for one in client.list_collections()]:
                 raise StoreError(f"collection {collection!r} exists already; open it, or choose another name")
             made = client.create_collection(
@@ -78,7 +104,7 @@ class ChromaStore:
                 configuration={"hnsw": {"space": "cosine", "ef_search": ef_search, "max_neighbors": max_neighbors}},
                 embedding_function=None if spec is None else _function(spec),
             )
-        return cls(client, made)
+        return cls(client, made, where=where)
 
     @classmethod
     def open(
@@ -91,8 +117,8 @@ class ChromaStore:
         """
         if isinstance(where, str | Path) and not (Path(where) / "chroma.sqlite3").is_file():
             raise StoreError(f"{where} holds no Chroma database; want the folder of one, with its chroma.sqlite3")
-        client = _client(where)
-        with _translated_errors(f"collection {collection!r}"):
+        client = client_of(where)
+        with chroma_errors(f"collection {collection!r}"):
             names = [one.name for one in client.list_collections()]
             if collection not in names:
                 raise StoreError(f"no collection {collection!r}; there is {', '.join(names) or 'none'}")
@@ -103,7 +129,7 @@ class ChromaStore:
                 f"collection {collection!r} has the space {space!r}, which Chroma cannot change; want 'cosine': "
                 "create another collection and index again"
             )
-        store = cls(client, opened)
+        store = cls(client, opened, where=where)
         if spec is not None:
             store.check_spec(spec)
         return store
@@ -117,15 +143,16 @@ class ChromaStore:
         spec: EmbeddingSpec | None = None,
     ) -> Self:
         """Open a collection, or create it if it does not exist; raises what open and create raise."""
-        client = _client(where)
-        with _translated_errors(f"collection {collection!r}"):
+        client = client_of(where)
+        with chroma_errors(f"collection {collection!r}"):
             exists = collection in [one.name for one in client.list_collections()]
         make = cls.open if exists else cls.create
-        return make(client, collection=collection, spec=spec)
+        return make(client if where is None else where, collection=collection, spec=spec)
 
     @property
     def client(self) -> ClientAPI:
         """The Chroma client."""
+        check_process(self._process)
         return self._client
 
     @property
@@ -136,6 +163,7 @@ class ChromaStore:
     def check_spec(self, spec: EmbeddingSpec) -> None:
         """Raise SpecMismatchError unless a model's queries may search these vectors."""
         check_spec(spec, own=self.spec, dimension=self.dimension, name=f"collection {self._collection.name!r}")
+        self._asked = spec
 
     @property
     def spec(self) -> EmbeddingSpec | None:
@@ -155,13 +183,13 @@ class ChromaStore:
         """The length of every vector; None until the first documents come."""
         stored = (self._collection.metadata or {}).get(_DIMENSION, 0)
         if not stored:
-            with _translated_errors("the collection"):
+            with chroma_errors("the collection"):
                 first = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
             stored = first.shape[1] if len(first) else 0
         return int(stored) or None
 
     def __len__(self) -> int:
-        with _translated_errors("the collection"):
+        with chroma_errors("the collection"):
             return int(self._collection.count())
 
     def __iter__(self) -> Iterator[Document]:
@@ -184,7 +212,7 @@ class ChromaStore:
         return listed(in_pages(wanted, self.get), filters, limit=limit, offset=offset)
 
     def _ids(self) -> list[str]:
-        with _translated_errors("the collection"):
+        with chroma_errors("the collection"):
             return list(self._collection.get(include=[])["ids"])
 
     def __enter__(self) -> Self:
@@ -194,6 +222,12 @@ class ChromaStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the folder and the name only. Raises StoreError for a store in memory or of a client of yours."""
+        if self._where is None:
+            raise StoreError("a store in memory, or of a client, cannot be pickled or copied; open it by its folder")
+        return partial(type(self).open, collection=self._opened.name, spec=self._asked), (self._where,)
 
     def __repr__(self) -> str:
         name, dimension = self._collection.name, self.dimension
@@ -219,12 +253,12 @@ class ChromaStore:
             self._write([*documents[part]], rows_ND[part], metadatas[part])
 
     def _batch_size(self) -> int:
-        with _translated_errors("the collection"):
-            return int(self._client.get_max_batch_size())
+        with chroma_errors("the collection"):
+            return int(self.client.get_max_batch_size())
 
     def _write(self, documents: list[Document], rows_ND: Matrix, metadatas: list[dict[str, Any]]) -> None:
         ids = [document.id for document in documents]
-        with _translated_errors("the collection"):
+        with chroma_errors("the collection"):
             old = self._collection.get(ids=ids, include=["metadatas"])
             stale = dict(zip(old["ids"], old["metadatas"], strict=True))
             whole = [  # Chroma merges metadata: a field is removed by setting it to None
@@ -243,7 +277,7 @@ class ChromaStore:
         listed = id_list(ids)
         deleted = 0
         batch = self._batch_size()
-        with _translated_errors("the collection"):
+        with chroma_errors("the collection"):
             for start in range(0, len(listed), batch):
                 known = self._collection.get(ids=list(dict.fromkeys(listed[start : start + batch])), include=[])["ids"]
                 if known:
@@ -259,7 +293,7 @@ class ChromaStore:
         """Return the documents of these ids, in their order; unknown ids are left out."""
         listed = id_list(ids)
         found: dict[str, Document] = {}
-        with _translated_errors("the collection"):
+        with chroma_errors("the collection"):
             for start in range(0, len(listed), _PAGE):
                 wanted = list(dict.fromkeys(listed[start : start + _PAGE]))
                 page = self._collection.get(ids=wanted, include=["documents", "metadatas"])
@@ -271,7 +305,7 @@ class ChromaStore:
         listed = id_list(ids)
         if not listed:
             return np.empty((0, self.dimension or 0), dtype=np.float32)
-        with _translated_errors("the collection"):
+        with chroma_errors("the collection"):
             page = self._collection.get(ids=list(dict.fromkeys(listed)), include=["embeddings"])
         row_of_id = {identity: row for row, identity in enumerate(page["ids"])}
         unknown = [identity for identity in listed if identity not in row_of_id]
@@ -302,7 +336,7 @@ class ChromaStore:
         check_k(k)
         banned = check_exclusions(excluded_ids, queries=len(queries_QD))
         tree = parse_filter(filters)
-        with _translated_errors("the collection"):
+        with chroma_errors("the collection"):
             allowed = find_allowed(self._collection, tree, None if ids is None else id_list(ids))
             return find_neighbours(self._collection, queries_QD, k=k, allowed=allowed, banned=banned)
 
@@ -319,34 +353,3 @@ def _function(spec: EmbeddingSpec) -> Any:
     from reasonembed_stores.chroma_embedding import ReasonEmbedFunction
 
     return ReasonEmbedFunction(spec.model, revision=spec.revision, adapter=spec.adapter)
-
-
-def _client(where: str | Path | ClientAPI | None) -> ClientAPI:
-    try:
-        import chromadb
-    except ImportError as error:
-        raise MissingDependencyError("chromadb", "chroma") from error
-    # Chroma refuses a second client with other settings for the same folder in a process, so ours has the defaults;
-    # product telemetry does nothing in these versions.
-    if where is None:
-        return chromadb.EphemeralClient()
-    if isinstance(where, str | Path):
-        with _translated_errors(str(where)):
-            return chromadb.PersistentClient(where)
-    return where
-
-
-@contextlib.contextmanager
-def _translated_errors(name: str) -> Iterator[None]:
-    """Translate Chroma's errors to StoreError."""
-    from chromadb.errors import ChromaError
-    from httpx import HTTPError
-
-    try:
-        yield
-    except HTTPError as error:
-        raise StoreError(f"{name}: Chroma's server cannot be reached ({error}); is it running?") from error
-    except (ChromaError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise StoreError(f"{name}: {error}") from error

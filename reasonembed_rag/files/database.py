@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from reasonembed_rag.errors import StoreError
+from reasonembed_rag.forks import make_immortal
 
 __all__ = ["Database", "detached", "inode_of"]
 
@@ -127,7 +128,7 @@ class Database:
         """Never use nor close a connection that a fork has copied, not even when this process ends."""
         if self._path is not None and self._connection is not None and self._process != os.getpid():
             _left.add(self._inode)
-            _make_immortal(self._connection)
+            make_immortal(self._connection)
             self._connection = None
 
 
@@ -140,13 +141,6 @@ _detached: dict[int, list[Database]] = {}
 
 def _forget(key: int, _: object) -> None:
     _databases.pop(key, None)
-
-
-def _make_immortal(value: object) -> None:
-    """Keep an object beyond the end of the interpreter, which finalizes what is left."""
-    from ctypes import py_object, pythonapi
-
-    pythonapi.Py_IncRef(py_object(value))
 
 
 def _in_use() -> list[Database]:
