@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasonembed_rag.errors import InputError
 from reasonembed_readers.html_boilerplate import remove_hidden, remove_likely_navigation, remove_navigation
 from reasonembed_readers.html_walk import written
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["HtmlPage", "html_page", "html_to_text"]
 
 _LEAST_KEPT = 0.2
+_DEEPEST = 10_000
+_NESTED = re.compile(
+    r"<(?:div|ul|ol|dl|section|article|aside|blockquote|center|details|fieldset|figure|form|main)\b", re.IGNORECASE
+)
+_NESTED_END = re.compile(_NESTED.pattern.replace("<", "</", 1), re.IGNORECASE)
 _START = 1000
 _XHTML = re.compile(r"^\s*<\?xml|//DTD XHTML|xmlns=\"http://www.w3.org/1999/xhtml\"")
 _VOID = r"area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr"
@@ -45,7 +51,11 @@ def html_to_text(html: str) -> str:
 
 
 def html_page(html: str) -> HtmlPage:
-    """Read a web page. Text that is all navigation is kept, so that no page is lost."""
+    """Read a web page. Text that is all navigation is kept, so that no page is lost.
+
+    Raises InputError for a page that was made to nest without end.
+    """
+    _check_depth(html)
     html = _closable(html)
     tree = _parsed(html)
     remove_hidden(tree)
@@ -59,6 +69,14 @@ def html_page(html: str) -> HtmlPage:
         if sure >= _LEAST_KEPT * shown:
             remove_navigation(tree)
     return HtmlPage(_text(tree), _title(tree), _metadata(tree))
+
+
+def _check_depth(html: str) -> None:
+    """Refuse what every HTML5 parser needs the square of its length for: browsers stop at 512 levels."""
+    if html.count("<") - 2 * html.count("</") > _DEEPEST:
+        depth = len(_NESTED.findall(html)) - len(_NESTED_END.findall(html))
+        if depth > _DEEPEST:
+            raise InputError(f"not a web page: {depth:,} of its elements nest and are never closed; want HTML")
 
 
 def _parsed(html: str) -> LexborHTMLParser:

@@ -84,7 +84,7 @@ _DOCUMENTS: Mapping[str, FileKind] = {
 
 _SETTINGS_SUFFIXES = frozenset(
     {
-        *(".bib", ".cfg", ".cls", ".conf", ".desktop", ".env", ".gitignore", ".ini", ".list", ".log", ".po", ".pot"),
+        *(".bib", ".cfg", ".cls", ".conf", ".desktop", ".ini", ".list", ".log", ".po", ".pot"),
         *(".properties", ".service", ".sty", ".tex", ".toml", ".yaml", ".yml"),
     }
 )

@@ -94,6 +94,7 @@ class FileRows:
         identity = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         if not isinstance(identity, str) or not identity.strip():
             raise InputError(f"{where}: {self._id!r} is {value!r:.80}; want a non-empty string or an integer")
+        _check_text(identity, f"{where}: {self._id!r}")
         first = self._seen.setdefault(identity, where)
         if first is not where:
             raise InputError(

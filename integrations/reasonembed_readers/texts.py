@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import check_unicode
 from reasonembed_rag.passages import FrontMatter, read_front_matter
 from reasonembed_readers.decoding import is_utf8, read_decoded
@@ -52,7 +53,7 @@ def read_markdown(path: Path, options: ReadOptions, note: Note) -> Iterator[Part
     text = read_decoded(path, options, note)
     front = _front_matter(text, name=str(path))
     line = text.count("\n", 0, front.end) + 1
-    yield Part(text[front.end :], heading=_trail(front.title), metadata=front.metadata, line=line)
+    yield _page(text[front.end :], front.title, front.metadata, line=line)
 
 
 def read_html(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
@@ -62,14 +63,20 @@ def read_html(path: Path, options: ReadOptions, note: Note) -> Iterator[Part]:
     """
     html = read_decoded(path, options, note, declared=_declared_in_html)
     front = _front_matter(html, name=str(path))
-    page = html_page(html[front.end :])
+    try:
+        page = html_page(html[front.end :])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     if not page.text and html.strip():
         note(f"{path}: has no text; if scripts make it, save the page from a browser")
-    yield Part(page.text, heading=_trail(page.title or front.title), metadata={**page.metadata, **front.metadata})
+    yield _page(page.text, page.title or front.title, {**page.metadata, **front.metadata})
 
 
-def _trail(title: str | None) -> tuple[str, ...]:
-    return (title,) if title else ()
+def _page(text: str, title: str | None, metadata: Mapping[str, str | float], line: int | None = None) -> Part:
+    """Return a text below its title; a title without a text is the text."""
+    if not text.strip():
+        return Part(title or "", metadata=metadata, line=line and 1)
+    return Part(text, heading=(title,) if title else (), metadata=metadata, line=line)
 
 
 def _front_matter(text: str, *, name: str) -> FrontMatter:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasonembed_rag.errors import InputError
 from reasonembed_readers import Part, html_to_text, read_file
 
 SHOWN = {
@@ -167,6 +168,13 @@ def test_any_string_is_read_as_html_without_an_error(html):
 
 def test_a_page_nests_deeper_than_python_recurses():
     assert html_to_text("<div>" * 3000 + "<ul><li>" * 300 + "deep").endswith("- deep")
+
+
+def test_a_page_that_nests_without_end_is_refused_by_name_at_once(tmp_path):
+    (tmp_path / "a.html").write_text("<div>" * 1_000_000 + "x")
+    with pytest.raises(InputError, match=r"a\.html: .*1,000,000"):
+        list(read_file(tmp_path / "a.html"))
+    assert html_to_text("<p>a<br>" * 20_000).count("a") == 20_000
 
 
 def test_a_page_tells_its_title_and_what_it_says_of_itself(tmp_path):

@@ -137,6 +137,7 @@ BAD = {
     "deep.jsonl": ('{"id": "0", "content": "x", "n": ' + "[" * 200 + "]" * 200 + "}\n", 1, "nested"),
     "very deep.jsonl": ('{"id": "0", "content": "x", "n": ' + "[" * 10**5 + "]" * 10**5 + "}\n", 1, "nested"),
     "nul.jsonl": ('{"id": "0", "content": "a\\u0000b"}\n', 1, "NUL"),
+    "nul in id.jsonl": ('{"id": "a\\u0000b", "content": "x"}\n', 1, "id.*NUL"),
     "twice.jsonl": ('{"id": "a", "content": "x"}\n{"id": "a", "content": "y"}\n', 2, "'a'.*twice.jsonl:1"),
     "missing.jsonl": ('{"id": "a", "content": "x"}\n{"id": "b"}\n', 2, "content.*'b'.*None"),
     "wrong type.jsonl": ('{"id": "a", "content": ["x"]}\n', 1, "content.*'a'"),

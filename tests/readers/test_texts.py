@@ -190,6 +190,8 @@ def test_front_matter_is_the_title_and_the_metadata(tmp_path):
     ]
     (tmp_path / "a.html").write_text("---\nlayout: page\ntitle: Keys\n---\n<p>Rotate it.")
     assert list(read_file(tmp_path / "a.html")) == [Part("Rotate it.", heading=("Keys",), metadata={"layout": "page"})]
+    (tmp_path / "a.md").write_text("---\ntitle: Keys\n---\n")
+    assert list(read_file(tmp_path / "a.md")) == [Part("Keys", line=1)]
     (tmp_path / "a.md").write_text(f"---\nname: {json.dumps(chr(0xD83D))}\n---\n")
     with pytest.raises(InputError, match=r"a\.md: 'name'"):
         list(read_file(tmp_path / "a.md"))
