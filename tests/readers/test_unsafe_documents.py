@@ -60,7 +60,7 @@ def test_an_archive_with_a_password_is_refused(tmp_path, name):
         at = -1
         while (at := archive.find(signature, at + 1)) >= 0:
             archive[at + place] |= 1
-    with pytest.raises(InputError, match=f"{name}.*password"):
+    with pytest.raises(InputError, match=f"{name}.*protected"):
         _read(tmp_path / name, bytes(archive))
 
 
