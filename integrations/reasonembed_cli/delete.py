@@ -25,7 +25,9 @@ def delete_command(
         list[str] | None, typer.Argument(metavar="[ID...]", help="Ids, as search and list show them.")
     ] = None,
     *,
-    where: Annotated[list[str] | None, typer.Option("--where", metavar="FILTER", help=FILTER_HELP)] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", "--filter", "-f", metavar="FILTER", help=FILTER_HELP)
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --where: delete without asking.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -46,7 +46,7 @@ def export_command(
                 count += 1
         if not count:
             note_no_match(store, tree)
-    typer.echo(f"{to}: {count:,} documents", err=str(to) == "-")
+    typer.echo(f"{to}: {count:,} {'document' if count == 1 else 'documents'}", err=str(to) == "-")
 
 
 @contextmanager
