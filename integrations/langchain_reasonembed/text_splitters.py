@@ -8,10 +8,10 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
 from reasonembed_rag.encoder import EncoderSettings, passage_splitter
-from reasonembed_rag.errors import MissingDependencyError
+from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.passages import Passage
+from reasonembed_rag.protocols import Embedder
 
 try:
     from langchain_text_splitters import TextSplitter
@@ -31,20 +31,19 @@ class ReasonEmbedTextSplitter(TextSplitter):
 
     def __init__(
         self,
-        model: str | EncoderSettings | ReasonEmbedEmbeddings = "default",
+        model: str | EncoderSettings | Embedder = "default",
         *,
         chunk_size: int | None = None,
         chunk_overlap: int = 0,
         headings: bool = True,
     ) -> None:
-        """Read the model's tokenizer, not its weights.
+        """Read the tokenizer of a model by name or settings, or of embeddings such as ReasonEmbedEmbeddings.
 
         chunk_size is by default four fifths of what the model reads and at most 256. With `headings` the content of a
         document begins with its trail of headings, so that they are embedded; without, it is a slice of the text.
         Raises InputError for a chunk_size that the model does not read and for an overlap of more than half of it.
         """
-        source = model.encoder if isinstance(model, ReasonEmbedEmbeddings) else model
-        self._splitter = passage_splitter(source, tokens=chunk_size, overlap=chunk_overlap)
+        self._splitter = passage_splitter(model, tokens=chunk_size, overlap=chunk_overlap)
         self._headings = headings
         super().__init__(chunk_size=self._splitter.target, chunk_overlap=chunk_overlap, length_function=self._tokens)
 
@@ -55,8 +54,13 @@ class ReasonEmbedTextSplitter(TextSplitter):
     def create_documents(
         self, texts: Sequence[str], metadatas: Sequence[Mapping[Any, Any]] | None = None
     ) -> list[Document]:
-        """Return the passages of texts as documents, each with a copy of its text's metadata."""
+        """Return the passages of texts as documents, each with a copy of its text's metadata.
+
+        Raises InputError unless there are as many metadatas as texts, or none.
+        """
         given = metadatas or [{}] * len(texts)
+        if len(given) != len(texts):
+            raise InputError(f"got {len(texts)} texts and {len(given)} metadatas; want one for each text, or none")
         return [
             Document(page_content=self._content(passage), metadata=_metadata(metadata, passage))
             for text, metadata in zip(texts, given, strict=True)

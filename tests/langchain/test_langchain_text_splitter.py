@@ -44,10 +44,12 @@ def test_documents_fit_the_model_and_know_heading_and_place(model, headings):
 
 
 def test_a_models_name_its_settings_and_its_embeddings_give_the_same_chunks(model):
-    sources = (model, EncoderSettings(model=model), ReasonEmbedEmbeddings(model=model))
+    embeddings = ReasonEmbedEmbeddings(model=model)
+    sources = (model, EncoderSettings(model=model), embeddings, embeddings.encoder)
     one, *others = [ReasonEmbedTextSplitter(source, chunk_size=30).split_text(TEXT) for source in sources]
     assert len(one) > 5
-    assert others == [one, one]
+    assert others == [one, one, one]
+    assert [p.content for p in passage_splitter(embeddings, tokens=30).split(TEXT).passages] == one
 
 
 def test_fields_of_a_document_stay_and_are_not_shared(model):
@@ -82,3 +84,5 @@ def test_sizes_that_the_model_does_not_read_are_refused(model):
         ReasonEmbedTextSplitter(model, chunk_size=60, chunk_overlap=31)
     with pytest.raises(InputError, match="InMemoryStore"):
         ReasonEmbedTextSplitter(InMemoryStore())
+    with pytest.raises(InputError, match="2 texts and 1 "):
+        ReasonEmbedTextSplitter(model).create_documents(["a", "b"], [{}])

@@ -12,7 +12,7 @@ from llama_index.core.schema import ImageDocument, MetadataMode, NodeRelationshi
 from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
 from llama_index.node_parser.reasonembed import ReasonEmbedNodeParser
 
-from reasonembed_rag.encoder import collect_truncations
+from reasonembed_rag.encoder import collect_truncations, passage_splitter
 from reasonembed_rag.errors import InputError
 
 TEXT = (
@@ -106,6 +106,10 @@ def test_nodes_and_images_with_text_are_split_too(embedding):
     parser = ReasonEmbedNodeParser.from_embedding(embedding)
     kinds = [type(parser([one])[0]).__name__ for one in (TextNode(text=TEXT), ImageDocument(text=TEXT, image="x"))]
     assert kinds == ["TextNode", "ImageNode"]
+
+
+def test_the_cores_splitter_for_an_embedding_is_that_of_its_encoder(embedding):
+    assert passage_splitter(embedding).split(TEXT) == embedding.encoder.passage_splitter().split(TEXT)
 
 
 def test_split_text_counts_the_metadata_it_is_given(embedding):

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from reasonembed_rag.encoder import CACHE_BYTES, EncoderSettings, SharedEncoder, shared_encoder
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.passages import PassageSplitter
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["QueryVector", "ReasonEmbedEmbedding"]
@@ -116,6 +117,10 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     def dimension(self) -> int:
         """The length of every vector; loads the model."""
         return self.encoder.dimension
+
+    def passage_splitter(self, *, tokens: int | None = None, overlap: int = 0) -> PassageSplitter:
+        """Return a splitter into passages that the model reads whole; loads its tokenizer."""
+        return self.encoder.passage_splitter(tokens=tokens, overlap=overlap)
 
     def encode_queries(
         self,
