@@ -33,7 +33,10 @@ _STORE = "A new index"
 
 def index_command(  # noqa: PLR0913 - each is an option of the command
     sources: Annotated[
-        list[str], typer.Argument(help="Files, folders and globs; 'docs/**/*.md' in quotes.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="SOURCES...", help="Files, folders and globs; 'docs/**/*.md' in quotes.", show_default=False
+        ),
     ],
     *,
     to: Annotated[Path, typer.Option("--to", "-o", help="The index folder: created, or brought up to date.")],

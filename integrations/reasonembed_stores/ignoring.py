@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -55,6 +56,8 @@ class _Ignored:
 class Choice:
     """What is read in one folder of a source."""
 
+    patterns: tuple[tuple[str, ...], ...]
+    """The globs of the source, part by part; none where all of it is meant."""
     globs: GitIgnoreSpec | None
     include: GitIgnoreSpec | None
     exclude: GitIgnoreSpec | None
@@ -64,9 +67,10 @@ class Choice:
     @classmethod
     def of(cls, source: Source, options: ListingOptions) -> Self:
         """Return the choice at the root of a source; raises InputError for a pattern that is none."""
-        globs = () if source.whole else [f"/{pattern}" for pattern in source.patterns]
+        patterns = () if source.whole else source.patterns
         return cls(
-            _spec(globs, name="the source"),
+            tuple(tuple(pattern.split("/")) for pattern in patterns),
+            _spec([f"/{pattern}" for pattern in patterns], name="the source"),
             _spec(options.include, name="include"),
             _spec(options.exclude, name="exclude"),
             _above(source.root) if options.gitignore else None,
@@ -74,7 +78,7 @@ class Choice:
 
     def for_named_files(self) -> Self:
         """Return the choice for files that were named one by one."""
-        return replace(self, globs=None)
+        return replace(self, patterns=(), globs=None)
 
     def within(self, folder: Path, name: str) -> Self:
         """Return the choice in a folder, which may have a .gitignore file of its own."""
@@ -89,14 +93,26 @@ class Choice:
         return wanted and not self._left_out(name)
 
     def enters(self, name: str) -> bool:
-        """Tell whether a folder is listed."""
-        return not self._left_out(f"{name}/")
+        """Tell whether a folder is listed: not where no glob may match anything in it."""
+        parts = name.split("/")
+        wanted = not self.patterns or any(_may_match(pattern, parts) for pattern in self.patterns)
+        return wanted and not self._left_out(f"{name}/")
 
     def _left_out(self, name: str) -> bool:
         if self.exclude is not None and self.exclude.match_file(name):
             return True
         decided = (one.decides(name) for one in reversed(self.ignored or ()))
         return next((ignores for ignores in decided if ignores is not None), False)
+
+
+def _may_match(pattern: Sequence[str], folder: Sequence[str]) -> bool:
+    """Tell whether a glob may match a folder or what is in it."""
+    for wanted, part in zip(pattern, folder, strict=False):
+        if wanted == "**":
+            return True
+        if not fnmatchcase(part, wanted):
+            return False
+    return True
 
 
 def _spec(patterns: Iterable[str], *, name: str) -> GitIgnoreSpec | None:

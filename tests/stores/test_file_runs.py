@@ -422,6 +422,19 @@ def test_a_glob_reads_what_matches_under_the_names_that_its_folder_gives(docs, i
     assert index(docs, sync=True) == IndexReport(added=1, unchanged=3)
 
 
+def test_a_glob_lists_only_folders_in_which_it_may_match(docs, index, stored, monkeypatch):
+    for name in ("apes/deep/x.md", "bees/y.md", "bears.md"):
+        (docs / name).parent.mkdir(parents=True, exist_ok=True)
+        (docs / name).write_text("Text.")
+    (docs / "loop").symlink_to(docs)
+    scandir, listed = os.scandir, []
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or scandir(path))
+    report = index(f"{docs}/a*", f"{docs}/b*/*.md")
+    assert set(stored()) == {"apes/deep/x.md#1", "bees/y.md#1"}
+    assert {str(docs / name) for name in ("apes", "apes/deep", "bees")} == set(listed) - {str(docs)}
+    assert report.files.passed_over == ()
+
+
 def test_special_files_are_not_opened_and_links_to_nothing_are_told(docs, index):
     os.mkfifo(docs / "pipe.md")
     with socket.socket(socket.AF_UNIX) as server:
