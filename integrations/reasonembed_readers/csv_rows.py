@@ -102,7 +102,7 @@ def _table(path: Path, options: ReadOptions, note: Note) -> _Table:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}: not {error.encoding} ({error.reason}); name its encoding") from error
-    dialect = _dialect(sample, tabs=inner_name(path).endswith((".tsv", ".tab")))
+    dialect = _dialect(sample, tabs=inner_name(path).endswith(".tsv"))
     with source() as file:
         first = next(_records(file, dialect, name=str(path)), None)
     fields = [field.strip() for field in first.fields] if first is not None else []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasonembed_rag.errors import InputError
+from reasonembed_readers.guessing import guessed_encoding
 from reasonembed_readers.parts import Note, ReadOptions
 from reasonembed_readers.raw import open_bytes, read_bytes
 from reasonembed_readers.surrogates import whole_characters
@@ -34,12 +35,6 @@ _AS_BROWSERS_READ = {
     "big5": "big5hkscs",
 }
 """What pages that declare an encoding are written in: its superset, as the Encoding Standard has it."""
-_GUESSES = (
-    *("cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874", "iso8859_2"),
-    *("gb18030", "big5", "cp932", "euc_jp", "cp949", "cp850", "cp437"),
-)
-"""What files are written in; among all that Python knows, guesses for short texts go astray."""
-_WESTERN = frozenset("àâäçéèêëîïôöùûüÿßñáíóúåæøãõÀÂÄÇÉÈÊËÎÏÔÖÙÛÜÑÁÍÓÚÅÆØÃÕìòýÝ¿¡«»“”‘’„–—©®°€£§…·•\xa0")  # noqa: RUF001
 _CONTROLS = bytes({*range(7), *range(14, 26), *range(28, 32), 127})  # tab to return, Ctrl-Z and escape are of texts
 _SAMPLE = 1 << 16
 _MOST_CONTROLS = 0.02
@@ -95,7 +90,7 @@ def encoding_of(path: Path, options: ReadOptions, note: Note) -> str:
                     break
     if not foreign:
         return "utf-8"
-    encoding = _guess(foreign, name=str(path))
+    encoding = guessed_encoding(foreign)
     note(f"{path}: read as {encoding} (guessed)")
     return encoding
 
@@ -169,7 +164,7 @@ def _by_content(data: bytes, *, name: str) -> _Decoded:
     except UnicodeDecodeError as error:
         if looks_binary(data[:_SAMPLE]):
             raise InputError(f"{name}: is not text; want text in any encoding") from error
-    return _guessed(data, name=name)
+    return _guessed(data)
 
 
 def _unmarked_utf16(head: bytes) -> str | None:
@@ -181,24 +176,24 @@ def _unmarked_utf16(head: bytes) -> str | None:
     return {True: "utf-16-le", False: "utf-16-be"}[odd > even] if max(even, odd) > _HALF * len(head) else None
 
 
-def _guessed(data: bytes, *, name: str) -> _Decoded:
+def _guessed(data: bytes) -> _Decoded:
     """Decode text that is not UTF-8, or that is UTF-8 but for some lines, as old changelogs are."""
     lines = data.splitlines(keepends=True)
     foreign = [line for line in lines if not is_utf8(line)]
     others = sum(not line.isascii() for line in lines) - len(foreign)
     if others > len(foreign):
-        return _mixed(lines, name=name)
-    encoding = _guess(foreign, name=name)
+        return _mixed(lines)
+    encoding = guessed_encoding(foreign)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
-        return _mixed(lines, name=name)
+        return _mixed(lines)
     return _Decoded(text, encoding, f"read as {encoding} (guessed)")
 
 
-def _mixed(lines: Sequence[bytes], *, name: str) -> _Decoded:
+def _mixed(lines: Sequence[bytes]) -> _Decoded:
     """Decode lines as UTF-8, and those that are not as what they are guessed to be; what is still bad is replaced."""
-    encoding = _guess([line for line in lines if not is_utf8(line)], name=name)
+    encoding = guessed_encoding([line for line in lines if not is_utf8(line)])
     foreign = 0
     texts: list[str] = []
     for line in lines:
@@ -208,21 +203,3 @@ def _mixed(lines: Sequence[bytes], *, name: str) -> _Decoded:
             foreign += 1
             texts.append(line.decode(encoding, errors="replace"))
     return _Decoded("".join(texts), "UTF-8", f"read as UTF-8, {foreign:,} lines of it as {encoding} (guessed)")
-
-
-def _guess(lines: Sequence[bytes], *, name: str) -> str:
-    sample = b"".join(lines)[:_SAMPLE]
-    if _looks_western(sample):
-        return "cp1252"
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(sample, cp_isolation=list(_GUESSES)).best()
-    if best is None:
-        raise InputError(f"{name}: is not text in any known encoding; save it as UTF-8, or name its encoding")
-    return codecs.lookup(best.encoding).name
-
-
-def _looks_western(sample: bytes) -> bool:
-    """Tell whether text is of western Europe, which charset-normalizer takes for Czech where it is short."""
-    foreign = sample.translate(None, bytes(range(128)))
-    return len(foreign) < _HALF * len(sample) and not set(foreign.decode("cp1252", errors="replace")) - _WESTERN

@@ -60,7 +60,6 @@ _RST = FileKind("reStructuredText", read_text)
 _ASCIIDOC = FileKind("AsciiDoc", read_asciidoc)
 _WIKI = FileKind("wiki text", read_wiki_text)
 _SETTINGS = FileKind("text", read_plain_text)
-_TSV = FileKind("TSV", read_separated)
 _JSON = FileKind("JSON", read_json_file)
 _JSON_LINES = FileKind("JSON Lines", read_json_lines)
 _PARQUET = FileKind("Parquet", read_parquet, package="pyarrow", extra="parquet")
@@ -120,8 +119,7 @@ _BY_SUFFIX: Mapping[str, FileKind] = {
     ".qmd": _MARKDOWN,
     ".rmd": _MARKDOWN,
     ".rst": _RST,
-    ".tab": _TSV,
-    ".tsv": _TSV,
+    ".tsv": FileKind("TSV", read_separated),
     ".txt": _TEXT,
     ".wiki": _WIKI,
     ".xht": _HTML,
