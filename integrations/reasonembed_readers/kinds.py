@@ -145,6 +145,9 @@ _BY_HEAD: tuple[tuple[re.Pattern[bytes], FileKind], ...] = (
 )
 """Kinds by the first bytes, for text of no known suffix."""
 
+_OF_VIDEO_TOO = frozenset({".mts", ".ts"})
+"""Suffixes of TypeScript and of video."""
+
 SUFFIXES = tuple(sorted(_BY_SUFFIX))
 """The suffixes of kinds with a reader of their own; text is read under any name."""
 
@@ -160,7 +163,9 @@ def file_kind(path: Path) -> FileKind | PassedOver:
     if passed_over is not None:
         return passed_over
     kind = _BY_NAME.get(name) or _BY_SUFFIX.get(suffix)
-    return _by_content(path, suffix) if kind is None or suffix in _DOCUMENTS else _installed(kind, suffix)
+    if kind is None or suffix in _DOCUMENTS or suffix in _OF_VIDEO_TOO:
+        return _by_content(path, suffix)
+    return _installed(kind, suffix)
 
 
 def _installed(kind: FileKind, suffix: str) -> FileKind | PassedOver:
@@ -177,7 +182,8 @@ def _by_content(path: Path, suffix: str) -> FileKind | PassedOver:
         return _of_document(found)
     kind = next((kind for start, kind in _BY_HEAD if start.match(head)), _DOCUMENTS.get(suffix))
     passed_over = passed_over_by_content(head, suffix, is_text=kind is not None or not looks_binary(head))
-    return passed_over or _installed(kind or (_SETTINGS if suffix in _SETTINGS_SUFFIXES else _TEXT), suffix)
+    other = _SETTINGS if suffix in _SETTINGS_SUFFIXES else _BY_SUFFIX.get(suffix, _TEXT)
+    return passed_over or _installed(kind or other, suffix)
 
 
 def _of_document(suffix: str) -> FileKind | PassedOver:

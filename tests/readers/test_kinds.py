@@ -33,6 +33,7 @@ READ = {
     "utf16.dat": ("text", "Cats".encode("utf-16")),
     "model.bin": ("text", b"a text, whatever its name says\n"),
     "empty": ("text", b""),
+    "app.ts": ("source code", b"const a: number = 1;\n"),
     "web.xml": ("text", b"<!-- a -->\n" * 100 + b"<web-app/>"),
     "notes.md": ("Markdown", b"# Notes\n"),
     "notes.md.gz": ("Markdown", gzip.compress(b"# Notes\n")),
@@ -52,6 +53,7 @@ def _tar() -> bytes:
 
 
 PASSED_OVER = {
+    "film.ts": (".ts", "binary", b"G@\x00\x10\x00\x00\xb0" * 50),
     "photo.png": (".png", "image", b"\x89PNG\r\n\x1a\n"),
     "photo": ("binary", "image", b"\x89PNG\r\n\x1a\n"),
     "logo.svg": (".svg", "image", b"<svg/>"),
