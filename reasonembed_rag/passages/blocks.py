@@ -28,11 +28,12 @@ class _Block:
     attached: bool  # belongs to the block before: a fenced block, or what a colon announces
     cost: int = 0  # of a border before it, if it continues the paragraph of the block before
     signature: str = ""
+    context: str = ""  # a heading for a passage that starts with the block
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The characters of a passage, start to end, and the signatures of the entries that it starts within."""
+    """The characters of a passage, start to end, and the signatures of the entries and tables that it starts within."""
 
     start: int
     end: int
@@ -85,7 +86,9 @@ def _fragments(text: str, block: _Block, measure: Measure) -> Iterator[_Block]:
         piece = text[part.start : part.end]
         indent = max(block.indent, len(piece) - len(piece.lstrip()))
         size = measure.units.count(part.start, part.end)
-        yield replace(block, start=part.start, end=part.end, size=size, indent=indent, cost=part.cost)
+        yield replace(
+            block, start=part.start, end=part.end, size=size, indent=indent, cost=part.cost, context=part.context
+        )
 
 
 def packed(blocks: Sequence[_Block], most: int) -> Iterator[Slice]:
@@ -96,7 +99,8 @@ def packed(blocks: Sequence[_Block], most: int) -> Iterator[Slice]:
     while start < len(blocks):
         stop = _border(blocks, start, most, left=before[-1] - before[start])
         entries = [entry for entry in entries if entry.indent < blocks[start].indent]
-        yield Slice(blocks[start].start, blocks[stop - 1].end, tuple(entry.signature for entry in entries))
+        above = [*(entry.signature for entry in entries), *filter(None, [blocks[start].context])]
+        yield Slice(blocks[start].start, blocks[stop - 1].end, tuple(above))
         for block in blocks[start:stop]:
             entries = [entry for entry in entries if entry.indent < block.indent]
             entries += [block] if block.signature else []

@@ -25,16 +25,23 @@ _BY_LINES = re.compile(r"\s*(?:[|+`~]|>>>|[-*] |\d+[.)] )")  # tables, fences, d
 _AFTER = frozenset(";,:)}]>|&/\u3001\uff0c\uff1b\uff1a\uff09\u3011\u300b\u2026\u060c\u061b")
 """Characters after which a line without spaces is split, such as minified code."""
 
+_LONGEST_ROW = 160
+"""In characters; repeating the names of more columns would leave little room for rows."""
+
 _AT_PARAGRAPH, _AT_LINE, _WITHIN_LINE = 150, 200, 300
 """The costs of borders; see Fragment."""
 
 
 class Fragment(NamedTuple):
-    """The characters of a fragment, and what a passage's border before it costs: the higher, the worse the border."""
+    """The characters of a fragment, and what a passage's border before it costs: the higher, the worse the border.
+
+    `context` is a heading for a passage that starts with the fragment: the names of a table's columns.
+    """
 
     start: int
     end: int
     cost: int = 0
+    context: str = ""
 
 
 class Fragments(Protocol):
@@ -64,7 +71,20 @@ def token_fragments(text: str, whole: Fragment, units: Units, most: int) -> list
     parts = [whole]
     for border in (first, _Border(_LINE_START, _AT_LINE)):
         parts = _finer(text, parts, border, units, most)
-    return [piece for part in parts for piece in _anywhere(text, part, units, most, boundaries=_WORDS_AND_PUNCTUATION)]
+    pieces = [
+        piece for part in parts for piece in _anywhere(text, part, units, most, boundaries=_WORDS_AND_PUNCTUATION)
+    ]
+    columns = _columns(text[whole.start : whole.end])
+    return [*pieces[:1], *(piece._replace(context=columns) for piece in pieces[1:])]
+
+
+def _columns(block: str) -> str:
+    """Return the first row of a Markdown table without its outer bars; "" for anything else and for a long row."""
+    first, _, rest = block.partition("\n")
+    rule = rest[: rest.find("\n")].strip() if "\n" in rest else ""
+    is_table = first.lstrip().startswith("|") and "-" in rule and set(rule) <= set("|:- ")
+    columns = " ".join(first.strip().strip("|").split()) if is_table and len(first) <= _LONGEST_ROW else ""
+    return columns.strip()
 
 
 class _Border(NamedTuple):

@@ -140,6 +140,16 @@ def test_rows_of_a_long_table_stay_whole():
     assert all(line.startswith("|") and line.endswith("|") for part in parts for line in part.splitlines())
 
 
+def test_the_rest_of_a_long_table_has_the_names_of_its_columns_as_a_heading():
+    rows = "".join(f"| key {n} | words about {n} |\n" for n in range(60))
+    text = f"# Keys\n\n| Name | What it is |\n|:---|---|\n{rows}\nText after it."
+    splitter = PassageSplitter(pieces, limit=60, target=40)
+    first, *others = [passage for passage in splitter.split(text).passages if "key" in passage.text]
+    assert (first.heading, first.text[:8]) == (("Keys",), "| Name |")
+    assert {passage.heading for passage in others} == {("Keys", "Name | What it is")}
+    assert max(map(splitter.size, [first, *others])) <= 60
+
+
 def test_minified_code_is_split_after_punctuation():
     parts = texts_of("".join(f"f{n}=(a,b)=>{{return(a+b)}};" for n in range(50)), target=30)
     assert len(parts) > 10
