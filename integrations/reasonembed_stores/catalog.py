@@ -19,7 +19,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
 from reasonembed_rag.files import Database
 from reasonembed_stores.batch import Batch, decode_json
-from reasonembed_stores.catalog_file import TIMEOUT_S, CatalogFile, connect, translated_errors
+from reasonembed_stores.catalog_file import TIMEOUT_S, CatalogFile, connect, store_error, translated_errors
 from reasonembed_stores.iteration import in_pages
 
 __all__ = ["Catalog", "Change", "Extent", "Snapshot", "State"]
@@ -160,9 +160,8 @@ class Catalog:
 
     def version(self) -> tuple[int, int]:
         """Return what changes when another connection has committed, or when the file was opened again."""
-        with self.exclusively() as connection:
-            (version,) = connection.execute("PRAGMA data_version").fetchone()
-            return self._database.opened, version
+        ((version,),) = self._rows("PRAGMA data_version")
+        return self._database.opened, version
 
     def state(self) -> State:
         """Return the committed state."""
@@ -274,8 +273,11 @@ class Catalog:
             after_key = page[-1][0]
 
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self.exclusively() as connection:
-            return connection.execute(query, parameters).fetchall()
+        try:  # the quickest way: every search comes here several times
+            with self._database.connection() as connection:
+                return connection.execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise store_error(self._name, error) from error
 
     def _integers(self, query: str, *parameters: object) -> NDArray[np.int64]:
         with self.exclusively() as connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 from reasonembed_rag.errors import StoreError
 from reasonembed_rag.files import inode_of
 
-__all__ = ["TIMEOUT_S", "CatalogFile", "connect", "translated_errors"]
+__all__ = ["TIMEOUT_S", "CatalogFile", "connect", "store_error", "translated_errors"]
 
 TIMEOUT_S = 30
 
@@ -64,11 +64,16 @@ def translated_errors(name: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorname", "")
-        if "closed" in str(error):
-            raise StoreError(f"{name} was closed; open the store again") from error
-        cure = next((cure for prefix, cure in _CURES.items() if code.startswith(prefix)), _REFUSED)
-        raise StoreError(f"{name}: {error}; {cure}") from error
+        raise store_error(name, error) from error
+
+
+def store_error(name: str, error: sqlite3.Error) -> StoreError:
+    """Return an error of SQLite as a StoreError, with its cure."""
+    code = getattr(error, "sqlite_errorname", "")
+    if "closed" in str(error):
+        return StoreError(f"{name} was closed; open the store again")
+    cure = next((cure for prefix, cure in _CURES.items() if code.startswith(prefix)), _REFUSED)
+    return StoreError(f"{name}: {error}; {cure}")
 
 
 _REFUSED = "nothing was changed: is the folder complete and writable, and is there room on the disk?"

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -62,30 +62,33 @@ class Database:
         """Whether this process has a connection."""
         return self._connection is not None and (self._path is None or self._process == os.getpid())
 
-    @contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection of this process to one thread at a time.
+    def connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give the connection of this process to one thread at a time, for the length of a block.
 
         Raises sqlite3.ProgrammingError after close(), StoreError in a child whose parent had the file in use.
         """
-        with self._lock:
-            if self._closed:
-                raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
-            if not self.is_open:
-                self._open()
-            if self._connection is not None:
-                yield self._connection
+        return _Use(self, self._lock)
 
-    def _open(self) -> None:
+    def current(self) -> sqlite3.Connection:
+        """Return the connection, opened if needed, to a thread that has the lock."""
+        if self._closed:
+            raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
+        if self._connection is None or not self.is_open:
+            self._connection = self._opened()
+        return self._connection
+
+    def _opened(self) -> sqlite3.Connection:
         self._leave_to_parent()
         if self._path is not None and inode_of(self._path) in _left:
             raise StoreError(
                 f"{self._name} was in use, before a fork, by the process that this one was forked from; save and close "
                 "it before the fork, or start processes by spawn or forkserver"
             )
-        self._connection, self._process = self._connect(), os.getpid()
+        connection = self._connect()
+        self._process = os.getpid()
         self._inode = None if self._path is None else inode_of(self._path)
         self.opened += 1
+        return connection
 
     def release(self) -> None:
         """Close the connection, which the next use opens again; in a forked child the parent's stays as it is."""
@@ -130,6 +133,27 @@ class Database:
             _left.add(self._inode)
             make_immortal(self._connection)
             self._connection = None
+
+
+class _Use:
+    """The block in which a thread has the connection; a generator would take several times as long."""
+
+    __slots__ = ("_database", "_lock")
+
+    def __init__(self, database: Database, lock: threading.RLock) -> None:
+        self._database = database
+        self._lock = lock  # that of before a fork in the block
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._lock.acquire()
+        try:
+            return self._database.current()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 _databases: dict[int, weakref.ref[Database]] = {}

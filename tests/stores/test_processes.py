@@ -443,3 +443,41 @@ def test_a_store_of_a_relative_path_survives_a_change_of_the_working_folder(path
         store.upsert(documents("c"), vectors(2))
     with FaissStore.open(path) as store:
         assert ids(store) == ["a", "b", "c"]
+
+
+@forked
+def test_a_fork_in_the_middle_of_a_commit_leaves_it_to_the_parent(tmp_path):
+    """A signal handler or a callback may fork in the thread that is writing."""
+    run(
+        """
+from reasonembed_stores import catalog, vectors
+store = FaissStore.create(path, dimension=8)
+put(store, "a")
+refused = []
+def child():
+    raises(StoreError, lambda: len(FaissStore.open(path)), path)
+    raises(StoreError, lambda: put(store, "x"), path)
+    store.close()
+def forking(function):
+    def forks(*arguments):
+        in_child(child, leave=sys.exit)
+        result = function(*arguments)
+        in_child(child, leave=sys.exit)
+        return result
+    return forks
+whole_insert = catalog.Catalog._insert
+catalog.Catalog._insert = forking(whole_insert)
+put(store, "b")
+catalog.Catalog._insert = whole_insert
+append = vectors.VectorFile.append
+def forks(*arguments):
+    in_child(lambda: len(store), leave=sys.exit)
+    return append(*arguments)
+vectors.VectorFile.append = forks
+put(store, "c")
+assert ids(store) == ["a", "b", "c"]
+store.close()
+whole("a", "b", "c")
+""",
+        tmp_path,
+    )
