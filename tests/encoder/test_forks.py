@@ -168,3 +168,18 @@ assert encoder.encode_queries("a")[0] == port
 """
     )
     assert output == ""
+
+
+def test_a_model_on_a_device_is_refused_in_a_child_instead_of_crashing_there(folder):
+    run(
+        """
+from reasonembed_rag.errors import BackendError
+encoder = Encoder.from_pretrained(folder)
+encoder._engine._device = "cuda"  # as if it had been loaded there
+encoder.encode_documents(texts)
+in_child(lambda: raises(BackendError, lambda: encoder.encode_documents(texts), "cuda", "fork", "spawn"))
+in_child(lambda: raises(BackendError, lambda: asyncio.run(encoder.aencode_queries(texts)), "cuda", "fork", "spawn"))
+encoder.encode_documents(texts)
+""",
+        folder,
+    )

@@ -15,14 +15,14 @@ from scripts import run_script
 
 from reasonembed_rag import Document
 from reasonembed_rag.errors import SpecMismatchError, StoreError
-from reasonembed_stores import FaissStore
+from reasonembed_stores import FaissStore, IndexRetriever
 
 HEAD = """
 import gc
 import numpy as np
 from reasonembed_rag import Document
 from reasonembed_rag.errors import StoreError
-from reasonembed_stores import FaissStore
+from reasonembed_stores import FaissStore, IndexRetriever
 
 path = sys.argv[1]
 def put(store, *names):
@@ -481,3 +481,27 @@ whole("a", "b", "c")
 """,
         tmp_path,
     )
+
+
+def test_a_retriever_answers_from_the_index_that_was_rebuilt_and_refuses_one_of_another_model(
+    tmp_path, words, make_embedder
+):
+    path = tmp_path / "store"
+
+    def build(embedder, text):
+        with FaissStore.create(path, spec=embedder.spec) as store:
+            store.upsert([Document(text, text)], embedder.encode_documents([text]))
+
+    build(words, "old")
+    retriever = IndexRetriever(str(path))
+    assert retriever.search(["a question"], k=1)[0].ids == ("old",)
+    shutil.rmtree(path)
+    with pytest.raises(StoreError, match="/store"):
+        retriever.search(["a question"], k=1)
+    build(words, "new")
+    assert retriever.search(["a question"], k=1)[0].ids == ("new",)
+    shutil.rmtree(path)
+    build(make_embedder(model="others"), "other")
+    for _ in range(2):
+        with pytest.raises(SpecMismatchError, match="others"):
+            retriever.search(["a question"], k=1)
