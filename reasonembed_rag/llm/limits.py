@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+
+from reasonembed_rag.forks import ForkLock
 
 __all__ = ["RateLimiter", "TokenBucket"]
 
@@ -60,7 +61,7 @@ class RateLimiter:
     ) -> None:
         self._rest = rest
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._paused_until = clock()
         self._requests = _bucket(requests_per_minute, clock)
         self._tokens = _bucket(tokens_per_minute, clock)
