@@ -154,10 +154,10 @@ class _Run:
         self, store: FaissStore, plan: FilePlan, reading: Reading, changes: Changes, deletions: Deletions
     ) -> tuple[int, int]:
         """Store and delete; return how many documents had repeated contents, and how many were deleted."""
+        store.begin()
+        if self.commit not in {-1, store.commits}:
+            raise StoreError(f"{self.to} was changed by another process in the meantime; run it again")
         with unfinished_until_done(self.to):
-            store.begin()
-            if self.commit not in {-1, store.commits}:
-                raise StoreError(f"{self.to} was changed by another process in the meantime; run it again")
             self.state.begin(self._remembered(plan), reading.files, reading.documents())
             size = reading.spool.size
             todo = changes.encoded.size, changes.ready.size

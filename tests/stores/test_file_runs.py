@@ -12,9 +12,9 @@ from hashed_embedder import HashedEmbedder
 
 from reasonembed_rag import Document
 from reasonembed_rag.encoder import SharedEncoder
-from reasonembed_rag.errors import InputError, SpecMismatchError
+from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 from reasonembed_readers import ReadOptions
-from reasonembed_stores import FaissStore, FileCorpus, ListingOptions, build_index
+from reasonembed_stores import FaissStore, FileCorpus, ListingOptions, build_index, is_unfinished
 from reasonembed_stores.index_report import BadFile, IndexReport
 
 
@@ -475,6 +475,17 @@ def test_a_lazy_encoder_of_another_model_is_refused_before_anything_is_stored(do
 def test_two_ways_to_split_are_refused(docs):
     with pytest.raises(InputError, match=r"max_words.*passage_tokens"):
         FileCorpus(docs, max_words=10, passage_tokens=20)
+
+
+def test_another_writer_is_left_alone_and_the_index_is_not_marked(docs, index, to, stored):
+    index(docs)
+    (docs / "new.md").write_text("New.")
+    with FaissStore.open(to) as other:
+        other.begin()
+        with pytest.raises(StoreError, match="written by another"):
+            index(docs)
+        assert not is_unfinished(to)
+    assert index(docs) == IndexReport(added=1, unchanged=2)
 
 
 def test_patterns_are_a_list_and_not_one_string():
