@@ -18,6 +18,8 @@ __all__ = ["read_code"]
 
 _LONG = 2_000_000
 """Characters beyond which a file is not parsed: what is that long was written by a program."""
+_NEVER_ENDS = {"fsharp"}
+"""Languages whose grammar does not come to an end on code that is broken."""
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)  # PEP 263
 _NAMES_OF_FOLDERS = {"__init__", "index", "mod", "__main__", "main", "lib"}
 
@@ -44,7 +46,7 @@ def _symbols(lines: Sequence[str], language: str, *, path: Path, note: Note) -> 
             return python_outline(lines)
         except SyntaxError:
             note(f"{path}: is not Python of this version, such as Python 2; split as well as it goes")
-    if not language:
+    if not language or language in _NEVER_ENDS:
         return []
     if has_grammars():
         return tree_outline(lines, language)

@@ -262,6 +262,12 @@ def test_functions_are_found_in(tmp_path, name):
     assert notes == []
 
 
+def test_broken_code_of_a_grammar_that_never_ends_is_one_text(tmp_path):
+    source = f"module A\nlet f x = x\n  member t\n{LONG}\n" * 20
+    parts, _ = _read(tmp_path / "a.fs", source)
+    assert [(part.text, part.metadata) for part in parts] == [(source.rstrip("\n"), {"language": "fsharp"})]
+
+
 @needs_grammars
 def test_comments_above_and_braces_below_are_in_the_part_of_their_function(tmp_path):
     source = _filled(f"class A {{\n// Above b.\nb() {IN_C}\n/** Above\n c. */\nc() {IN_C}}}\n")
