@@ -171,7 +171,7 @@ def file_kind(path: Path) -> FileKind | PassedOver:
 def _installed(kind: FileKind, suffix: str) -> FileKind | PassedOver:
     if kind.package is None or find_spec(kind.package) is not None:
         return kind
-    return PassedOver(suffix, f"{kind.name}: pip install 'reasonembed-rag[{kind.extra}]'")
+    return PassedOver(suffix, f"{kind.name}: pip install 'reasonembed-rag[{kind.extra}]'", is_not_installed=True)
 
 
 def _by_content(path: Path, suffix: str) -> FileKind | PassedOver:

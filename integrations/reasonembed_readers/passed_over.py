@@ -16,6 +16,8 @@ class PassedOver:
     """As the summary counts it: .png, or "binary" where there is no suffix."""
     reason: str
     """What it is and what would read it, such as "pip install 'reasonembed-rag[files]'"."""
+    is_not_installed: bool = False
+    """Whether the file would be read if a package were installed."""
 
 
 _GROUPS: Mapping[str, str] = {

@@ -17,6 +17,8 @@ __all__ = ["FoundFile", "Listing", "list_sources"]
 
 _Identity = tuple[int, int]
 """The device and inode of a file or folder."""
+_INDEX = frozenset({"manifest.json", "catalog.sqlite"})
+"""The files by which the folder of an index is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,15 @@ def list_sources(
     """List sources; hidden files and the folder `skip` are left out.
 
     A link is followed where what it points to is not found otherwise, so that a link that is added changes no name.
-    Raises InputError for a glob that no file matches.
+    Raises InputError for a glob that no file matches, and for a source that is itself an index.
     """
     seen = _Seen()
     if skip is not None and skip.is_dir():
         seen.folders.add(_identity(skip.stat()))
     for source in sources:
         if source.whole:
+            if all((source.root / name).exists() for name in _INDEX):
+                raise InputError(f"{source.root}: is an index that `reasonembed index` wrote; want documents to index")
             seen.roots.add(_identity(source.root.stat()))
     outer_first = sorted(sources, key=lambda source: (not source.whole, len(source.root.parts)))
     found = {source: _Walk(source, options, seen).run() for source in outer_first}
@@ -97,10 +101,25 @@ class _Walk:
                 for path, name, choice in links:
                     self._link(path, name, choice)
         for name in self._source.files:
-            self._link(self._source.root / name, name, self._top.for_named_files())
+            self._named(self._source.root / name, name)
         found = self._found
         found.files = dict(sorted(found.files.items()))
         return found
+
+    def _named(self, path: Path, name: str) -> None:
+        """List a file that was named by itself, unless its folder was listed with it."""
+        if name in self._found.files:
+            return
+        try:
+            is_listed = (
+                _identity(path.stat()) in self._seen.files and _identity(path.parent.stat()) in self._seen.folders
+            )
+        except OSError:
+            is_listed = False
+        if is_listed:
+            self._found.passed_over[name] = PassedOver("file", "is in another source")
+        else:
+            self._link(path, name, self._top.for_named_files())
 
     def _tree(self, path: Path, name: str, choice: Choice) -> None:
         """List a folder and those below it, without recursion, as folders may be nested deeply; links wait."""
@@ -133,7 +152,7 @@ class _Walk:
             return []
         if not found:
             self._found.empty.add(name)
-        if name and {"manifest.json", "catalog.sqlite"} <= {entry.name for entry in found}:
+        if name and {entry.name for entry in found} >= _INDEX:
             self._found.passed_over[name] = PassedOver("index", "a folder that `reasonembed index` wrote")
             return []
         return [entry for entry in found if not entry.name.startswith(".")]

@@ -130,7 +130,9 @@ def _plan_file(plan: FilePlan, file: FoundFile, now: KnownFile, *, altered: Coll
                 plan.touched += [plan.unchanged[now.name]] if plan.unchanged[now.name] != old else []
                 return
         kind = file_kind(file.path)
-        if isinstance(kind, PassedOver):
+        if isinstance(kind, PassedOver) and kind.is_not_installed and old is not None:
+            plan.bad.append(BadFile(now.name, name_as_text(f"{file.path}: {kind.reason}")))  # its documents stay
+        elif isinstance(kind, PassedOver):
             plan.passed_over[now.name] = kind
         else:
             plan.to_read.append(FileToRead(file.path, replace(now, kind=kind.name, content=_file_hash(file.path))))

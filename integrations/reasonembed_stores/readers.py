@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from reasonembed_rag import __version__
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_readers import SUFFIXES, PassedOver, ReadOptions, file_kind, read_file
+from reasonembed_readers import PassedOver, ReadOptions, file_kind, read_file
 from reasonembed_stores.file_listing import list_sources
 from reasonembed_stores.ignoring import ListingOptions
 from reasonembed_stores.sources import Source, name_as_text, parse_sources, with_prefixes
@@ -124,9 +124,8 @@ class FileCorpus:
         """Return the error for sources without a document."""
         name, first = next(iter(passed_over.items()), ("", None))
         told = f"; passed over {len(passed_over):,}, such as {name}: {first.reason}" if first is not None else ""
-        return InputError(
-            f"{', '.join(self.paths)}: has no document{told}; want a folder, or one of {', '.join(SUFFIXES)}"
-        )
+        chosen = "" if self.listing == ListingOptions() else " that include, exclude and gitignore choose"
+        return InputError(f"{', '.join(self.paths)}: has no document{told}; want files with text{chosen}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from reasonembed_rag.errors import InputError
-from reasonembed_readers import SUFFIXES
 
 __all__ = ["NamedSource", "Source", "as_remembered", "moved_from", "name_as_text", "parse_sources", "with_prefixes"]
 
@@ -63,6 +62,8 @@ def parse_sources(paths: Iterable[str | Path]) -> tuple[Source, ...]:
 
 
 def _parse(text: str) -> Source:
+    if not text:
+        raise InputError("got an empty path; want a file or folder to index, such as '.' for this folder")
     path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would replace links by what they point to today
     try:
         if path.is_dir():
@@ -74,7 +75,7 @@ def _parse(text: str) -> Source:
     if path.is_symlink():
         raise InputError(f"{text}: is a link to {path.readlink()}, where nothing is; restore it, or leave it out")
     if path.exists():
-        raise InputError(f"{text}: is a special file; want a folder, or one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{text}: is a special file; want a folder or a file with text")
     parts = path.parts
     fixed = next((place for place, part in enumerate(parts) if _WILDCARDS & set(part)), len(parts))
     root = Path(*parts[:fixed])

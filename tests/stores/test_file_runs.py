@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 
 import numpy as np
 import pytest
@@ -461,6 +462,50 @@ def test_a_source_that_is_not_there_or_no_file_is_named(tmp_path, docs, index):
     for name in ("absent", "link", "pipe", "*.absent/x"):
         with pytest.raises(InputError, match=rf"{tmp_path}/{name}".replace("*", r"\*")):
             index(docs, tmp_path / name)
+
+
+def test_an_empty_path_is_refused_instead_of_reading_the_current_folder(docs, index, to, monkeypatch):
+    monkeypatch.chdir(docs)
+    with pytest.raises(InputError, match="empty path"):
+        index("")
+    assert not to.exists()
+
+
+def test_an_index_is_no_source(docs, index, to, tmp_path, stored):
+    index(docs)
+    before = stored()
+    with pytest.raises(InputError, match=rf"{to}: is an index"):
+        index(to, sync=True)
+    with pytest.raises(InputError, match=rf"{to}: is an index"):
+        build_index(FileCorpus(to), tmp_path / "other", HashedEmbedder())
+    assert stored() == before
+
+
+def test_a_file_that_is_in_another_source_is_read_once(docs, index, stored):
+    report = index(docs / "cats.md", docs.parent)
+    assert sorted(one.content.split()[-1] for one in stored().values()) == ["sing.", "sleep."]
+    assert {one.reason: one.files for one in report.files.passed_over} == {"is in another source": 1}
+
+
+def test_sources_without_a_document_say_what_chooses_files(docs, index):
+    with pytest.raises(InputError, match="include, exclude and gitignore") as caught:
+        index(docs, listing=ListingOptions(include=("*.absent",)))
+    assert len(str(caught.value)) < 300
+
+
+def test_documents_of_a_kind_whose_package_is_gone_stay_when_the_file_changes(docs, index, stored, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"content": ["One row."]}), docs / "rows.parquet")
+    index(docs)
+    before = stored()
+    parquet.write_table(pyarrow.table({"content": ["Another row."]}), docs / "rows.parquet")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        report = index(docs, sync=True)
+    assert [bad.name for bad in report.files.bad] == ["rows.parquet"]
+    assert "pip install" in report.files.bad[0].reason
+    assert stored() == before
 
 
 def test_a_lazy_encoder_of_another_model_is_refused_before_anything_is_stored(docs, index, to, stored):
