@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reasonembed_cli.opened import IndexArgument, documents_with_ids, opened_store, sources_of
-from reasonembed_cli.showing import JsonOption, document_record, echo_json, place, printable, shown_metadata
+from reasonembed_cli.showing import JsonOption, document_record, echo_json, one_line, place, printable, shown_metadata
 
 if TYPE_CHECKING:
     from reasonembed_rag import Document
@@ -43,7 +43,7 @@ def _described(document: Document, sources: IndexedSources) -> str:
     where = place(document, sources)
     fields = {name: value for name, value in shown_metadata(document).items() if name not in _OURS or not where}
     lines = [f"{name}: {_plain(value)}" for name, value in fields.items()]
-    head = [document.id, *filter(None, [where]), *lines]
+    head = [one_line(document.id), *filter(None, [where]), *lines]
     return printable("\n  ".join(head)) + "\n\n" + printable(document.content)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reasonembed_cli.showing import passage_text, place, printable, shown_metadata, terminal_width
+from reasonembed_cli.showing import one_line, passage_text, place, printable, shown_metadata, terminal_width
 
 if TYPE_CHECKING:
     from reasonembed_rag import Document, Hits
@@ -64,7 +64,7 @@ def format_hits(hits: Hits, *, lines: int | None, sources: IndexedSources | None
     """
     blocks: list[str] = []
     for rank, hit in enumerate(hits, start=1):
-        block = [f"{rank:2}. {hit.score:.4f}  {printable(hit.id)}"]
+        block = [f"{rank:2}. {hit.score:.4f}  {one_line(hit.id)}"]
         if hit.document is not None:
             block += [
                 f"{_INDENT}{line}" for line in (place(hit.document, sources), *_facts(hit.document, explain)) if line

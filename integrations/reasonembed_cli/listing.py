@@ -14,6 +14,7 @@ from reasonembed_cli.showing import (
     JsonOption,
     document_record,
     echo_json,
+    one_line,
     passage_text,
     printable,
     short_place,
@@ -86,7 +87,7 @@ def _lines(documents: _Counted) -> Iterator[str]:
 
 def _aligned(page: Sequence[Document]) -> Iterator[str]:
     """Yield a line per document; ids and places are never truncated, only the words after them."""
-    columns = [(printable(document.id), short_place(document)) for document in page]
+    columns = [(one_line(document.id), short_place(document)) for document in page]
     widths = [min(_WIDEST, max(len(row[number]) for row in columns)) for number in (0, 1)]
     for document, row in zip(page, columns, strict=True):
         start = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True) if width)

@@ -22,6 +22,7 @@ __all__ = [
     "document_record",
     "echo_json",
     "json_text",
+    "one_line",
     "passage_text",
     "place",
     "printable",
@@ -84,7 +85,7 @@ def place(document: Document, sources: IndexedSources | None) -> str:
         here = Path.cwd()
         origin = replace(origin, path=str(file.relative_to(here) if file.is_relative_to(here) else file))
     cited = ", ".join(filter(None, (origin.location, origin.heading)))
-    return "" if cited == document.id else printable(cited)
+    return "" if cited == document.id else one_line(cited)
 
 
 def short_place(document: Document) -> str:
@@ -94,10 +95,10 @@ def short_place(document: Document) -> str:
     origin = origin_of(document)
     if origin.path is None or not document.id.startswith(f"{origin.path}#"):
         cited = citation(document)
-        return "" if cited == document.id else printable(cited)
+        return "" if cited == document.id else one_line(cited)
     numbers = (("line", origin.line), ("page", origin.page))
     number = next((f"{name} {value}" for name, value in numbers if value is not None), "")
-    return printable(", ".join(filter(None, (number, origin.heading))))
+    return one_line(", ".join(filter(None, (number, origin.heading))))
 
 
 def shown_metadata(document: Document) -> dict[str, Any]:
@@ -111,6 +112,11 @@ def passage_text(document: Document) -> str:
 
     heading = origin_of(document).heading
     return document.content.removeprefix(f"{heading}\n\n") if heading else document.content
+
+
+def one_line(text: str) -> str:
+    """Return a name or an id as one line: line feeds and tabs as codes, and what `printable` replaces."""
+    return printable(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ A run may be killed at any moment: what it committed stays, and the next run con
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -66,6 +67,10 @@ def build_index(  # noqa: PLR0913 - each is about another part of a run
         on_progress=on_progress or (lambda _: None),
         on_message=on_message,
     )
+    if isinstance(corpus, str | os.PathLike):
+        raise InputError(
+            f"the corpus is the path {os.fspath(corpus)}; want FileCorpus({os.fspath(corpus)!r}) or documents"
+        )
     start, tokens = time.monotonic(), _tokens(embedder)
     with collect_truncations() as truncated:
         if isinstance(corpus, FileCorpus):

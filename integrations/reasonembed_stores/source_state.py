@@ -7,6 +7,7 @@ before its documents are stored, and the file counts as read only after they are
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reasonembed_rag.errors import StoreError
-from reasonembed_stores.sources import NamedSource, Source
+from reasonembed_stores.sources import NamedSource, Source, name_as_text
 
 __all__ = ["KnownDocument", "KnownFile", "RunSettings", "SourceState"]
 
@@ -262,12 +263,15 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("COMMIT")
 
 
-def _row_of_source(named: NamedSource) -> tuple[str, str, str]:
+def _row_of_source(named: NamedSource) -> tuple[str, str | bytes, str]:
+    """Return a source as it is stored; a path that is not UTF-8 is stored as its bytes."""
     source = named.source
     selection = {"whole": source.whole, "files": source.files, "patterns": source.patterns}
-    return named.prefix, str(source.root), json.dumps(selection)
+    raw = os.fsencode(source.root)
+    root = raw if name_as_text(str(source.root)) != str(source.root) else str(source.root)
+    return named.prefix, root, json.dumps(selection)
 
 
-def _source(root: str, selection: str) -> Source:
+def _source(root: str | bytes, selection: str) -> Source:
     chosen: Mapping[str, Any] = json.loads(selection)
-    return Source(Path(root), bool(chosen["whole"]), tuple(chosen["files"]), tuple(chosen["patterns"]))
+    return Source(Path(os.fsdecode(root)), bool(chosen["whole"]), tuple(chosen["files"]), tuple(chosen["patterns"]))

@@ -68,6 +68,14 @@ def test_list_shows_every_document_with_its_place_and_first_words(succeeds, inde
     assert "\x1b" not in text
 
 
+def test_a_name_with_a_line_feed_is_shown_on_one_line(succeeds, tmp_path, words):
+    document = Document("new\nline.md#1", "A name.", {"path": "new\nline.md", "line": 1})
+    with FaissStore.create(tmp_path / "index", spec=words.spec) as store:
+        store.upsert([document], words.encode_documents([document.content]))
+    assert succeeds("list", tmp_path / "index") == "new\\nline.md#1  line 1  A name.\n"
+    assert succeeds("get", tmp_path / "index", document.id).startswith("new\\nline.md#1\n")
+
+
 def test_list_as_json_has_whole_documents_and_where_they_come_from(succeeds, index):
     rows = json.loads(succeeds("list", index, "--json"))
     assert [Document(row["id"], row["content"], row["metadata"]) for row in rows] == DOCUMENTS

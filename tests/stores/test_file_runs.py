@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from reasonembed_rag import Document
 from reasonembed_rag.encoder import SharedEncoder
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 from reasonembed_readers import ReadOptions
-from reasonembed_stores import FaissStore, FileCorpus, ListingOptions, build_index, is_unfinished
+from reasonembed_stores import FaissStore, FileCorpus, ListingOptions, build_index, inspect_index, is_unfinished
 from reasonembed_stores.index_report import BadFile, IndexReport
 
 
@@ -377,6 +378,18 @@ def test_a_name_that_is_not_utf_8_is_shown_with_its_bytes(docs, index, stored):
     index(docs)
     assert stored()["caf\\xe9.md#1"].content == "Coffee."
     assert index(docs) == IndexReport(unchanged=3)
+
+
+def test_a_source_whose_path_is_not_utf_8_is_remembered(tmp_path, index, to, stored):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    write_files(folder, 2)
+    assert index(folder).added == 2
+    (folder / "0.md").unlink()
+    report = index(folder, sync=True)
+    assert (report.unchanged, report.deleted) == (1, 1)
+    assert list(stored()) == ["1.md#1"]
+    assert [source.root for source in inspect_index(to).files.sources] == [folder]
 
 
 def test_the_fields_of_a_user_stay_and_ours_stand_beside_them(docs, index, stored):

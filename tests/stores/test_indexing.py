@@ -97,6 +97,14 @@ def test_a_change_of_metadata_alone_keeps_the_vector(tmp_path, embedder, embedde
         assert store.get(["a"])[0].metadata == {"year": 2026}
 
 
+def test_a_path_is_no_corpus(tmp_path, embedder):
+    (tmp_path / "docs").mkdir()
+    for corpus in (tmp_path / "docs", str(tmp_path / "docs")):
+        with pytest.raises(InputError, match="FileCorpus"):
+            build_index(corpus, tmp_path / "index", embedder)
+    assert not (tmp_path / "index").exists()
+
+
 def test_any_store_is_updated(embedder):
     store = ChromaStore.create(collection="indexing-any-store", spec=embedder.spec)
     assert update_store(corpus(("a", "1"), ("b", "2")), store, embedder) == IndexReport(added=2)
