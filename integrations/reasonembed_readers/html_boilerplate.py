@@ -70,7 +70,7 @@ _LINKED = 0.6
 def remove_hidden(tree: LexborHTMLParser) -> None:
     """Remove what a browser does not show, and decoration."""
     _remove(tree, _NOT_SHOWN)
-    for node in tree.css(_DECORATION):
+    for node in _below_body(tree, _DECORATION):
         if len(node.text()) <= _LONGEST_DECORATION:
             node.decompose()
 
@@ -91,14 +91,19 @@ def remove_navigation(tree: LexborHTMLParser) -> None:
 
 def remove_likely_navigation(tree: LexborHTMLParser) -> None:
     """Remove what has the names of navigation and is short or mostly links."""
-    for node in tree.css(_LIKELY):
+    for node in _below_body(tree, _LIKELY):
         if _mostly_links(node):
             node.decompose()
 
 
 def _remove(tree: LexborHTMLParser, selector: str) -> None:
-    for node in tree.css(selector):
+    for node in _below_body(tree, selector):
         node.decompose()
+
+
+def _below_body(tree: LexborHTMLParser, selector: str) -> list[LexborNode]:
+    """Return what matches, but not the page itself, which scripts show once they have styled it."""
+    return [node for node in tree.css(selector) if node.tag not in {"html", "body"}]
 
 
 def _is_contents(node: LexborNode) -> bool:

@@ -214,7 +214,8 @@ class _Run:
         yield from plan.messages
         for word, names in (("gone", plan.gone), ("left out", plan.left_out)):
             if names and not self.options.sync:
-                yield f"{word}: {len(names):,} files, such as {names[0]}; their documents stay without sync"
+                such = f"{len(names):,} files, such as {names[0]}" if len(names) > 1 else names[0]
+                yield f"{word}: {such}; documents stay without sync"
         others = [file for file in plan.to_read if self._was_read_otherwise(plan, file.known.name, file.known.recipe)]
         if others:
             yield f"read again: {len(others):,} files, because they were read or split with other settings"

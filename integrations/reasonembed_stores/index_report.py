@@ -135,7 +135,7 @@ def _some(heading: str, lines: Iterable[str]) -> Iterator[str]:
     listed = [_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line) for line in lines]
     yield from (f"{heading}: {line}" for line in listed[:_SHOWN])
     if len(listed) > _SHOWN:
-        yield f"{heading}: {len(listed) - _SHOWN:,} more of these"
+        yield f"{heading}: {len(listed) - _SHOWN:,} more of these, all with --json"
 
 
 def count_alike(items: Iterable[tuple[str, str, str]]) -> tuple[LeftOut, ...]:

@@ -11,8 +11,12 @@ from typing import Any
 
 __all__ = ["FrontMatter", "read_front_matter"]
 
-_BLOCK = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.*?)^\1[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
-
+_BLOCK = re.compile(
+    r"\ufeff?(?:(?P<yaml>---)|\+\+\+)[ \t]*\r?\n(?P<block>.*?)"
+    r"^(?(yaml)(?:---|\.\.\.)|\+\+\+)[ \t]*(?:\r?\n|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+"""YAML may end with dots too, as Pandoc writes it."""
 
 _LONGEST = 1 << 16
 """In characters; a longer block is text between rules, and parsing it would take seconds."""
@@ -34,9 +38,9 @@ def read_front_matter(text: str) -> FrontMatter | None:
     without front matter; a block that does not parse as a table, or of more than 64 thousand characters, is text.
     """
     found = _BLOCK.match(text)
-    if found is None or len(found[2]) > _LONGEST:
+    if found is None or len(found["block"]) > _LONGEST:
         return None
-    table = _parse(found[2], toml=found[1] == "+++")
+    table = _parse(found["block"], toml=found["yaml"] is None)
     if table is None:
         return None
     values = {name: value for name, raw in table.items() if (value := _plain(raw)) is not None}

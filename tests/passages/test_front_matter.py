@@ -27,6 +27,8 @@ def test_the_title_heads_the_text_and_scalars_are_metadata():
         ('+++\ntitle = "T"\nweight = 3\n+++\nbody', "T", {"weight": 3}),
         ("---\ndraft: false\n---\n\nbody", None, {"draft": False}),
         ("\ufeff---\r\ntitle: 2024-05-01\r\n---\r\nbody", "2024-05-01", {}),
+        ("---\ntitle: T\nn: 1\n...\nbody", "T", {"n": 1}),
+        ('+++\ntitle = """\n...\n"""\n+++\nbody', "...", {}),
         ("---\ntitle: null\n---\nbody", None, {}),
     ],
 )

@@ -62,6 +62,7 @@ SHOWN = {
         "ab",
     ),
     "text after the end": ("<html><body>a</body></html><p>b", "a\n\nb"),
+    "a page that scripts show": ("<html hidden><body style='display:none' class=nav><p>a", "a"),
     "a footer of an article": ("<article><p>a</p><footer>By Ann</footer></article>", "a\n\nBy Ann"),
     "an aside of text": ("<main><p>a<aside>A <a href=x>note</a> on it.</aside></main>", "a\n\nA note on it."),
     "a page that is all navigation": ("<nav><a href=x>Install</a> <a href=y>Use</a></nav>", "Install Use"),
