@@ -14,31 +14,38 @@ from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.evaluation import Example, RetrievalTask, read_examples
 from reasonembed_rag.evaluation.python_reference.corpus import python_reference_documents
 
-__all__ = ["DEV_SIZE", "SPLITS", "SPLIT_SEED", "dev_ids", "load_python_reference", "resolve_gold"]
+__all__ = ["FIRST_DEV_SIZE", "SPLITS", "SPLIT_SEED", "first_dev_ids", "load_python_reference", "resolve_gold"]
 
-SPLITS = ("dev", "test")
+SPLITS = {"dev": ("dev-first", "dev-later"), "dev-first": ("dev-first",), "test": ("test",)}
+"""The splits and the files of each: "dev-first" repeats figures that are older than the later questions."""
+
 SPLIT_SEED = 0
-DEV_SIZE = 30
+FIRST_DEV_SIZE = 30
 
 _LAYOUT = re.compile(r"[\s\"'`*|]+")  # line breaks, inline markup and table borders differ between versions of Python
 
 
 def load_python_reference(split: str = "test") -> RetrievalTask:
-    """Read a split, "dev" or "test", with the gold passages of the running interpreter.
+    """Read a split, "dev", "dev-first" or "test", with the gold passages of the running interpreter.
 
+    "dev-first" is the part of "dev" on which figures were measured until 2026-11-29.
     Raises InputError for another split, and EvaluationError, naming the example, if this Python's reference has no
     passage with a quote of the example.
     """
     if split not in SPLITS:
-        raise InputError(f"split is {split!r}; python_reference has {' and '.join(map(repr, SPLITS))}")
+        raise InputError(f"split is {split!r}; python_reference has {', '.join(map(repr, SPLITS))}")
     documents = python_reference_documents()
-    examples = read_examples(Path(__file__).with_name(f"examples.{split}.jsonl"))
+    files = [Path(__file__).with_name(f"examples.{part}.jsonl") for part in SPLITS[split]]
+    examples = [example for file in files for example in read_examples(file)]
     return RetrievalTask("python_reference", split, documents, resolve_gold(examples, documents))
 
 
-def dev_ids(ids: Iterable[str]) -> frozenset[str]:
-    """Return the ids of the dev split: the first DEV_SIZE by the SHA-256 of "seed:id", independent of the wording."""
-    return frozenset(sorted(ids, key=lambda id_: sha256(f"{SPLIT_SEED}:{id_}".encode()).hexdigest())[:DEV_SIZE])
+def first_dev_ids(ids: Iterable[str]) -> frozenset[str]:
+    """Return which of the first questions are for dev: the lowest by the SHA-256 of "seed:id", whatever the wording.
+
+    Only the questions that were written first were divided. Those that were written later are all for dev.
+    """
+    return frozenset(sorted(ids, key=lambda id_: sha256(f"{SPLIT_SEED}:{id_}".encode()).hexdigest())[:FIRST_DEV_SIZE])
 
 
 def resolve_gold(examples: Iterable[Example], documents: Sequence[Document]) -> tuple[Example, ...]:
