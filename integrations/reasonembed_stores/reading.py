@@ -89,6 +89,7 @@ def read_files(
                 raise InputError(problem)
             plan.passed_over.pop(file.known.name, None)
             plan.bad.append(BadFile(file.known.name, problem))
+    plan.messages += ids.taken_over()
     return reading
 
 
@@ -126,6 +127,18 @@ class _Ids:
         self._kept = {*plan.unchanged, *(bad.name for bad in plan.bad)}
         self._seen: dict[str, tuple[FileToRead, int | None]] = {}
         self._own: list[str] = []
+        self._elsewhere = plan.known.keys() - plan.gone - {file.known.name for file in plan.to_read}
+        self._taken: dict[str, str] = {}
+        """The files of other runs by the ids of theirs that a file of this run has now."""
+
+    def taken_over(self) -> list[str]:
+        """Return what is told of documents that take the place of those of files that this run does not read."""
+        if not self._taken:
+            return []
+        identity, owner = next(iter(self._taken.items()))
+        count = f"{len(self._taken):,} documents" if len(self._taken) > 1 else "a document"
+        told = f"same ids: {count} of files that this run does not read, such as {identity!r} of {owner}, gave way"
+        return [told]
 
     def checked(self, documents: Iterable[FileDocument], file: FileToRead) -> Iterator[FileDocument]:
         """Yield the documents of a file; raises InputError for an id that another document has."""
@@ -147,6 +160,7 @@ class _Ids:
         """Free the ids of the last file, which is left out."""
         for identity in self._own:
             del self._seen[identity]
+            self._taken.pop(identity, None)
         self._kept.add(file.known.name)
 
     def _not_kept(self, page: list[FileDocument], file: FileToRead) -> list[FileDocument]:
@@ -156,6 +170,8 @@ class _Ids:
             owner = owners.get(one.document.id, file.known.name)
             if owner != file.known.name and owner in self._kept:
                 raise InputError(_told(one.document.id, _place(file.path, one.line), self._stored(one, owner)))
+            if owner != file.known.name and owner in self._elsewhere:
+                self._taken[one.document.id] = owner
         return page
 
     def _stored(self, one: FileDocument, owner: str) -> str:

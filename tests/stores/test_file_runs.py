@@ -130,6 +130,28 @@ def test_an_id_of_two_files_is_told_with_both_places_whichever_is_read(docs, ind
         assert "a.jsonl:1" in bad.reason
 
 
+def test_rows_that_take_the_place_of_those_of_another_source_are_told(tmp_path, index, stored):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rows.jsonl").write_text(f'{{"id": "a", "content": "of {name}"}}\n')
+    assert index(tmp_path / "x").messages == ()
+    (message,) = index(tmp_path / "y").messages
+    assert "'a' of rows.jsonl" in message
+    assert stored()["a"].content == "of y"
+    assert index(tmp_path / "y").messages == ()
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_row_that_moved_to_another_file_of_the_run_is_nothing_to_tell(docs, index, is_gone):
+    (docs / "one.jsonl").write_text('{"id": "a", "content": "A."}\n{"id": "b", "content": "B."}\n')
+    index(docs)
+    (docs / "two.jsonl").write_text('{"id": "b", "content": "B."}\n')
+    (docs / "one.jsonl").write_text('{"id": "a", "content": "A."}\n')
+    if is_gone:
+        (docs / "one.jsonl").unlink()
+    assert not any("same ids" in message for message in index(docs).messages)
+
+
 @pytest.mark.parametrize(
     "row",
     ['{"id": "x", "content": "broken \\ud83d"}', '{"id": "x", "content": "y", "n": NaN}', '{"id": "x", "content": "y"'],
