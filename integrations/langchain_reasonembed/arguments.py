@@ -19,6 +19,8 @@ _HINTS: Mapping[str, str] = {
     "score_threshold": 'search_type="similarity_score_threshold", or similarity_search_with_relevance_scores',
     "lambda_mult": 'search_type="mmr", or max_marginal_relevance_search',
     "where": "filter",
+    "where_document": "filter",
+    "persist_directory": "path, of from_texts and from_documents",
 }
 _OF_SEARCH_TYPE: Mapping[str, frozenset[str]] = {
     "similarity": _SEARCH | {"k", "fetch_k"},

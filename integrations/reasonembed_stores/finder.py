@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +49,9 @@ class Finder:
     def _mask(self, view: View, tree: Filter) -> NDArray[np.bool_]:
         with self._lock:
             if self._columns is None or self._columns[0] != view.state.layout:
-                self._columns = (view.state.layout, Columns(self._metadata_rows))
+                # A method of this object would make a cycle, which keeps the writer's lock until it is collected.
+                self._columns = (view.state.layout, Columns(self._table.catalog.metadata))
             return self._columns[1].mask(tree, view.keys)
-
-    def _metadata_rows(self, after_key: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return self._table.catalog.metadata(after_key)
 
     def find(
         self,

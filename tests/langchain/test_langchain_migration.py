@@ -133,12 +133,18 @@ def test_fetch_k_of_a_filtered_search_is_ignored_with_a_word(store):
         ({"search_kwargs": {"score_threshold": 0.5}}, "similarity_score_threshold"),
         ({"search_kwargs": {"lambda_mult": 0.5}}, "mmr"),
         ({"search_kwargs": {"where": {"author": "ann"}}}, "'where'; want filter"),
+        ({"search_kwargs": {"where_document": {"$contains": "a"}}}, "'where_document'; want filter"),
         ({"search_type": "mmr", "search_kwargs": {"score_threshold": 0.5}}, "'score_threshold'"),
     ],
 )
 def test_a_retriever_is_not_made_with_an_argument_that_no_search_takes(store, arguments, told):
     with pytest.raises(InputError, match=told):
         store.as_retriever(**arguments)
+
+
+def test_chromas_name_for_the_folder_is_refused_with_ours(embeddings, tmp_path):
+    with pytest.raises(InputError, match="'persist_directory'; want path"):
+        ReasonEmbedVectorStore.from_texts(["tuple"], embeddings, persist_directory=str(tmp_path / "posts"))
 
 
 def test_langchain_itself_refuses_an_unknown_search_type_and_a_missing_threshold(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import numpy as np
@@ -200,3 +201,15 @@ def test_threads_search_while_another_adds():
         asker.join()
     assert not wrong
     assert len(store) == 1500
+
+
+def test_a_store_that_was_filtered_and_is_no_longer_held_leaves_its_folder_to_the_next_writer_at_once(tmp_path):
+    gc.disable()
+    try:
+        for n in range(3):
+            store = FaissStore.open_or_create(tmp_path / "index")
+            store.upsert([Document(f"d{n}", "text", {"n": n})], np.eye(4, dtype=np.float32)[n : n + 1])
+            assert [document.id for document in store.select({"n": n})] == [f"d{n}"]
+            del store
+    finally:
+        gc.enable()
