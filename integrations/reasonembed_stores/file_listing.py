@@ -72,7 +72,7 @@ def list_sources(
         seen.folders.add(_identity(skip.stat()))
     for source in sources:
         if source.whole:
-            if all((source.root / name).exists() for name in _INDEX):
+            if all(os.path.lexists(source.root / name) for name in _INDEX):
                 raise InputError(f"{source.root}: is an index that `reasonembed index` wrote; want documents to index")
             seen.roots.add(_identity(source.root.stat()))
     outer_first = sorted(sources, key=lambda source: (not source.whole, len(source.root.parts)))

@@ -252,3 +252,16 @@ def test_what_cannot_be_read_keeps_its_documents(tree, locked, changes):
             name for name, one in before.items() if any(within(docs / one.metadata["path"], path) for path in paths)
         ]
         assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take its own rights away")
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_source_that_cannot_be_entered_is_named_and_keeps_its_documents(sync):
+    with new_folder() as root:
+        docs, to = root / "docs", root / "index"
+        take(docs, ("write", "always.md", "Always here."))
+        index(docs, to)
+        before = stored(to)
+        with as_nobody(root, [docs]), pytest.raises(InputError, match=rf"{docs}: cannot be listed"):
+            index(docs, to, sync=sync, on_delete=lambda _: True)
+        assert stored(to) == before
