@@ -176,7 +176,8 @@ class FaissStore:
         """Pickle the path only: a copy reads the folder until it writes. Raises StoreError for a store in memory."""
         if self.path is None:
             raise StoreError(
-                "a store in memory cannot be pickled or copied; write it to a folder with copy_to(path), and open that"
+                "a store in memory cannot be pickled or copied; write it to a folder with copy_to(path), which is "
+                "save_local in LangChain and persist in LlamaIndex, and open that"
             )
         return partial(type(self).open, spec=self._current.asked), (self.path,)
 

@@ -25,8 +25,9 @@ def open_store(path: str | Path, *, spec: EmbeddingSpec | None = None) -> Store:
         return ChromaStore.open(folder, spec=spec)
     if not (folder / "manifest.json").is_file():
         found = "has no manifest.json, so it is no index" if folder.is_dir() else "is a file" if folder.exists() else ""
+        missing = "does not exist" if folder.is_absolute() else f"does not exist in {Path.cwd()}"
         raise StoreError(
-            f"{folder} {found or 'does not exist'}; want the folder of an index: create one with `reasonembed index`"
+            f"{folder} {found or missing}; want the folder of an index: create one with `reasonembed index`"
         )
     from reasonembed_stores.faiss_store import FaissStore
 
