@@ -125,7 +125,9 @@ class FileCorpus:
         name, first = next(iter(passed_over.items()), ("", None))
         told = f"; passed over {len(passed_over):,}, such as {name}: {first.reason}" if first is not None else ""
         chosen = "" if self.listing == ListingOptions() else " that include, exclude and gitignore choose"
-        return InputError(f"{', '.join(self.paths)}: has no document{told}; want files with text{chosen}")
+        return InputError(
+            f"{', '.join(self.paths)}: has no document{told}; want files{chosen} with text, such as .md and .jsonl"
+        )
 
 
 @dataclass(frozen=True, slots=True)
