@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from reasonembed_rag.encoder import SharedEncoder, passage_splitter
@@ -112,8 +113,8 @@ class _Run:
             return FileSplitter.by_chunks(corpus.splitter)
         if corpus.max_words is not None:
             return FileSplitter.by_words(corpus.max_words)
-        by_tokens = passage_splitter(self.embedder, tokens=corpus.passage_tokens, overlap=corpus.overlap)
-        return FileSplitter.by_tokens(by_tokens, whole_rows=corpus.whole_rows)
+        make = partial(passage_splitter, self.embedder, tokens=corpus.passage_tokens, overlap=corpus.overlap)
+        return FileSplitter.by_tokens(make, whole_rows=corpus.whole_rows)
 
     def changed_listing(self) -> str | None:
         """Return how the choice of files differs from the last run's, None if it does not."""

@@ -13,7 +13,7 @@ from reasonembed_stores.file_plan import FilePlan, FileToRead, known_document, r
 from reasonembed_stores.index_report import BadFile
 from reasonembed_stores.readers import FileCorpus
 from reasonembed_stores.source_state import KnownDocument, KnownFile, SourceState
-from reasonembed_stores.splitting import FileSplitter
+from reasonembed_stores.splitting import FileSplitter, SplitterError
 from reasonembed_stores.spool import DocumentSpool, FileDocument
 from reasonembed_stores.store import Store
 
@@ -67,12 +67,8 @@ def read_files(
         except MissingDependencyError as error:
             plan.passed_over[file.known.name] = PassedOver(file.path.suffix or "binary", str(error))
             problem = str(error) if file.known.name in plan.known else None
-        except InputError as error:
-            problem = _placed(str(error), file.path)
-        except ReasonEmbedError:
-            raise  # the model, not the file
         except Exception as error:  # noqa: BLE001 - a damaged file may raise anything in the libraries that read it
-            problem = reason_of(error, file.path)
+            problem = _problem(error, file.path)
         else:
             reading.files.append(file.known)
             reading.counts.append(spool.size.documents - mark.documents)
@@ -91,6 +87,17 @@ def read_files(
             plan.bad.append(BadFile(file.known.name, problem))
     plan.messages += ids.taken_over()
     return reading
+
+
+def _problem(error: Exception, path: Path) -> str:
+    """Return why a file could not be read; raises the error again if the model or the settings are at fault."""
+    if isinstance(error, SplitterError):
+        raise error
+    if isinstance(error, InputError):
+        return _placed(str(error), path)
+    if isinstance(error, ReasonEmbedError):
+        raise error
+    return reason_of(error, path)
 
 
 def _placed(message: str, path: Path) -> str:

@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.passages import Passage, PassageSplitter, SplitText, split_passages
 from reasonembed_readers import Part
 from reasonembed_stores.exporting import exported_metadata
 from reasonembed_stores.spool import FileDocument
 
-__all__ = ["FileSplitter", "TextSplitter"]
+__all__ = ["FileSplitter", "SplitterError", "TextSplitter"]
 
 _OURS = "reasonembed_"
 """Before the name of a field of ours where the user has a field of that name."""
+
+
+class SplitterError(InputError):
+    """The settings of a splitter are wrong: not the fault of the file that is being read."""
 
 
 class TextSplitter(Protocol):
@@ -45,16 +50,21 @@ class FileSplitter:
         return cls(_ByWords(max_words), lambda _: True)
 
     @classmethod
-    def by_tokens(cls, splitter: PassageSplitter, *, whole_rows: bool = False) -> FileSplitter:
-        """Split texts by a model's tokens, and rows that it would truncate."""
+    def by_tokens(cls, make: Callable[[], PassageSplitter], *, whole_rows: bool = False) -> FileSplitter:
+        """Split texts by a model's tokens, and rows that it would truncate; the splitter is made for the first text.
+
+        What `make` raises as InputError is raised as SplitterError.
+        """
+        by_tokens = _ByTokens(make)
 
         def fits(text: str) -> bool:
+            if whole_rows:
+                return True
+            splitter = by_tokens.made()
             # No tokenizer makes more tokens than there are bytes.
-            return (
-                whole_rows or len(text.encode()) <= splitter.limit or len(splitter.spans([text])[0]) <= splitter.limit
-            )
+            return len(text.encode()) <= splitter.limit or len(splitter.spans([text])[0]) <= splitter.limit
 
-        return cls(splitter, fits)
+        return cls(by_tokens, fits)
 
     @classmethod
     def by_chunks(cls, splitter: TextSplitter) -> FileSplitter:
@@ -101,6 +111,24 @@ def _placed(own: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Any]
         return exported | {name: value for name, value in places.items() if name == "row"}
     ours = {name if name not in own else f"{_OURS}{name}": value for name, value in places.items() if value is not None}
     return {**own, **ours}
+
+
+@dataclass(slots=True)
+class _ByTokens:
+    make: Callable[[], PassageSplitter]
+    splitter: PassageSplitter | None = None
+
+    def made(self) -> PassageSplitter:
+        """Return the splitter, which imports a model's libraries when it is made."""
+        if self.splitter is None:
+            try:
+                self.splitter = self.make()
+            except InputError as error:
+                raise SplitterError(str(error)) from error
+        return self.splitter
+
+    def split(self, text: str, heading: Sequence[str] = (), *, outline: bool = True) -> SplitText:
+        return self.made().split(text, heading, outline=outline)
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,12 +317,25 @@ def test_a_cache_gives_the_vectors_of_an_index_that_is_built_anew(succeeds, rows
     assert "tokens: 0 embedded" in succeeds(*command, "--to", tmp_path / "second")
 
 
-def test_an_unchanged_run_loads_neither_torch_nor_transformers(index, rows):
+@pytest.mark.parametrize("bad", [[], ["bad.json"]])
+def test_an_unchanged_run_loads_neither_torch_nor_transformers(index, rows, tmp_path, bad):
+    for name in bad:
+        (tmp_path / name).write_text("{")
+    sources = [str(rows), *(str(tmp_path / name) for name in bad)]
     program = (
         "import sys\nfrom reasonembed_cli.app import main\n"
-        f"code = main(['index', {str(rows)!r}, '--to', {str(index)!r}, '--sync'])\n"
+        f"code = main(['index', *{sources!r}, '--to', {str(index)!r}, '--sync', '--yes'])\n"
         "print(code, [name for name in ('torch', 'transformers', 'tokenizers', 'faiss') if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "4 unchanged" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 []"
+    assert done.stdout.splitlines()[-1] == f"{len(bad)} []"
+
+
+def test_wrong_settings_of_passages_are_not_the_fault_of_a_file(fails, rows, model, tmp_path):
+    (tmp_path / "note.md").write_text("A note.")
+    command = ("index", tmp_path / "note.md", rows, "--to", tmp_path / "index", "--model", model)
+    told = fails(*command, "--passage-tokens", "100000")
+    assert "100000" in told
+    assert "note.md" not in told
+    assert not (tmp_path / "index").exists()
