@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reasonembed_readers.kinds import SUFFIXES, FileKind, file_kind, read_file
     from reasonembed_readers.parts import Part, ReadOptions
     from reasonembed_readers.passed_over import PassedOver
+    from reasonembed_readers.raw import unreadable_file
 
 __all__ = [
     "SUFFIXES",
@@ -21,6 +22,7 @@ __all__ = [
     "file_kind",
     "html_to_text",
     "read_file",
+    "unreadable_file",
 ]
 
 __getattr__, __dir__ = lazy_face(__name__)

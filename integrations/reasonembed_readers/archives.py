@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reasonembed_rag.errors import InputError
-from reasonembed_readers.raw import inner_name, read_bytes
+from reasonembed_readers.raw import inner_name, read_bytes, unreadable_file
 
 __all__ = ["DAMAGED", "open_archive", "read_member", "seekable"]
 
@@ -34,7 +34,7 @@ def seekable(path: Path) -> Iterator[BinaryIO]:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give access to it") from error
+        raise unreadable_file(path, error) from error
     with file:
         yield file
 

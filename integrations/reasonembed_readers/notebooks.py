@@ -76,6 +76,8 @@ def _loaded(path: Path, options: ReadOptions, note: Note) -> Mapping[str, Any]:
         ) from error
     except RecursionError as error:
         raise InputError(f"{path}: not a notebook: nested too deep; want the JSON that Jupyter saves") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a notebook: {error}; want the JSON that Jupyter saves") from error
     if not isinstance(notebook, dict):
         raise InputError(f"{path}: not a notebook: {type(notebook).__name__}; want a JSON object with cells")
     return notebook

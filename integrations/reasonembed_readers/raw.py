@@ -15,7 +15,7 @@ from reasonembed_rag.errors import InputError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["PACKED_SUFFIXES", "inner_name", "open_bytes", "read_bytes"]
+__all__ = ["PACKED_SUFFIXES", "inner_name", "open_bytes", "read_bytes", "unreadable_file"]
 
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz")
 
@@ -46,7 +46,7 @@ def open_bytes(path: Path) -> BinaryIO:
             raise InputError(f"{path}: is no plain file; want one that can be read more than once")
         file = _opened(path)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable_file(path, error) from error
     packed = path.name.lower() != inner_name(path)
     if packed and not size:
         file.close()
@@ -83,8 +83,10 @@ def _most_unpacked(size: int) -> int:
     return max(_ALWAYS_UNPACKED, _LARGEST_RATIO * size)
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: cannot be read ({error.strerror or error}); give access to it")
+def unreadable_file(path: Path, error: OSError) -> InputError:
+    """Return the error for a file that cannot be opened or read."""
+    cure = "run it again" if isinstance(error, FileNotFoundError) else "give access to it"
+    return InputError(f"{path}: cannot be read ({error.strerror or error}); {cure}")
 
 
 class _Content(io.RawIOBase):
@@ -106,7 +108,7 @@ class _Content(io.RawIOBase):
             data = self._file.read(len(view))
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             if self._most is None and isinstance(error, OSError):
-                raise _unreadable(self._path, error) from error
+                raise unreadable_file(self._path, error) from error
             raise InputError(
                 f"{self._path}: cannot be unpacked ({error}); want a complete file: fetch or pack it again"
             ) from error

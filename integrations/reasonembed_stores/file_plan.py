@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, ReasonEmbedError
-from reasonembed_readers import PassedOver, file_kind
+from reasonembed_readers import PassedOver, file_kind, unreadable_file
 from reasonembed_stores.batch import encode_json
 from reasonembed_stores.comparing import content_hash, pages_of
 from reasonembed_stores.file_listing import FoundFile, Listing, list_sources
@@ -150,7 +150,7 @@ def reason_of(error: Exception, path: Path) -> str:
     if isinstance(error, ReasonEmbedError):
         return name_as_text(str(error))
     if isinstance(error, OSError):
-        return name_as_text(f"{path}: cannot be read ({error.strerror or error}); give access to it")
+        return name_as_text(str(unreadable_file(path, error)))
     return name_as_text(f"{path}: {type(error).__name__} while it was read: {error}")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reasonembed_rag.errors import InputError
-from reasonembed_readers import FileKind, PassedOver, file_kind, kinds, raw, read_file
+from reasonembed_readers import FileKind, PassedOver, file_kind, kinds, raw, read_file, unreadable_file
 
 READ = {
     "README": ("text", b"Cats sleep.\n"),
@@ -144,3 +144,9 @@ def test_a_pipe_a_folder_and_a_missing_file_are_named_and_never_waited_for(tmp_p
     for name in ("pipe", "folder", "absent"):
         with pytest.raises(InputError, match=rf"/{name}: "):
             file_kind(Path(tmp_path / name))
+
+
+def test_a_file_that_vanished_and_one_that_is_closed_have_different_cures(tmp_path):
+    with pytest.raises(InputError, match="again"):
+        list(read_file(tmp_path / "gone.md"))
+    assert "access" in str(unreadable_file(tmp_path / "closed.md", PermissionError(13, "Permission denied")))

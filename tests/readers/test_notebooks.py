@@ -131,6 +131,7 @@ def test_a_notebook_without_words_has_no_parts(tmp_path, notebook):
         ('{"cells": [1]}', "cell 1"),
         ('{"cells": [{"cell_type": "code", "source": 7}]}', "cell 1"),
         ("[" * 100_000, "n.ipynb"),
+        ('{"cells": [' + "9" * 5000 + "]}", "n.ipynb"),
     ],
 )
 def test_what_is_no_notebook_is_refused_by_name(tmp_path, text, place):
