@@ -93,14 +93,15 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (sys.argv by default) and return its exit code.
 
-    0 is success; 2 is an error that the user can fix, reported in one line on stderr; 130 is an interrupt.
+    0 is success; 1 is an `index` of which some files could not be read; 2 is an error that the user can fix, reported
+    in one line on stderr; 130 is an interrupt.
     """
     _escape_what_cannot_be_shown()
     formatwarning, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         code = app(args=arguments, prog_name="reasonembed", standalone_mode=False)
     except typer.Abort:
-        return _INTERRUPTED
+        code = _INTERRUPTED
     except typer.TyperException as error:
         return _report_error(_usage_message(error))
     except ReasonEmbedError as error:
@@ -110,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report_error(f"{prefix}{error.strerror or error}; check the path, its permissions and the free space")
     finally:
         warnings.formatwarning = formatwarning
+    if code == _INTERRUPTED:
+        typer.echo("stopped", err=True)
     return code if isinstance(code, int) else 0
 
 

@@ -79,8 +79,9 @@ def test_an_os_error_names_the_file(fails, raising):
     assert line.startswith("error: /some/file: Permission denied")
 
 
-def test_an_interrupt_is_exit_code_130(raising):
+def test_an_interrupt_is_exit_code_130(raising, capsys):
     assert main(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err.strip() == "stopped"
 
 
 def test_an_unexpected_exception_keeps_its_traceback(raising):
