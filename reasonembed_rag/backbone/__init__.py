@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.allocator import bound_kernel_cache, give_back_freed
     from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
     from reasonembed_rag.backbone.attention import KeyValue
-    from reasonembed_rag.backbone.hub import BASE_MODEL, DEFAULT_MODEL, find_model
+    from reasonembed_rag.backbone.hub import (
+        BASE_MODEL,
+        DEFAULT_MODEL,
+        LARGE_BASE_MODEL,
+        LARGE_MODEL,
+        OWN_MODELS,
+        find_model,
+    )
     from reasonembed_rag.backbone.known_models import ALIASES, Checkpoint, known_checkpoint, known_checkpoints
     from reasonembed_rag.backbone.linears import OneDnnLinear, PlainLinear, make_fast, make_live
     from reasonembed_rag.backbone.loading import LoadedModel, load_model, load_tokenizer, read_spec
@@ -43,6 +50,9 @@ __all__ = [
     "CACHE_BYTES",
     "DEFAULT_MODEL",
     "FLOORS",
+    "LARGE_BASE_MODEL",
+    "LARGE_MODEL",
+    "OWN_MODELS",
     "AdapterSwitch",
     "Checkpoint",
     "EncoderSettings",

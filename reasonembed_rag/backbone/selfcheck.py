@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from reasonembed_rag.backbone.marks import is_marked, mark
 from reasonembed_rag.backbone.processor import instruction_set
 
 if TYPE_CHECKING:
@@ -100,20 +98,15 @@ def _lowest_cosine(got: Sequence[Tensor], expected: Tensor) -> float:
 
 def is_verified(spec: EmbeddingSpec, *, device: str) -> bool:
     """Return whether this model passed before, on this kind of device and with these library versions."""
-    return _mark(spec, device).is_file()
+    return is_marked(_description(spec, device))
 
 
 def remember_verified(spec: EmbeddingSpec, *, device: str) -> None:
     """Record that this model passed; a cache that cannot be written is ignored."""
-    with contextlib.suppress(OSError):
-        mark = _mark(spec, device)
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+    mark(_description(spec, device))
 
 
-def _mark(spec: EmbeddingSpec, device: str) -> Path:
-    root = os.environ.get("REASONEMBED_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def _description(spec: EmbeddingSpec, device: str) -> str:
     versions = ",".join(f"{name}={metadata.version(name)}" for name in _VERIFIED_BY)
     own = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
-    parts = f"{spec.digest()}\n{device}\n{instruction_set()}\n{versions}\n{own}"
-    return Path(root) / "reasonembed-rag" / "verified" / hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+    return f"{spec.digest()}\n{device}\n{instruction_set()}\n{versions}\n{own}"

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL, EncoderSettings, find_model, load_model, read_folder
+from reasonembed_rag.backbone import OWN_MODELS, EncoderSettings, find_model, load_model, read_folder
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import flush_folder
 from reasonembed_rag.spec import EmbeddingSpec
@@ -84,7 +84,7 @@ def _write_adapter(model: TrainingModel, config: Any, weights: dict[str, Tensor]
     """Write PEFT's format: adapter_config.json and adapter_model.safetensors."""
     base, local = model.spec.model, find_model(model.spec.model, revision=model.spec.revision)
     named = copy(config)
-    by_name = base in (DEFAULT_MODEL, BASE_MODEL) or ("/" in base and not Path(base).expanduser().is_dir())
+    by_name = base in OWN_MODELS or ("/" in base and not Path(base).expanduser().is_dir())
     named.base_model_name_or_path = base if by_name else str(local.resolve())
     named.revision, named.inference_mode = model.spec.revision, True
     if isinstance(named.target_modules, set):
