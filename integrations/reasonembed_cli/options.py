@@ -38,10 +38,13 @@ SystemModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A model folder, a Hugging Face id or 'default'; with --index, where its model is now, if it moved.",
+        help="A model folder, a Hugging Face id, 'default' or 'default-large'; "
+        "with --index, where its model is now, if it moved.",
     ),
 ]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="A model folder, a Hugging Face id or 'default'.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="A model folder, a Hugging Face id, 'default' or 'default-large'.")
+]
 AdapterOption = Annotated[
     str | None, typer.Option(help="A LoRA adapter on top of the model: a folder or a Hugging Face id.")
 ]

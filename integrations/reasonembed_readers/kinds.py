@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -152,11 +153,12 @@ SUFFIXES = tuple(sorted(_BY_SUFFIX))
 """The suffixes of kinds with a reader of their own; text is read under any name."""
 
 
-def file_kind(path: Path) -> FileKind | PassedOver:
+def file_kind(path: str | os.PathLike[str]) -> FileKind | PassedOver:
     """Return how a file is read, or why it is not; its name decides, else its first bytes.
 
     Raises InputError for a file whose bytes are needed and that cannot be opened.
     """
+    path = Path(path)
     name = inner_name(path)
     suffix = PurePath(name).suffix
     passed_over = passed_over_by_name(name, suffix)
@@ -194,13 +196,17 @@ def _of_document(suffix: str) -> FileKind | PassedOver:
 
 
 def read_file(
-    path: Path, *, options: ReadOptions | None = None, on_note: Callable[[str], None] = lambda _: None
+    path: str | os.PathLike[str],
+    *,
+    options: ReadOptions | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Part]:
     """Yield the parts of a file of a kind that is read, and none of one that is passed over.
 
     Raises InputError, naming path:line where there are lines, for a file that is damaged or cannot be opened, and
     MissingDependencyError where a package is needed.
     """
+    path = Path(path)
     kind = file_kind(path)
     note: Note = on_note
     if isinstance(kind, FileKind):

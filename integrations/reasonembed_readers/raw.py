@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -83,10 +84,10 @@ def _most_unpacked(size: int) -> int:
     return max(_ALWAYS_UNPACKED, _LARGEST_RATIO * size)
 
 
-def unreadable_file(path: Path, error: OSError) -> InputError:
+def unreadable_file(path: str | os.PathLike[str], error: OSError) -> InputError:
     """Return the error for a file that cannot be opened or read."""
     cure = "run it again" if isinstance(error, FileNotFoundError) else "give access to it"
-    return InputError(f"{path}: cannot be read ({error.strerror or error}); {cure}")
+    return InputError(f"{os.fspath(path)}: cannot be read ({error.strerror or error}); {cure}")
 
 
 class _Content(io.RawIOBase):

