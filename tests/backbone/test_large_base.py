@@ -17,7 +17,7 @@ import pytest
 from huggingface_hub import constants
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.backbone import checksums, large_base, large_packages
+from reasonembed_rag.backbone import checksums, hub, large_base, large_packages
 from reasonembed_rag.backbone.hub import OWN_MODELS, find_model
 from reasonembed_rag.errors import InputError, MissingDependencyError, ModelError
 
@@ -135,9 +135,38 @@ def test_otherwise_it_is_downloaded_at_the_pinned_revision(published, monkeypatc
     assert asked["sentence-transformers/all-mpnet-base-v2"][1] == files - {"model.safetensors"}
 
 
-def test_a_base_found_nowhere_gives_the_extra_to_install():
+@pytest.fixture
+def adapter(home, published, monkeypatch) -> Path:
+    """A random adapter in the place of the large default model's."""
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModel
+
+    folder = home / "adapter"
+    config = peft.LoraConfig(r=2, target_modules=["q", "k", "v", "o", "dense"], init_lora_weights=False)
+    backbone = AutoModel.from_pretrained(published)
+    backbone.name_or_path = "default-large-base"
+    peft.get_peft_model(backbone, config).save_pretrained(folder)
+    monkeypatch.setitem(hub._ADAPTERS, "default-large", folder)
+    return folder
+
+
+def test_default_large_is_its_adapter_on_the_base_wherever_that_is_found(home, published, adapter, monkeypatch):
+    expected = Encoder.from_pretrained(published, adapter=adapter).encode_documents(TEXTS)
+    install(archive_of(published, home=home), monkeypatch)
+    for name in ("default-large", str(adapter)):
+        encoder = Encoder.from_pretrained(name)
+        assert encoder._engine.packed
+        assert np.array_equal(encoder.encode_documents(TEXTS), expected)
+        assert encoder.spec.model == name
+    plain = Encoder.from_pretrained("default-large-base")
+    assert np.abs(plain.encode_documents(TEXTS) - expected).max() > 1e-2
+    assert plain.spec.weights != encoder.spec.weights
+
+
+@pytest.mark.parametrize("name", ["default-large", "default-large-base"])
+def test_a_base_found_nowhere_gives_the_extra_to_install(adapter, name):
     with pytest.raises(MissingDependencyError, match=r"reasonembed-rag\[default-large\]'.*network.*hub"):
-        Encoder.from_pretrained("default-large-base")
+        Encoder.from_pretrained(name)
 
 
 def test_an_incomplete_download_in_the_hubs_cache_is_not_used(home, published, monkeypatch):
