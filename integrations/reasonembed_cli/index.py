@@ -226,8 +226,9 @@ def _check_model(to: Path, settings: EncoderSettings) -> None:
     from reasonembed_rag.backbone import read_spec
     from reasonembed_stores import FaissStore
 
+    spec = read_spec(settings)
     with FaissStore.open(to) as store:
-        store.check_spec(replace(read_spec(settings), dimension=store.dimension or 1))
+        store.check_spec(replace(spec, dimension=min(spec.dimension, store.dimension or spec.dimension)))
 
 
 def _truncated(settings: EncoderSettings, spec: EmbeddingSpec) -> SharedEncoder:

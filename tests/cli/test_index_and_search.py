@@ -214,8 +214,8 @@ def test_searching_an_index_of_an_interrupted_run_prints_a_note(index, capsys):
 
 
 def test_an_index_of_another_model_is_refused(fails, index, rows, tiny_model):
-    other = tiny_model("qwen3", seed=1)
-    assert str(other) in fails("index", rows, "--to", index, "--model", other)
+    other = tiny_model("qwen3", seed=1, hidden_size=32)
+    assert re.search(rf"64 dimensions.*{other}' \(32 dimensions", fails("index", rows, "--to", index, "--model", other))
     line = fails("search", index, "why?", "--model", other)
     assert str(other) in line
     assert str(index) in line
