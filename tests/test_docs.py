@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "reasonembed_rag" / "default" / "README.md"]
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "reasonembed_rag").glob("default*/README.md")]
 
 
 def _links(page: Path) -> list[str]:
