@@ -22,8 +22,17 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
+def _lines() -> list[str]:
+    return [line for block in _blocks("console") for line in block.splitlines() if line]
+
+
 def _commands() -> list[list[str]]:
-    return [shlex.split(line, comments=True) for block in _blocks("console") for line in block.splitlines() if line]
+    return [shlex.split(line, comments=True) for line in _lines()]
+
+
+def _first_hits(shown: str) -> str:
+    """Return the first three hits of what `reasonembed search` prints."""
+    return re.split(r"^ 4\. ", shown, flags=re.MULTILINE)[0]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +44,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_quickstart_works_as_written(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
-    for program, *arguments in [*_commands(), *_commands()]:  # a second run works as well
+    for line in [*_lines(), *_lines()]:  # a second run works as well
+        program, *arguments = shlex.split(line, comments=True)
         if program == "reasonembed":
             assert main(arguments) == 0, capsys.readouterr().err
+            first_hits = _first_hits(capsys.readouterr().out)
+            answers = re.findall(r'# finds "(.+)"$', line)
+            assert len(answers) == (arguments[0] == "search")
+            assert all(answer in first_hits for answer in answers)
     outputs = [_run(block) for block in _blocks("python")]
     assert [_run(block) for block in _blocks("python")] == outputs
     python, langchain, llama_index = outputs

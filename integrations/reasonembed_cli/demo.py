@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,29 +13,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reasonembed_cli.demo_answers import ask_judged, ask_unjudged
+from reasonembed_cli.demo_candidates import list_candidates
+from reasonembed_cli.demo_conclusion import DEMO_CUTOFFS, conclusion, found_table
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
+from reasonembed_cli.demo_questions import demo_examples, ranks_of
 from reasonembed_cli.eval_tables import scores_table
-from reasonembed_cli.hits import format_hits
 from reasonembed_cli.indexing_progress import indexing_progress
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
 from reasonembed_cli.progress import progress_of
+from reasonembed_cli.showing import terminal_width
 from reasonembed_rag.backbone import BASE_MODEL, DEFAULT_MODEL
 from reasonembed_rag.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.evaluation import Report
     from reasonembed_rag.protocols import Retriever
     from reasonembed_stores import IndexRetriever
 
 __all__ = ["demo_command"]
-
-QUESTIONS = (
-    "Why does my list keep growing between calls?",
-    "I walk over a list and remove what I don't want as I go. Why does every second unwanted element survive?",
-    "Why does my script print the same set of words in another order every time I start it?",
-)
-"""Only shown, not measured: each is a short version of a question of the dev split."""
 
 _NEEDED = {
     "langchain_core": "langchain-core",
@@ -43,6 +40,12 @@ _NEEDED = {
     "Stemmer": "PyStemmer",
 }
 """Distributions by import name."""
+
+_BM25 = "BM25"
+_COMPARED = {
+    BASE_MODEL: "the same model before its training for reasoning",
+    _BM25: "which counts shared words",
+}
 
 
 def demo_command(
@@ -56,6 +59,12 @@ def demo_command(
     to: Annotated[
         Path | None, typer.Option("--to", help="Keep the index in this new folder, to search it later.")
     ] = None,
+    test: Annotated[
+        bool, typer.Option(help="Measure on the test split as well; leave it out while you still choose a model.")
+    ] = True,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", hidden=True, help="Only list questions that the demo could ask.")
+    ] = False,
     model: ModelOption = DEFAULT_MODEL,
 ) -> None:
     """Index the Python language reference, search it, and compare the model with its base model and BM25.
@@ -64,16 +73,21 @@ def demo_command(
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     _require_extras()
-    questions = question or QUESTIONS
-    if not all(text.strip() for text in questions):
+    if not all(text.strip() for text in question or ()):
         raise InputError("--question is empty; want a question, or leave the option out")
     answer_model = load_chat_model(chat_model)
     with _index_folder(to) as folder:
         index = _index(folder, model)
         try:
-            _ask(index, questions)
-            ask_frameworks(folder, questions[0], chat_model=answer_model)
-            _measure(index, model)
+            systems = _systems(index, model)
+            if candidates:
+                list_candidates(systems)
+                return
+            first = _ask(systems, question)
+            ask_frameworks(folder, first, chat_model=answer_model)
+            _conclude(systems)
+            if test:
+                _measure(systems)
         finally:
             index.store.close()
     if to is not None:
@@ -99,47 +113,85 @@ def _index_folder(to: Path | None) -> Iterator[Path]:
 
 
 def _index(folder: Path, model: str) -> IndexRetriever:
-    from reasonembed_rag.encoder import EncoderSettings, shared_encoder
+    from reasonembed_rag.encoder import EncoderSettings, collect_truncations, shared_encoder
     from reasonembed_rag.evaluation.python_reference import python_reference_documents
     from reasonembed_stores import FaissStore, IndexRetriever, build_index
 
     encoder = shared_encoder(EncoderSettings(model=model))
     documents = python_reference_documents()
     _heading(1, f"Index {len(documents)} passages of Python's language reference")
-    with indexing_progress() as progress:
+    with collect_truncations() as truncated, indexing_progress() as progress:
         build_index(documents, folder, encoder, on_progress=progress.on_progress, on_message=progress.on_message)
+    for length, count in truncated.by_length.items():
+        typer.echo(
+            f"The model reads {length} tokens of a passage; {count} are longer, and their ends are not searched. "
+            "They stay whole because the questions below are judged on them; `reasonembed index` splits your own files."
+        )
+    for line in truncated.unknown_lines():
+        typer.echo(line)
     return IndexRetriever(FaissStore.open(folder), encoder)
 
 
-def _ask(index: IndexRetriever, questions: Sequence[str]) -> None:
-    _heading(2, "Ask questions that share few words with their answers")
-    for question in questions:
-        (hits,) = index.search([question], k=3)
-        typer.echo(f"\n{question}\n{format_hits(hits, lines=3)}")
-
-
-def _measure(index: IndexRetriever, model: str) -> None:
-    from rich.console import Console
-
+def _systems(index: IndexRetriever, model: str) -> dict[str, Retriever]:
+    """Return what is compared by name, the index first; the base model's vectors are computed here."""
     from reasonembed_rag import Encoder
-    from reasonembed_rag.evaluation import RunOptions, System, evaluate
-    from reasonembed_rag.evaluation.python_reference import load_python_reference
+    from reasonembed_rag.encoder import collect_truncations
+    from reasonembed_rag.evaluation.python_reference import python_reference_documents
     from reasonembed_rag.retrieval import BM25, DenseRetriever
 
-    task = load_python_reference("test")
-    _heading(
-        4, f"Measure on python_reference: {len(task.examples)} questions with gold passages, never used for tuning"
-    )
-    systems: dict[str, Retriever] = {f"model: {model}": index}
+    documents = python_reference_documents()
+    systems: dict[str, Retriever] = {model: index}
     if model == DEFAULT_MODEL:
-        base = Encoder.from_pretrained(BASE_MODEL)
-        systems[f"model: {BASE_MODEL}"] = DenseRetriever(base, task.documents)
-    systems["BM25"] = BM25(task.documents)
-    options = RunOptions(k=100, batch_size=32)
-    reports: list[Report] = []
+        with progress_of(f"Encoding them with {BASE_MODEL}, to compare") as (on_progress,), collect_truncations():
+            base = DenseRetriever(Encoder.from_pretrained(BASE_MODEL), documents, progress=on_progress)
+            base.encode()
+        systems[BASE_MODEL] = base
+    return systems | {_BM25: BM25(documents)}
+
+
+def _ask(systems: Mapping[str, Retriever], questions: Sequence[str] | None) -> str:
+    """Show what is found for the user's questions, or for the demo's, which are judged; return the first one."""
+    from reasonembed_rag.evaluation.python_reference import load_python_reference
+
+    if questions:
+        _heading(2, "Ask your questions")
+        ask_unjudged(next(iter(systems.values())), questions)
+        return questions[0]
+    task = load_python_reference("dev")
+    examples = demo_examples(task.examples)
+    _heading(2, f"Ask {len(examples)} questions, picked from python_reference's dev split (+ marks an answer)")
+    ask_judged(systems, examples, documents=len(task.documents))
+    return examples[0].query
+
+
+def _conclude(systems: Mapping[str, Retriever]) -> None:
+    from rich.console import Console
+
+    from reasonembed_rag.evaluation.python_reference import load_python_reference
+
+    task = load_python_reference("dev")
+    _heading(4, f"Ask all {len(task.examples)} questions of python_reference's dev split")
     with progress_of("Searching") as (on_progress,):
-        for name, retriever in systems.items():
-            reports.append(evaluate(retriever, task, system=System(name=name), options=options, progress=on_progress))
+        ranks = ranks_of(systems, task.examples, k=DEMO_CUTOFFS[-1], progress=on_progress)
+    Console().print(found_table(ranks))
+    for line in conclusion(ranks, compared=_COMPARED):
+        typer.echo(f"\n{textwrap.fill(line, width=terminal_width())}")
+
+
+def _measure(systems: Mapping[str, Retriever]) -> None:
+    from rich.console import Console
+
+    from reasonembed_rag.evaluation import RunOptions, System, evaluate
+    from reasonembed_rag.evaluation.python_reference import load_python_reference
+
+    task = load_python_reference("test")
+    typer.echo(f"\nDev questions were used to choose the model. The {len(task.examples)} test questions never were:\n")
+    options = RunOptions(k=100, batch_size=32)
+    with progress_of("Searching") as (on_progress,):
+        reports = [
+            evaluate(retriever, task, system=System(name=name), options=options, progress=on_progress)
+            for name, retriever in systems.items()
+        ]
     Console().print(scores_table(reports))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["ask_frameworks", "load_chat_model"]
 
 _PASSAGES = 3
+_FIRST_LINES = re.compile(r"^(?:(?:System|Human|Question): |\[[^\]\n]+/\d+\] ).*", flags=re.MULTILINE)
 _SYSTEM = "Answer from the passages below and cite the id of each one you use. Say so if they do not answer it."
 
 
 def load_chat_model(name: str | None) -> Runnable[Any, Any]:
-    """Return a chat model by LangChain's name for it, or a stub that returns its prompt.
+    """Return a chat model by LangChain's name for it, or a stub that returns its prompt's outline.
 
     Raises InputError if the model cannot be loaded.
     """
     from langchain_core.runnables import RunnableLambda
 
     if name is None:
-        return RunnableLambda(lambda prompt: prompt.to_string())
+        return RunnableLambda(lambda prompt: _outline(prompt.to_string()))
     try:
         from langchain.chat_models import init_chat_model
 
@@ -40,6 +42,11 @@ def load_chat_model(name: str | None) -> Runnable[Any, Any]:
     except ValueError as error:
         raise InputError(f"--chat-model {name}: {error}; want provider:model, such as openai:gpt-4o-mini") from error
     return chat_model
+
+
+def _outline(prompt: str) -> str:
+    """Return a prompt with only the first line of each passage."""
+    return "\n".join(["(a prompt in outline; --chat-model has it answered)", *_FIRST_LINES.findall(prompt)])
 
 
 def ask_frameworks(index: Path, question: str, *, chat_model: Runnable[Any, Any]) -> None:

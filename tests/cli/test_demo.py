@@ -11,11 +11,14 @@ import pytest
 from langchain_core.language_models import FakeListChatModel
 
 from reasonembed_cli import demo
-from reasonembed_cli.demo import QUESTIONS
+from reasonembed_cli.demo_questions import DEMO_QUESTIONS, RIGHT_AT
 from reasonembed_rag import Encoder, exact_search
 from reasonembed_rag.evaluation import System, evaluate, evaluate_embedder
 from reasonembed_rag.evaluation.python_reference import load_python_reference, python_reference_documents
 from reasonembed_rag.retrieval import BM25
+
+DEV = load_python_reference("dev")
+QUESTIONS = [next(example.query for example in DEV.examples if example.id == identity) for identity in DEMO_QUESTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +47,27 @@ def few_documents(monkeypatch: pytest.MonkeyPatch):
     """Skip the measurement and index few passages, for tests of the earlier steps."""
     passages = python_reference_documents()[:12]
     monkeypatch.setattr("reasonembed_rag.evaluation.python_reference.python_reference_documents", lambda: passages)
-    monkeypatch.setattr(demo, "_measure", lambda *_: None)
+    for step in ("_conclude", "_measure"):
+        monkeypatch.setattr(demo, step, lambda *_: None)
     return passages
 
 
-def test_the_demo_runs_every_step_and_prints_the_figures_of_the_evaluation(succeeds, model):
-    text = succeeds("demo", "--model", model)
-    encoder, task = Encoder.from_pretrained(str(model)), load_python_reference("test")
-    assert all(question in text for question in QUESTIONS)
+@pytest.fixture(scope="module")
+def searched(model) -> _Exact:
+    encoder = Encoder.from_pretrained(str(model))
+    vectors = encoder.encode_documents([document.content for document in DEV.documents])
+    return _Exact(encoder, vectors, [document.id for document in DEV.documents])
 
-    vectors = encoder.encode_documents([document.content for document in task.documents])
-    searched = _Exact(encoder, vectors, [document.id for document in task.documents])
+
+def test_the_demo_runs_every_step_and_prints_the_figures_of_the_evaluation(succeeds, model, searched):
+    text = succeeds("demo", "--model", model)
+    task = load_python_reference("test")
+    assert all(question in " ".join(text.split()) for question in QUESTIONS)
+
     (hits,) = searched.search(QUESTIONS[:1], k=3)
     tops = re.findall(r"^(\w+)'s top passage: (\S+) \((-?\d\.\d{4})\)$", text, flags=re.MULTILINE)
     assert tops == [(framework, hits.ids[0], f"{hits.scores[0]:.4f}") for framework in ("LangChain", "LlamaIndex")]
-    grounded = text.partition("Human: ")[2].partition("Question: ")[0]  # the stub shows the prompt
+    grounded = text.partition("Human: ")[2].partition("Question: ")[0]  # the stub shows the prompt in outline
     assert tuple(re.findall(r"^ *\[(\S+/\d+)\]", grounded, flags=re.MULTILINE)) == hits.ids
 
     rows = re.findall(r" ([\d.]+) +[\d.]+-[\d.]+ +([\d.]+) ", text)
@@ -67,11 +76,58 @@ def test_the_demo_runs_every_step_and_prints_the_figures_of_the_evaluation(succe
         assert (ndcg, recall) == (f"{100 * means['nDCG@10']:.1f}", f"{100 * means['recall@10']:.1f}")
 
 
+def test_every_answer_is_judged_and_ranked_in_every_system(succeeds, model, searched):
+    text = " ".join(succeeds("demo", "--model", model, "--no-test").split())
+    examples = [example for identity in DEMO_QUESTIONS for example in DEV.examples if example.id == identity]
+    for example in examples:
+        told = text.partition(example.query)[2].partition(" Why: ")[0]
+        ours, bm25 = (_rank(retriever, example) for retriever in (searched, BM25(DEV.documents)))
+        is_right = ours is not None and ours <= RIGHT_AT
+        assert told.endswith(f"by {model}, {'not found' if bm25 is None else f'rank {bm25}'} by BM25.")
+        assert f"{'Right' if is_right else 'Wrong'}. Needed is {' or '.join(example.gold_ids)}: rank {ours} by" in told
+        marked = set(re.findall(r"\+ \d\. (\S+):", told))
+        assert marked == set(searched.search([example.query], k=3)[0].ids) & set(example.gold_ids)
+
+
+def test_the_conclusion_counts_the_questions_of_dev_whose_passage_is_among_the_first(succeeds, model, searched):
+    text = succeeds("demo", "--model", model, "--no-test", "-q", "why?")
+    assert "the other" in text
+    for name, retriever in ((model.name, searched), ("BM25", BM25(DEV.documents))):
+        ranks = [_rank(retriever, example) for example in DEV.examples]
+        counts = [sum(rank is not None and rank <= cutoff for rank in ranks) for cutoff in (3, 5, 10)]
+        (row,) = re.findall(rf"{name}((?: +\d+ \(\d+%\)){{3}})", text)
+        assert [int(count) for count in re.findall(r"(\d+) \(", row)] == counts
+
+
+def _rank(retriever, example) -> int | None:
+    (hits,) = retriever.search([example.query], k=len(DEV.documents))
+    return min((hits.ids.index(gold) + 1 for gold in example.gold_ids if gold in hits.ids), default=None)
+
+
+def test_answers_to_questions_of_ones_own_are_not_judged(succeeds, model, few_documents):
+    text = succeeds("demo", "--model", model, "-q", "What is a name?")
+    assert not re.search(r"Right|Wrong|Needed| \+ ", text)
+
+
+def test_the_candidates_are_the_questions_that_systems_answer_and_those_that_none_does(succeeds, model, searched):
+    groups = re.split(r"^.*; ranks of .*$", succeeds("demo", "--model", model, "--candidates"), flags=re.MULTILINE)[1:]
+    listed = [re.findall(r"^ *(\d+) +(?:\d+|-)  ([\w-]+): ", group, flags=re.MULTILINE) for group in groups]
+    ours, bm25 = (
+        {example.id: _rank(retriever, example) for example in DEV.examples}
+        for retriever in (searched, BM25(DEV.documents))
+    )
+    right = [{identity for identity, rank in ranks.items() if rank and rank <= RIGHT_AT} for ranks in (ours, bm25)]
+    expected = [right[0] - right[1], set(), ours.keys() - right[0] - right[1]]
+    assert [{identity for _, identity in group} for group in listed] == expected
+    assert all(int(rank) == ours[identity] for group in listed for rank, identity in group)
+
+
 def test_the_default_model_is_measured_together_with_its_base(succeeds, model, tiny_model, monkeypatch):
     base = tiny_model("bert", pooling="cls", num_hidden_layers=1)
     monkeypatch.setattr(demo, "DEFAULT_MODEL", str(model))
     monkeypatch.setattr(demo, "BASE_MODEL", str(base))
     text = succeeds("demo", "--model", model, "-q", QUESTIONS[0])
+    assert "training for reasoning" in text
     rows = re.findall(r" ([\d.]+) +[\d.]+-[\d.]+ +([\d.]+) ", text)
     task = load_python_reference("test")
     assert len(rows) == 3
