@@ -42,10 +42,6 @@ _NEEDED = {
 """Distributions by import name."""
 
 _BM25 = "BM25"
-_COMPARED = {
-    BASE_MODEL: "the same model before its training for reasoning",
-    _BM25: "which counts shared words",
-}
 
 
 def demo_command(
@@ -174,7 +170,8 @@ def _conclude(systems: Mapping[str, Retriever]) -> None:
     with progress_of("Searching") as (on_progress,):
         ranks = ranks_of(systems, task.examples, k=DEMO_CUTOFFS[-1], progress=on_progress)
     Console().print(found_table(ranks))
-    for line in conclusion(ranks, compared=_COMPARED):
+    compared = {BASE_MODEL: "the same model before its training for reasoning", _BM25: "which counts shared words"}
+    for line in conclusion(ranks, compared=compared):
         typer.echo(f"\n{textwrap.fill(line, width=terminal_width())}")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import sys
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import pytest
 from langchain_core.language_models import FakeListChatModel
 
 from reasonembed_cli import demo
+from reasonembed_cli.app import main
 from reasonembed_cli.demo_questions import DEMO_QUESTIONS, RIGHT_AT
 from reasonembed_rag import Encoder, exact_search
 from reasonembed_rag.evaluation import System, evaluate, evaluate_embedder
@@ -59,49 +62,63 @@ def searched(model) -> _Exact:
     return _Exact(encoder, vectors, [document.id for document in DEV.documents])
 
 
-def test_the_demo_runs_every_step_and_prints_the_figures_of_the_evaluation(succeeds, model, searched):
-    text = succeeds("demo", "--model", model)
-    task = load_python_reference("test")
-    assert all(question in " ".join(text.split()) for question in QUESTIONS)
+@pytest.fixture(scope="module")
+def shown(model) -> str:
+    """What the whole demo prints."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        assert main(["demo", "--model", str(model)]) == 0
+    return output.getvalue()
 
+
+def test_both_frameworks_are_asked_the_first_question(shown, searched):
     (hits,) = searched.search(QUESTIONS[:1], k=3)
-    tops = re.findall(r"^(\w+)'s top passage: (\S+) \((-?\d\.\d{4})\)$", text, flags=re.MULTILINE)
+    tops = re.findall(r"^(\w+)'s top passage: (\S+) \((-?\d\.\d{4})\)$", shown, flags=re.MULTILINE)
     assert tops == [(framework, hits.ids[0], f"{hits.scores[0]:.4f}") for framework in ("LangChain", "LlamaIndex")]
-    grounded = text.partition("Human: ")[2].partition("Question: ")[0]  # the stub shows the prompt in outline
+    grounded = shown.partition("Human: ")[2].partition("Question: ")[0]  # the stub shows the prompt in outline
     assert tuple(re.findall(r"^ *\[(\S+/\d+)\]", grounded, flags=re.MULTILINE)) == hits.ids
 
-    rows = re.findall(r" ([\d.]+) +[\d.]+-[\d.]+ +([\d.]+) ", text)
+
+def test_the_table_of_the_test_split_has_the_figures_of_the_evaluation(shown, searched):
+    task = load_python_reference("test")
+    rows = re.findall(r" ([\d.]+) +[\d.]+-[\d.]+ +([\d.]+) ", shown)
     for retriever, (ndcg, recall) in zip([searched, BM25(task.documents)], rows, strict=True):
         means = evaluate(retriever, task, system=System(name="any")).mean_all
         assert (ndcg, recall) == (f"{100 * means['nDCG@10']:.1f}", f"{100 * means['recall@10']:.1f}")
 
 
-def test_every_answer_is_judged_and_ranked_in_every_system(succeeds, model, searched):
-    text = " ".join(succeeds("demo", "--model", model, "--no-test").split())
-    examples = [example for identity in DEMO_QUESTIONS for example in DEV.examples if example.id == identity]
-    for example in examples:
+def test_every_answer_is_judged_and_ranked_in_every_system(shown, model, searched, ranks):
+    text = " ".join(shown.split())
+    for example in (example for identity in DEMO_QUESTIONS for example in DEV.examples if example.id == identity):
         told = text.partition(example.query)[2].partition(" Why: ")[0]
-        ours, bm25 = (_rank(retriever, example) for retriever in (searched, BM25(DEV.documents)))
-        is_right = ours is not None and ours <= RIGHT_AT
+        ours, bm25 = (of_all[example.id] for of_all in ranks)
+        verdict = "Right" if ours <= RIGHT_AT else "Wrong"
+        assert f"{verdict}. Needed is {' or '.join(example.gold_ids)}: rank {ours} by" in told
         assert told.endswith(f"by {model}, {'not found' if bm25 is None else f'rank {bm25}'} by BM25.")
-        assert f"{'Right' if is_right else 'Wrong'}. Needed is {' or '.join(example.gold_ids)}: rank {ours} by" in told
         marked = set(re.findall(r"\+ \d\. (\S+):", told))
         assert marked == set(searched.search([example.query], k=3)[0].ids) & set(example.gold_ids)
 
 
-def test_the_conclusion_counts_the_questions_of_dev_whose_passage_is_among_the_first(succeeds, model, searched):
-    text = succeeds("demo", "--model", model, "--no-test", "-q", "why?")
-    assert "the other" in text
-    for name, retriever in ((model.name, searched), ("BM25", BM25(DEV.documents))):
-        ranks = [_rank(retriever, example) for example in DEV.examples]
-        counts = [sum(rank is not None and rank <= cutoff for rank in ranks) for cutoff in (3, 5, 10)]
-        (row,) = re.findall(rf"{name}((?: +\d+ \(\d+%\)){{3}})", text)
-        assert [int(count) for count in re.findall(r"(\d+) \(", row)] == counts
+def test_the_conclusion_counts_the_questions_of_dev_whose_passage_is_among_the_first(shown, ranks):
+    rows = re.findall(r"(\d+) \(\d+%\) +(\d+) \(\d+%\) +(\d+) \(\d+%\)", shown)
+    for row, of_all in zip(rows, ranks, strict=True):
+        counts = [sum(rank is not None and rank <= cutoff for rank in of_all.values()) for cutoff in (3, 5, 10)]
+        assert [int(count) for count in row] == counts
 
 
-def _rank(retriever, example) -> int | None:
-    (hits,) = retriever.search([example.query], k=len(DEV.documents))
-    return min((hits.ids.index(gold) + 1 for gold in example.gold_ids if gold in hits.ids), default=None)
+@pytest.fixture(scope="module")
+def ranks(searched) -> list[dict[str, int | None]]:
+    """The rank of each dev question's best gold passage, by the model and by BM25."""
+    return [_ranks(retriever) for retriever in (searched, BM25(DEV.documents))]
+
+
+def _ranks(retriever) -> dict[str, int | None]:
+    found = retriever.search([example.query for example in DEV.examples], k=len(DEV.documents))
+    return {
+        example.id: min((hits.ids.index(gold) + 1 for gold in example.gold_ids if gold in hits.ids), default=None)
+        for example, hits in zip(DEV.examples, found, strict=True)
+    }
 
 
 def test_answers_to_questions_of_ones_own_are_not_judged(succeeds, model, few_documents):
@@ -109,14 +126,11 @@ def test_answers_to_questions_of_ones_own_are_not_judged(succeeds, model, few_do
     assert not re.search(r"Right|Wrong|Needed| \+ ", text)
 
 
-def test_the_candidates_are_the_questions_that_systems_answer_and_those_that_none_does(succeeds, model, searched):
+def test_the_candidates_are_the_questions_that_systems_answer_and_those_that_none_does(succeeds, model, ranks):
     groups = re.split(r"^.*; ranks of .*$", succeeds("demo", "--model", model, "--candidates"), flags=re.MULTILINE)[1:]
     listed = [re.findall(r"^ *(\d+) +(?:\d+|-)  ([\w-]+): ", group, flags=re.MULTILINE) for group in groups]
-    ours, bm25 = (
-        {example.id: _rank(retriever, example) for example in DEV.examples}
-        for retriever in (searched, BM25(DEV.documents))
-    )
-    right = [{identity for identity, rank in ranks.items() if rank and rank <= RIGHT_AT} for ranks in (ours, bm25)]
+    ours = ranks[0]
+    right = [{identity for identity, rank in of_all.items() if rank and rank <= RIGHT_AT} for of_all in ranks]
     expected = [right[0] - right[1], set(), ours.keys() - right[0] - right[1]]
     assert [{identity for _, identity in group} for group in listed] == expected
     assert all(int(rank) == ours[identity] for group in listed for rank, identity in group)
