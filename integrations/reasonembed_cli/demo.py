@@ -17,7 +17,7 @@ from reasonembed_cli.demo_answers import ask_judged, ask_unjudged
 from reasonembed_cli.demo_candidates import list_candidates
 from reasonembed_cli.demo_conclusion import DEMO_CUTOFFS, conclusion, found_table
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
-from reasonembed_cli.demo_questions import demo_examples, ranks_of
+from reasonembed_cli.demo_questions import demo_examples, gold_ranks
 from reasonembed_cli.eval_tables import scores_table
 from reasonembed_cli.indexing_progress import indexing_progress
 from reasonembed_cli.options import ModelOption
@@ -168,7 +168,7 @@ def _conclude(systems: Mapping[str, Retriever]) -> None:
     task = load_python_reference("dev")
     _heading(4, f"Ask all {len(task.examples)} questions of python_reference's dev split")
     with progress_of("Searching") as (on_progress,):
-        ranks = ranks_of(systems, task.examples, k=DEMO_CUTOFFS[-1], progress=on_progress)
+        ranks = gold_ranks(systems, task.examples, k=DEMO_CUTOFFS[-1], progress=on_progress)
     Console().print(found_table(ranks))
     compared = {BASE_MODEL: "the same model before its training for reasoning", _BM25: "which counts shared words"}
     for line in conclusion(ranks, compared=compared):

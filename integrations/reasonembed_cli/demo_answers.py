@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from reasonembed_cli.demo_questions import RIGHT_AT, ranks_of
+from reasonembed_cli.demo_questions import RIGHT_AT, gold_ranks
 from reasonembed_cli.hits import format_hits
 from reasonembed_cli.showing import one_line, terminal_width
 
@@ -32,7 +32,7 @@ def ask_judged(systems: Mapping[str, Retriever], examples: Sequence[Example], *,
     """Show what the first system finds, its gold passages marked, and the rank of the first one in every system."""
     first = next(iter(systems.values()))
     found = first.search([example.query for example in examples], k=RIGHT_AT)
-    ranks = ranks_of(systems, examples, k=documents)
+    ranks = gold_ranks(systems, examples, k=documents)
     for number, (example, hits) in enumerate(zip(examples, found, strict=True)):
         typer.echo(f"\n{_filled(example.query)}\n{_marked(hits, example)}")
         _judge(example, {name: of_all[number] for name, of_all in ranks.items()})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from reasonembed_cli.demo_questions import RIGHT_AT, ranks_of
+from reasonembed_cli.demo_questions import RIGHT_AT, gold_ranks
 
 if TYPE_CHECKING:
     from reasonembed_rag.protocols import Retriever
@@ -24,7 +24,7 @@ def list_candidates(systems: Mapping[str, Retriever]) -> None:
     from reasonembed_rag.evaluation.python_reference import load_python_reference
 
     task = load_python_reference("dev")
-    ranks = ranks_of(systems, task.examples, k=len(task.documents))
+    ranks = gold_ranks(systems, task.examples, k=len(task.documents))
     first, *others = systems
     groups: dict[str, list[str]] = {f"only {first}": [], "all but BM25": [], "none": []}
     rows = sorted(zip(task.examples, *ranks.values(), strict=True), key=lambda row: len(row[0].query))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation import Example
     from reasonembed_rag.protocols import Retriever
 
-__all__ = ["DEMO_QUESTIONS", "MISSED_QUESTION", "RIGHT_AT", "demo_examples", "first_ranks", "ranks_of"]
+__all__ = ["DEMO_QUESTIONS", "MISSED_QUESTION", "RIGHT_AT", "demo_examples", "first_ranks", "gold_ranks"]
 
 RIGHT_AT = 3
 """A question is answered rightly if one of its gold passages is among this many."""
@@ -34,7 +34,7 @@ def demo_examples(examples: Sequence[Example]) -> list[Example]:
     return [by_id[identity] for identity in DEMO_QUESTIONS]
 
 
-def ranks_of(
+def gold_ranks(
     systems: Mapping[str, Retriever],
     examples: Sequence[Example],
     *,
