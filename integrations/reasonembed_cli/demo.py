@@ -142,7 +142,8 @@ def _systems(index: IndexRetriever, model: str) -> dict[str, Retriever]:
             base = DenseRetriever(Encoder.from_pretrained(BASE_MODEL), documents, progress=on_progress)
             base.encode()
         systems[BASE_MODEL] = base
-    return systems | {_BM25: BM25(documents)}
+    systems[_BM25] = BM25(documents)
+    return systems
 
 
 def _ask(systems: Mapping[str, Retriever], questions: Sequence[str] | None) -> str:
