@@ -25,7 +25,7 @@ class ReasonEmbedRetriever(BaseRetriever):
     """Find documents in a saved index, with the model that encoded it.
 
     It holds settings only: the index is opened and the model loaded at the first query, and neither is serialised. The
-    similarity of each document is in metadata["reasonembed_score"], and in metadata["score"] unless the document has a
+    score of each document is in metadata["reasonembed_score"], and in metadata["score"] unless the document has a
     field of that name.
     """
 
@@ -46,6 +46,8 @@ class ReasonEmbedRetriever(BaseRetriever):
     filters: dict[str, Any] | None = Field(default=None, validation_alias=AliasChoices("filters", "filter"))
     """Conditions on metadata; `filter`, LangChain's usual name, is accepted too. A function goes with the call."""
     excluded_ids: tuple[str, ...] = ()
+    bm25_weight: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Above 0, vectors and words are searched (IndexRetriever); reasonembed_stores.BM25_WEIGHT is the commands'."""
     with_score: bool = True
     """Whether metadata gets the scores; without them MultiQueryRetriever sees that two queries found one document."""
 
@@ -79,7 +81,9 @@ class ReasonEmbedRetriever(BaseRetriever):
             if "filters" in changes:
                 raise InputError("got both filter and filters, which mean the same; leave one of them out")
             changes = {("filters" if name == "filter" else name): value for name, value in changes.items()}
-        own = {name: getattr(self, name) for name in ("k", "task", "instruction", "filters", "excluded_ids")}
+        own = {
+            name: getattr(self, name) for name in ("k", "task", "instruction", "filters", "excluded_ids", "bm25_weight")
+        }
         unknown = sorted(changes.keys() - own.keys())
         if unknown:
             raise InputError(f"unknown argument {unknown[0]!r}; a call may change {', '.join(own)}")
@@ -137,6 +141,9 @@ class _Call:
     instruction: str | None
     filters: FilterLike | None
     excluded_ids: Collection[str]
+    bm25_weight: float
 
     def retriever(self, opened: IndexRetriever) -> IndexRetriever:
-        return opened.with_settings(task=self.task, instruction=self.instruction, filters=self.filters)
+        return opened.with_settings(
+            task=self.task, instruction=self.instruction, filters=self.filters, bm25_weight=self.bm25_weight
+        )

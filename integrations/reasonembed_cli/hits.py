@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasonembed_cli.hybrid import Parts
 from reasonembed_cli.showing import one_line, passage_text, place, printable, shown_metadata, terminal_width
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Explanation:
     """What is beyond is not read."""
     documents: int
     search: str
+    bm25_weight: float
+    """The share of the words in a score; 0 where vectors alone are searched."""
 
 
 def explanation_of(retriever: IndexRetriever, question: str, *, tokens_before: int) -> Explanation:
@@ -47,6 +50,7 @@ def explanation_of(retriever: IndexRetriever, question: str, *, tokens_before: i
         max_tokens=spec.max_query_length,
         documents=len(store),
         search=str(getattr(store, "index", "hnsw of Chroma")),
+        bm25_weight=retriever.bm25_weight,
     )
 
 
@@ -55,30 +59,48 @@ def explained(one: Explanation) -> Iterator[str]:
     tokens = "" if one.tokens is None else f" ({one.tokens} tokens of at most {one.max_tokens})"
     yield f"{_INDENT}encoded as {printable(repr(one.encoded))}{tokens}"
     yield f"{_INDENT}by {one.model}, compared with {one.documents:,} documents ({one.search}) by cosine similarity"
+    if one.bm25_weight:
+        yield (
+            f"{_INDENT}score = {1 - one.bm25_weight:g} x cosine + {one.bm25_weight:g} x BM25, each scaled from 0 to 1 "
+            "over its best 1,000"
+        )
 
 
-def format_hits(hits: Hits, *, lines: int | None, sources: IndexedSources | None = None, explain: bool = False) -> str:
+def format_hits(
+    hits: Hits,
+    *,
+    lines: int | None,
+    sources: IndexedSources | None = None,
+    parts: Sequence[Parts] | None = None,
+) -> str:
     """Format hits: rank, score and id, the place in its file, then the first lines of the text, or all of it.
 
-    The text is wrapped to the terminal's width. `explain` adds its length and the other metadata.
+    The text is wrapped to the terminal's width. `parts` adds what the score is made of, the text's length and the other
+    metadata.
     """
     blocks: list[str] = []
     for rank, hit in enumerate(hits, start=1):
+        own = None if parts is None else parts[rank - 1]
         block = [f"{rank:2}. {hit.score:.4f}  {one_line(hit.id)}"]
         if hit.document is not None:
-            block += [
-                f"{_INDENT}{line}" for line in (place(hit.document, sources), *_facts(hit.document, explain)) if line
-            ]
+            block += [f"{_INDENT}{line}" for line in (place(hit.document, sources), *_facts(hit.document, own)) if line]
             block.append(_text(hit.document, lines))
         blocks.append("\n".join(filter(None, block)))
     return "\n".join(blocks)
 
 
-def _facts(document: Document, explain: bool) -> Iterator[str]:
-    if explain:
+def _facts(document: Document, parts: Parts | None) -> Iterator[str]:
+    if parts is not None:
+        yield ", ".join(
+            filter(None, [_part("cosine", parts.cosine, parts.cosine_rank), _part("BM25", parts.bm25, parts.bm25_rank)])
+        )
         words = len(document.content.split())
         yield f"{words:,} words, {len(document.content):,} characters"
         yield from (f"{name}: {printable(str(value))}" for name, value in shown_metadata(document).items())
+
+
+def _part(name: str, score: float | None, rank: int | None) -> str:
+    return "" if score is None else f"{name} {score:.4f} (rank {rank})"
 
 
 def _text(document: Document, lines: int | None) -> str:

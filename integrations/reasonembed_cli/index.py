@@ -141,6 +141,10 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
             rich_help_panel=_STORE,
         ),
     ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="Do not write the words' BM25 index, which spares a search from building it."),
+    ] = False,
     codes: Annotated[VectorDtype | None, typer.Option(hidden=True)] = None,
     structure: Annotated[AnnKind | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -152,7 +156,7 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
     reasonembed index docs/ notes/ --to docs.index
     """
     from reasonembed_readers import ReadOptions
-    from reasonembed_stores import FileCorpus, ListingOptions, build_index
+    from reasonembed_stores import FileCorpus, ListingOptions, build_index, keep_bm25
 
     corpus = FileCorpus(
         sources,
@@ -189,6 +193,8 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
             on_progress=progress.on_progress,
             on_message=progress.on_message,
         )
+        if not plain:
+            keep_bm25(to, on_message=progress.on_message)
     _print(report, to, as_json=as_json)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from reasonembed_cli.filtering import FilterOption, read_filters
 from reasonembed_cli.hits import Explanation, explained, explanation_of, format_hits
+from reasonembed_cli.hybrid import PlainOption, parts_of, with_bm25
 from reasonembed_cli.opened import IndexArgument, note_no_match, note_unfinished, sources_of
 from reasonembed_cli.options import InstructionOption, TaskCardOption
 from reasonembed_cli.showing import JsonOption, document_record, echo_json, printable
@@ -19,7 +20,7 @@ from reasonembed_rag.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from reasonembed_rag import Hits
-    from reasonembed_stores import IndexedSources, IndexRetriever
+    from reasonembed_stores import HybridHits, IndexedSources, IndexRetriever
 
 __all__ = ["search_command"]
 
@@ -42,6 +43,7 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
     explain: Annotated[
         bool, typer.Option("--explain", help="Show how the question was encoded, and where each document comes from.")
     ] = False,
+    plain: PlainOption = False,
     as_json: JsonOption = False,
     task: TaskCardOption = None,
     instruction: InstructionOption = None,
@@ -52,6 +54,9 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Show the documents of an index that help answer a question, best first, with their scores.
 
+    Vectors and words are searched, and a score runs from 0 to 1, the best by both; --plain searches vectors alone, and
+    scores are cosine similarities.
+
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
     from reasonembed_stores import IndexModel, IndexRetriever, check_k
@@ -61,6 +66,8 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
     tree = read_filters(filters)
     retriever = IndexRetriever(index, IndexModel(model=model), task=task, instruction=instruction, filters=tree)
     _open(retriever, index=index, is_named=model is not None)
+    if not plain:
+        retriever = with_bm25(retriever)
     found = list(_found(retriever, questions, k=k, explain=explain))
     sources = sources_of(index)
     if as_json:
@@ -72,7 +79,8 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
             for line in explained(one.explanation) if one.explanation is not None else ():
                 typer.echo(line)
             if len(one.hits):
-                typer.echo(format_hits(one.hits, lines=None if full else _LINES, sources=sources, explain=explain))
+                parts = parts_of(one.found) if explain else None
+                typer.echo(format_hits(one.hits, lines=None if full else _LINES, sources=sources, parts=parts))
     if not any(len(one.hits) for one in found):
         note_no_match(retriever.store, tree)
     retriever.store.close()
@@ -82,8 +90,12 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
 @dataclass(frozen=True, slots=True)
 class _Found:
     question: str
-    hits: Hits
+    found: HybridHits
     explanation: Explanation | None = None
+
+    @property
+    def hits(self) -> Hits:
+        return self.found.hits
 
 
 def _questions(texts: Sequence[str], file: Path | None) -> list[str]:
@@ -125,18 +137,18 @@ def _open(retriever: IndexRetriever, *, index: Path, is_named: bool) -> None:
 def _found(retriever: IndexRetriever, questions: Sequence[str], *, k: int, explain: bool) -> Iterator[_Found]:
     """Yield the hits of each question; to explain them, the questions are encoded one by one."""
     if not explain:
-        yield from map(_Found, questions, retriever.search(questions, k=k))
+        yield from map(_Found, questions, retriever.search_hybrid(questions, k=k))
         return
     for question in questions:
         before = retriever.usage().query_tokens or 0
-        (hits,) = retriever.search([question], k=k)
+        (hits,) = retriever.search_hybrid([question], k=k)
         yield _Found(question, hits, explanation_of(retriever, question, tokens_before=before))
 
 
 def _record(found: _Found, sources: IndexedSources) -> dict[str, Any]:
     hits = [
-        {"rank": rank, "score": hit.score, **document_record(hit.document, sources)}
-        for rank, hit in enumerate(found.hits, start=1)
+        {"rank": rank, "score": hit.score, **asdict(parts), **document_record(hit.document, sources)}
+        for rank, (hit, parts) in enumerate(zip(found.hits, parts_of(found.found), strict=True), start=1)
         if hit.document is not None
     ]
     why = {} if found.explanation is None else {"explanation": asdict(found.explanation)}

@@ -15,11 +15,20 @@ if TYPE_CHECKING:
     from reasonembed_stores.exporting import exported_lines
     from reasonembed_stores.faiss_store import FaissStore
     from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
+    from reasonembed_stores.hybrid import (
+        BM25_WEIGHT,
+        FUSION_DEPTH,
+        HybridHits,
+        HybridSearch,
+        check_bm25_weight,
+        fused,
+    )
     from reasonembed_stores.ignoring import ListingOptions
     from reasonembed_stores.index_options import is_unfinished
     from reasonembed_stores.index_report import BadFile, FilesReport, IndexReport, LeftOut
     from reasonembed_stores.indexing import build_index
     from reasonembed_stores.inspection import IndexedSource, IndexedSources, IndexInfo, indexed_sources, inspect_index
+    from reasonembed_stores.lexical import LexicalSearch, keep_bm25, with_documents
     from reasonembed_stores.metadata import plain_metadata
     from reasonembed_stores.mmr import search_mmr, select_mmr
     from reasonembed_stores.opening import index_spec, open_store
@@ -31,6 +40,8 @@ if TYPE_CHECKING:
     from reasonembed_stores.windows import Progress
 
 __all__ = [
+    "BM25_WEIGHT",
+    "FUSION_DEPTH",
     "BadFile",
     "ChromaStore",
     "Condition",
@@ -42,6 +53,8 @@ __all__ = [
     "FilterLike",
     "Group",
     "HasMetadata",
+    "HybridHits",
+    "HybridSearch",
     "IndexInfo",
     "IndexModel",
     "IndexReport",
@@ -49,20 +62,24 @@ __all__ = [
     "IndexedSource",
     "IndexedSources",
     "LeftOut",
+    "LexicalSearch",
     "ListingOptions",
     "Origin",
     "Progress",
     "Store",
     "TextSplitter",
     "build_index",
+    "check_bm25_weight",
     "check_columns",
     "check_k",
     "citation",
     "exported_lines",
+    "fused",
     "index_spec",
     "indexed_sources",
     "inspect_index",
     "is_unfinished",
+    "keep_bm25",
     "load_splitter",
     "open_shared",
     "open_store",
@@ -71,6 +88,7 @@ __all__ = [
     "plain_metadata",
     "search_mmr",
     "select_mmr",
+    "with_documents",
 ]
 
 __getattr__, __dir__ = lazy_face(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,9 @@ from reasonembed_rag.protocols import Embedder, Usage
 from reasonembed_rag.retrieval import TokenMeter
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.filters import FilterLike
+from reasonembed_stores.hybrid import HybridHits, HybridSearch, check_bm25_weight
 from reasonembed_stores.index_options import is_unfinished
+from reasonembed_stores.lexical import LexicalSearch
 from reasonembed_stores.opening import open_store
 from reasonembed_stores.store import Store
 
@@ -90,7 +92,9 @@ class IndexRetriever:
     """Find the documents of a saved index; a core Retriever, for fusion, evaluation and the frameworks' classes.
 
     index is a store, or the folder of one; embedder is what encodes the queries, or how the model that the index names
-    is loaded. The index is opened and the model loaded at the first query. Hits carry their documents.
+    is loaded. The index is opened and the model loaded at the first query. Hits carry their documents. With a
+    bm25_weight above 0, such as BM25_WEIGHT, vectors and words are searched and their scores fused, as HybridSearch
+    says; that needs a FaissStore.
     """
 
     def __init__(
@@ -101,23 +105,34 @@ class IndexRetriever:
         task: str | None = None,
         instruction: str | None = None,
         filters: FilterLike | None = None,
+        bm25_weight: float = 0.0,
     ) -> None:
+        check_bm25_weight(bm25_weight)
         self._source = _Source(index, embedder or IndexModel())
         self._meter = TokenMeter()
         self.task = task
         self.instruction = instruction
         self.filters = filters
+        self.bm25_weight = bm25_weight
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings; the index is opened and the model loaded again where they are read."""
-        settings: dict[str, Any] = {"task": self.task, "instruction": self.instruction, "filters": self.filters}
+        names = ("task", "instruction", "filters", "bm25_weight")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         return partial(type(self), **settings), (self._source.index, self._source.embedder)
 
     def with_settings(
-        self, *, task: str | None = None, instruction: str | None = None, filters: FilterLike | None = None
+        self,
+        *,
+        task: str | None = None,
+        instruction: str | None = None,
+        filters: FilterLike | None = None,
+        bm25_weight: float = 0.0,
     ) -> IndexRetriever:
         """Return a retriever with these settings in place of its own, over the same opened index and model."""
-        made = IndexRetriever(self._source.index, task=task, instruction=instruction, filters=filters)
+        made = IndexRetriever(
+            self._source.index, task=task, instruction=instruction, filters=filters, bm25_weight=bm25_weight
+        )
         made._source = self._source  # the same class
         made._meter = self._meter  # the same class
         return made
@@ -160,7 +175,7 @@ class IndexRetriever:
         excluded_ids: Sequence[Collection[str]] | None = None,
     ) -> list[Hits]:
         """Return the k best documents of each query among those that satisfy the filters, exclusions before the cut."""
-        return self.store.search(self.encode_queries(queries), k=k, filters=self.filters, excluded_ids=excluded_ids)
+        return [found.hits for found in self.search_hybrid(queries, k=k, excluded_ids=excluded_ids)]
 
     async def asearch(
         self,
@@ -171,8 +186,25 @@ class IndexRetriever:
     ) -> list[Hits]:
         """Return what search returns, without blocking the event loop, loading included."""
         vectors = await self.aencode_queries(queries)
-        search = self._source.opened().store.search
-        return await asyncio.to_thread(search, vectors, k=k, filters=self.filters, excluded_ids=excluded_ids)
+        found = await asyncio.to_thread(self.search_hybrid, queries, vectors, k=k, excluded_ids=excluded_ids)
+        return [one.hits for one in found]
+
+    def search_hybrid(
+        self,
+        queries: Sequence[str],
+        query_vectors: NDArray[np.float32] | None = None,
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[HybridHits]:
+        """Return what search returns, with the lists that were fused; query_vectors spares encoding the queries."""
+        vectors = self.encode_queries(queries) if query_vectors is None else query_vectors
+        search = HybridSearch(self.store, self._source.lexical, bm25_weight=self.bm25_weight)
+        return search.search(queries, vectors, k=k, filters=self.filters, excluded_ids=excluded_ids)
+
+    def prepare_bm25(self, *, on_message: Callable[[str], object] | None = None) -> None:
+        """Read or build the index of words, which the first hybrid search does; raises InputError where it cannot."""
+        self._source.lexical.prepare(self.store, on_message=on_message)
 
     def usage(self) -> Usage:
         """Return the query tokens so far, for an embedder that counts them, and the size of an index on disk."""
@@ -190,6 +222,7 @@ class _Source:
     def __init__(self, index: Store | str | Path, embedder: Embedder | IndexModel) -> None:
         self.index = index
         self.embedder = embedder
+        self.lexical = LexicalSearch()
         self._lock = ForkLock()
         self._opened: _Opened | None = None
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_rag.retrieval.analyzer import STOP_WORDS, EnglishAnalyzer
+    from reasonembed_rag.retrieval.analyzer import STOP_WORDS, Analyzer, EnglishAnalyzer
     from reasonembed_rag.retrieval.bm25 import BM25
+    from reasonembed_rag.retrieval.bm25_file import read_bm25, write_bm25
     from reasonembed_rag.retrieval.callable import CallableRetriever, hits_in_order, keep
     from reasonembed_rag.retrieval.dense import DenseRetriever, EmbeddingFunctions
     from reasonembed_rag.retrieval.exact import (
@@ -21,26 +22,31 @@ if TYPE_CHECKING:
         top_rows,
         unit_rows,
     )
+    from reasonembed_rag.retrieval.grams import GramAnalyzer
     from reasonembed_rag.retrieval.tokens import TokenMeter
 
 __all__ = [
     "BM25",
     "ROUNDING",
     "STOP_WORDS",
+    "Analyzer",
     "CallableRetriever",
     "DenseRetriever",
     "EmbeddingFunctions",
     "EnglishAnalyzer",
     "ExactIndex",
+    "GramAnalyzer",
     "TokenMeter",
     "TopRows",
     "exact_scores",
     "exact_search",
     "hits_in_order",
     "keep",
+    "read_bm25",
     "top_candidates",
     "top_rows",
     "unit_rows",
+    "write_bm25",
 ]
 
 __getattr__, __dir__ = lazy_face(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 from reasonembed_rag.errors import MissingDependencyError
 
-__all__ = ["STOP_WORDS", "EnglishAnalyzer"]
+__all__ = ["STOP_WORDS", "Analyzer", "EnglishAnalyzer"]
 
 _STOP_WORDS = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
@@ -29,6 +30,13 @@ _TOKEN = re.compile(
 )
 _POSSESSIVE = re.compile("['\u2019\uff07][sS]$")
 _REMEMBERED_WORDS = 2_000_000
+
+
+class Analyzer(Protocol):
+    """Turn texts into terms."""
+
+    def terms(self, text: str) -> list[str]:
+        """Return the terms of a text in their order, repetitions kept."""
 
 
 class EnglishAnalyzer:

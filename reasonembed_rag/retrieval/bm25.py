@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,10 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Usage
-from reasonembed_rag.retrieval.analyzer import EnglishAnalyzer
+from reasonembed_rag.retrieval.analyzer import Analyzer, EnglishAnalyzer
 from reasonembed_rag.retrieval.exact import descending_ranks
 
-__all__ = ["BM25", "Variant"]
+__all__ = ["BM25", "Postings", "Variant"]
 
 Variant = Literal["bag-of-words", "query-side"]
 
@@ -34,11 +34,26 @@ _BLOCK_TOKENS = 4_000_000
 """Tokens counted at a time while indexing: bounds the memory of the sort."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Postings:
+    """What BM25 knows of its documents: for each term the rows that contain it, and how often, sorted by term."""
+
+    ids: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    starts: NDArray[np.int64]
+    """Where each term's rows begin, and the end of the last."""
+    rows: NDArray[np.int32]
+    counts: NDArray[np.unsignedinteger[Any]]
+    lengths: NDArray[np.int64]
+    """The number of terms in each row, repetitions counted."""
+
+
 class BM25:
     """Rank documents by BM25; finds only documents that share a term with the query.
 
-    Lucene's English analysis with Porter stems on documents and queries. Raises InputError for no documents, repeated
-    ids and parameters out of range, MissingDependencyError without PyStemmer.
+    Lucene's English analysis with Porter stems on documents and queries, or another analyzer's terms. Raises InputError
+    for no documents, repeated ids and parameters out of range, MissingDependencyError for the English analysis without
+    PyStemmer.
     """
 
     def __init__(
@@ -48,16 +63,20 @@ class BM25:
         variant: Variant = "bag-of-words",
         k1: float = 0.9,
         b: float = 0.4,
+        analyzer: Analyzer | None = None,
     ) -> None:
-        _check(documents, variant, k1, b)
-        self.variant = variant
-        self.k1 = k1
-        self.b = b
-        self._ids = tuple(document.id for document in documents)
-        self._row_of_id = {identity: row for row, identity in enumerate(self._ids)}
-        self._rank_of_row = descending_ranks(self._ids)
-        self._analyzer = EnglishAnalyzer()
-        self._index(documents)
+        if not documents:
+            raise InputError("got no documents; want at least one to search")
+        self._analyzer = analyzer or EnglishAnalyzer()
+        self._set(_postings(documents, self._analyzer), variant, k1, b)
+
+    @classmethod
+    def from_postings(cls, postings: Postings, analyzer: Analyzer) -> Self:
+        """Return the index of documents that were counted before by the same analyzer, with the usual parameters."""
+        index = cls.__new__(cls)
+        index._analyzer = analyzer  # noqa: SLF001  # the same class
+        index._set(postings, "bag-of-words", 0.9, 0.4)  # noqa: SLF001  # the same class
+        return index
 
     def search(
         self,
@@ -83,19 +102,20 @@ class BM25:
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids of the documents, in their order."""
-        return self._ids
+        return self.postings.ids
 
     def usage(self) -> Usage:
         """Return the size of the postings."""
-        arrays = (self._rows, self._impacts, self._starts, self._idf)
+        arrays = (self.postings.rows, self.postings.counts, self.postings.starts, self._impacts, self._idf)
         return Usage(index_bytes=sum(int(array.nbytes) for array in arrays))
 
     def score_all(self, query: str) -> NDArray[np.float64]:
         """Return the score (N,) of every document, in the order of the documents; 0 where no term is shared."""
-        scores = np.zeros(len(self._ids), dtype=np.float64)
+        starts, rows = self.postings.starts, self.postings.rows
+        scores = np.zeros(len(self.ids), dtype=np.float64)
         for term, weight in self._query_weights(query):
-            start, stop = self._starts[term], self._starts[term + 1]
-            scores[self._rows[start:stop]] += weight * self._impacts[start:stop]
+            start, stop = starts[term], starts[term + 1]
+            scores[rows[start:stop]] += weight * self._impacts[start:stop]
         return scores
 
     def _search_one(self, query: str, k: int, excluded: Collection[str]) -> Hits:
@@ -106,7 +126,7 @@ class BM25:
             worst = np.partition(scores[found], len(found) - k)[len(found) - k]
             found = found[scores[found] >= worst]
         best = found[np.lexsort((self._rank_of_row[found], -scores[found]))][:k]
-        return Hits(tuple(map(self._ids.__getitem__, best.tolist())), scores[best])
+        return Hits(tuple(map(self.ids.__getitem__, best.tolist())), scores[best])
 
     def _query_weights(self, query: str) -> list[tuple[int, float]]:
         """Return (term, weight) of a query's terms that are in the vocabulary."""
@@ -122,35 +142,21 @@ class BM25:
             return length * 0.0 + self.k1
         return self.k1 * (1.0 - self.b + self.b * length / self._average_length)
 
-    def _index(self, documents: Sequence[Document]) -> None:
-        """Build the postings: for each term the rows that contain it and what it adds to their scores."""
-        self._vocabulary: dict[str, int] = {}
-        lengths = np.zeros(len(documents), dtype=np.int64)
-        blocks: list[_Counts] = []
-        tokens: list[int] = []
-        first = 0
-        for row, document in enumerate(documents):
-            found = self._analyzer.terms(document.content)
-            terms = [self._vocabulary.setdefault(term, len(self._vocabulary)) for term in found]
-            lengths[row] = len(terms)
-            tokens += terms
-            if len(tokens) >= _BLOCK_TOKENS or row == len(documents) - 1:
-                blocks.append(_count(tokens, lengths[first : row + 1], first))
-                tokens, first = [], row + 1
-        self._average_length = float(lengths.mean())
-        self._arrange(blocks, lengths.astype(np.float64))
-
-    def _arrange(self, blocks: list[_Counts], lengths: NDArray[np.float64]) -> None:
-        """Sort the counted (row, term) pairs by term and weigh them."""
-        terms = np.concatenate([block.terms for block in blocks])
-        order = np.argsort(terms, kind="stable")
-        self._rows = np.concatenate([block.rows for block in blocks])[order]
-        counts = np.concatenate([block.counts for block in blocks])[order].astype(np.float64)
-        document_frequency = np.bincount(terms, minlength=len(self._vocabulary))
-        self._starts = np.concatenate(([0], np.cumsum(document_frequency)))
-        self._idf = np.log((len(self._ids) + 1) / (document_frequency + 0.5))
-        norms = np.asarray(self._norm(lengths))
-        self._impacts = self._idf[terms[order]] * counts / (counts + norms[self._rows])
+    def _set(self, postings: Postings, variant: Variant, k1: float, b: float) -> None:
+        """Weigh the counts of (row, term) pairs."""
+        _check(variant, k1, b)
+        self.variant = variant
+        self.k1 = k1
+        self.b = b
+        self.postings = postings
+        self._row_of_id = {identity: row for row, identity in enumerate(postings.ids)}
+        self._rank_of_row = descending_ranks(postings.ids)
+        self._vocabulary = {term: number for number, term in enumerate(postings.vocabulary)}
+        self._average_length = float(postings.lengths.mean())
+        document_frequency = np.diff(postings.starts)
+        self._idf = np.log((len(postings.ids) + 1) / (document_frequency + 0.5))
+        counts, norms = postings.counts.astype(np.float64), np.asarray(self._norm(postings.lengths.astype(np.float64)))
+        self._impacts = np.repeat(self._idf, document_frequency) * counts / (counts + norms[postings.rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,34 @@ class _Counts:
     counts: NDArray[np.int32]
 
 
+def _postings(documents: Sequence[Document], analyzer: Analyzer) -> Postings:
+    """Count the terms of documents."""
+    vocabulary: dict[str, int] = {}
+    lengths = np.zeros(len(documents), dtype=np.int64)
+    blocks: list[_Counts] = []
+    tokens: list[int] = []
+    first = 0
+    for row, document in enumerate(documents):
+        found = analyzer.terms(document.content)
+        terms = [vocabulary.setdefault(term, len(vocabulary)) for term in found]
+        lengths[row] = len(terms)
+        tokens += terms
+        if len(tokens) >= _BLOCK_TOKENS or row == len(documents) - 1:
+            blocks.append(_count(tokens, lengths[first : row + 1], first))
+            tokens, first = [], row + 1
+    terms_P = np.concatenate([block.terms for block in blocks])
+    counts_P = np.concatenate([block.counts for block in blocks])
+    order_P = np.argsort(terms_P, kind="stable")
+    return Postings(
+        ids=tuple(document.id for document in documents),
+        vocabulary=tuple(vocabulary),
+        starts=np.concatenate(([0], np.cumsum(np.bincount(terms_P, minlength=len(vocabulary))))),
+        rows=np.concatenate([block.rows for block in blocks])[order_P],
+        counts=counts_P[order_P].astype(np.min_scalar_type(int(counts_P.max(initial=0)))),
+        lengths=lengths,
+    )
+
+
 def _count(tokens: list[int], lengths: NDArray[np.int64], first: int) -> _Counts:
     """Count the terms of each row; `tokens` holds the rows from `first` on, concatenated."""
     rows = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
@@ -170,9 +204,7 @@ def _count(tokens: list[int], lengths: NDArray[np.int64], first: int) -> _Counts
     return _Counts((pairs // width + first).astype(np.int32), (pairs % width).astype(np.int32), counts.astype(np.int32))
 
 
-def _check(documents: Sequence[Document], variant: str, k1: float, b: float) -> None:
-    if not documents:
-        raise InputError("got no documents; want at least one to search")
+def _check(variant: str, k1: float, b: float) -> None:
     if variant not in get_args(Variant):
         raise InputError(f"variant is {variant!r}; want one of {', '.join(get_args(Variant))}")
     if not k1 >= 0.0 or not 0.0 <= b <= 1.0:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_stores import IndexModel, IndexRetriever, check_k
+from reasonembed_stores import IndexModel, IndexRetriever, check_bm25_weight, check_k
 
 __all__ = ["ReasonEmbedRetriever"]
 
-_SETTINGS = ("k", "task", "instruction", "filters", "excluded_ids")
+_SETTINGS = ("k", "task", "instruction", "filters", "excluded_ids", "bm25_weight")
 
 
 class ReasonEmbedRetriever(BaseRetriever):
@@ -47,7 +47,7 @@ class ReasonEmbedRetriever(BaseRetriever):
         base_url is a server that runs the index's model, and model is then its name there. api_key is the server's key,
         read from REASONEMBED_API_KEY by default; it is never part of to_dict or a pickle. settings are those that
         with_settings and a call of retrieve can change: k (10), task, instruction, filters (plain data or
-        MetadataFilters), excluded_ids.
+        MetadataFilters), excluded_ids, bm25_weight (0; BM25_WEIGHT is what the commands use, see IndexRetriever).
         """
         super().__init__(callback_manager=callback_manager)
         self.index = index
@@ -106,8 +106,10 @@ class ReasonEmbedRetriever(BaseRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         retriever = self._with_own_settings()
         if query_bundle.embedding is not None:
-            return _nodes(self._nearest(retriever, np.asarray([query_bundle.embedding], dtype=np.float32)))
-        return _nodes(self._nearest(retriever, retriever.encode_queries(_texts(query_bundle))))
+            vectors = np.asarray([query_bundle.embedding], dtype=np.float32)
+        else:
+            vectors = retriever.encode_queries(_texts(query_bundle))
+        return _nodes(self._nearest(retriever, query_bundle.query_str, vectors))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         retriever = self._with_own_settings()
@@ -115,18 +117,17 @@ class ReasonEmbedRetriever(BaseRetriever):
             vectors = np.asarray([query_bundle.embedding], dtype=np.float32)
         else:
             vectors = await retriever.aencode_queries(_texts(query_bundle))
-        return _nodes(await asyncio.to_thread(self._nearest, retriever, vectors))
+        return _nodes(await asyncio.to_thread(self._nearest, retriever, query_bundle.query_str, vectors))
 
     def _with_own_settings(self) -> IndexRetriever:
         own = {name: self.settings.get(name) for name in ("task", "instruction", "filters")}
-        return self._retriever.with_settings(**own)
+        return self._retriever.with_settings(**own, bm25_weight=self.settings.get("bm25_weight", 0.0))
 
-    def _nearest(self, retriever: IndexRetriever, vectors_QD: NDArray[np.float32]) -> Hits:
-        """Search for the mean of some vectors."""
+    def _nearest(self, retriever: IndexRetriever, text: str, vectors_QD: NDArray[np.float32]) -> Hits:
+        """Search for the mean of some vectors, and for the words of a text where BM25 has a weight."""
         mean_1D = vectors_QD if len(vectors_QD) == 1 else vectors_QD.mean(axis=0, keepdims=True)
         excluded = [self.settings.get("excluded_ids") or ()]
-        k = self.settings.get("k", 10)
-        return retriever.store.search(mean_1D, k=k, filters=retriever.filters, excluded_ids=excluded)[0]
+        return retriever.search_hybrid([text], mean_1D, k=self.settings.get("k", 10), excluded_ids=excluded)[0].hits
 
 
 def _texts(bundle: QueryBundle) -> list[str]:
@@ -142,6 +143,8 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"unknown argument {unknown[0]!r}; want some of {', '.join(_SETTINGS)}")
     if "k" in settings:
         check_k(settings["k"])
+    if "bm25_weight" in settings:
+        check_bm25_weight(settings["bm25_weight"])
     filters = settings.get("filters")
     return settings | {"filters": plain_filter(filters)} if isinstance(filters, MetadataFilters) else settings
 

@@ -19,7 +19,6 @@ from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding, is_local
 from llama_index.vector_stores.reasonembed.earlier import EarlierNodes
 from llama_index.vector_stores.reasonembed.filters import store_filter
 from llama_index.vector_stores.reasonembed.indexes import complete_indexes
-from llama_index.vector_stores.reasonembed.lexical import LexicalSearch
 from llama_index.vector_stores.reasonembed.nodes import document_of, node_of, of_sources, source_of
 from llama_index.vector_stores.reasonembed.queries import answer
 from llama_index.vector_stores.reasonembed.sources import SourceDocstore, SourceHashes
@@ -27,7 +26,8 @@ from pydantic import ConfigDict, PrivateAttr
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.forks import ForkLock
-from reasonembed_stores import FaissStore, Store, open_shared
+from reasonembed_rag.retrieval import EnglishAnalyzer
+from reasonembed_stores import FaissStore, LexicalSearch, Store, open_shared
 
 __all__ = ["ReasonEmbedVectorStore"]
 
@@ -51,7 +51,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
     _store: Store | None = PrivateAttr(default=None)
     _creating: Any = PrivateAttr(default_factory=ForkLock)
     _earlier: EarlierNodes = PrivateAttr(default_factory=EarlierNodes)
-    _lexical: LexicalSearch = PrivateAttr(default_factory=LexicalSearch)
+    _lexical: LexicalSearch = PrivateAttr(default_factory=lambda: LexicalSearch(EnglishAnalyzer))
     _hashes: SourceHashes = PrivateAttr(default_factory=SourceHashes)
 
     @classmethod

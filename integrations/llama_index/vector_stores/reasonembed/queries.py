@@ -9,19 +9,25 @@ import numpy as np
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode, VectorStoreQueryResult
 from llama_index.embeddings.reasonembed import QueryVector
 from llama_index.vector_stores.reasonembed.filters import store_filter
-from llama_index.vector_stores.reasonembed.lexical import LexicalSearch
 from llama_index.vector_stores.reasonembed.nodes import LISTED, node_of, of_sources
 from numpy.typing import NDArray
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.pipeline import Fusion, Weighted
-from reasonembed_rag.retrieval import CallableRetriever
-from reasonembed_stores import Filter, Group, Store, check_k, search_mmr
+from reasonembed_stores import (
+    FUSION_DEPTH,
+    Filter,
+    Group,
+    LexicalSearch,
+    Store,
+    check_k,
+    fused,
+    search_mmr,
+    with_documents,
+)
 
 __all__ = ["answer"]
 
-_FUSION_DEPTH = 1000
 _DENSE, _MMR, _HYBRID = VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR, VectorStoreQueryMode.HYBRID
 _LEXICAL = (VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE)
 _SERVED = (_DENSE, _MMR, _HYBRID, *_LEXICAL)
@@ -86,7 +92,8 @@ class _Asked:
     def lexical(self, lexical: LexicalSearch, *, k: int) -> Hits:
         if not self._query.query_str:
             raise InputError(f"the query has no text, which mode {self._query.mode.value!r} searches; give query_str")
-        return lexical.search(self._store, self._query.query_str, k=k, filters=self._filters, ids=self._ids)
+        (hits,) = lexical.search(self._store, [self._query.query_str], k=k, filters=self._filters, ids=self._ids)
+        return with_documents(hits, self._store)
 
     def hybrid(self, lexical: LexicalSearch) -> Hits:
         query = self._query
@@ -94,13 +101,13 @@ class _Asked:
         if not 0.0 <= alpha <= 1.0:
             raise InputError(f"alpha is {alpha}; want a number from 0 (BM25 alone) to 1 (vectors alone)")
         k = query.hybrid_top_k or query.similarity_top_k
-        depth = max(k, _FUSION_DEPTH)
-        parts = [(alpha, self.dense(k=depth)), (1.0 - alpha, self.lexical(lexical, k=query.sparse_top_k or depth))]
-        weighed = [(weight, hits) for weight, hits in parts if weight > 0.0]
-        if len(weighed) == 1:
-            return weighed[0][1][:k]
-        fusion = Fusion([Weighted(_found(hits), weight) for weight, hits in weighed], fusion="scores", depth=depth)
-        return fusion.search([query.query_str or ""], k=k)[0]
+        depth = max(k, FUSION_DEPTH)
+        if alpha == 1.0:
+            return self.dense(k=k)
+        bm25 = self.lexical(lexical, k=query.sparse_top_k or depth)
+        if alpha == 0.0:
+            return bm25[:k]
+        return with_documents(fused(self.dense(k=depth), bm25, bm25_weight=1.0 - alpha, k=k), self._store)
 
     def unranked(self) -> VectorStoreQueryResult:
         """Return what satisfies the restrictions, oldest first."""
@@ -118,10 +125,6 @@ class _Asked:
         if isinstance(embedding, QueryVector):
             self._store.check_spec(embedding.spec)
         return np.asarray([embedding], dtype=np.float32)
-
-
-def _found(hits: Hits) -> CallableRetriever:
-    return CallableRetriever(lambda _query, _k: hits)
 
 
 def _filters(query: VectorStoreQuery) -> Filter | None:

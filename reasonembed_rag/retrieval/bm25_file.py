@@ -1,0 +1,51 @@
+"""BM25's postings in one file, so that an index need not be counted again by every process."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from reasonembed_rag.files import replacing
+from reasonembed_rag.retrieval.analyzer import Analyzer
+from reasonembed_rag.retrieval.bm25 import BM25, Postings
+
+__all__ = ["read_bm25", "write_bm25"]
+
+_FORMAT = 1
+"""Changes whenever an analyzer gives other terms, or the file's layout changes."""
+_ARRAYS = ("starts", "rows", "counts", "lengths")
+
+
+def write_bm25(index: BM25, path: Path, *, label: str) -> None:
+    """Write an index of the usual parameters; the label says of which state of the documents it is."""
+    postings = index.postings
+    texts = {
+        "label": f"{_FORMAT} {label}",
+        "ids": json.dumps(postings.ids),
+        "vocabulary": "\n".join(postings.vocabulary),
+    }
+    arrays = {name: np.frombuffer(text.encode(), dtype=np.uint8) for name, text in texts.items()}
+    with replacing(path) as file:
+        np.savez(file, **arrays, **{name: getattr(postings, name) for name in _ARRAYS})
+
+
+def read_bm25(path: Path, analyzer: Analyzer, *, label: str) -> BM25 | None:
+    """Return the index in a file; None where there is no file, it is damaged, or it has another label."""
+    try:
+        with np.load(path) as file:
+            if file["label"].tobytes().decode() != f"{_FORMAT} {label}":
+                return None
+            words = file["vocabulary"].tobytes().decode()
+            return BM25.from_postings(
+                Postings(
+                    ids=tuple(json.loads(file["ids"].tobytes())),
+                    vocabulary=tuple(words.split("\n")) if words else (),
+                    **{name: file[name] for name in _ARRAYS},
+                ),
+                analyzer,
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
