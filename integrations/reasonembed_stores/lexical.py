@@ -11,7 +11,7 @@ import numpy as np
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hit, Hits
-from reasonembed_rag.retrieval import BM25, Analyzer, GramAnalyzer, read_bm25, write_bm25
+from reasonembed_rag.retrieval import BM25, Analyzer, GramAnalyzer, has_bm25, read_bm25, write_bm25
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.filters import FilterLike, Group, parse_filter
 from reasonembed_stores.store import Store
@@ -96,7 +96,7 @@ def keep_bm25(folder: str | Path, *, on_message: _OnMessage | None = None) -> bo
     """
     with FaissStore.open(folder) as store:
         path, label = Path(folder) / _FILE, _label(store)
-        if read_bm25(path, GramAnalyzer(), label=label) is not None:
+        if has_bm25(path, label=label):
             return False
         index = _built(store, GramAnalyzer(), on_message)
         if index is not None:

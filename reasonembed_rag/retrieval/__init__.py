@@ -9,7 +9,7 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_rag.retrieval.analyzer import STOP_WORDS, Analyzer, EnglishAnalyzer
     from reasonembed_rag.retrieval.bm25 import BM25
-    from reasonembed_rag.retrieval.bm25_file import read_bm25, write_bm25
+    from reasonembed_rag.retrieval.bm25_file import has_bm25, read_bm25, write_bm25
     from reasonembed_rag.retrieval.callable import CallableRetriever, hits_in_order, keep
     from reasonembed_rag.retrieval.dense import DenseRetriever, EmbeddingFunctions
     from reasonembed_rag.retrieval.exact import (
@@ -40,6 +40,7 @@ __all__ = [
     "TopRows",
     "exact_scores",
     "exact_search",
+    "has_bm25",
     "hits_in_order",
     "keep",
     "read_bm25",

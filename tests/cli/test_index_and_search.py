@@ -12,7 +12,7 @@ import pytest
 
 from reasonembed_cli.app import main
 from reasonembed_rag import Encoder, exact_search
-from reasonembed_stores import FaissStore
+from reasonembed_stores import BM25_WEIGHT, FaissStore
 
 ROWS = [
     {"id": "fox", "content": "the quick brown fox jumps", "topic": "animals"},
@@ -68,12 +68,36 @@ def test_the_index_holds_every_row_with_the_encoders_vector(index, model, encode
 )
 def test_search_shows_what_exact_search_finds(succeeds, index, encoder, options, settings):
     question = "why do cells divide?"
-    shown = _shown(succeeds("search", index, question, "-k", 3, *options))
+    shown = _shown(succeeds("search", index, question, "-k", 3, "--plain", *options))
     documents = encoder.encode_documents([row["content"] for row in ROWS])
     query = encoder.encode_queries([question], **settings)
     (hits,) = exact_search(query, documents, [row["id"] for row in ROWS], k=3)
     assert [identity for identity, _ in shown] == list(hits.ids)
     np.testing.assert_allclose([score for _, score in shown], hits.scores, atol=6e-5)
+
+
+def test_search_adds_the_words_and_says_what_each_score_is_made_of(succeeds, index, encoder, monkeypatch):
+    assert (index / "bm25.npz").is_file()
+    (told,) = json.loads(succeeds("search", index, "cells", "-k", 4, "--json", "--explain"))
+    weight = told["explanation"]["bm25_weight"]
+    assert weight == BM25_WEIGHT
+    cosines = {hit["id"]: hit["cosine"] for hit in told["hits"]}
+    low, high = min(cosines.values()), max(cosines.values())
+    words = {hit["id"]: hit["bm25"] for hit in told["hits"]}
+    assert [name for name, score in words.items() if score is not None] == ["cell"]
+    for hit in told["hits"]:
+        expected = (1 - weight) * (hit["cosine"] - low) / (high - low) + weight * (hit["id"] == "cell")
+        assert hit["score"] == pytest.approx(expected, abs=1e-5)
+    monkeypatch.setattr("reasonembed_stores.lexical.BM25", None)  # the words are read from the folder
+    assert re.search(
+        r"\bcosine -?\d\.\d{4} \(rank \d\), BM25 \d+\.\d{4} \(rank 1\)", succeeds("search", index, "cells", "--explain")
+    )
+
+
+def test_an_index_without_the_file_of_words_is_searched_by_words_too(succeeds, index):
+    with_file = succeeds("search", index, "cells")
+    (index / "bm25.npz").unlink()
+    assert succeeds("search", index, "cells") == with_file
 
 
 def test_search_loads_a_model_that_was_moved(succeeds, index, model, tmp_path):
