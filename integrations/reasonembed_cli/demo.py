@@ -19,6 +19,7 @@ from reasonembed_cli.demo_conclusion import DEMO_CUTOFFS, conclusion, found_tabl
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
 from reasonembed_cli.demo_questions import demo_examples, gold_ranks
 from reasonembed_cli.eval_tables import scores_table
+from reasonembed_cli.hybrid import PlainOption
 from reasonembed_cli.indexing_progress import indexing_progress
 from reasonembed_cli.options import ModelOption
 from reasonembed_cli.outputs import check_new_folder
@@ -61,6 +62,7 @@ def demo_command(
     candidates: Annotated[
         bool, typer.Option("--candidates", hidden=True, help="Only list questions that the demo could ask.")
     ] = False,
+    plain: PlainOption = False,
     model: ModelOption = DEFAULT_MODEL,
 ) -> None:
     """Index the Python language reference, search it, and compare the model with its base model and BM25.
@@ -73,15 +75,15 @@ def demo_command(
         raise InputError("--question is empty; want a question, or leave the option out")
     answer_model = load_chat_model(chat_model)
     with _index_folder(to) as folder:
-        index = _index(folder, model)
+        index = _index(folder, model, plain=plain)
         try:
             systems = _systems(index, model)
             if candidates:
                 list_candidates(systems)
                 return
             first = _ask(systems, question)
-            ask_frameworks(folder, first, chat_model=answer_model)
-            _conclude(systems)
+            ask_frameworks(folder, first, chat_model=answer_model, bm25_weight=index.bm25_weight)
+            _conclude(systems, model)
             if test:
                 _measure(systems)
         finally:
@@ -108,10 +110,10 @@ def _index_folder(to: Path | None) -> Iterator[Path]:
         yield Path(folder) / "index"
 
 
-def _index(folder: Path, model: str) -> IndexRetriever:
+def _index(folder: Path, model: str, *, plain: bool = False) -> IndexRetriever:
     from reasonembed_rag.encoder import EncoderSettings, collect_truncations, shared_encoder
     from reasonembed_rag.evaluation.python_reference import python_reference_documents
-    from reasonembed_stores import FaissStore, IndexRetriever, build_index
+    from reasonembed_stores import BM25_WEIGHT, FaissStore, IndexRetriever, build_index, keep_bm25
 
     encoder = shared_encoder(EncoderSettings(model=model))
     documents = python_reference_documents()
@@ -125,7 +127,9 @@ def _index(folder: Path, model: str) -> IndexRetriever:
         )
     for line in truncated.unknown_lines():
         typer.echo(line)
-    return IndexRetriever(FaissStore.open(folder), encoder)
+    if not plain:
+        keep_bm25(folder)
+    return IndexRetriever(FaissStore.open(folder), encoder, bm25_weight=0.0 if plain else BM25_WEIGHT)
 
 
 def _systems(index: IndexRetriever, model: str) -> dict[str, Retriever]:
@@ -137,6 +141,8 @@ def _systems(index: IndexRetriever, model: str) -> dict[str, Retriever]:
 
     documents = python_reference_documents()
     systems: dict[str, Retriever] = {model: index}
+    if index.bm25_weight:
+        systems[_vectors_alone(model)] = index.with_settings()
     if model == DEFAULT_MODEL:
         with progress_of(f"Encoding them with {BASE_MODEL}, to compare") as (on_progress,), collect_truncations():
             base = DenseRetriever(Encoder.from_pretrained(BASE_MODEL), documents, progress=on_progress)
@@ -144,6 +150,10 @@ def _systems(index: IndexRetriever, model: str) -> dict[str, Retriever]:
         systems[BASE_MODEL] = base
     systems[_BM25] = BM25(documents)
     return systems
+
+
+def _vectors_alone(model: str) -> str:
+    return f"{model} --plain"
 
 
 def _ask(systems: Mapping[str, Retriever], questions: Sequence[str] | None) -> str:
@@ -161,7 +171,7 @@ def _ask(systems: Mapping[str, Retriever], questions: Sequence[str] | None) -> s
     return examples[0].query
 
 
-def _conclude(systems: Mapping[str, Retriever]) -> None:
+def _conclude(systems: Mapping[str, Retriever], model: str) -> None:
     from rich.console import Console
 
     from reasonembed_rag.evaluation.python_reference import load_python_reference
@@ -171,7 +181,11 @@ def _conclude(systems: Mapping[str, Retriever]) -> None:
     with progress_of("Searching") as (on_progress,):
         ranks = gold_ranks(systems, task.examples, k=DEMO_CUTOFFS[-1], progress=on_progress)
     Console().print(found_table(ranks))
-    compared = {BASE_MODEL: "the same model before its training for reasoning", _BM25: "which counts shared words"}
+    compared = {
+        _vectors_alone(model): "its vectors without the words of the passages",
+        BASE_MODEL: "the same model before its training for reasoning",
+        _BM25: "which counts shared words",
+    }
     for line in conclusion(ranks, compared=compared):
         typer.echo(f"\n{textwrap.fill(line, width=terminal_width())}")
 

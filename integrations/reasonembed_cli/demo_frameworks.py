@@ -49,18 +49,18 @@ def _outline(prompt: str) -> str:
     return "\n".join(["(a prompt in outline; --chat-model has it answered)", *_FIRST_LINES.findall(prompt)])
 
 
-def ask_frameworks(index: Path, question: str, *, chat_model: Runnable[Any, Any]) -> None:
+def ask_frameworks(index: Path, question: str, *, chat_model: Runnable[Any, Any], bm25_weight: float = 0.0) -> None:
     """Answer a question with a LangChain chain, search with a LlamaIndex retriever, and compare their top passages.
 
     Raises EvaluationError if they differ.
     """
     typer.secho("\n[3/4] Ask through LangChain (retriever | prompt | model) and LlamaIndex", bold=True)
-    state = _chain(index, chat_model).invoke(question)
+    state = _chain(index, chat_model, bm25_weight).invoke(question)
     typer.echo(f"\nLangChain's answer\n{textwrap.indent(state['answer'], '    ')}")
     best = state["documents"][0]
     found = {
         "LangChain": (best.id, best.metadata["reasonembed_score"]),
-        "LlamaIndex": _llama_index_top(index, question),
+        "LlamaIndex": _llama_index_top(index, question, bm25_weight),
     }
     for framework, (identity, score) in found.items():
         typer.echo(f"{framework}'s top passage: {identity} ({score:.4f})")
@@ -69,14 +69,14 @@ def ask_frameworks(index: Path, question: str, *, chat_model: Runnable[Any, Any]
     typer.echo("Both found the same passage with the same score.")
 
 
-def _chain(index: Path, chat_model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+def _chain(index: Path, chat_model: Runnable[Any, Any], bm25_weight: float) -> Runnable[Any, Any]:
     from langchain_core.output_parsers import StrOutputParser
     from langchain_core.prompts import ChatPromptTemplate
     from langchain_core.runnables import RunnableParallel, RunnablePassthrough
 
     from langchain_reasonembed import ReasonEmbedRetriever
 
-    retriever = ReasonEmbedRetriever(index=str(index), k=_PASSAGES)
+    retriever = ReasonEmbedRetriever(index=str(index), k=_PASSAGES, bm25_weight=bm25_weight)
     prompt = ChatPromptTemplate.from_messages(
         [("system", _SYSTEM), ("human", "{passages}\n\nQuestion: {question}")],
     )
@@ -90,8 +90,8 @@ def _passages(state: dict[str, Any]) -> str:
     return "\n\n".join(f"[{document.id}] {document.page_content}" for document in state["documents"])
 
 
-def _llama_index_top(index: Path, question: str) -> tuple[str, float | None]:
+def _llama_index_top(index: Path, question: str, bm25_weight: float) -> tuple[str, float | None]:
     from llama_index.retrievers.reasonembed import ReasonEmbedRetriever
 
-    best = ReasonEmbedRetriever(str(index), k=_PASSAGES).retrieve(question)[0]
+    best = ReasonEmbedRetriever(str(index), k=_PASSAGES, bm25_weight=bm25_weight).retrieve(question)[0]
     return best.node.node_id, best.score

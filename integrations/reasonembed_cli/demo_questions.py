@@ -17,7 +17,7 @@ RIGHT_AT = 3
 DEMO_QUESTIONS = (
     "month-08-syntax-error",
     "old-system-takes-ascii-only",
-    "object-where-function-is-wanted",
+    "all-fields-of-object",
     "backup-changed-too",
 )
 """Ids of python_reference's dev split. After the default model changed, choose by `reasonembed demo --candidates`."""

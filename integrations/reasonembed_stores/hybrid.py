@@ -18,7 +18,7 @@ from reasonembed_stores.store import Store
 
 __all__ = ["BM25_WEIGHT", "FUSION_DEPTH", "HybridHits", "HybridSearch", "check_bm25_weight", "fused"]
 
-BM25_WEIGHT = 0.3
+BM25_WEIGHT = 0.25
 """The weight of BM25 that the commands use, chosen on dev sets: docs/experiments/offline-stack.md."""
 
 FUSION_DEPTH = 1000

@@ -68,7 +68,7 @@ def shown(model) -> str:
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
         patch.setenv("HF_HUB_OFFLINE", "1")
-        assert main(["demo", "--model", str(model)]) == 0
+        assert main(["demo", "--model", str(model), "--plain"]) == 0
     return output.getvalue()
 
 
@@ -127,7 +127,9 @@ def test_answers_to_questions_of_ones_own_are_not_judged(succeeds, model, few_do
 
 
 def test_the_candidates_are_the_questions_that_systems_answer_and_those_that_none_does(succeeds, model, ranks):
-    groups = re.split(r"^.*; ranks of .*$", succeeds("demo", "--model", model, "--candidates"), flags=re.MULTILINE)[1:]
+    groups = re.split(
+        r"^.*; ranks of .*$", succeeds("demo", "--model", model, "--candidates", "--plain"), flags=re.MULTILINE
+    )[1:]
     listed = [re.findall(r"^ *(\d+) +(?:\d+|-)  ([\w-]+): ", group, flags=re.MULTILINE) for group in groups]
     ours = ranks[0]
     right = [{identity for identity, rank in of_all.items() if rank and rank <= RIGHT_AT} for of_all in ranks]
@@ -140,7 +142,7 @@ def test_the_default_model_is_measured_together_with_its_base(succeeds, model, t
     base = tiny_model("bert", pooling="cls", num_hidden_layers=1)
     monkeypatch.setattr(demo, "DEFAULT_MODEL", str(model))
     monkeypatch.setattr(demo, "BASE_MODEL", str(base))
-    text = succeeds("demo", "--model", model, "-q", QUESTIONS[0])
+    text = succeeds("demo", "--model", model, "-q", QUESTIONS[0], "--plain")
     assert "training for reasoning" in text
     rows = re.findall(r" ([\d.]+) +[\d.]+-[\d.]+ +([\d.]+) ", text)
     task = load_python_reference("test")
@@ -182,6 +184,7 @@ def test_a_chat_model_answers_from_the_passages(succeeds, model, few_documents, 
     chat_models(load)
     text = succeeds("demo", "--model", model, "--chat-model", "openai:gpt-4o-mini")
     assert requested == ["openai:gpt-4o-mini"]
+    assert f"by {model} --plain, " in " ".join(text.split())  # vectors and words first, then vectors alone
     assert "    The default is made once.\n" in text
     assert "Human:" not in text
 
