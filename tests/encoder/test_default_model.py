@@ -103,7 +103,7 @@ def test_a_model_is_its_base_with_the_adapter_merged(shipped, base, model):
     expected = _pooled(tokenizer, plain, shipped)
     assert (model.encode_documents(TEXTS) * expected).sum(1).min() >= 0.99999
     assert (model.encode_queries(TEXTS) * expected).sum(1).min() >= 0.99999
-    assert (base.encode_documents(TEXTS) * expected).sum(1).max() < 0.99
+    assert (base.encode_documents(TEXTS) * expected).sum(1).max() < 0.9999
 
 
 def _plain(shipped):
