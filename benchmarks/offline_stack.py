@@ -31,7 +31,7 @@ from reasonembed_rag.retrieval import BM25, EnglishAnalyzer, GramAnalyzer, unit_
 from reasonembed_stores import BM25_WEIGHT, FUSION_DEPTH
 
 _DEV_SETS = ("entailmentbank", "strategyqa", "attack", "tldr", "ecare")
-_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5)
+_WEIGHTS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5)
 _FEEDBACK = ((3, 0.9), (3, 0.8), (5, 0.8))
 _CUTOFF = 10
 

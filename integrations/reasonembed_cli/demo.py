@@ -183,7 +183,7 @@ def _conclude(systems: Mapping[str, Retriever], model: str) -> None:
     Console().print(found_table(ranks))
     compared = {
         _vectors_alone(model): "its vectors without the words of the passages",
-        BASE_MODEL: "the same model before its training for reasoning",
+        BASE_MODEL: "the vectors of the same model before its training for reasoning",
         _BM25: "which counts shared words",
     }
     for line in conclusion(ranks, compared=compared):
