@@ -14,6 +14,7 @@ from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.retrieval import BM25, Analyzer, GramAnalyzer, has_bm25, read_bm25, write_bm25
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.filters import FilterLike, Group, parse_filter
+from reasonembed_stores.folder import StoreFolder
 from reasonembed_stores.store import Store
 
 __all__ = ["LexicalSearch", "keep_bm25", "with_documents"]
@@ -85,23 +86,26 @@ class LexicalSearch:
     def _read(self, store: FaissStore) -> BM25 | None:
         if store.path is None or self._make_analyzer is not GramAnalyzer:
             return None
-        return read_bm25(store.path / _FILE, GramAnalyzer(), label=_label(store))
+        label = _label(store.path)
+        return None if label is None else read_bm25(store.path / _FILE, GramAnalyzer(), label=label)
 
 
 def keep_bm25(folder: str | Path, *, on_message: _OnMessage | None = None) -> bool:
-    """Write the BM25 index of a store into its folder, so that no search has to build it; False if it is there already.
+    """Write the BM25 index of a saved store into its folder, so that no search has to build it; False if it is there.
 
-    Where the documents change later the file is ignored until this is called again. Raises StoreError for a folder
-    without a FaissStore, OSError where the disk refuses.
+    Where the documents change later the file is ignored until this is called again. A store that another process is
+    writing, or that has no documents, is left as it is. Raises StoreError for a folder without a FaissStore, OSError
+    where the disk refuses.
     """
+    path, label = Path(folder) / _FILE, _label(Path(folder))
+    if label is None or has_bm25(path, label=label):
+        return False
     with FaissStore.open(folder) as store:
-        path, label = Path(folder) / _FILE, _label(store)
-        if has_bm25(path, label=label):
-            return False
         index = _built(store, GramAnalyzer(), on_message)
-        if index is not None:
-            write_bm25(index, path, label=label)
-        return index is not None
+    if index is None or _label(Path(folder)) != label:
+        return False
+    write_bm25(index, path, label=label)
+    return True
 
 
 def with_documents(hits: Hits, store: Store) -> Hits:
@@ -112,9 +116,10 @@ def with_documents(hits: Hits, store: Store) -> Hits:
     return Hits.ranked(Hit(hit.id, hit.score, documents[hit.id]) for hit in hits if hit.id in documents)
 
 
-def _label(store: FaissStore) -> str:
-    """Return what changes with the documents; read before them, so that no label is newer than its index."""
-    return f"{store.commits} commits, {len(store)} documents"
+def _label(folder: Path) -> str | None:
+    """Return the checksum of a store's documents; None while a writer is at work, when there is none."""
+    files = StoreFolder(folder)
+    return files.read_manifest().files.get(files.catalog.name)
 
 
 def _built(store: FaissStore, analyzer: Analyzer, on_message: _OnMessage | None) -> BM25 | None:

@@ -122,6 +122,25 @@ def test_the_file_of_words_is_read_while_it_is_true_and_ignored_after_a_change(f
     assert keep_bm25(folder)
 
 
+def test_the_file_of_words_of_another_store_is_not_read_though_all_its_counts_are_equal(tmp_path, folder, words):
+    keep_bm25(folder)
+    others = [Document(document.id, f"axolotl {document.id}") for document in DOCUMENTS]
+    with FaissStore.create(tmp_path / "other", spec=words.spec) as store:
+        store.upsert(others, words.encode_documents([document.content for document in others]))
+    (tmp_path / "other" / "bm25.npz").write_bytes((folder / "bm25.npz").read_bytes())
+    with FaissStore.open(tmp_path / "other") as store:
+        assert len(LexicalSearch().search(store, ["axolotl"], k=30)[0]) == 30
+
+
+def test_a_store_that_is_being_written_or_is_empty_gets_no_file(tmp_path, folder, words):
+    with FaissStore.open(folder) as store:
+        store.delete(["d00"])
+        assert not keep_bm25(folder)
+    FaissStore.create(tmp_path / "empty", spec=words.spec).close()
+    assert not keep_bm25(tmp_path / "empty")
+    assert not list(tmp_path.rglob("bm25.npz"))
+
+
 def test_what_was_deleted_since_the_search_is_left_out(folder):
     with FaissStore.open(folder) as store:
         (hits,) = LexicalSearch().search(store, ["iguana"], k=3)
