@@ -15,7 +15,7 @@ import typer
 
 from reasonembed_cli.demo_answers import ask_judged, ask_unjudged
 from reasonembed_cli.demo_candidates import list_candidates
-from reasonembed_cli.demo_conclusion import DEMO_CUTOFFS, conclusion, found_table
+from reasonembed_cli.demo_conclusion import DEMO_CUTOFFS, Contrast, conclusion, found_table
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
 from reasonembed_cli.demo_questions import demo_examples, gold_ranks
 from reasonembed_cli.eval_tables import scores_table
@@ -181,12 +181,13 @@ def _conclude(systems: Mapping[str, Retriever], model: str) -> None:
     with progress_of("Searching") as (on_progress,):
         ranks = gold_ranks(systems, task.examples, k=DEMO_CUTOFFS[-1], progress=on_progress)
     Console().print(found_table(ranks))
-    compared = {
-        _vectors_alone(model): "its vectors without the words of the passages",
-        BASE_MODEL: "the vectors of the same model before its training for reasoning",
-        _BM25: "which counts shared words",
-    }
-    for line in conclusion(ranks, compared=compared):
+    vectors = _vectors_alone(model) if _vectors_alone(model) in systems else model
+    contrasts = [
+        Contrast("Training for reasoning", vectors, BASE_MODEL),
+        Contrast("Words beside vectors", model, vectors),
+        Contrast("Instead of counting shared words", model, _BM25),
+    ]
+    for line in conclusion(ranks, [contrast for contrast in contrasts if contrast.system != contrast.other]):
         typer.echo(f"\n{textwrap.fill(line, width=terminal_width())}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reasonembed_cli.eval_tables import slim_table
@@ -12,9 +13,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
-__all__ = ["DEMO_CUTOFFS", "conclusion", "found_table"]
+__all__ = ["DEMO_CUTOFFS", "Contrast", "conclusion", "found_table"]
 
 DEMO_CUTOFFS = (3, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Two systems that differ in one thing, which `named` says."""
+
+    named: str
+    system: str
+    other: str
 
 
 def found_table(ranks: Mapping[str, Sequence[int | None]]) -> Table:
@@ -28,22 +38,24 @@ def found_table(ranks: Mapping[str, Sequence[int | None]]) -> Table:
     return table
 
 
-def conclusion(ranks: Mapping[str, Sequence[int | None]], *, compared: Mapping[str, str]) -> Iterator[str]:
-    """Yield sentences: what the first system found, and its gain over each other, which `compared` describes.
+def conclusion(ranks: Mapping[str, Sequence[int | None]], contrasts: Sequence[Contrast]) -> Iterator[str]:
+    """Yield sentences: what the first system found, and the difference of the systems of each contrast.
 
-    Gains are at the last cutoff, with the 95 % bootstrap interval of the difference paired by question.
+    Differences are at the last cutoff, with their 95 % bootstrap interval, paired by question. A contrast with a system
+    without ranks is left out.
     """
     cutoff = DEMO_CUTOFFS[-1]
-    model, *others = ranks
-    ours = _found(ranks[model], cutoff)
-    count, questions = int(ours.sum()), len(ours)
+    model, first = next(iter(ranks.items()))
+    count, questions = int(_found(first, cutoff).sum()), len(first)
     yield (
         f"{questions} questions were asked, each with the passages that an expert would cite. {model} has one of them "
         f"among its first {cutoff} for {count} questions ({count / questions:.0%}) and misses the other "
         f"{questions - count}."
     )
-    for other in others:
-        yield f"Over {other}, {compared[other]}: {_gain(ours - _found(ranks[other], cutoff))}"
+    for contrast in contrasts:
+        if {contrast.system, contrast.other} <= ranks.keys():
+            differences = _found(ranks[contrast.system], cutoff) - _found(ranks[contrast.other], cutoff)
+            yield f"{contrast.named}, {contrast.system} against {contrast.other}: {_gain(differences)}"
 
 
 def _gain(differences_Q: NDArray[np.float64]) -> str:

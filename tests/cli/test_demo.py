@@ -143,7 +143,7 @@ def test_the_default_model_is_measured_together_with_its_base(succeeds, model, t
     monkeypatch.setattr(demo, "DEFAULT_MODEL", str(model))
     monkeypatch.setattr(demo, "BASE_MODEL", str(base))
     text = succeeds("demo", "--model", model, "-q", QUESTIONS[0], "--plain")
-    assert "training for reasoning" in " ".join(text.split())
+    assert "Training for reasoning" in " ".join(text.split())
     rows = re.findall(r" ([\d.]+) +[\d.]+-[\d.]+ +([\d.]+) ", text)
     task = load_python_reference("test")
     assert len(rows) == 3

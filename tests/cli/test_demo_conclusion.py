@@ -6,9 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
-from reasonembed_cli.demo_conclusion import conclusion, found_table
+from reasonembed_cli.demo_conclusion import Contrast, conclusion, found_table
 
-COMPARED = {"theirs": "which is another"}
+CONTRASTS = [Contrast("Reasoning", "ours", "theirs"), Contrast("Not run", "ours", "none")]
 
 
 def test_the_table_counts_first_passages_up_to_each_cutoff():
@@ -27,13 +27,13 @@ def test_the_table_counts_first_passages_up_to_each_cutoff():
     ],
 )
 def test_a_gain_is_told_only_if_its_interval_leaves_out_0(theirs, told):
-    _, line = conclusion({"ours": [10] * 100, "theirs": theirs}, compared=COMPARED)
+    _, line = conclusion({"ours": [10] * 100, "theirs": theirs}, CONTRASTS)
     assert re.search(told, line)
-    assert line.startswith("Over theirs, which is another: ")
+    assert line.startswith("Reasoning, ours against theirs: ")
 
 
 def test_a_loss_is_told_as_a_loss():
-    found, line = conclusion({"ours": [1] * 50 + [11] * 50, "theirs": [10] * 100}, compared=COMPARED)
+    found, line = conclusion({"ours": [1] * 50 + [11] * 50, "theirs": [10] * 100}, CONTRASTS)
     assert re.search(r"\bours\b.*\bfirst 10 for 50 questions \(50%\) and misses the other 50", found)
     assert re.search(r"50 questions fewer \(-50.0 of 100, .*: a loss beyond chance", line)
 
@@ -41,9 +41,15 @@ def test_a_loss_is_told_as_a_loss():
 def test_the_interval_is_that_of_the_difference_paired_by_question():
     """Two systems that find and miss the same questions differ by 0 for sure, however few they find."""
     ranks = [1] * 30 + [None] * 70
-    _, line = conclusion({"ours": ranks, "theirs": ranks}, compared=COMPARED)
+    _, line = conclusion({"ours": ranks, "theirs": ranks}, CONTRASTS)
     assert "interval +0.0 to +0.0" in line
-    _, line = conclusion({"ours": ranks, "theirs": ranks[::-1]}, compared=COMPARED)
+    _, line = conclusion({"ours": ranks, "theirs": ranks[::-1]}, CONTRASTS)
     low, high = map(float, re.findall(r"interval (\S+) to ([+\-\d.]+)", line)[0])
     assert low < -10
     assert high > 10
+
+
+def test_a_contrast_of_two_other_systems_leaves_the_first_one_out():
+    ranks = {"ours": [1] * 50, "theirs": [1] * 50, "base": [None] * 50}
+    _, line = conclusion(ranks, [Contrast("Training", "theirs", "base")])
+    assert line.startswith("Training, theirs against base: 50 questions more")
