@@ -15,7 +15,7 @@ import typer
 
 from reasonembed_cli.demo_answers import ask_judged, ask_unjudged
 from reasonembed_cli.demo_candidates import list_candidates
-from reasonembed_cli.demo_conclusion import DEMO_CUTOFFS, Contrast, conclusion, found_table
+from reasonembed_cli.demo_conclusion import DEMO_CUTOFFS, DemoContrast, conclusion, found_table
 from reasonembed_cli.demo_frameworks import ask_frameworks, load_chat_model
 from reasonembed_cli.demo_questions import demo_examples, gold_ranks
 from reasonembed_cli.eval_tables import scores_table
@@ -183,9 +183,9 @@ def _conclude(systems: Mapping[str, Retriever], model: str) -> None:
     Console().print(found_table(ranks))
     vectors = _vectors_alone(model) if _vectors_alone(model) in systems else model
     contrasts = [
-        Contrast("Training for reasoning", vectors, BASE_MODEL),
-        Contrast("Words beside vectors", model, vectors),
-        Contrast("Instead of counting shared words", model, _BM25),
+        DemoContrast("Training for reasoning", vectors, BASE_MODEL),
+        DemoContrast("Words beside vectors", model, vectors),
+        DemoContrast("Instead of counting shared words", model, _BM25),
     ]
     for line in conclusion(ranks, [contrast for contrast in contrasts if contrast.system != contrast.other]):
         typer.echo(f"\n{textwrap.fill(line, width=terminal_width())}")

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
-__all__ = ["DEMO_CUTOFFS", "Contrast", "conclusion", "found_table"]
+__all__ = ["DEMO_CUTOFFS", "DemoContrast", "conclusion", "found_table"]
 
 DEMO_CUTOFFS = (3, 5, 10)
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class DemoContrast:
     """Two systems that differ in one thing, which `named` says."""
 
     named: str
@@ -38,7 +38,7 @@ def found_table(ranks: Mapping[str, Sequence[int | None]]) -> Table:
     return table
 
 
-def conclusion(ranks: Mapping[str, Sequence[int | None]], contrasts: Sequence[Contrast]) -> Iterator[str]:
+def conclusion(ranks: Mapping[str, Sequence[int | None]], contrasts: Sequence[DemoContrast]) -> Iterator[str]:
     """Yield sentences: what the first system found, and the difference of the systems of each contrast.
 
     Differences are at the last cutoff, with their 95 % bootstrap interval, paired by question. A contrast with a system

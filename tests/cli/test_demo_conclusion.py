@@ -6,9 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
-from reasonembed_cli.demo_conclusion import Contrast, conclusion, found_table
+from reasonembed_cli.demo_conclusion import DemoContrast, conclusion, found_table
 
-CONTRASTS = [Contrast("Reasoning", "ours", "theirs"), Contrast("Not run", "ours", "none")]
+CONTRASTS = [DemoContrast("Reasoning", "ours", "theirs"), DemoContrast("Not run", "ours", "none")]
 
 
 def test_the_table_counts_first_passages_up_to_each_cutoff():
@@ -51,5 +51,5 @@ def test_the_interval_is_that_of_the_difference_paired_by_question():
 
 def test_a_contrast_of_two_other_systems_leaves_the_first_one_out():
     ranks = {"ours": [1] * 50, "theirs": [1] * 50, "base": [None] * 50}
-    _, line = conclusion(ranks, [Contrast("Training", "theirs", "base")])
+    _, line = conclusion(ranks, [DemoContrast("Training", "theirs", "base")])
     assert line.startswith("Training, theirs against base: 50 questions more")
