@@ -38,7 +38,7 @@ def packaged_files(package: str, digest: str, members: Iterable[str]) -> list[st
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
         sys.exit(f"Debian's {package} has sha256 {found}; want {digest}; pass its files with --database")
-    with tarfile.open(fileobj=io.BytesIO(_part(content, "data.tar.xz")), mode="r:xz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(package_part(content, "data.tar.xz")), mode="r:xz") as archive:
         return [_text(archive, member, package) for member in members]
 
 
@@ -78,7 +78,7 @@ def _text(archive: tarfile.TarFile, member: str, package: str) -> str:
     return file.read().decode("utf-8")
 
 
-def _part(package: bytes, name: str) -> bytes:
+def package_part(package: bytes, name: str) -> bytes:
     """Return a member of a Debian package, an `ar` archive: 60-byte headers, members padded to an even length."""
     offset = len(b"!<arch>\n")
     while offset < len(package):
