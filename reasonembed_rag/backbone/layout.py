@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,35 @@ __all__ = ["Bucket", "Layout"]
 _SLACK_TOKENS = 8
 _SLACK_SHARE = 1.12
 """Neighbours whose lengths differ by at most 8 tokens or 12 % share a bucket: little padding, few calls."""
+
+
+class _Select(torch.autograd.Function):
+    """Rows of a tensor whose gradient is made by selecting rows as well.
+
+    The gradient of plain indexing is a serial loop over single numbers on the CPU, which took two thirds of a training
+    step with short texts. Selecting is exact here: every row but padding is selected once, and what padding gets from
+    masked attention is 0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor, inverse: Tensor, real: Tensor | None) -> Tensor:
+        ctx.inverse, ctx.real = inverse, real
+        return x.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        selected = gradient.index_select(0, ctx.inverse)
+        if ctx.real is not None:
+            selected *= ctx.real.reshape(-1, *[1] * (selected.ndim - 1))
+        return selected, None, None, None
+
+
+def _select(x: Tensor, rows: Tensor, *, inverse: Tensor, real: Tensor | None) -> Tensor:
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return x.index_select(0, rows)
+    selected: Tensor = _Select.apply(x, rows, inverse, real)
+    return selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +70,16 @@ class Bucket:
     def pad(self, x: Tensor) -> Tensor:
         """Return the bucket's tokens of x (T, ...) as (count, length, ...)."""
         own = x[self.start : self.stop]
-        if self.gather is not None:
-            own = own[self.gather]
+        if self.gather is not None and self.scatter is not None:
+            own = _select(own, self.gather, inverse=self.scatter, real=None)
         return own.reshape(self.count, self.length, *x.shape[1:])
 
     def unpad(self, x: Tensor) -> Tensor:
         """Return (count, length, ...) as the bucket's tokens (stop - start, ...)."""
         flat = x.reshape(self.count * self.length, *x.shape[2:])
-        return flat if self.scatter is None else flat[self.scatter]
+        if self.gather is None or self.scatter is None:
+            return flat
+        return _select(flat, self.scatter, inverse=self.gather, real=self.mask_BL)
 
 
 class Layout:

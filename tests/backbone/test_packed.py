@@ -237,6 +237,23 @@ def test_fully_masked_padding_gives_finite_gradients(causal):
         assert torch.allclose(own, wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_gradients_through_padded_buckets_are_those_of_dense_attention(causal):
+    lengths = [7, 6, 3, 3, 1]  # the first bucket pads two lengths
+    query, key, value = torch.randn(3, sum(lengths), 2, 8, dtype=torch.float64).requires_grad_().unbind()
+    rule = AttentionRule(causal=causal, scale=0.3)
+    layout = Layout(lengths, device=torch.device("cpu"))
+    assert any(bucket.gather is not None for bucket in layout.buckets)
+    expected = dense_attention(query, key, value, lengths, rule, None)
+    got = attend(query, key, value, layout=layout, rule=rule, prefix=None)
+    weights = torch.randn_like(expected)
+    gradients = [
+        torch.autograd.grad((one * weights).sum(), [query, key, value], retain_graph=True) for one in (got, expected)
+    ]
+    for own, wanted in zip(*gradients, strict=True):
+        assert torch.allclose(own, wanted, atol=1e-9)
+
+
 def test_varlen_attention_gets_the_arguments_of_flash_attention(monkeypatch):
     """The GPU path with a stand-in for the kernel that follows its documentation; not run on a GPU here."""
     lengths, prefix = [9, 9, 4, 1], 3

@@ -40,6 +40,14 @@ _WINDOW = 20
 """Steps over which the speed is averaged."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """Tokens of a step, and how long it took."""
+
+    tokens: int
+    seconds: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Loop:
     """A run in progress."""
@@ -74,7 +82,7 @@ class Loop:
         if self.progress.base is None:
             self._measure()
         steps = range(self.progress.step, self.steps)
-        recent: deque[float] = deque(maxlen=_WINDOW)
+        recent: deque[_Pace] = deque(maxlen=_WINDOW)
         with closing(prefetched(self.maker, self.maker.sampler, steps, workers=self.recipe.run.workers)) as batches:
             for batch in batches:
                 if self._stopped_early():
@@ -92,7 +100,7 @@ class Loop:
         self._save()
         return self.progress
 
-    def _step(self, batch: TrainingBatch, recent: deque[float]) -> None:
+    def _step(self, batch: TrainingBatch, recent: deque[_Pace]) -> None:
         started = time.perf_counter()
         config = self.recipe.optim
         lr = config.lr * rate_at(batch.step, steps=self.steps, warmup=config.warmup, schedule=config.schedule)
@@ -106,14 +114,14 @@ class Loop:
             raise self._stop_at(batch, str(error)) from error
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        recent.append(time.perf_counter() - started)
+        recent.append(_Pace(result.tokens, time.perf_counter() - started))
         self.progress = replace(
             self.progress,
             step=batch.step + 1,
-            seconds=self.progress.seconds + recent[-1],
+            seconds=self.progress.seconds + recent[-1].seconds,
             tokens=self.progress.tokens + result.tokens,
         )
-        self._report_step(batch, result, norm=norm, lr=lr, seconds=sum(recent) / len(recent))
+        self._report_step(batch, result, norm=norm, lr=lr, recent=recent)
 
     def _clip(self) -> float:
         """Clip the gradient in place and return its norm before."""
@@ -134,13 +142,16 @@ class Loop:
             "check those rows, lower optim.lr, or train in float32 (model.precision)"
         )
 
-    def _report_step(self, batch: TrainingBatch, result: StepResult, *, norm: float, lr: float, seconds: float) -> None:
+    def _report_step(
+        self, batch: TrainingBatch, result: StepResult, *, norm: float, lr: float, recent: deque[_Pace]
+    ) -> None:
         step = batch.step + 1
         if self.log is None or (step % self.recipe.run.log_every and step != self.steps):
             return
         intensity = None
         if result.intensity is not None:
             intensity = intensity_statistics(result.intensity, kappa=self.recipe.redapter.kappa)
+        seconds = sum(pace.seconds for pace in recent)
         metrics = StepMetrics(
             step=step,
             task=batch.task,
@@ -152,8 +163,8 @@ class Loop:
             gradient_norm=norm,
             lr=lr,
             tokens=result.tokens,
-            tokens_per_second=result.tokens / seconds,
-            seconds_left=seconds * (self.steps - step),
+            tokens_per_second=sum(pace.tokens for pace in recent) / seconds,
+            seconds_left=seconds / len(recent) * (self.steps - step),
         )
         self.log.step(metrics)
         self.callback.step(metrics, steps=self.steps)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ from reasonembed_training.model import Forward
 from reasonembed_training.objective import Objective, ReasoningQueries, Redapter, ReferenceVectors, StepLoss
 
 __all__ = ["NotFiniteError", "ReferenceModel", "StepResult", "Stepper"]
+
+
+_CHUNKS_BETWEEN_TRIMS = 64
 
 
 class NotFiniteError(TrainingError):
@@ -72,6 +77,8 @@ class Stepper:
     pool_prompt: bool
     """Whether the template's tokens are pooled too."""
     reference: ReferenceModel | None = None
+    chunks: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False, compare=False)
+    """Numbers the chunks that get a gradient, to return freed memory from time to time."""
 
     def __call__(self, batch: TrainingBatch, *, weighted: bool) -> StepResult:
         """Add the batch's gradient to the parameters; if `weighted`, queries are weighted by reasoning intensity.
@@ -137,8 +144,10 @@ class Stepper:
         skips = np.concatenate([np.full(len(part.lengths), self._skip(part)) for part in parts])
 
         def embed(rows: NDArray[np.int64]) -> Tensor:
-            if torch.is_grad_enabled() and self.machine.device.type == "cpu":
-                give_back_freed()  # chunks differ in shape, so the heap would grow with their number
+            # Chunks differ in shape, so the heap grows with their number; returning it costs more than a small chunk.
+            on_cpu = self.machine.device.type == "cpu"
+            if on_cpu and torch.is_grad_enabled() and next(self.chunks) % _CHUNKS_BETWEEN_TRIMS == 0:
+                give_back_freed()
             vectors: Tensor = forward([sequences[row] for row in rows], skip=int(skips[rows[0]]))
             return vectors
 
