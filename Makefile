@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python python3.13 python3.12 python3.1
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help venv demo test test-avx2 check bench-encode default-model
+.PHONY: help venv demo test test-avx2 check bench-encode default-model default-large
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
@@ -13,6 +13,7 @@ help:
 	@echo "make check   the whole gate: format, lint, types, import contracts, tests"
 	@echo "make bench-encode   print the encoder beside its peers"
 	@echo "make default-model  train the default model again, from the sets in ../shared/data"
+	@echo "make default-large  train the large default model again, likewise"
 	@echo "make venv    only build the environment in .venv"
 
 venv: $(STAMP)
@@ -80,6 +81,17 @@ $(ROWS)/theorems.jsonl $(ROWS)/wordnet.jsonl: $(ROWS)/%.jsonl: | $(STAMP)
 	$(BIN)/python training/dataset_scripts/$*.py $(ROWS)/$*
 	$(MINE) --skip 2 $(MINED) --data $(ROWS)/$* --out $@
 
+# Questions written for the models, whose documents are passages of manuals and descriptions of programs, or were
+# written with them.
+$(ROWS)/written/rows.jsonl: | $(STAMP)
+	$(BIN)/python training/dataset_scripts/written.py $(ROWS)/written
+
+$(ROWS)/manuals.jsonl $(ROWS)/programs.jsonl: $(ROWS)/%.jsonl: $(ROWS)/written/rows.jsonl
+	$(MINE) --skip 1 --negatives 7 --data $(ROWS)/written/$* --out $@
+
+$(ROWS)/written.jsonl: $(ROWS)/written/rows.jsonl
+	cp $< $@
+
 SETS := entailmentbank ecare strategyqa attack tldr halves attack-halves
 READ = data=[$(subst $() ,,$(foreach set,$(SETS) $(1),{path="$(ROWS)/$(set).jsonl"},))]
 # What the runs of the average change in the recipe: short ones are half as long, those with a reference model keep
@@ -104,3 +116,7 @@ default-model: $(STAMP) $(foreach set,$(SETS) theorems wordnet,$(ROWS)/$(set).js
 	rm -rf runs/default-average
 	$(BIN)/reasonembed average $(foreach run,$(RUNS),runs/$(run)/model) --rank 112 --out runs/default-average
 	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-average/$(file)) reasonembed_rag/default/
+
+default-large: $(STAMP) $(foreach set,$(SETS) theorems wordnet manuals programs written,$(ROWS)/$(set).jsonl)
+	$(BIN)/reasonembed train training/recipes/default-large.toml
+	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-large/model/$(file)) reasonembed_rag/default_large/

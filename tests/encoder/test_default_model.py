@@ -151,8 +151,9 @@ def test_it_was_trained_on_train_splits_only_and_never_on_bright():
     makefile = (ROOT / "Makefile").read_text()
     (mined,) = re.findall(r"^MINE = .*--split (\w+)", makefile, flags=re.MULTILINE)
     assert mined == "train"
-    names = set(re.findall(r"^\$\(ROWS\)/([\w-]+)\.jsonl: ", makefile, flags=re.MULTILINE))
-    records = _records()
+    targets = [line.partition(":")[0] for line in makefile.splitlines() if line.startswith("$(ROWS)/")]
+    names = {name for target in targets for name in re.findall(r"\(ROWS\)/([\w-]+)\.jsonl", target)}
+    records = [*_records(), _large_record()]
     assert set().union(*(record["rows"] for record in records)) == names
     for record in records:
         assert record["rows"].keys() == {Path(data["path"]).stem for data in record["recipe"]["data"]}
@@ -170,6 +171,17 @@ def test_its_record_has_the_recipes_that_make_default_model_runs():
         made = read_recipe(ROOT / command[2], changes=command[4::2])
         recorded = recipe_from(record["recipe"], where="training.json")
         assert replace(recorded, run=replace(recorded.run, output=made.run.output)) == made
+
+
+@pytest.mark.filterwarnings("ignore:recipe key:FutureWarning")
+def test_the_large_record_has_the_recipe_that_make_default_large_runs():
+    recorded = recipe_from(_large_record()["recipe"], where="training.json")
+    made = read_recipe(ROOT / "training/recipes/default-large.toml")
+    assert replace(recorded, run=replace(recorded.run, output=made.run.output)) == made
+
+
+def _large_record() -> dict:
+    return json.loads((FOLDER.parent / "default_large" / "training.json").read_text())
 
 
 def _records() -> list[dict]:

@@ -211,7 +211,13 @@ def write_rows(path: Path, *, dev: bool = False) -> int:
     rows = [row for row in _lines("triplets.jsonl") if _is_held_out(row["id"]) == dev]
     with replacing(path) as file:
         for row in rows:
-            fields = {"id": row["id"], "query": row["query"], "pos": [row["positive"]], "neg": [row["negative"]]}
+            fields = {
+                "id": row["id"],
+                "task": "written",
+                "query": row["query"],
+                "pos": [row["positive"]],
+                "neg": [row["negative"]],
+            }
             file.write(f"{json.dumps(fields, ensure_ascii=False)}\n".encode())
     return len(rows)
 
