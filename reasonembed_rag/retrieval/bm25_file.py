@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +29,10 @@ def write_bm25(index: BM25, path: Path, *, label: str) -> None:
         "ids": json.dumps(postings.ids),
         "vocabulary": "\n".join(postings.vocabulary),
     }
-    arrays = {name: np.frombuffer(text.encode(), dtype=np.uint8) for name, text in texts.items()}
+    arrays: dict[str, Any] = {name: np.frombuffer(text.encode(), dtype=np.uint8) for name, text in texts.items()}
+    arrays |= {name: getattr(postings, name) for name in _ARRAYS}
     with replacing(path) as file:
-        np.savez(file, **arrays, **{name: getattr(postings, name) for name in _ARRAYS})
+        np.savez(file, **arrays)
 
 
 def has_bm25(path: Path, *, label: str) -> bool:
