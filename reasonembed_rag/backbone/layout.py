@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -47,8 +47,8 @@ class _Select(torch.autograd.Function):
 def _select(x: Tensor, rows: Tensor, *, inverse: Tensor, real: Tensor | None) -> Tensor:
     if not (torch.is_grad_enabled() and x.requires_grad):
         return x.index_select(0, rows)
-    selected: Tensor = _Select.apply(x, rows, inverse, real)
-    return selected
+    apply: Callable[..., Tensor] = _Select.apply
+    return apply(x, rows, inverse, real)
 
 
 @dataclass(frozen=True, slots=True)
