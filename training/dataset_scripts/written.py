@@ -52,7 +52,7 @@ _BOILERPLATE = re.compile(r"This (is a |)(dummy|transitional|virtual)|This packa
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ManualSection:
     """Text under a heading."""
 
     heading: str
@@ -64,7 +64,7 @@ def passage_key(text: str) -> str:
     return hashlib.blake2b(" ".join(text.split()).encode(), digest_size=8).hexdigest()
 
 
-def sections(path: Path) -> Iterator[Section]:
+def sections(path: Path) -> Iterator[ManualSection]:
     """Yield the sections of a manual's file."""
     if path.name.endswith((".docbook", ".xml", ".page")):
         yield from _xml_sections(path.read_text(encoding="utf-8", errors="replace"))
@@ -72,10 +72,10 @@ def sections(path: Path) -> Iterator[Section]:
         yield from _pod_sections(path.read_text(encoding="utf-8", errors="replace"))
     else:
         for part in read_file(path):
-            yield Section(" > ".join(part.heading[-2:]), part.text)
+            yield ManualSection(" > ".join(part.heading[-2:]), part.text)
 
 
-def passages(section: Section) -> Iterator[str]:
+def passages(section: ManualSection) -> Iterator[str]:
     """Yield runs of whole paragraphs of up to 120 words, under a heading of less than 120 characters."""
     lead = f"{section.heading.strip()}\n\n" if 0 < len(section.heading.strip()) < _WORDS else ""
     run: list[str] = []
@@ -93,7 +93,7 @@ def _tidy(run: list[str]) -> str:
     return "\n".join(line.rstrip() for line in text.split("\n")) if "\n" in text else " ".join(text.split())
 
 
-def _xml_sections(text: str) -> Iterator[Section]:
+def _xml_sections(text: str) -> Iterator[ManualSection]:
     heading, blocks = "", list[str]()
     for kind, block in _XML_BLOCK.findall(_XML_ASIDE.sub("", text)):
         plain = " ".join(html.unescape(_TAG.sub("", block)).split())
@@ -103,25 +103,25 @@ def _xml_sections(text: str) -> Iterator[Section]:
             blocks.append(plain)
             continue
         if blocks:
-            yield Section(heading, "\n\n".join(blocks))
+            yield ManualSection(heading, "\n\n".join(blocks))
         heading, blocks = plain, []
     if blocks:
-        yield Section(heading, "\n\n".join(blocks))
+        yield ManualSection(heading, "\n\n".join(blocks))
 
 
-def _pod_sections(text: str) -> Iterator[Section]:
+def _pod_sections(text: str) -> Iterator[ManualSection]:
     heading, blocks = "", list[str]()
     for block in re.split(r"\n\s*\n", text):
         if block.startswith("=head"):
             if blocks:
-                yield Section(heading, "\n\n".join(blocks))
+                yield ManualSection(heading, "\n\n".join(blocks))
             heading, blocks = _POD_MARK.sub(r"\1", block.split(" ", 1)[-1]), []
         elif block.startswith("=item"):
             blocks.append(_POD_MARK.sub(r"\1", block[5:]))
         elif not block.startswith("="):
             blocks.append(_POD_FORMAT.sub(r"\1", block))
     if blocks:
-        yield Section(heading, "\n\n".join(blocks))
+        yield ManualSection(heading, "\n\n".join(blocks))
 
 
 def _download(path: str) -> bytes:
