@@ -59,7 +59,8 @@ def find_model(name_or_path: str, *, revision: str | None = None, weights: bool 
         return folder
     if name_or_path not in ALIASES and _looks_like_path(name_or_path):
         raise ModelError(
-            f"{name_or_path}: no such model folder; want a folder with config.json, a hub id owner/name, or an alias"
+            f"{name_or_path}: no such model folder; want a folder with config.json, a hub id owner/name, an alias, "
+            f"{DEFAULT_MODEL!r} or {LARGE_MODEL!r}"
         )
     wanted = [*_SMALL_FILES, _WEIGHTS] if weights else _SMALL_FILES
     return download(ALIASES.get(name_or_path, name_or_path), revision=revision, wanted=wanted)
