@@ -15,7 +15,13 @@ from typing import Literal
 from reasonembed_rag.spec import Pooling
 from reasonembed_training.checks import check_setting
 from reasonembed_training.data import ReasoningSource
-from reasonembed_training.objective_config import ConsistencyConfig, LossConfig, RedapterConfig, ReferenceConfig
+from reasonembed_training.objective_config import (
+    ConsistencyConfig,
+    LossConfig,
+    RedapterConfig,
+    ReferenceConfig,
+    TeacherConfig,
+)
 
 __all__ = [
     "BatchConfig",
@@ -237,6 +243,7 @@ class Recipe:
     redapter: RedapterConfig = field(default_factory=RedapterConfig)
     consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     dev: DevConfig = field(default_factory=DevConfig)
 

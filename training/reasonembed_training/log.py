@@ -31,6 +31,8 @@ class StepMetrics:
     """Mean KL of perturbed queries' rankings from the queries' own, unweighted."""
     drift: float | None = None
     """Mean KL of the queries' rankings from the reference model's, unweighted."""
+    distance: float | None = None
+    """Mean KL of the queries' rankings from the teacher's, unweighted."""
     gradient_norm: float
     lr: float
     tokens: int

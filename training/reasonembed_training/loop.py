@@ -160,6 +160,7 @@ class Loop:
             intensity=intensity,
             divergence=result.divergence,
             drift=result.drift,
+            distance=result.distance,
             gradient_norm=norm,
             lr=lr,
             tokens=result.tokens,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reasonembed_rag.backbone import finish
 from reasonembed_training.data import Labels
-from reasonembed_training.gather import gather_rows, my_shards, sum_over_processes
+from reasonembed_training.gather import Shards, gather_rows, my_shards, sum_over_processes
 from reasonembed_training.losses import consistency, distillation, info_nce, kl_to_reference, known_positives, left_out
 from reasonembed_training.redapter import reasoning_intensity, sample_weights
 
@@ -50,12 +50,16 @@ class ReasoningQueries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceVectors:
-    """The batch embedded by the reference model, detached."""
+    """The batch embedded by the reference model or a teacher, detached."""
 
     queries: Tensor
-    """(Q, D)"""
+    """(Q, E), of the dimension of that model"""
     documents: Tensor
-    """(N, D)"""
+    """(N, E)"""
+
+    def scores(self, shards: Shards) -> Tensor:
+        """Return (Q, M), the scores over the documents of all processes."""
+        return self.queries @ gather_rows(self.documents, shards).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class StepLoss:
     """(Q,) KL of the perturbed query's ranking from the query's own; None without perturbed queries."""
     drift: Tensor | None = None
     """(Q,) KL from the reference model's ranking; None if the batch is not regularised."""
+    distance: Tensor | None = None
+    """(Q,) KL from the teacher's ranking; None without a teacher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +97,8 @@ class Objective:
     """InfoNCE over every document of the global batch, plus optional terms.
 
     With Matryoshka `dimensions` the loss is the mean over the vectors truncated to each of them; intensities always
-    come from whole vectors. Distillation, consistency and the reference model each add weight * mean_i KL_i to the
-    weighted loss sum_i w_i L_i.
+    come from whole vectors. Distillation, consistency, the reference model and the teacher each add
+    weight * mean_i KL_i to the weighted loss sum_i w_i L_i.
     """
 
     temperature: float = 0.02
@@ -106,6 +112,8 @@ class Objective:
     """Weight of the KL of the perturbed query's scores over all documents from the query's own."""
     reference: float = 0.0
     """Weight of the KL of the query's scores over all documents but its positive from the reference model's."""
+    teacher: float = 0.0
+    """Weight of the KL of the query's scores over all documents from the teacher's."""
 
     def __call__(
         self,
@@ -116,6 +124,7 @@ class Objective:
         reasoning: ReasoningQueries | None = None,
         perturbed_QD: Tensor | None = None,
         reference: ReferenceVectors | None = None,
+        taught: ReferenceVectors | None = None,
     ) -> StepLoss:
         """Return the loss of the step; with reasoning queries, queries are weighted by intensity.
 
@@ -141,15 +150,18 @@ class Objective:
         if self.distillation is not None:
             graded_Q = self._distillation(scores_QM[:, shards.mine], labels, self.distillation)
             loss = loss + self.distillation.weight * graded_Q.sum() / count
-        divergences_Q, drift_Q = None, None
+        divergences_Q, drift_Q, distance_Q = None, None, None
         if perturbed_QD is not None:
             divergences_Q = consistency(scores_QM, perturbed_QD @ documents_MD.T, temperature=self.temperature)
             loss = loss + self.consistency * divergences_Q.sum() / count
         if reference is not None:
-            reference_QM = reference.queries @ gather_rows(reference.documents, shards).T
+            reference_QM = reference.scores(shards)
             drift_Q = kl_to_reference(scores_QM, reference_QM, positives_Q, temperature=self.temperature)
             loss = loss + self.reference * drift_Q.sum() / count
-        return StepLoss(loss, losses_Q.detach(), intensity_Q, *map(_detached, (divergences_Q, drift_Q)))
+        if taught is not None:
+            distance_Q = consistency(taught.scores(shards), scores_QM, temperature=self.temperature)
+            loss = loss + self.teacher * distance_Q.sum() / count
+        return StepLoss(loss, losses_Q.detach(), intensity_Q, *map(_detached, (divergences_Q, drift_Q, distance_Q)))
 
     def _info_nce(self, scores_QM: Tensor, candidates: _Candidates) -> Tensor:
         return info_nce(scores_QM, candidates.positives, temperature=self.temperature, left_out_QN=candidates.out)

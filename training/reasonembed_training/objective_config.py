@@ -1,4 +1,4 @@
-"""Recipe sections that shape the objective: [loss], [redapter], [consistency] and [reference].
+"""Recipe sections that shape the objective: [loss], [redapter], [consistency], [reference] and [teacher].
 
 Defaults are those of the paper (ReasonEmbed, arXiv 2510.08252) where it gives one.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reasonembed_training.checks import check_setting
 from reasonembed_training.data import TrainingPerturbation
 
-__all__ = ["ConsistencyConfig", "LossConfig", "RedapterConfig", "ReferenceConfig"]
+__all__ = ["ConsistencyConfig", "LossConfig", "RedapterConfig", "ReferenceConfig", "TeacherConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +91,24 @@ class ReferenceConfig:
 
     def __post_init__(self) -> None:
         check_setting(self.weight >= 0, f"reference.weight is {self.weight}; want at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherConfig:
+    """[teacher]: learn another encoder's rankings of the documents of each batch (distillation)."""
+
+    model: str | None = None
+    """Name, hub id or folder of the teacher."""
+    weight: float = 0.0
+    """Weight of the KL divergence from the teacher's ranking of all documents of the batch; 0 turns it off."""
+    dtype: str = "auto"
+    max_query_length: int | None = None
+    """Tokens that the teacher reads of a query; the model's own by default."""
+    max_document_length: int | None = None
+
+    def __post_init__(self) -> None:
+        check_setting(self.weight >= 0, f"teacher.weight is {self.weight}; want at least 0")
+        check_setting(
+            self.model is not None or not self.weight,
+            f"teacher.weight is {self.weight} and teacher.model is missing; want the teacher's name, hub id or folder",
+        )

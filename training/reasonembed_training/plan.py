@@ -11,7 +11,7 @@ from reasonembed_rag.perturb import Rewording, find_thesaurus
 from reasonembed_training.config import BatchConfig, DataConfig, OptimConfig, TaskBatchConfig
 from reasonembed_training.data import QueryPerturber, RowSource, Sampler, TaskPlan, TaskRows
 from reasonembed_training.objective import Distillation, Objective
-from reasonembed_training.objective_config import ConsistencyConfig, LossConfig, ReferenceConfig
+from reasonembed_training.objective_config import ConsistencyConfig, LossConfig, ReferenceConfig, TeacherConfig
 
 __all__ = ["objective_from", "perturber_from", "regularised_tasks", "sources_from", "steps_of", "task_plans"]
 
@@ -57,10 +57,11 @@ def objective_from(
     consistency: ConsistencyConfig,
     *,
     reference: ReferenceConfig,
+    teacher: TeacherConfig,
     dimension: int,
     normalize: bool,
 ) -> Objective:
-    """Return the objective of a recipe's [loss], [consistency] and [reference].
+    """Return the objective of a recipe's [loss], [consistency], [reference] and [teacher].
 
     Raises TrainingError for Matryoshka dimensions that the model does not have.
     """
@@ -78,6 +79,7 @@ def objective_from(
         else None,
         consistency=consistency.weight,
         reference=reference.weight,
+        teacher=teacher.weight,
     )
 
 

@@ -98,5 +98,7 @@ def _figures(metrics: StepMetrics) -> Iterator[str]:
         yield f"perturbed {metrics.divergence:.3f}"
     if metrics.drift is not None:
         yield f"drift {metrics.drift:.3f}"
+    if metrics.distance is not None:
+        yield f"from the teacher {metrics.distance:.3f}"
     yield f"gradient {metrics.gradient_norm:.2f}"
     yield f"{metrics.tokens_per_second:,.0f} tokens/s"

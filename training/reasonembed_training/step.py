@@ -20,6 +20,7 @@ from reasonembed_training.gather import gather_rows, greatest_over_processes, my
 from reasonembed_training.gradcache import EmbedRows, cached_backward, embed_detached
 from reasonembed_training.model import Forward
 from reasonembed_training.objective import Objective, ReasoningQueries, Redapter, ReferenceVectors, StepLoss
+from reasonembed_training.teacher import Teacher
 
 __all__ = ["NotFiniteError", "ReferenceModel", "StepResult", "Stepper"]
 
@@ -47,6 +48,8 @@ class StepResult:
     """Mean KL of perturbed queries' rankings, unweighted; None without perturbed queries."""
     drift: float | None = None
     """Mean KL from the reference model's rankings, unweighted; None if the batch is not regularised."""
+    distance: float | None = None
+    """Mean KL from the teacher's rankings, unweighted; None without a teacher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,7 @@ class Stepper:
     pool_prompt: bool
     """Whether the template's tokens are pooled too."""
     reference: ReferenceModel | None = None
+    teacher: Teacher | None = None
     chunks: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False, compare=False)
     """Numbers the chunks that get a gradient, to return freed memory from time to time."""
 
@@ -89,7 +93,7 @@ class Stepper:
         both = queries + len(batch.documents.lengths)
         labels = _moved(batch.labels, self.machine.device)
         reasoning = self._reasoning(batch) if weighted and self.redapter is not None else None
-        reference = self._reference(batch)
+        reference, taught = self._reference(batch), self._taught(batch)
 
         def objective(vectors_ND: Tensor) -> StepLoss:
             loss = self.objective(
@@ -99,6 +103,7 @@ class Stepper:
                 reasoning=reasoning,
                 perturbed_QD=None if batch.perturbed is None else vectors_ND[both:],
                 reference=reference,
+                taught=taught,
             )
             total = sum_over_processes(loss.loss)
             if not torch.isfinite(total):
@@ -137,6 +142,14 @@ class Stepper:
         found = embed_detached(self._embed(parts, self.reference.forward), self._plan(parts))
         queries = len(batch.queries.lengths)
         return ReferenceVectors(queries=found[:queries], documents=found[queries:])
+
+    def _taught(self, batch: TrainingBatch) -> ReferenceVectors | None:
+        """Embed queries and documents by the teacher."""
+        if self.teacher is None:
+            return None
+        found = self.teacher(batch)
+        device = self.machine.device
+        return ReferenceVectors(queries=found.queries.to(device), documents=found.documents.to(device))
 
     def _embed(self, parts: tuple[Tokens, ...], forward: Forward | nn.Module) -> EmbedRows:
         """Return a function that embeds rows of the concatenated parts."""
@@ -191,7 +204,7 @@ class Stepper:
             intensity = gather_rows(intensity, my_shards(len(intensity), device=intensity.device)).cpu()
         means = [
             None if one is None else float(sum_over_processes(one.sum().double())) / queries
-            for one in (loss.divergences, loss.drift)
+            for one in (loss.divergences, loss.drift, loss.distance)
         ]
         return StepResult(objective, info_nce / queries, intensity, round(tokens), *means)
 

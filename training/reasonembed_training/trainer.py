@@ -36,6 +36,7 @@ from reasonembed_training.plan import (
 from reasonembed_training.progress import SilentCallback, TrainingCallback
 from reasonembed_training.recipe import changed_keys, recipe_to_json
 from reasonembed_training.step import ReferenceModel, Stepper
+from reasonembed_training.teacher import open_teacher
 
 __all__ = ["TrainingOutcome", "train"]
 
@@ -188,6 +189,7 @@ def _stepper(
             recipe.loss,
             recipe.consistency,
             reference=recipe.reference,
+            teacher=recipe.teacher,
             dimension=spec.dimension,
             normalize=spec.normalize,
         ),
@@ -197,6 +199,7 @@ def _stepper(
         budget=recipe.batch.tokens,
         pool_prompt=spec.pool_prompt,
         reference=reference,
+        teacher=open_teacher(recipe.teacher, device=machine.device, cache=recipe.run.cache),
     )
 
 

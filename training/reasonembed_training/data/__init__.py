@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reasonembed_training.data.query_perturber import QueryPerturber, TrainingPerturbation
     from reasonembed_training.data.rows import ReasoningSource, content_key
     from reasonembed_training.data.sampler import Sampler, TaskPlan
-    from reasonembed_training.data.sources import RowSource, open_rows
+    from reasonembed_training.data.sources import RowSource, default_cache, open_rows
     from reasonembed_training.data.table import RowTable, TaskRows
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "TrainingPerturbation",
     "content_key",
     "crop",
+    "default_cache",
     "mine",
     "open_rows",
     "prefetched",

@@ -53,6 +53,10 @@ class TrainingBatch:
     labels: Labels
     perturbed: Tokens | None = None
     """The queries after a perturbation; None without the consistency term."""
+    instruction: str | None = None
+    """The task's instruction."""
+    query_texts: tuple[str, ...] = ()
+    document_texts: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -91,6 +95,7 @@ class BatchMaker:
             return self.tokenizer(texts, before=before, after=after, max_length=self.spec.max_query_length)
 
         texts = [one.query for one in drawn]
+        documents = [text for one in drawn for text in one.documents]
         wanted = self.reasoning_from is not None and step >= self.reasoning_from
         reasoning = [one.reasoning_query if wanted else None for one in drawn]
         return TrainingBatch(
@@ -99,7 +104,7 @@ class BatchMaker:
             row_ids=tuple(one.id for one in drawn),
             queries=queries(texts),
             documents=self.tokenizer(
-                [text for one in drawn for text in one.documents],
+                documents,
                 before=head,
                 after=tail,
                 max_length=self.spec.max_document_length,
@@ -113,6 +118,9 @@ class BatchMaker:
             has_reasoning=torch.tensor([text is not None for text in reasoning], dtype=torch.bool),
             labels=_labels(drawn),
             perturbed=None if self.perturber is None else queries(self.perturber(texts, rows=rows, step=step)),
+            instruction=task.instruction,
+            query_texts=tuple(texts),
+            document_texts=tuple(documents),
         )
 
     def _draw(self, row: int, planned: GlobalBatch) -> Drawn:
