@@ -106,15 +106,19 @@ WORDS := $(SHORT) $(call READ,theorems wordnet) reference.weight=0.5 \
 	batch.tasks.theorems={weight=0.6,group=4} batch.tasks.wordnet={weight=0.6,group=4}
 TRAIN = $(BIN)/reasonembed train training/recipes/default.toml $(foreach one,$(1),--set '$(one)')
 RUNS := default default-short default-reference default-words
+THRICE := default-untaught default-untaught default-untaught
 
-# A finished run is not trained again, and a stopped one is resumed.
-default-model: $(STAMP) $(foreach set,$(SETS) theorems wordnet,$(ROWS)/$(set).jsonl)
+# A finished run is not trained again, and a stopped one is resumed. The teacher of the last two is default-large.
+default-model: $(STAMP) $(foreach set,$(SETS) theorems wordnet manuals programs written,$(ROWS)/$(set).jsonl)
 	$(call TRAIN)
 	$(call TRAIN,$(SHORT) run.output=runs/default-short)
 	$(call TRAIN,$(REFERENCE) run.output=runs/default-reference)
 	$(call TRAIN,$(WORDS) run.seed=43 run.output=runs/default-words)
-	rm -rf runs/default-average
-	$(BIN)/reasonembed average $(foreach run,$(RUNS),runs/$(run)/model) --rank 112 --out runs/default-average
+	$(BIN)/reasonembed train training/recipes/default-taught.toml
+	$(BIN)/reasonembed train training/recipes/default-taught.toml --set optim.lr=1.5e-3 --set run.output=runs/default-taught-fast
+	rm -rf runs/default-untaught runs/default-average
+	$(BIN)/reasonembed average $(foreach run,$(RUNS),runs/$(run)/model) --rank 112 --out runs/default-untaught
+	$(BIN)/reasonembed average $(foreach run,$(THRICE) default-taught/model default-taught-fast/model,runs/$(run)) --rank 112 --out runs/default-average
 	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-average/$(file)) reasonembed_rag/default/
 
 default-large: $(STAMP) $(foreach set,$(SETS) theorems wordnet manuals programs written,$(ROWS)/$(set).jsonl)

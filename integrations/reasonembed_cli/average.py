@@ -13,7 +13,10 @@ __all__ = ["average_command"]
 
 
 def average_command(
-    adapters: Annotated[list[Path], typer.Argument(help="Adapter folders, exported with run.export=adapter.")],
+    adapters: Annotated[
+        list[Path],
+        typer.Argument(help="Adapter folders, exported with run.export=adapter; one named twice counts twice."),
+    ],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The new folder.")],
     interpolate: Annotated[float, typer.Option(help="Share of the base's weights in the result, 0 to below 1.")] = 0.0,

@@ -15,9 +15,9 @@ RIGHT_AT = 3
 """A question is answered rightly if one of its gold passages is among this many."""
 
 DEMO_QUESTIONS = (
-    "month-08-syntax-error",
-    "old-system-takes-ascii-only",
     "all-fields-of-object",
+    "fromkeys-one-list",
+    "ctrl-c-does-not-stop-worker",
     "backup-changed-too",
 )
 """Ids of python_reference's dev split. After the default model changed, choose by `reasonembed demo --candidates`."""

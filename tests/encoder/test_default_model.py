@@ -185,8 +185,9 @@ def _large_record() -> dict:
 
 
 def _records() -> list[dict]:
-    """Return the records of the runs that were averaged."""
-    return json.loads((FOLDER / "training.json").read_text())["average_of"]
+    """Return the records of the runs that were averaged; four were averaged among themselves first."""
+    untaught, *taught = json.loads((FOLDER / "training.json").read_text())["average_of"]
+    return [*untaught["average_of"], *taught]
 
 
 def test_the_card_carries_the_attributions_of_the_data():

@@ -56,6 +56,15 @@ def test_the_average_changes_every_weight_by_the_mean_of_the_changes(adapters, t
     assert (record["interpolate"], [one["recipe"]["run"]["seed"] for one in record["average_of"]]) == (share, [1, 2])
 
 
+def test_an_adapter_that_is_named_twice_counts_twice(adapters, tmp_path):
+    average_adapters([adapters[0], *adapters], tmp_path / "both")
+    first, second, both = (_changes(folder) for folder in (*adapters, tmp_path / "both"))
+    for layer, change in both.items():
+        np.testing.assert_allclose(change, (2 * first[layer] + second[layer]) / 3, atol=1e-6)
+    record = json.loads((tmp_path / "both" / "training.json").read_text())
+    assert [one.get("times", 1) for one in record["average_of"]] == [2, 1]
+
+
 @pytest.mark.parametrize("rank", [1, 3, 5])
 def test_a_smaller_rank_keeps_the_nearest_change_of_that_rank(adapters, tmp_path, rank):
     """The oracle is NumPy's SVD of the whole change."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,10 @@ def average_adapters(folders: Sequence[Path], to: Path, *, interpolate: float = 
     """Write one LoRA adapter whose change of each weight is the adapters' mean change, times 1 - interpolate.
 
     Averages of several runs generalise better than each (model soups, arXiv 2203.05482); `interpolate` is the share of
-    the base. The changes B A of n adapters of rank r are concatenated to rank n r, which is exact up to the number
-    format. With a smaller `rank` each change is replaced by the nearest one of that rank (truncated SVD). The folder
-    also gets spec.json and, in training.json, the records of all adapters. Raises TrainingError for fewer than two
+    the base, and an adapter that is named several times counts as often. The changes B A of n adapters of rank r are
+    concatenated to rank n r, which is exact up to the number format. With a smaller `rank` each change is replaced by
+    the nearest one of that rank (truncated SVD). The folder also gets spec.json and, in training.json, the records of
+    all adapters. Raises TrainingError for fewer than two
     adapters, for adapters of other bases, specs or layers, and if the folder exists; ModelError for a folder without a
     plain LoRA adapter.
     """
@@ -54,7 +56,7 @@ def average_adapters(folders: Sequence[Path], to: Path, *, interpolate: float = 
     average = _concatenated(weights, scales)
     if rank < concatenated:
         average = _nearest(average, rank)
-    records = [read_json(folder / _RECORD) if (folder / _RECORD).is_file() else None for folder in folders]
+    records = [_record(folder, times=times) for folder, times in Counter(folders).items()]
     contents = {
         ADAPTER_CONFIG: {**configs[0], "r": rank, "lora_alpha": rank},
         _SPEC: {**specs[0], "model": to.name, "weights": None},
@@ -88,6 +90,13 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not (folder / _SPEC).is_file():
         raise TrainingError(f"{folder}: no {_SPEC}; want a folder exported with run.export = 'adapter'")
     return config, weights
+
+
+def _record(folder: Path, *, times: int) -> dict[str, Any] | None:
+    """Return the record of an adapter, with the number of times that it was averaged if that is not 1."""
+    if not (folder / _RECORD).is_file():
+        return None
+    return {**({"times": times} if times > 1 else {}), **read_json(folder / _RECORD)}
 
 
 def _check_alike(
