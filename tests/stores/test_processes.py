@@ -137,9 +137,11 @@ def test_forks_while_other_threads_write_and_read_lose_nothing(tmp_path):
 store = FaissStore.create(path, dimension=8)
 memory = FaissStore.create(dimension=8)
 reader = FaissStore.open(path)
-done = threading.Event()
+done, forked = threading.Event(), threading.Event()
 def write():
     for number in range(40):
+        if number == 30:
+            forked.wait(30)  # a fast machine would have written all before the third fork
         put(store, f"{'abcd'[number % 4]}{number}")
         put(memory, f"{'abcd'[number % 4]}{number}")
     done.set()
@@ -159,6 +161,8 @@ def child():
 while not done.is_set():
     in_child(child, leave=sys.exit if forks % 2 else os._exit)
     forks += 1
+    if forks > 2:
+        forked.set()
 for thread in threads: thread.join()
 assert forks > 2 and len(store) == len(memory) == 40
 store.close()
