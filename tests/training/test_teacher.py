@@ -55,10 +55,11 @@ def run_of(make_recipe, tmp_path, teacher, *, weight, name):
         run={"output": str(tmp_path / name)},
         teacher={"model": str(teacher), "weight": weight, "max_document_length": 12, "dtype": "float32"},
         redapter={"enabled": False},
-        optim={"max_steps": 24},
+        loss={"temperature": 0.1},
+        optim={"max_steps": 40, "lr": 1e-2},
         dev={"sets": []},
     )
-    train(recipe)
+    assert f"taught by {teacher}" in (train(recipe).model / "README.md").read_text()
     return [line["distance"] for line in read_metrics(recipe.run.output / "metrics.jsonl")]
 
 
@@ -73,11 +74,12 @@ def test_a_run_comes_closer_to_its_teacher_whose_vectors_are_computed_once(
     strong = run_of(make_recipe, tmp_path, teacher, weight=30.0, name="strong")
     assert computed == []
     assert strong[0] == pytest.approx(faint[0], abs=1e-5)
-    assert sum(strong[12:]) < 0.97 * sum(faint[12:])
+    assert sum(strong[20:]) < 0.5 * sum(faint[20:])
 
 
 def test_without_a_weight_there_is_no_teacher_and_a_weight_needs_one(make_recipe, tmp_path):
-    train(recipe := make_recipe(teacher={"model": "nowhere"}, dev={"sets": []}))
+    outcome = train(recipe := make_recipe(teacher={"model": "nowhere"}, dev={"sets": []}))
+    assert "taught" not in (outcome.model / "README.md").read_text()
     assert {line["distance"] for line in read_metrics(recipe.run.output / "metrics.jsonl")} == {None}
     with pytest.raises(TrainingError, match=r"\bteacher\.model is missing\b"):
         make_recipe(teacher={"weight": 1.0})

@@ -128,13 +128,15 @@ def _training(run: TrainedRun) -> str:
     recipe, progress = run.recipe, run.progress
     kind = "Redapter" if recipe.redapter.enabled else "InfoNCE"
     tuned = f"LoRA of rank {recipe.lora.rank}" if recipe.model.tuning == "lora" else "all weights"
+    taught = f", taught by {recipe.teacher.model}" if recipe.teacher.weight else ""
     rows = ", ".join(f"{task} ({count} rows)" for task, count in run.rows.items())
     if recipe.redapter.enabled:
         rows += f"; {run.without_reasoning} of the rows have no reasoning query"
     return (
         "## Training\n\n"
-        f"{kind}, {tuned}, {progress.step} of {run.steps} steps, {progress.tokens:,} tokens of queries and documents "
-        f"in {progress.seconds:,.0f} seconds on {progress.world} process{'es' if progress.world > 1 else ''}, "
+        f"{kind}, {tuned}{taught}, {progress.step} of {run.steps} steps, {progress.tokens:,} tokens of queries and "
+        f"documents in {progress.seconds:,.0f} seconds on {progress.world} "
+        f"process{'es' if progress.world > 1 else ''}, "
         f"seed {recipe.run.seed}.\n\nData: {rows}; digest `{progress.data}`.\n\n"
         "`training.json` has every setting and the scores per query; `reasonembed train` with the same recipe and data "
         "reproduces the model."
