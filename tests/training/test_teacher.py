@@ -85,3 +85,8 @@ def test_without_a_weight_there_is_no_teacher_and_a_weight_needs_one(make_recipe
         make_recipe(teacher={"weight": 1.0})
     with pytest.raises(TrainingError, match=r"\bteacher\.weight is -1"):
         make_recipe(teacher={"model": "nowhere", "weight": -1})
+    for settings, said in (({}, "nowhere.*no such"), ({"model": "default-base", "dtype": "int9"}, "dtype is 'int9'")):
+        with pytest.raises(TrainingError, match=rf"^\[teacher\]: {said}"):
+            train(
+                make_recipe(teacher={"model": "nowhere", "weight": 1.0} | settings, run={"output": str(tmp_path / "x")})
+            )

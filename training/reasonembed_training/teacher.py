@@ -9,6 +9,7 @@ import torch
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.encoder import VectorCache
+from reasonembed_rag.errors import InputError, ModelError, TrainingError
 from reasonembed_training.data import TrainingBatch, default_cache
 from reasonembed_training.objective import ReferenceVectors
 from reasonembed_training.objective_config import TeacherConfig
@@ -36,13 +37,13 @@ def open_teacher(config: TeacherConfig, *, device: torch.device, cache: Path | N
     """Load the teacher of a recipe's [teacher]; None if its term has no weight.
 
     Its vectors are kept in the folder `cache`, so that further runs over the same texts need not compute them. Raises
-    ModelError for a model that cannot be loaded, InputError for lengths that it does not have.
+    TrainingError for a model that cannot be loaded and for settings that it does not support.
     """
     if config.model is None or not config.weight:
         return None
     folder = (cache or default_cache()) / "teacher"
-    return Teacher(
-        Encoder.from_pretrained(
+    try:
+        encoder = Encoder.from_pretrained(
             config.model,
             device=str(device),
             dtype=config.dtype,
@@ -50,4 +51,6 @@ def open_teacher(config: TeacherConfig, *, device: torch.device, cache: Path | N
             max_document_length=config.max_document_length,
             cache=VectorCache(folder, max_bytes=_CACHE_BYTES),
         )
-    )
+    except (InputError, ModelError) as error:
+        raise TrainingError(f"[teacher]: {error}") from error
+    return Teacher(encoder)
