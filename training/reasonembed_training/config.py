@@ -75,6 +75,9 @@ class LoraConfig:
     dropout: float = 0.1
     targets: tuple[str, ...] = _DECODER_LINEARS
     """Names of linear layers; those of BERT are query, key, value, dense."""
+    start: Path | None = None
+    """An adapter folder to train further: LoRA of this rank and scale on the same base and layers. Training
+    starts from its weights, the exported adapter replaces it, and run.interpolate still leads back to the base."""
 
     def __post_init__(self) -> None:
         for name in ("rank", "alpha"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -25,6 +25,7 @@ from reasonembed_rag.backbone import (
     load_model,
     make_fast,
     make_live,
+    read_adapter,
     read_blueprint,
 )
 from reasonembed_rag.errors import MissingDependencyError, TrainingError
@@ -157,6 +158,8 @@ def build_model(config: ModelConfig, lora: LoraConfig, *, device: torch.device, 
         enable({"use_reentrant": False})
     module = EmbeddingModule(loaded, checkpointing=config.gradient_checkpointing)
     _choose_forward(module, config.forward)
+    if config.tuning == "lora" and lora.start is not None:
+        start_from(lora.start, lora, backbone=loaded.backbone, base=config.name)
     return TrainingModel(module.train(), loaded.spec, loaded.tokenizer, loaded.folder)
 
 
@@ -181,6 +184,37 @@ def add_lora(backbone: PreTrainedModel, config: LoraConfig) -> None:
             f"its linear layers are {', '.join(sorted(names))}"
         )
     peft.inject_adapter_in_model(settings, backbone, adapter_name=ADAPTER)
+
+
+@torch.no_grad()
+def start_from(folder: Path, config: LoraConfig, *, backbone: nn.Module, base: str) -> None:
+    """Set the trained LoRA weights of the backbone, in place, to those of an adapter folder.
+
+    Raises ModelError for a folder without a plain LoRA adapter, TrainingError for one of another base, rank, scale or
+    set of layers.
+    """
+    found, tensors = read_adapter(folder)
+    named = str(found.get("base_model_name_or_path"))
+    same = named == base or (Path(base).is_dir() and Path(named).resolve() == Path(base).resolve())
+    parameters = {name: one for name, one in backbone.named_parameters() if one.requires_grad}
+    plain = {f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": one for name, one in parameters.items()}
+    differ = sorted(name for name in plain.keys() | tensors.keys() if _shape(plain, name) != _shape(tensors, name))
+    uneven = [key for key in ("use_rslora", "rank_pattern", "alpha_pattern") if found.get(key)]
+    for wrong, got, want in (
+        (bool(uneven), f"sets {', '.join(uneven)}", "LoRA with one rank and scale"),
+        (not same, f"is of the base {named}", f"model.name, {base}"),
+        (found["r"] != config.rank, f"has rank {found['r']}", f"lora.rank, {config.rank}"),
+        (found["lora_alpha"] != config.alpha, f"has alpha {found['lora_alpha']}", f"lora.alpha, {config.alpha}"),
+        (bool(differ), f"does not have the layers of lora.targets ({', '.join(differ[:1])})", "the same layers"),
+    ):
+        if wrong:
+            raise TrainingError(f"lora.start: {folder} {got}; want {want}")
+    for name, one in plain.items():
+        one.copy_(tensors[name])
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(tensors[name].shape) if name in tensors else None
 
 
 def _load(config: ModelConfig, *, device: torch.device, bfloat16: bool) -> LoadedModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ class TrainedRun:
     """Rows without a reasoning query."""
     trained: Measurement | None
     """Dev scores of the exported weights."""
+    started_from: Mapping[str, Any] | None = None
+    """The training record of the adapter that training started from, if it has one."""
 
 
 def training_record(run: TrainedRun) -> str:
@@ -58,6 +61,8 @@ def training_record(run: TrainedRun) -> str:
         "dev_base": asdict(run.progress.base) if run.progress.base else None,
         "dev_trained": asdict(run.trained) if run.trained else None,
     }
+    if run.started_from is not None:
+        record["started_from"] = run.started_from
     return json.dumps(record, indent=1, ensure_ascii=False)
 
 
@@ -128,6 +133,8 @@ def _training(run: TrainedRun) -> str:
     recipe, progress = run.recipe, run.progress
     kind = "Redapter" if recipe.redapter.enabled else "InfoNCE"
     tuned = f"LoRA of rank {recipe.lora.rank}" if recipe.model.tuning == "lora" else "all weights"
+    if recipe.lora.start is not None:
+        tuned += f", started from the adapter {recipe.lora.start}"
     taught = f", taught by {recipe.teacher.model}" if recipe.teacher.weight else ""
     rows = ", ".join(f"{task} ({count} rows)" for task, count in run.rows.items())
     if recipe.redapter.enabled:

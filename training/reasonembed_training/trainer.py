@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from reasonembed_rag.backbone import read_json
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.evaluation import RetrievalTask
 from reasonembed_rag.spec import EmbeddingSpec
@@ -275,12 +277,19 @@ def _export(loop: Loop, table: RowTable) -> Path:
         rows={task.name: len(task.rows) for task in table.tasks()},
         without_reasoning=table.without_reasoning(),
         trained=trained,
+        started_from=_record_of(recipe.lora.start),
     )
     folder = recipe.run.output / "model"
     files = {"README.md": model_card(run), "training.json": training_record(run)}
     export_model(loop.model, folder, kind=recipe.run.export, files=files, rank=loop.machine.rank)
     loop.callback.message(f"exported to {folder}")
     return folder
+
+
+def _record_of(adapter: Path | None) -> dict[str, Any] | None:
+    """Return the training record of an adapter folder, None without one."""
+    path = adapter / "training.json" if adapter is not None else None
+    return read_json(path) if path is not None and path.is_file() else None
 
 
 def _initial_weights(loop: Loop) -> dict[str, Tensor]:
