@@ -108,19 +108,26 @@ TRAIN = $(BIN)/reasonembed train training/recipes/default.toml $(foreach one,$(1
 RUNS := default default-short default-reference default-words
 THRICE := default-untaught default-untaught default-untaught
 
-# A finished run is not trained again, and a stopped one is resumed. The teacher of the last two is default-large.
-default-model: $(STAMP) $(foreach set,$(SETS) theorems wordnet manuals programs written,$(ROWS)/$(set).jsonl)
+ALL_ROWS := $(foreach set,$(SETS) theorems wordnet manuals programs written,$(ROWS)/$(set).jsonl)
+FIRST := runs/default-large-first/model
+TAUGHT = $(BIN)/reasonembed train training/recipes/default-taught.toml --set 'teacher.model="$(FIRST)"'
+
+# A finished run is not trained again, and a stopped one is resumed. The first stage of default-large teaches the last two.
+default-model: $(STAMP) $(ALL_ROWS) $(FIRST)
 	$(call TRAIN)
 	$(call TRAIN,$(SHORT) run.output=runs/default-short)
 	$(call TRAIN,$(REFERENCE) run.output=runs/default-reference)
 	$(call TRAIN,$(WORDS) run.seed=43 run.output=runs/default-words)
-	$(BIN)/reasonembed train training/recipes/default-taught.toml
-	$(BIN)/reasonembed train training/recipes/default-taught.toml --set optim.lr=1.5e-3 --set run.output=runs/default-taught-fast
+	$(TAUGHT)
+	$(TAUGHT) --set optim.lr=1.5e-3 --set run.output=runs/default-taught-fast
 	rm -rf runs/default-untaught runs/default-average
 	$(BIN)/reasonembed average $(foreach run,$(RUNS),runs/$(run)/model) --rank 112 --out runs/default-untaught
 	$(BIN)/reasonembed average $(foreach run,$(THRICE) default-taught/model default-taught-fast/model,runs/$(run)) --rank 112 --out runs/default-average
 	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-average/$(file)) reasonembed_rag/default/
 
-default-large: $(STAMP) $(foreach set,$(SETS) theorems wordnet manuals programs written,$(ROWS)/$(set).jsonl)
-	$(BIN)/reasonembed train training/recipes/default-large.toml
-	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-large/model/$(file)) reasonembed_rag/default_large/
+$(FIRST): | $(STAMP) $(ALL_ROWS)
+	$(BIN)/reasonembed train training/recipes/default-large.toml --set run.output=$(patsubst %/model,%,$@)
+
+default-large: $(STAMP) $(ALL_ROWS) $(FIRST)
+	$(BIN)/reasonembed train training/recipes/default-large-sets.toml
+	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-large-sets/model/$(file)) reasonembed_rag/default_large/

@@ -49,9 +49,9 @@ def test_with_a_learning_rate_of_almost_nothing_it_ends_where_it_started(first, 
 
 
 def test_an_adapter_trained_further_is_one_adapter_of_the_base(first, further, tiny_bert):
-    second = further()
+    second = further(optim={"max_steps": 2, "lr": 1e-3})  # a hundredth of the first run's way
     apart = np.abs(_vectors(second) - _vectors(first)).max()
-    assert 1e-3 < apart < np.abs(_vectors(first) - _vectors(tiny_bert)).max()
+    assert 1e-5 < apart < np.abs(_vectors(first) - _vectors(tiny_bert)).max()
     config = json.loads((second / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["r"]) == (str(tiny_bert), 4)
 
