@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.allocator import bound_kernel_cache, give_back_freed
     from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
     from reasonembed_rag.backbone.attention import KeyValue
+    from reasonembed_rag.backbone.engine import Engine, RowVectors
     from reasonembed_rag.backbone.hub import (
         BASE_MODEL,
         DEFAULT_MODEL,
@@ -56,12 +57,14 @@ __all__ = [
     "AdapterSwitch",
     "Checkpoint",
     "EncoderSettings",
+    "Engine",
     "KeyValue",
     "LoadedModel",
     "OneDnnLinear",
     "PackedForward",
     "PaddedForward",
     "PlainLinear",
+    "RowVectors",
     "TextTokenizer",
     "Tokens",
     "UnsupportedError",

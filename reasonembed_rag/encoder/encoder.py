@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone import Tokens
+    from reasonembed_rag.backbone import Engine, RowVectors, Tokens
     from reasonembed_rag.encoder.gradients import EncoderGradients
-    from reasonembed_rag.encoder.local import Engine, RowVectors
     from reasonembed_rag.encoder.worker_process import ModelDescription
     from reasonembed_rag.passages import PassageSplitter
     from reasonembed_rag.spec import EmbeddingSpec

@@ -1,4 +1,4 @@
-"""The engine interface, packs of token sequences to vectors, and the engine of this process."""
+"""The engine of this process on torch: one device, packed where it can be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import functools
 import logging
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,6 +17,7 @@ from reasonembed_rag.backbone import (
     AdapterSwitch,
     PackedForward,
     PaddedForward,
+    RowVectors,
     UnsupportedError,
     bound_kernel_cache,
     disagreement,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.backbone import KeyValue, LoadedModel, Tokens
 
-__all__ = ["Engine", "LocalEngine", "RowVectors"]
+__all__ = ["LocalEngine", "padded_forward"]
 
 _logger = logging.getLogger(__name__)
 
@@ -48,23 +49,6 @@ _PACKS_BETWEEN_TRIMS = 2
 _MAX_PREFIXES = 8
 _MIN_PREFIX = 4
 """A shorter common prefix costs less to compute again than to reuse."""
-
-
-class RowVectors(NamedTuple):
-    """Vectors (len(rows), D) of some rows of a call."""
-
-    rows: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-
-
-class Engine(Protocol):
-    """Compute the vectors of a call pack by pack, in any order."""
-
-    def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
-        """Yield vectors as they are computed; an error ends the call and leaves the engine usable."""
-
-    def close(self) -> None:
-        """Release what the engine holds; a closed engine cannot run."""
 
 
 class LocalEngine:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone import EncoderSettings, TextTokenizer, Tokens
-    from reasonembed_rag.encoder.local import Engine
+    from reasonembed_rag.backbone import EncoderSettings, Engine, TextTokenizer, Tokens
     from reasonembed_rag.spec import EmbeddingSpec
 
     Build: TypeAlias = Callable[["EncoderSettings", str, int], "WorkerModel"]

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone import EncoderSettings, Tokens
-    from reasonembed_rag.encoder.local import RowVectors
+    from reasonembed_rag.backbone import EncoderSettings, RowVectors, Tokens
     from reasonembed_rag.encoder.worker_process import Build, ModelDescription
 
 __all__ = ["WorkerEngine"]
@@ -104,7 +103,7 @@ class WorkerEngine:
 
         Raises the error of a worker, BackendError if one dies or the engine is closed. A later run ends this one.
         """
-        from reasonembed_rag.encoder.local import RowVectors
+        from reasonembed_rag.backbone import RowVectors
 
         self.start()
         self._call += 1
