@@ -10,13 +10,17 @@ from typing import Any, Literal, get_args
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["Attention", "EmbeddingSpec", "Pooling"]
+__all__ = ["Attention", "Backend", "EmbeddingSpec", "Pooling"]
 
 Pooling = Literal["last", "mean", "cls"]
 Attention = Literal["causal", "bidirectional"]
+Backend = Literal["torch", "onnx"]
 
 _INSTRUCTION = "{instruction}"
 _TEXT = "{text}"
+_OUTSIDE_SPACE = (
+    "backend", "dtype", "max_query_length", "max_document_length", "query_template", "default_instruction",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +48,12 @@ class EmbeddingSpec:
     normalize: bool = True
     dimension: int
     dtype: str = "float32"
+    backend: Backend = "torch"
+    """What computed the vectors; they are equal but for int8, which each quantises its own way."""
 
     def __post_init__(self) -> None:
+        if self.backend not in get_args(Backend):
+            raise InputError(f"backend is {self.backend!r}; want one of {', '.join(get_args(Backend))}")
         if self.pooling not in get_args(Pooling):
             raise InputError(f"pooling is {self.pooling!r}; want one of {', '.join(get_args(Pooling))}")
         if self.attention not in get_args(Attention):
@@ -79,17 +87,21 @@ class EmbeddingSpec:
         return _affixes(self.document_template)
 
     def digest(self) -> str:
-        """Return 32 hexadecimal digits that change with any field: the key of caches and reports."""
-        return _digest(dataclasses.asdict(self))
+        """Return 32 hexadecimal digits that change with any field that vectors depend on: the key of caches."""
+        fields = dataclasses.asdict(self)
+        if self.dtype != "int8" or self.backend == "torch":
+            del fields["backend"]
+        return _digest(fields)
 
     def space(self) -> str:
         """Return 32 hexadecimal digits shared by every spec whose queries may search this one's documents.
 
-        Excluded are fields that may differ between indexing and search without leaving the vector space: the number
-        format, the lengths, the query's template and instruction and, if the weights are known, the model's name.
+        Excluded are fields that may differ between indexing and search without leaving the vector space: the backend,
+        the number format, the lengths, the query's template and instruction and, if the weights are known, the
+        model's name.
         """
         fields = dataclasses.asdict(self)
-        for name in ("dtype", "max_query_length", "max_document_length", "query_template", "default_instruction"):
+        for name in _OUTSIDE_SPACE:
             del fields[name]
         if self.weights is not None:
             for name in ("model", "revision", "adapter"):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
     from reasonembed_rag.backbone.attention import KeyValue
     from reasonembed_rag.backbone.engine import Engine, RowVectors
+    from reasonembed_rag.backbone.gpu import has_gpu
     from reasonembed_rag.backbone.hub import (
         BASE_MODEL,
         DEFAULT_MODEL,
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     )
     from reasonembed_rag.backbone.known_models import ALIASES, Checkpoint, known_checkpoint, known_checkpoints
     from reasonembed_rag.backbone.linears import OneDnnLinear, PlainLinear, make_fast, make_live
-    from reasonembed_rag.backbone.loading import LoadedModel, load_model, load_tokenizer, read_spec
-    from reasonembed_rag.backbone.lora import read_adapter
+    from reasonembed_rag.backbone.loading import LoadedModel, load_model
     from reasonembed_rag.backbone.lora_switch import AdapterSwitch
     from reasonembed_rag.backbone.model_files import read_folder, read_json
     from reasonembed_rag.backbone.packed import PackedForward
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
         self_check_sequences,
     )
     from reasonembed_rag.backbone.settings import CACHE_BYTES, EncoderSettings
+    from reasonembed_rag.backbone.source import ModelSource, find_source, load_tokenizer, read_spec
+    from reasonembed_rag.backbone.tensors import read_tensor_file, read_tensors
     from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
+    from reasonembed_rag.backbone.torch_lora import read_adapter
 
 __all__ = [
     "ALIASES",
@@ -60,6 +63,7 @@ __all__ = [
     "Engine",
     "KeyValue",
     "LoadedModel",
+    "ModelSource",
     "OneDnnLinear",
     "PackedForward",
     "PaddedForward",
@@ -73,8 +77,10 @@ __all__ = [
     "disagreement",
     "emulates_bfloat16",
     "find_model",
+    "find_source",
     "finish",
     "give_back_freed",
+    "has_gpu",
     "instruction_set",
     "is_verified",
     "known_checkpoint",
@@ -89,6 +95,8 @@ __all__ = [
     "read_folder",
     "read_json",
     "read_spec",
+    "read_tensor_file",
+    "read_tensors",
     "remember_verified",
     "self_check_sequences",
     "warn_of_emulation",

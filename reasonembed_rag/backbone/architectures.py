@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional
 
 from reasonembed_rag.backbone.attention import AttentionRule
+from reasonembed_rag.backbone.kinds import is_natively_bidirectional
 from reasonembed_rag.backbone.linears import SlicedLinear
 from reasonembed_rag.backbone.packed import Blueprint, FusedGatedMlp, GatedMlp, Heads, Layer, PlainMlp
-from reasonembed_rag.backbone.resolve_spec import is_natively_bidirectional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Check files against known SHA-256 sums, reading each file once for as long as it does not change."""
+"""Digests of large files, each file read once for as long as it does not change."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from reasonembed_rag.backbone.marks import is_marked, mark
+from reasonembed_rag.backbone.marks import is_marked, mark, recall
 from reasonembed_rag.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_sum"]
+__all__ = ["check_sum", "file_digest"]
 
 _SETTLED = 2_000_000_000
 """Nanoseconds without a change after which a file's times tell a later change; those of file systems are coarse."""
@@ -23,9 +23,8 @@ def check_sum(path: Path, wanted: str, *, source: str) -> None:
 
     A file that passed is read again only if its path, size, inode, or time of change is another.
     """
-    state = path.stat()
-    times = (state.st_mtime_ns, state.st_ctime_ns)
-    checked = f"sha256 {wanted}\n{path.absolute()}\n{state.st_size}\n{state.st_ino}\n{times}"
+    times, identity = _state(path)
+    checked = f"sha256 {wanted}\n{identity}"
     if is_marked(checked):
         return
     started = time.time_ns()
@@ -38,3 +37,23 @@ def check_sum(path: Path, wanted: str, *, source: str) -> None:
         )
     if max(times) < started - _SETTLED:
         mark(checked)
+
+
+def file_digest(path: Path) -> str:
+    """Return 32 hexadecimal digits of a file's content, remembered as check_sum remembers that a file passed."""
+    times, identity = _state(path)
+    if (known := recall(f"digest of {identity}")) is not None:
+        return known
+    started = time.time_ns()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    if max(times) < started - _SETTLED:
+        mark(f"digest of {identity}", digest)
+    return digest
+
+
+def _state(path: Path) -> tuple[tuple[int, int], str]:
+    """Return the times of a file's changes, and what tells it from other files and from itself when it was another."""
+    state = path.stat()
+    times = (state.st_mtime_ns, state.st_ctime_ns)
+    return times, f"{path.absolute()}\n{state.st_size}\n{state.st_ino}\n{times}"

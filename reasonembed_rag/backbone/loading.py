@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reasonembed_rag.backbone.hub import find_model
-from reasonembed_rag.backbone.lora import Lora, adapter_base, merge_lora, read_lora
-from reasonembed_rag.backbone.model_files import read_folder, transformer_folder, transformer_settings
+from reasonembed_rag.backbone.kinds import is_decoder, is_natively_bidirectional, native_type
+from reasonembed_rag.backbone.lora import Lora, read_lora
 from reasonembed_rag.backbone.processor import emulates_bfloat16, warn_of_emulation
-from reasonembed_rag.backbone.resolve_spec import (
-    check_adapter_spec,
-    is_decoder,
-    is_natively_bidirectional,
-    native_type,
-    resolve_spec,
-)
+from reasonembed_rag.backbone.resolve_spec import check_adapter_spec
+from reasonembed_rag.backbone.source import ModelSource, find_source
 from reasonembed_rag.backbone.tokenizer import TextTokenizer
+from reasonembed_rag.backbone.torch_lora import merge_lora, module_shapes
 from reasonembed_rag.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -32,7 +27,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.settings import EncoderSettings
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["LoadedModel", "load_model", "load_tokenizer", "read_spec"]
+__all__ = ["LoadedModel", "load_model"]
 
 _logger = logging.getLogger(__name__)
 
@@ -55,68 +50,35 @@ class LoadedModel:
     adapter_specs: Mapping[str, EmbeddingSpec] = field(default_factory=dict)
 
 
-def load_model(settings: EncoderSettings) -> LoadedModel:
-    """Read a model folder or hub id into memory.
+def load_model(settings: EncoderSettings, source: ModelSource | None = None) -> LoadedModel:
+    """Read a model folder or hub id into memory; `source` saves looking for it again.
 
     Raises ModelError for a folder that is not a model or lacks weights, InputError for settings it does not support.
     """
-    folder, merged = _folders(settings)
-    facts = read_folder(folder)
+    source = source or find_source(settings)
+    facts = source.facts
+    named = {name: find_model(adapter) for name, adapter in dict(settings.adapters).items()}
     device = _device(settings.device)
     dtype = _dtype(settings.dtype, device)
-    asked = dict(settings.adapters)
-    named = {name: find_model(adapter) for name, adapter in asked.items()}
-    spec = resolve_spec(settings, facts, folders=[folder, *merged], dtype=dtype)
+    spec = source.spec(dtype=dtype)
     backbone = _backbone(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
-    for path in merged:
-        merge_lora(backbone, read_lora(path, name=path.name, backbone=backbone))
-    tokenizer, pad_id = _tokenizer(
-        facts.transformer_folder, append_eos=spec.append_eos, vocabulary_size=_vocabulary_size(backbone)
-    )
+    shapes = module_shapes(backbone)
+    for path in source.merged:
+        merge_lora(backbone, read_lora(path, name=path.name, shapes=shapes))
+    tokenizer, pad_id = source.tokenizer(append_eos=spec.append_eos, vocabulary_size=_vocabulary_size(backbone))
     return LoadedModel(
         spec=spec,
         tokenizer=tokenizer,
         backbone=backbone,
         pad_id=pad_id,
-        folder=folder,
+        folder=source.folder,
         needs_own_mask=_needs_own_mask(spec, facts.config),
-        adapters={name: read_lora(path, name=name, backbone=backbone) for name, path in named.items()},
+        adapters={name: read_lora(path, name=name, shapes=shapes) for name, path in named.items()},
         adapter_specs={
-            name: dataclasses.replace(
-                check_adapter_spec(
-                    name, resolve_spec(settings, facts, folders=[folder, *merged, path], dtype=dtype), base=spec
-                ),
-                adapter=asked[name],
-            )
+            name: check_adapter_spec(name, source.spec(dtype=dtype, adapter=(name, path)), base=spec)
             for name, path in named.items()
         },
     )
-
-
-def read_spec(settings: EncoderSettings) -> EmbeddingSpec:
-    """Return what load_model's spec says of texts (templates, lengths) without reading or downloading weights."""
-    folder, merged = _folders(settings, weights=False)
-    return resolve_spec(settings, read_folder(folder, weights=False), folders=[folder, *merged], dtype="float32")
-
-
-def _folders(settings: EncoderSettings, *, weights: bool = True) -> tuple[Path, list[Path]]:
-    """Return the folder of the backbone and those of the adapters to merge; the model itself may be an adapter."""
-    folder, adapters = _with_base(settings.model, revision=settings.revision, weights=weights)
-    if settings.adapter is None:
-        return folder, adapters
-    return folder, [*adapters, find_model(settings.adapter, weights=weights)]
-
-
-def _with_base(name_or_path: str, *, revision: str | None = None, weights: bool = True) -> tuple[Path, list[Path]]:
-    """Return the folder of a model's backbone and, if the model is an adapter, those of its adapters, base first."""
-    folder = find_model(name_or_path, revision=revision, weights=weights)
-    adapters: list[Path] = []
-    while (base := adapter_base(folder)) is not None and not (folder / "config.json").is_file():
-        if folder in adapters:
-            raise ModelError(f"{folder}: the adapter names itself as its base; want the model that it was trained on")
-        adapters.insert(0, folder)
-        folder = find_model(base, weights=weights)
-    return folder, adapters
 
 
 def _device(name: str | Sequence[str] | None) -> torch.device:
@@ -188,40 +150,11 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
     return ready
 
 
-def load_tokenizer(name_or_path: str, *, append_eos: bool, revision: str | None = None) -> TextTokenizer:
-    """Return the tokenizer of a model without loading weights; raises ModelError if there is none."""
-    folder = transformer_folder(_with_base(name_or_path, revision=revision, weights=False)[0])
-    return _tokenizer(folder, append_eos=append_eos, vocabulary_size=None)[0]
-
-
 def _vocabulary_size(backbone: PreTrainedModel) -> int:
     weight = backbone.get_input_embeddings().weight
     if not isinstance(weight, torch.Tensor):
         raise ModelError(f"{type(backbone).__name__} has no embedding matrix; want a text model")
     return len(weight)
-
-
-def _tokenizer(folder: Path, *, append_eos: bool, vocabulary_size: int | None) -> tuple[TextTokenizer, int]:
-    """Return the tokenizer and the padding id."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        backend = tokenizer.backend_tokenizer
-    except Exception as error:  # tokenizers' own errors are bare Exceptions
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{folder}: its tokenizer cannot be loaded ({reason}); want a tokenizer.json") from error
-    if transformer_settings(folder).get("do_lower_case"):
-        backend.normalizer = _lowercased(backend.normalizer)
-    eos_id: int | None = tokenizer.eos_token_id
-    text_tokenizer = TextTokenizer(backend, eos_id=eos_id, append_eos=append_eos, vocabulary_size=vocabulary_size)
-    return text_tokenizer, tokenizer.pad_token_id or 0
-
-
-def _lowercased(normalizer: Any) -> Any:
-    from tokenizers import normalizers
-
-    return normalizers.Sequence([normalizers.Lowercase(), *([] if normalizer is None else [normalizer])])
 
 
 def _needs_own_mask(spec: EmbeddingSpec, config: Mapping[str, Any]) -> bool:

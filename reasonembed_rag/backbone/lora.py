@@ -1,4 +1,4 @@
-"""Read LoRA adapters in PEFT's folder format, check them against the backbone and merge them."""
+"""Read LoRA adapters in PEFT's folder format and check them against a backbone, without torch."""
 
 from __future__ import annotations
 
@@ -7,22 +7,32 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from reasonembed_rag.backbone.model_files import read_json
+from reasonembed_rag.backbone.tensors import read_tensor_file
 from reasonembed_rag.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from torch import Tensor
-    from torch.nn import Module
+    from numpy.typing import NDArray
 
-__all__ = ["Lora", "LoraDelta", "adapter_base", "merge_lora", "read_lora"]
+__all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_WEIGHTS",
+    "Lora",
+    "LoraDelta",
+    "adapter_base",
+    "add_lora",
+    "check_adapter_names",
+    "read_adapter_config",
+    "read_lora",
+]
 
-_CONFIG = "adapter_config.json"
-_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _KEY = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
 _OTHER_KINDS = (
     "use_dora", "fan_in_fan_out", "modules_to_save", "layer_replication", "alora_invocation_tokens", "use_qalora",
@@ -39,13 +49,14 @@ _WRAPPERS = ("model.", "bert.", "roberta.", "mpnet.")
 class LoraDelta:
     """The change of one weight: scale * B @ A, with A (r, in) and B (out, r)."""
 
-    a: Tensor
-    b: Tensor
+    a: NDArray[np.float32]
+    b: NDArray[np.float32]
     scale: float
 
-    def dense(self) -> Tensor:
-        """Return the change as one float32 matrix (out, in)."""
-        return self.scale * (self.b.float() @ self.a.float())
+    def dense(self) -> NDArray[np.float32]:
+        """Return the change as one matrix (out, in)."""
+        change: NDArray[np.float32] = np.float32(self.scale) * (self.b @ self.a)
+        return change
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,64 +69,61 @@ class Lora:
 
 def adapter_base(folder: Path) -> str | None:
     """Return the name of an adapter's base model; None if the folder is not an adapter."""
-    if not (folder / _CONFIG).is_file():
+    if not (folder / ADAPTER_CONFIG).is_file():
         return None
-    base = read_json(folder / _CONFIG).get("base_model_name_or_path")
+    base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     return str(base) if base else None
 
 
-def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the configuration and the A and B matrices of a PEFT LoRA folder, by their names in the file.
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration of a PEFT LoRA folder.
 
-    Raises ModelError for a folder without adapter files, for damaged files and for adapters that are not plain LoRA.
+    Raises ModelError for a folder without adapter files and for adapters that are not plain LoRA.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    for wanted in (_CONFIG, _WEIGHTS):
+    for wanted in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (folder / wanted).is_file():
-            raise ModelError(f"{folder}: no {wanted}; want a PEFT LoRA folder with {_CONFIG} and {_WEIGHTS}")
-    config: dict[str, Any] = read_json(folder / _CONFIG)
+            raise ModelError(
+                f"{folder}: no {wanted}; want a PEFT LoRA folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"
+            )
+    config: dict[str, Any] = read_json(folder / ADAPTER_CONFIG)
     _check_kind(config, folder)
-    try:
-        tensors = load_file(folder / _WEIGHTS)
-    except SafetensorError as error:
-        raise ModelError(f"{folder / _WEIGHTS}: damaged ({error}); copy or download it again") from error
-    for key in tensors:
-        if _KEY.fullmatch(key) is None:
-            raise ModelError(f"{folder}: holds {key}; want only LoRA weights of linear layers")
-    return config, tensors
+    return config
 
 
-def read_lora(folder: Path, *, name: str, backbone: Module) -> Lora:
-    """Read a PEFT LoRA folder for this backbone.
+def check_adapter_names(names: Iterable[str], folder: Path) -> None:
+    """Raise ModelError for a weight that is not the A or B matrix of a linear layer."""
+    for name in names:
+        if _KEY.fullmatch(name) is None:
+            raise ModelError(f"{folder}: holds {name}; want only LoRA weights of linear layers")
 
-    Raises ModelError where read_adapter does, and for an adapter that was trained on another backbone (a missing
-    module or another shape).
+
+def read_lora(folder: Path, *, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Lora:
+    """Read a PEFT LoRA folder for a backbone with weights of these shapes, by their modules' paths.
+
+    Raises ModelError where read_adapter_config does, for damaged files, and for an adapter that was trained on another
+    backbone (a missing module or another shape).
     """
-    config, tensors = read_adapter(folder)
-    sides: dict[str, dict[str, Tensor]] = {}
+    config = read_adapter_config(folder)
+    tensors = read_tensor_file(folder / ADAPTER_WEIGHTS)
+    check_adapter_names(tensors, folder)
+    sides: dict[str, dict[str, NDArray[np.float32]]] = {}
     for key, tensor in tensors.items():
         if match := _KEY.fullmatch(key):
             sides.setdefault(match["module"], {})[match["side"]] = tensor
     deltas = {
-        _module_path(module, backbone, folder): _delta(module, pair, config, folder) for module, pair in sides.items()
+        _module_path(module, shapes, folder): _delta(module, pair, config, folder) for module, pair in sides.items()
     }
     for path, delta in deltas.items():
-        _check_shape(path, delta, backbone, folder)
+        _check_shape(path, delta, shapes[path], folder)
     return Lora(name, deltas)
 
 
-def merge_lora(backbone: Module, lora: Lora) -> None:
-    """Add an adapter to the backbone's weights in place, summed in float32."""
-    with torch.no_grad():
-        for path, delta in lora.deltas.items():
-            weight = backbone.get_submodule(path).weight
-            if not isinstance(weight, torch.Tensor):
-                raise ModelError(
-                    f"adapter {lora.name}: {path} has no weight matrix; it was trained on another backbone"
-                )
-            weight.copy_((weight.float() + delta.dense().to(weight.device)).to(weight.dtype))
+def add_lora(tensors: Mapping[str, NDArray[np.float32]], folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Return the tensors of a checkpoint, by their names in its files, with an adapter added; raises as read_lora."""
+    names = {_without_wrapper(name).removesuffix(".weight"): name for name in tensors if name.endswith(".weight")}
+    lora = read_lora(folder, name=folder.name, shapes={path: tensors[name].shape for path, name in names.items()})
+    changed = {names[path]: tensors[names[path]] + delta.dense() for path, delta in lora.deltas.items()}
+    return {**tensors, **changed}
 
 
 def _check_kind(config: dict[str, Any], folder: Path) -> None:
@@ -133,7 +141,7 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
         )
 
 
-def _delta(module: str, pair: dict[str, Tensor], config: dict[str, Any], folder: Path) -> LoraDelta:
+def _delta(module: str, pair: dict[str, NDArray[np.float32]], config: dict[str, Any], folder: Path) -> LoraDelta:
     if set(pair) != {"A", "B"}:
         raise ModelError(f"{folder}: {module} has only lora_{min(pair)}; the file is incomplete")
     rank = pair["A"].shape[0]
@@ -149,20 +157,20 @@ def _by_pattern(patterns: dict[str, float], module: str, default: float) -> floa
     return float(default)
 
 
-def _module_path(module: str, backbone: Module, folder: Path) -> str:
-    names = [module, *(module.removeprefix(wrapper) for wrapper in _WRAPPERS)]
-    for name in names:
-        try:
-            backbone.get_submodule(name)
-        except AttributeError:
-            continue
-        return name
+def _module_path(module: str, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> str:
+    for name in (module, _without_wrapper(module)):
+        if name in shapes:
+            return name
     raise ModelError(f"{folder}: changes {module}, which this model lacks; the adapter was trained on another backbone")
 
 
-def _check_shape(path: str, delta: LoraDelta, backbone: Module, folder: Path) -> None:
-    weight = getattr(backbone.get_submodule(path), "weight", None)
-    wanted = tuple(weight.shape) if isinstance(weight, torch.Tensor) else None
+def _without_wrapper(name: str) -> str:
+    """Return a name as the backbone alone has it."""
+    wrapper = next((wrapper for wrapper in _WRAPPERS if name.startswith(wrapper)), "")
+    return name.removeprefix(wrapper)
+
+
+def _check_shape(path: str, delta: LoraDelta, wanted: tuple[int, ...], folder: Path) -> None:
     got = (delta.b.shape[0], delta.a.shape[1])
     if wanted != got:
         raise ModelError(

@@ -61,8 +61,8 @@ class _Change:
 
     def __init__(self, start: int, delta: LoraDelta, like: Tensor) -> None:
         self.start, self.stop = start, start + len(delta.b)
-        self.a = delta.a.to(like)
-        self.b = (delta.b.float() * delta.scale).to(like)
+        self.a = torch.tensor(delta.a).to(like)
+        self.b = torch.from_numpy(delta.b * delta.scale).to(like)
 
     def add_to(self, product: Tensor, x: Tensor) -> None:
         product[:, self.start : self.stop] += (x @ self.a.T) @ self.b.T

@@ -7,7 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
-__all__ = ["cache_folder", "is_marked", "mark"]
+__all__ = ["cache_folder", "is_marked", "mark", "recall"]
 
 
 def cache_folder() -> Path:
@@ -21,12 +21,27 @@ def is_marked(checked: str) -> bool:
     return _path(checked).is_file()
 
 
-def mark(checked: str) -> None:
-    """Record that what this text describes passed; a cache that cannot be written is ignored."""
+def mark(checked: str, result: str = "") -> None:
+    """Record that what this text describes passed, with a result of one line; an unwritable cache is ignored."""
     with contextlib.suppress(OSError):
         path = _path(checked)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        if not result:
+            path.touch()
+            return
+        from reasonembed_rag.files import replacing
+
+        with replacing(path) as file:
+            file.write(f"{result}\n".encode())
+
+
+def recall(checked: str) -> str | None:
+    """Return the result that was recorded with a mark; None if there is none."""
+    try:
+        line = _path(checked).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return line[:-1] if line.endswith("\n") else None
 
 
 def _path(checked: str) -> Path:

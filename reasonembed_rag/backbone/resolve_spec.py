@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonembed_rag.backbone.hub import weights_fingerprint
+from reasonembed_rag.backbone.kinds import is_decoder, native_type, size_in
 from reasonembed_rag.backbone.known_models import Checkpoint, known_checkpoint
 from reasonembed_rag.errors import InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
@@ -20,12 +21,10 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.settings import EncoderSettings
     from reasonembed_rag.spec import Attention, Pooling
 
-__all__ = ["check_adapter_spec", "is_decoder", "is_natively_bidirectional", "native_type", "resolve_spec"]
+__all__ = ["check_adapter_spec", "resolve_spec"]
 
 _logger = logging.getLogger(__name__)
 
-_BIDIRECTIONAL = ("_bidirec", "_bidirectional")
-"""Suffixes of model_type for decoders with bidirectional attention in custom code (NVIDIA's llama_bidirec)."""
 _TEMPLATE = "Instruct: {instruction}\nQuery: {text}"
 _LONGEST = 8192
 """Default length limit in tokens for models that could take more (ReasonEmbed's own limit)."""
@@ -44,31 +43,6 @@ _MEAN: Pooling = "mean"
 _Value = TypeVar("_Value")
 
 
-def native_type(config: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return the architecture of a config in transformers, and whether its name marks bidirectional attention."""
-    name = str(config.get("model_type", ""))
-    for ending in _BIDIRECTIONAL:
-        if name.endswith(ending):
-            return name.removesuffix(ending), True
-    return name, False
-
-
-def is_decoder(config: Mapping[str, Any]) -> bool:
-    """Return whether a config is a decoder's: transformers has it as a causal and not as a masked language model."""
-    from transformers.models.auto import modeling_auto
-
-    kind = native_type(config)[0]
-    causal, masked = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return kind in causal and kind not in masked
-
-
-def is_natively_bidirectional(config: Mapping[str, Any]) -> bool:
-    """Return whether transformers runs a decoder of this config with bidirectional attention by default."""
-    return config.get("is_causal") is False or (
-        native_type(config)[0] == "gemma3_text" and bool(config.get("use_bidirectional_attention"))
-    )
-
-
 def resolve_spec(
     settings: EncoderSettings, facts: FolderFacts, *, folders: Sequence[Path], dtype: str
 ) -> EmbeddingSpec:
@@ -83,7 +57,7 @@ def resolve_spec(
     else:
         card = known_checkpoint(settings.model) or Checkpoint(hub_id=settings.model)
         spec = _spec_of_facts(settings.model, facts, card)
-    max_length, max_dimension = _positions(facts.config), _size(facts.config, "hidden_size")
+    max_length, max_dimension = _positions(facts.config), size_in(facts.config, "hidden_size")
     _bounded("dimension", spec.dimension, spec.dimension, max_dimension)
     saved = spec.dimension if written else min(spec.dimension, facts.truncate_dim or spec.dimension)
     weights = [path for folder in (facts.transformer_folder, *folders[1:]) for path in folder.glob("*.safetensors")]
@@ -152,7 +126,7 @@ def _spec_of_facts(model: str, facts: FolderFacts, card: Checkpoint) -> Embeddin
             _resolve("document length", documents, card.max_document_length, length, model), positions
         ),
         normalize=_resolve("normalisation", facts.normalize, card.normalize, True, model),
-        dimension=_size(config, "hidden_size"),
+        dimension=size_in(config, "hidden_size"),
     )
 
 
@@ -177,21 +151,9 @@ def _attention(config: Mapping[str, Any], card: Checkpoint) -> Attention:
 
 def _positions(config: Mapping[str, Any]) -> int:
     """Return the number of tokens that the model has positions for."""
-    positions = _size(config, "max_position_embeddings", default=_LONGEST)
+    positions = size_in(config, "max_position_embeddings", default=_LONGEST)
     return (
         positions - int(config.get("pad_token_id") or 1) - 1
         if config.get("model_type") in _AFTER_PADDING
         else positions
     )
-
-
-def _size(config: Mapping[str, Any], name: str, *, default: int | None = None) -> int:
-    """Return a size of a config by transformers' common name for it; architectures may use other names."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    kind = native_type(config)[0]
-    own = CONFIG_MAPPING[kind].attribute_map.get(name, name) if kind in CONFIG_MAPPING else name
-    value = config.get(name, config.get(own, default))
-    if not isinstance(value, int):
-        raise ModelError(f"config.json has no {name} (model_type {kind!r}); want a text encoder or decoder")
-    return value

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from reasonembed_rag.api_key import ApiKey
 from reasonembed_rag.errors import InputError
@@ -28,6 +28,7 @@ _OPTIONAL = {
     "tokenizer": "a folder or a hub id",
 }
 """What may be None or must be text of this meaning."""
+_BACKENDS = ("auto", "torch", "onnx")
 _BESIDE_SERVER = ("model", "base_url", "server_spec", "tokenizer", "api_key")
 
 
@@ -49,6 +50,8 @@ class EncoderSettings:
     device: str | Sequence[str] | None = None
     """One device, or several that share the work. Several are kept as a tuple."""
     dtype: str = "auto"
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    """The engine; auto takes ONNX Runtime for encoders on a CPU in float32 or int8, torch for everything else."""
     max_query_length: int | None = None
     max_document_length: int | None = None
     truncate_dim: int | None = None
@@ -85,6 +88,8 @@ class EncoderSettings:
     def _check_names(self) -> None:
         _check_name("the model", self.model, _MODEL)
         _check_name("dtype", self.dtype, "auto, float32, bfloat16, float16 or int8")
+        if self.backend not in _BACKENDS:
+            raise InputError(f"backend is {self.backend!r}; want one of {', '.join(_BACKENDS)}")
         for name, adapter in dict(self.adapters).items():
             _check_name("the name of an adapter", name, "one or more letters")
             _check_name(f"adapter {name}", adapter, _ADAPTER)
@@ -109,8 +114,8 @@ class EncoderSettings:
             getattr(self, one.name) != one.default for one in dataclasses.fields(self) if one.name not in _BESIDE_SERVER
         ):
             raise InputError(
-                f"{self.base_url} holds the model already; leave revision, adapter, device, dtype, lengths, "
-                "truncate_dim, token_budget and cache out"
+                f"{self.base_url} holds the model already; leave revision, adapter, device, dtype, backend, "
+                "lengths, truncate_dim, token_budget and cache out"
             )
 
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 
-from reasonembed_rag.backbone import EncoderSettings, LoadedModel, load_model
+from reasonembed_rag.backbone import EncoderSettings
 from reasonembed_rag.encoder.batching import distinct, plan_packs
 from reasonembed_rag.encoder.cache import VectorCache, encode_through_cache, shared_cache, vector_keys
 from reasonembed_rag.encoder.coalescer import Coalescer
-from reasonembed_rag.encoder.gradients import load_gradients
-from reasonembed_rag.encoder.local import LocalEngine
+from reasonembed_rag.encoder.engines import load_engine
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation, report_unknown
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import Engine, RowVectors, Tokens
+    from reasonembed_rag.encoder.engines import ModelDescription
     from reasonembed_rag.encoder.gradients import EncoderGradients
-    from reasonembed_rag.encoder.worker_process import ModelDescription
     from reasonembed_rag.passages import PassageSplitter
     from reasonembed_rag.spec import EmbeddingSpec
 
@@ -70,7 +69,7 @@ class Encoder:
 
     def __init__(
         self,
-        model: LoadedModel | ModelDescription,
+        model: ModelDescription,
         engine: Engine,
         *,
         token_budget: int,
@@ -81,7 +80,7 @@ class Encoder:
         self._adapter_specs = dict(model.adapter_specs)
         self._tokenizer = model.tokenizer
         self._engine = engine
-        self._device = str(model.backbone.device) if isinstance(model, LoadedModel) else None
+        self._device = model.device
         self._cache = cache
         self._budget = token_budget
         self._counts = _Counts()
@@ -100,6 +99,7 @@ class Encoder:
         adapter: str | os.PathLike[str] | Mapping[str, str] | None = None,
         device: str | Sequence[str] | None = None,
         dtype: str = "auto",
+        backend: Literal["auto", "torch", "onnx"] = "auto",
         max_query_length: int | None = None,
         max_document_length: int | None = None,
         truncate_dim: int | None = None,
@@ -110,10 +110,12 @@ class Encoder:
 
         adapter is one LoRA folder or hub id, merged for speed, or a mapping of names to them, chosen per call. device
         is one device or several ("cuda:0", "cuda:1"): each gets a process that holds the model until close. dtype is
-        auto, float32, bfloat16, float16 or int8; lengths are in tokens, template and special tokens included;
+        auto, float32, bfloat16, float16 or int8. backend "auto" takes ONNX Runtime for BERT's kind on a CPU in float32
+        or int8, and torch, an extra, for everything else. Lengths are in tokens, template and special tokens included;
         truncate_dim keeps the first numbers of each vector (Matryoshka); token_budget bounds the tokens, and so the
         memory, of one forward pass; cache keeps vectors on disk. Raises ModelError for a model that cannot be loaded,
-        InputError for settings that it does not support.
+        InputError for settings that it does not support, MissingDependencyError for a model that needs torch where that
+        is not installed.
         """
         settings = EncoderSettings(
             model=cast("str", name_or_path),  # the settings turn paths into text
@@ -122,6 +124,7 @@ class Encoder:
             adapters=adapter if isinstance(adapter, Mapping) else {},
             device=device,
             dtype=dtype,
+            backend=backend,
             max_query_length=max_query_length,
             max_document_length=max_document_length,
             truncate_dim=truncate_dim,
@@ -159,9 +162,9 @@ class Encoder:
 
     @classmethod
     def _load_here(cls, settings: EncoderSettings, cache: VectorCache | None) -> Encoder:
-        loaded = load_model(settings)
-        budget = settings.token_budget or _default_budget(loaded.backbone.device.type)
-        return cls(loaded, LocalEngine(loaded), token_budget=budget, cache=cache)
+        loaded = load_engine(settings)
+        budget = settings.token_budget or _default_budget(loaded.description.device or "")
+        return cls(loaded.description, loaded.engine, token_budget=budget, cache=cache)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings only; the model is loaded again where they are read, and by copy."""
@@ -228,6 +231,8 @@ class Encoder:
             raise InputError("gradients need an encoder on one device; want device='cpu' or 'cuda:0'")
         if self._spec.dtype == "int8":
             raise InputError("gradients need other weights than int8; want dtype='float32' or 'bfloat16'")
+        from reasonembed_rag.encoder.gradients import load_gradients
+
         return load_gradients(self._spec, device=self._device, run=self._encode_tokens)
 
     def encode_queries(

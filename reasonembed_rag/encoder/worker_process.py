@@ -7,14 +7,15 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from reasonembed_rag.encoder.engines import load_engine
 from reasonembed_rag.errors import BackendError
 
 if TYPE_CHECKING:
@@ -22,43 +23,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone import EncoderSettings, Engine, TextTokenizer, Tokens
-    from reasonembed_rag.spec import EmbeddingSpec
+    from reasonembed_rag.backbone import EncoderSettings, Engine, Tokens
+    from reasonembed_rag.encoder.engines import LoadedEngine, ModelDescription
 
-    Build: TypeAlias = Callable[["EncoderSettings", str, int], "WorkerModel"]
+    Build: TypeAlias = Callable[["EncoderSettings", str, int], "LoadedEngine"]
 
-__all__ = ["Failure", "ModelDescription", "Pack", "Ready", "Vectors", "WorkerModel", "build_local", "run_worker"]
+__all__ = ["Failure", "Pack", "Ready", "Vectors", "build_local", "run_worker"]
 
 _PARENT_CHECK_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ModelDescription:
-    """What the parent needs to know of its workers' model, so that it need not load it."""
-
-    spec: EmbeddingSpec
-    tokenizer: TextTokenizer
-    adapter_specs: Mapping[str, EmbeddingSpec] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerModel:
-    """The model in a worker."""
-
-    engine: Engine
-    description: ModelDescription
-
-
-def build_local(settings: EncoderSettings, device: str, sharing: int) -> WorkerModel:
+def build_local(settings: EncoderSettings, device: str, sharing: int) -> LoadedEngine:
     """Load the model on one device in this process; `sharing` workers divide the cores among them."""
-    import torch
-
-    from reasonembed_rag.backbone import load_model
-    from reasonembed_rag.encoder.local import LocalEngine
-
-    torch.set_num_threads(max(1, torch.get_num_threads() // sharing))
-    loaded = load_model(dataclasses.replace(settings, device=device))
-    return WorkerModel(LocalEngine(loaded), ModelDescription(loaded.spec, loaded.tokenizer, loaded.adapter_specs))
+    loaded = load_engine(dataclasses.replace(settings, device=device), sharing=sharing)
+    return dataclasses.replace(loaded, description=dataclasses.replace(loaded.description, device=None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import EncoderSettings, RowVectors, Tokens
-    from reasonembed_rag.encoder.worker_process import Build, ModelDescription
+    from reasonembed_rag.encoder.engines import ModelDescription
+    from reasonembed_rag.encoder.worker_process import Build
 
 __all__ = ["WorkerEngine"]
 

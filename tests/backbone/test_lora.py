@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.backbone.loading import load_tokenizer
+from reasonembed_rag.backbone import load_tokenizer
 from reasonembed_rag.encoder import VectorCache
 from reasonembed_rag.errors import InputError, ModelError
 

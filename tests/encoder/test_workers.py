@@ -27,7 +27,7 @@ _FAKE = '''
 import dataclasses, os, sys, threading, time
 from collections import namedtuple
 import numpy as np
-from reasonembed_rag.encoder.worker_process import ModelDescription, WorkerModel
+from reasonembed_rag.encoder.engines import LoadedEngine, ModelDescription
 from reasonembed_rag.errors import InputError, ModelError
 
 Part = namedtuple("Part", "rows vectors")
@@ -70,7 +70,7 @@ def build(request, device, sharing):
         os.kill(os.getpid(), 9)
     if device.endswith("other"):
         spec = dataclasses.replace(spec, dtype="bfloat16")
-    return WorkerModel(Fake(folder, device), ModelDescription(spec, tokenizer=None))
+    return LoadedEngine(Fake(folder, device), ModelDescription(spec, tokenizer=None))
 '''
 
 SPEC = EmbeddingSpec(
