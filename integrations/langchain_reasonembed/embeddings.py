@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -36,6 +36,8 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
     device: str | list[str] | None = None
     """One device, or several that share the work."""
     dtype: str = "auto"
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    """The engine: ONNX Runtime for encoders on a CPU, torch for everything else."""
     max_query_length: int | None = None
     max_document_length: int | None = None
     truncate_dim: int | None = None
@@ -76,6 +78,7 @@ class ReasonEmbedEmbeddings(BaseModel, Embeddings):
                 adapters=self.adapter if isinstance(self.adapter, dict) else {},
                 device=self.device,
                 dtype=self.dtype,
+                backend=self.backend,
                 max_query_length=self.max_query_length,
                 max_document_length=self.max_document_length,
                 truncate_dim=self.truncate_dim,

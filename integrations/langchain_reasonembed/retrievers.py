@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -37,6 +37,7 @@ class ReasonEmbedRetriever(BaseRetriever):
     """The model for queries; None is the one that the index names."""
     device: str | None = None
     dtype: str = "auto"
+    backend: Literal["auto", "torch", "onnx"] = "auto"
     base_url: str | None = None
     """A server that runs the index's model; `model` is then its name there."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("REASONEMBED_API_KEY", default=None))
@@ -69,6 +70,7 @@ class ReasonEmbedRetriever(BaseRetriever):
                 model=self.model,
                 device=self.device,
                 dtype=self.dtype,
+                backend=self.backend,
                 base_url=self.base_url,
                 api_key=None if self.api_key is None else self.api_key.get_secret_value(),
             )

@@ -13,6 +13,7 @@ from reasonembed_cli.eval_index import task_over_index
 from reasonembed_cli.eval_tables import notes, scores_table, tasks_table
 from reasonembed_cli.options import (
     AdapterOption,
+    BackendOption,
     ComponentOption,
     DataOption,
     DeviceOption,
@@ -60,6 +61,7 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
+    backend: BackendOption = "auto",
     max_query_length: Annotated[
         int | None, typer.Option(help="Tokens per query; the model's own limit by default.")
     ] = None,
@@ -115,6 +117,7 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
             adapter=adapter,
             device=device,
             dtype=dtype,
+            backend=backend,
             max_query_length=max_query_length,
             max_document_length=max_document_length,
         ),

@@ -39,6 +39,9 @@ def _record(info: IndexInfo) -> dict[str, Any]:
     return asdict(info) | {"written": info.written.isoformat(timespec="seconds")}
 
 
+_ENGINES = {"torch": "torch", "onnx": "ONNX Runtime"}
+
+
 def _lines(info: IndexInfo) -> Iterator[tuple[str, str]]:
     yield "documents", f"{info.documents:,}"
     if info.files.kinds is not None:
@@ -70,7 +73,7 @@ def _model(spec: EmbeddingSpec | None) -> Iterator[tuple[str, str]]:
     told = ", ".join(f"{name} {value}" for name, value in names.items() if value)
     where = " (not there any more; where it is now: search --model)" if moved else ""
     yield "model", spec.model + where + (f", {told}" if told else "")
-    yield "", f"{spec.pooling} pooling, {spec.attention} attention, {spec.dtype}"
+    yield "", f"{spec.pooling} pooling, {spec.attention} attention, {spec.dtype}, made by {_ENGINES[spec.backend]}"
     yield "", f"queries up to {spec.max_query_length:,} tokens, documents up to {spec.max_document_length:,}"
     if spec.takes_instruction:
         yield "", f"instruction of queries: {spec.default_instruction}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from reasonembed_rag.pipeline import RetrieverKind
 
 __all__ = [
     "AdapterOption",
+    "BackendOption",
     "ComponentOption",
     "DataOption",
     "DeviceOption",
@@ -49,6 +50,10 @@ AdapterOption = Annotated[
     str | None, typer.Option(help="A LoRA adapter on top of the model: a folder or a Hugging Face id.")
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="The device the model runs on, for example cuda:0.")]
+BackendOption = Annotated[
+    Literal["auto", "torch", "onnx"],
+    typer.Option(help="What runs the model; auto takes ONNX Runtime for encoders on a CPU."),
+]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
 TaskCardOption = Annotated[
     str | None, typer.Option("--task", help="A task card; its instruction goes before each query.")

@@ -12,6 +12,7 @@ import typer
 from reasonembed_cli.eval_index import task_over_index
 from reasonembed_cli.options import (
     AdapterOption,
+    BackendOption,
     ComponentOption,
     DataOption,
     DeviceOption,
@@ -53,6 +54,7 @@ def robustness_command(  # noqa: PLR0913  # each is an option of the command
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
+    backend: BackendOption = "auto",
     retriever: RetrieverOption = "model",
     weight: WeightOption = 0.5,
     through: ThroughOption = "core",
@@ -122,7 +124,9 @@ def robustness_command(  # noqa: PLR0913  # each is an option of the command
     with ExitStack() as stack:
         cache = out / "vectors" if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         choice = SystemChoice(
-            settings=EncoderSettings(model=model or "default", adapter=adapter, device=device, dtype=dtype),
+            settings=EncoderSettings(
+                model=model or "default", adapter=adapter, device=device, dtype=dtype, backend=backend
+            ),
             kind=retriever,
             weight=weight,
             through=through,

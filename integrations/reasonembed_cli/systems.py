@@ -165,7 +165,8 @@ def _with_bm25(dense: Retriever, choice: SystemChoice, task: RetrievalTask) -> R
 def _index_model(choice: SystemChoice) -> IndexModel:
     from reasonembed_stores import IndexModel
 
-    return IndexModel(model=choice.index_model, device=choice.settings.device, dtype=choice.settings.dtype)
+    settings = choice.settings
+    return IndexModel(model=choice.index_model, device=settings.device, dtype=settings.dtype, backend=settings.backend)
 
 
 def embedder_of(choice: SystemChoice) -> Embedder:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from reasonembed_rag.api_key import ApiKey
 from reasonembed_rag.encoder import EncoderSettings, SharedEncoder, shared_encoder
@@ -45,6 +45,7 @@ class IndexModel:
     """The model of the queries; None takes the one that the index names."""
     device: str | Sequence[str] | None = None
     dtype: str = "auto"
+    backend: Literal["auto", "torch", "onnx"] = "auto"
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     """Never in a pickle: REASONEMBED_API_KEY is read where it is unpickled."""
@@ -77,7 +78,7 @@ class IndexModel:
         base_url: str | None = None,
         server_spec: EmbeddingSpec | None = None,
     ) -> EncoderSettings:
-        settings = EncoderSettings(device=self.device, dtype=self.dtype)
+        settings = EncoderSettings(device=self.device, dtype=self.dtype, backend=self.backend)
         if base_url is not None:
             model = self.model or (spec.model if spec else settings.model)
             return replace(settings, model=model, base_url=base_url, server_spec=server_spec, api_key=self.api_key)

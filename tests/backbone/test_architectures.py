@@ -223,10 +223,10 @@ def test_the_longest_text_comes_from_sentence_transformers_files_then_from_the_t
 
 
 def test_files_that_contradict_the_table_take_precedence_and_the_log_names_each(tiny_model, monkeypatch, caplog):
-    from reasonembed_rag.backbone import loading
+    from reasonembed_rag.backbone import source
 
     folder = tiny_model("bert", pooling="cls")
-    monkeypatch.setattr(loading, "find_model", lambda name, revision=None, weights=True: folder)
+    monkeypatch.setattr(source, "find_model", lambda name, revision=None, weights=True: folder)
     spec = Encoder.from_pretrained("contriever-msmarco").spec
     assert (spec.pooling, spec.normalize) == ("cls", True)
     assert re.search(r"\bpooling\b.*'cls'.*'mean'", caplog.text)

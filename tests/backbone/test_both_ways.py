@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.backbone import loading
+from reasonembed_rag.backbone import source
 
 TEXTS = ["why?", "the fox", "a list keeps growing " * 3, "lazy dog " * 40]
 
@@ -78,7 +78,7 @@ def test_bidirectional_attention_equals_transformers_packed_and_padded(tiny_mode
 @pytest.mark.parametrize("name", ["GritLM/GritLM-7B", "reasonir-8b"])
 def test_a_known_checkpoint_runs_bidirectionally_and_pools_without_its_prompt(tiny_model, monkeypatch, name):
     folder = tiny_model("mistral" if "Grit" in name else "llama")
-    monkeypatch.setattr(loading, "find_model", lambda name, revision=None, weights=True: folder)
+    monkeypatch.setattr(source, "find_model", lambda name, revision=None, weights=True: folder)
     encoder = Encoder.from_pretrained(name, max_query_length=256, max_document_length=512)
     prompt = "<|embed|>\n"
     skip = len(encoder._tokenizer._ids(prompt))
@@ -93,7 +93,7 @@ def test_a_known_checkpoint_runs_bidirectionally_and_pools_without_its_prompt(ti
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_document_that_is_all_prompt_has_the_vector_of_its_last_token(tiny_model, monkeypatch, fast):
     folder = tiny_model("mistral")
-    monkeypatch.setattr(loading, "find_model", lambda name, revision=None, weights=True: folder)
+    monkeypatch.setattr(source, "find_model", lambda name, revision=None, weights=True: folder)
     if not fast:
         from reasonembed_rag.encoder import local as engine
 

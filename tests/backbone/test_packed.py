@@ -455,11 +455,11 @@ def test_adapters_are_switched_per_call_and_equal_merged_ones(tiny_model, tmp_pa
 
 
 def test_a_known_checkpoint_fills_missing_settings_and_the_files_take_precedence(tiny_model, caplog, monkeypatch):
-    from reasonembed_rag.backbone import known_models, loading
+    from reasonembed_rag.backbone import known_models
 
     plain, described = tiny_model("qwen3"), tiny_model("qwen3", pooling="mean")
     folder = plain
-    monkeypatch.setattr(loading, "find_model", lambda name, revision=None, weights=True: folder)
+    monkeypatch.setattr(source, "find_model", lambda name, revision=None, weights=True: folder)
     spec = load_model(EncoderSettings(model="diver-retriever-4b")).spec
     assert (spec.pooling, spec.query_template) == ("last", "Instruct: {instruction}\nQuery:{text}")
     assert spec.document_template == "Represent this text:{text}"

@@ -47,6 +47,7 @@ def test_every_setting_counts_in_comparisons(name):
         "adapters": {"law": "me/law"},
         "device": "cpu",
         "dtype": "int8",
+        "backend": "torch",
         "cache": "folder",
         "base_url": URL + "/v2",
         "server_spec": dataclasses.replace(SPEC, dimension=3),

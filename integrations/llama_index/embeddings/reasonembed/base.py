@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, mean_agg
@@ -52,6 +52,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
     embed_batch_size: int = Field(default=2048, gt=0, le=2048, exclude=True)
     num_workers: int | None = Field(default=None, exclude=True)
     device: str | list[str] | None = Field(default=None, exclude=True)
+    backend: Literal["auto", "torch", "onnx"] = Field(default="auto", exclude=True)
     token_budget: int | None = Field(default=None, exclude=True)
     cache: str | None = Field(default=None, exclude=True, description="The folder of a cache of vectors.")
     cache_bytes: int = Field(default=CACHE_BYTES, exclude=True)
@@ -87,6 +88,7 @@ class ReasonEmbedEmbedding(BaseEmbedding):
                 adapters=self.adapter if isinstance(self.adapter, dict) else {},
                 device=self.device,
                 dtype=self.dtype,
+                backend=self.backend,
                 max_query_length=self.max_query_length,
                 max_document_length=self.max_document_length,
                 truncate_dim=self.truncate_dim,

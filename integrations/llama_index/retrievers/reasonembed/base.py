@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -37,6 +37,7 @@ class ReasonEmbedRetriever(BaseRetriever):
         model: str | None = None,
         device: str | None = None,
         dtype: str = "auto",
+        backend: Literal["auto", "torch", "onnx"] = "auto",
         base_url: str | None = None,
         api_key: str | None = None,
         callback_manager: CallbackManager | None = None,
@@ -54,11 +55,13 @@ class ReasonEmbedRetriever(BaseRetriever):
         self.model = model
         self.device = device
         self.dtype = dtype
+        self.backend = backend
         self.base_url = base_url
         self.settings = _checked(settings)
         key = (api_key or os.environ.get("REASONEMBED_API_KEY")) if base_url else None
         self._retriever = IndexRetriever(
-            index, IndexModel(model=model, device=device, dtype=dtype, base_url=base_url, api_key=key)
+            index,
+            IndexModel(model=model, device=device, dtype=dtype, backend=backend, base_url=base_url, api_key=key),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +69,13 @@ class ReasonEmbedRetriever(BaseRetriever):
         return {"class_name": "ReasonEmbedRetriever", "index": self.index, **self._loading(), **self.settings}
 
     def _loading(self) -> dict[str, Any]:
-        return {"model": self.model, "device": self.device, "dtype": self.dtype, "base_url": self.base_url}
+        return {
+            "model": self.model,
+            "device": self.device,
+            "dtype": self.dtype,
+            "backend": self.backend,
+            "base_url": self.base_url,
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
