@@ -455,7 +455,7 @@ def test_adapters_are_switched_per_call_and_equal_merged_ones(tiny_model, tmp_pa
 
 
 def test_a_known_checkpoint_fills_missing_settings_and_the_files_take_precedence(tiny_model, caplog, monkeypatch):
-    from reasonembed_rag.backbone import known_models
+    from reasonembed_rag.backbone import known_models, source
 
     plain, described = tiny_model("qwen3"), tiny_model("qwen3", pooling="mean")
     folder = plain
