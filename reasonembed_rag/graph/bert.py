@@ -1,0 +1,220 @@
+"""BERT, RoBERTa, XLM-R, CamemBERT, DistilBERT and MPNet as one fused graph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reasonembed_rag.graph.builder import FUSED, GraphBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from reasonembed_rag.graph.builder import Graph
+    from reasonembed_rag.graph.weights import NamedTensors
+
+__all__ = ["ANCHOR", "bert_graph", "bert_reason", "relative_buckets"]
+
+ANCHOR = "embeddings.word_embeddings.weight"
+"""A tensor that every model of this family has."""
+_AFTER_PADDING = {"roberta", "xlm-roberta", "camembert"}
+"""Models whose first position comes after that of padding."""
+_ACTIVATIONS = {"gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_python", "relu"}
+_MPNET_PADDING = 1
+"""MPNet counts positions from here, whatever its config.json says of padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    layer: str
+    query: str
+    key: str
+    value: str
+    out: str
+    first_norm: str
+    up: str
+    down: str
+    last_norm: str
+
+
+_BERT = _Names(
+    "encoder.layer", "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+    "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm",
+)  # fmt: skip
+_MPNET = _Names(
+    "encoder.layer", "attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o",
+    "attention.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm",
+)  # fmt: skip
+_DISTILBERT = _Names(
+    "transformer.layer", "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin",
+    "sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What config.json says of the model."""
+
+    kind: str
+    names: _Names
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    vocabulary: int
+    positions: int
+    first_position: int
+    epsilon: float
+    activation: str
+
+
+def bert_reason(config: Mapping[str, Any]) -> str | None:
+    """Return why a model of this family cannot be written as a graph; None where it can."""
+    if config.get("is_decoder") or config.get("add_cross_attention"):
+        return "it is configured as a decoder"
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        return f"its positions are {config['position_embedding_type']}"
+    activation = _activation(config)
+    if activation not in _ACTIVATIONS:
+        return f"its activation is {activation}"
+    return None
+
+
+def bert_graph(config: Mapping[str, Any], tensors: NamedTensors, *, first_only: bool) -> Graph:
+    """Write the graph; `first_only`: the last layer computes the state of the first token alone (CLS pooling)."""
+    shape = _shape(config)
+    builder = GraphBuilder()
+    states = _embeddings(builder, shape, tensors)
+    bias = _relative_bias(builder, shape, tensors, int(config.get("relative_attention_num_buckets", 32)))
+    for number in range(shape.layers):
+        layer = _Layer(builder, shape, tensors, number)
+        states = layer(states, bias, first_only=first_only and number == shape.layers - 1)
+    return builder.finish(states, width=shape.width)
+
+
+def _shape(config: Mapping[str, Any]) -> _Shape:
+    kind = config["model_type"]
+    own = kind == "distilbert"
+    padding = _MPNET_PADDING if kind == "mpnet" else config.get("pad_token_id", 1)
+    return _Shape(
+        kind=kind,
+        names=_DISTILBERT if own else _MPNET if kind == "mpnet" else _BERT,
+        width=config["dim" if own else "hidden_size"],
+        inner=config["hidden_dim" if own else "intermediate_size"],
+        layers=config["n_layers" if own else "num_hidden_layers"],
+        heads=config["n_heads" if own else "num_attention_heads"],
+        vocabulary=config["vocab_size"],
+        positions=config["max_position_embeddings"],
+        first_position=padding + 1 if kind in _AFTER_PADDING or kind == "mpnet" else 0,
+        epsilon=1e-12 if own else config.get("layer_norm_eps", 1e-12),
+        activation=_activation(config),
+    )
+
+
+def _activation(config: Mapping[str, Any]) -> str:
+    return str(config.get("activation" if config["model_type"] == "distilbert" else "hidden_act", "gelu"))
+
+
+def _embeddings(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors) -> str:
+    width, first = shape.width, shape.first_position
+    words = builder.constant("words", tensors.get(ANCHOR, shape.vocabulary, width))
+    positions = tensors.get("embeddings.position_embeddings.weight", shape.positions, width)[first:]
+    kinds = tensors.find("embeddings.token_type_embeddings.weight")
+    if kinds is not None:
+        positions = positions + kinds[0]
+    length = builder.node("Gather", [builder.node("Shape", ["ids"]), builder.integers(1)], axis=0)
+    table = builder.constant("positions", positions)
+    zero = builder.integers(0)
+    summed = builder.node(
+        "Add", [builder.node("Gather", [words, "ids"]), builder.node("Slice", [table, zero, length, zero])]
+    )
+    norm = [
+        builder.constant(f"embeddings.{side}", tensors.get(f"embeddings.LayerNorm.{side}", width))
+        for side in ("weight", "bias")
+    ]
+    return builder.node("LayerNormalization", [summed, *norm], axis=-1, epsilon=shape.epsilon)
+
+
+def _relative_bias(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, buckets: int) -> str:
+    """Return MPNet's attention bias (1, heads, S, S), the same in every layer; "" for models without one."""
+    if shape.kind != "mpnet":
+        return ""
+    table = tensors.get("encoder.relative_attention_bias.weight", buckets, shape.heads)
+    longest = shape.positions - shape.first_position
+    full = table[relative_buckets(longest, buckets=buckets)].transpose(2, 0, 1)[None]
+    length = builder.node("Gather", [builder.node("Shape", ["ids"]), builder.integers(1)], axis=0)
+    ends = builder.node("Concat", [length, length], axis=0)
+    whole = builder.constant("relative_bias", full)
+    return builder.node("Slice", [whole, builder.integers(0, 0), ends, builder.integers(2, 3)])
+
+
+def relative_buckets(length: int, *, buckets: int, farthest: int = 128) -> NDArray[np.int64]:
+    """Return the bucket (length, length) of each pair of positions, as T5 numbers them in both directions."""
+    distance = np.arange(length)[None] - np.arange(length)[:, None]
+    half = buckets // 2
+    exact = half // 2
+    size = np.abs(distance)
+    ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(math.log(farthest / exact))
+    far = exact + (ratio * (half - exact)).astype(np.int64)
+    return (distance > 0) * half + np.where(size < exact, size, np.minimum(far, half - 1))
+
+
+class _Layer:
+    """Attention and feed-forward with norms of their sums with the input."""
+
+    def __init__(self, builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, number: int) -> None:
+        self._builder, self._shape, self._tensors = builder, shape, tensors
+        self._prefix = f"{shape.names.layer}.{number}."
+
+    def __call__(self, states: str, bias: str, *, first_only: bool) -> str:
+        """Return the layer's states, those of the first tokens alone where nothing else is wanted."""
+        names, shape = self._shape.names, self._shape
+        attended = self._attention(states, bias)
+        if first_only:
+            attended, states = self._first(attended), self._first(states)
+        mixed = self._product(names.out, attended, shape.width, shape.width)
+        inner = self._norm_of_sum(names.first_norm, mixed, states, bias_of=names.out)
+        active = self._activated(self._product(names.up, inner, shape.inner, shape.width))
+        down = self._product(names.down, active, shape.width, shape.inner)
+        return self._norm_of_sum(names.last_norm, down, inner, bias_of=names.down)
+
+    def _attention(self, states: str, bias: str) -> str:
+        width = self._shape.width
+        parts = (self._shape.names.query, self._shape.names.key, self._shape.names.value)
+        weights = [self._tensors.get(f"{self._prefix}{part}.weight", width, width).T for part in parts]
+        biases = [self._tensors.get(f"{self._prefix}{part}.bias", width) for part in parts]
+        qkv = self._builder.constant(f"{self._prefix}qkv.weight", np.concatenate(weights, axis=1))
+        qkv_bias = self._builder.constant(f"{self._prefix}qkv.bias", np.concatenate(biases))
+        inputs = [states, qkv, qkv_bias, "lengths", "", bias]
+        return self._builder.node("Attention", inputs, domain=FUSED, num_heads=self._shape.heads)
+
+    def _first(self, states: str) -> str:
+        zero, one = self._builder.integers(0), self._builder.integers(1)
+        return self._builder.node("Slice", [states, zero, one, one])
+
+    def _product(self, name: str, states: str, rows: int, columns: int) -> str:
+        """Multiply by the transpose of a linear layer's weight (rows, columns); its bias is added by what follows."""
+        weight = self._tensors.get(f"{self._prefix}{name}.weight", rows, columns)
+        return self._builder.node("MatMul", [states, self._builder.constant(f"{self._prefix}{name}", weight.T)])
+
+    def _norm_of_sum(self, name: str, states: str, added: str, *, bias_of: str) -> str:
+        inputs = [states, added, *(self._vector(f"{name}.{side}") for side in ("weight", "bias"))]
+        inputs.append(self._vector(f"{bias_of}.bias"))
+        return self._builder.node("SkipLayerNormalization", inputs, domain=FUSED, epsilon=self._shape.epsilon)
+
+    def _activated(self, states: str) -> str:
+        bias = self._vector(f"{self._shape.names.up}.bias", self._shape.inner)
+        kind = self._shape.activation
+        if kind == "relu":
+            return self._builder.node("Relu", [self._builder.node("Add", [states, bias])])
+        exact = kind in {"gelu", "gelu_python"}
+        return self._builder.node("BiasGelu" if exact else "FastGelu", [states, bias], domain=FUSED)
+
+    def _vector(self, name: str, size: int | None = None) -> str:
+        path = f"{self._prefix}{name}"
+        return self._builder.constant(path, self._tensors.get(path, size or self._shape.width))

@@ -1,0 +1,100 @@
+"""Write ONNX graphs: nodes one after another, large tensors in a file of their own beside the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["FUSED", "WEIGHTS_FILE", "Graph", "GraphBuilder"]
+
+FUSED = "com.microsoft"
+"""The domain of ONNX Runtime's fused operators."""
+WEIGHTS_FILE = "weights.bin"
+"""Where a graph expects its large tensors, relative to its own file."""
+
+_INLINE_BYTES = 1024
+_ALIGNED = 4096
+"""Tensors start at a memory page."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A serialised ONNX model whose large tensors, by name and in order, lie in WEIGHTS_FILE."""
+
+    model: bytes
+    tensors: Mapping[str, NDArray[Any]]
+    offsets: Mapping[str, int]
+
+
+class GraphBuilder:
+    """Collect nodes and tensors; names of outputs are made here, so that no two are equal."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._inline: dict[str, NDArray[Any]] = {}
+        self._tensors: dict[str, NDArray[Any]] = {}
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add a tensor; one of the same name is taken to be the same."""
+        values = self._inline if value.nbytes < _INLINE_BYTES else self._tensors
+        values.setdefault(name, np.ascontiguousarray(value))
+        return name
+
+    def integers(self, *values: int) -> str:
+        """Add a one-dimensional tensor of 64-bit integers."""
+        return self.constant("integers_" + "_".join(map(str, values)), np.asarray(values, np.int64))
+
+    def node(self, op: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+        return self.nodes(op, inputs, domain=domain, outputs=1, **attributes)[0]
+
+    def nodes(self, op: str, inputs: Sequence[str], *, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Add a node with several outputs and return their names."""
+        from onnx import helper
+
+        names = [f"{op}_{len(self._nodes)}_{place}" for place in range(outputs)]
+        self._nodes.append(helper.make_node(op, inputs, names, domain=domain, **attributes))
+        return names
+
+    def finish(self, output: str, *, width: int) -> Graph:
+        """Return the graph from token ids (B, S) and lengths (B), both int32, to states (B, L, width) in float32."""
+        from onnx import TensorProto, helper, numpy_helper
+
+        self._nodes.append(helper.make_node("Identity", [output], ["states"]))
+        offsets: dict[str, int] = {}
+        end = 0
+        initializers = [numpy_helper.from_array(value, name) for name, value in self._inline.items()]
+        for name, value in self._tensors.items():
+            offsets[name] = end
+            initializers.append(_external(name, value, offset=end))
+            end += -(-value.nbytes // _ALIGNED) * _ALIGNED
+        graph = helper.make_graph(
+            self._nodes,
+            "encoder",
+            [
+                helper.make_tensor_value_info("ids", TensorProto.INT32, ["B", "S"]),
+                helper.make_tensor_value_info("lengths", TensorProto.INT32, ["B"]),
+            ],
+            [helper.make_tensor_value_info("states", TensorProto.FLOAT, ["B", "L", width])],
+            initializers,
+        )
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid(FUSED, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+        return Graph(model.SerializeToString(), self._tensors, offsets)
+
+
+def _external(name: str, value: NDArray[Any], *, offset: int) -> Any:
+    from onnx import TensorProto, helper
+
+    tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype))
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, entry in {"location": WEIGHTS_FILE, "offset": offset, "length": value.nbytes}.items():
+        tensor.external_data.add(key=key, value=str(entry))
+    return tensor

@@ -1,0 +1,59 @@
+"""Sessions of ONNX Runtime: one thread pool, no spinning between calls, and a life after a fork."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from reasonembed_rag.forks import make_immortal, renew_in_child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["GraphSession", "session_options", "thread_count"]
+
+
+def thread_count() -> int:
+    """Return how many threads may compute: $OMP_NUM_THREADS, or the cores of this process."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(asked) if asked.isdigit() and int(asked) > 0 else cores
+
+
+def session_options(*, threads: int) -> Any:
+    """Return the settings of a session: the graph is fused already, and waiting threads leave the cores to others."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.x64quantprecision", "1")  # AVX2's fast products of int8 overflow
+    return options
+
+
+class GraphSession:
+    """Run one graph; a forked child opens it again, as threads do not come through a fork."""
+
+    def __init__(self, open_session: Callable[[], Any]) -> None:
+        self._open = open_session
+        self._session: Any = open_session()
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Forget the parent's session, whose threads are gone and would be waited for."""
+        if self._session is not None:
+            make_immortal(self._session)
+            self._session = None
+
+    def __call__(self, ids_BS: NDArray[np.int32], lengths_B: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the states (B, L, D) of right-padded sequences of token ids."""
+        if self._session is None:
+            self._session = self._open()
+        states: NDArray[np.float32] = self._session.run(None, {"ids": ids_BS, "lengths": lengths_B})[0]
+        return states

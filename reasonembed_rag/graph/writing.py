@@ -1,0 +1,32 @@
+"""Write the graph of any supported model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reasonembed_rag.graph import bert
+from reasonembed_rag.graph.weights import NamedTensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reasonembed_rag.graph.builder import Graph
+    from reasonembed_rag.graph.weights import EncoderWeights
+
+__all__ = ["supports", "write_graph"]
+
+_BERT = {"bert", "camembert", "distilbert", "mpnet", "roberta", "xlm-roberta"}
+
+
+def supports(config: Mapping[str, Any]) -> str | None:
+    """Return why ONNX Runtime cannot run a model of this config.json here; None where it can."""
+    kind = str(config.get("model_type", ""))
+    if kind in _BERT:
+        return bert.bert_reason(config)
+    return f"no graph is known for model_type {kind!r}"
+
+
+def write_graph(weights: EncoderWeights) -> Graph:
+    """Return the graph of a supported model; raises ModelError for weights that do not fit its config.json."""
+    tensors = NamedTensors(weights.tensors(), anchor=bert.ANCHOR, folder=weights.folder)
+    return bert.bert_graph(weights.config, tensors, first_only=weights.spec.pooling == "cls")
