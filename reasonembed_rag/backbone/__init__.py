@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.linears import OneDnnLinear, PlainLinear, make_fast, make_live
     from reasonembed_rag.backbone.loading import LoadedModel, load_model
     from reasonembed_rag.backbone.lora_switch import AdapterSwitch
+    from reasonembed_rag.backbone.marks import cache_folder, is_marked, mark
     from reasonembed_rag.backbone.model_files import read_folder, read_json
     from reasonembed_rag.backbone.packed import PackedForward
     from reasonembed_rag.backbone.padded import PaddedForward
@@ -74,6 +75,7 @@ __all__ = [
     "UnsupportedError",
     "bfloat16_slowdown",
     "bound_kernel_cache",
+    "cache_folder",
     "disagreement",
     "emulates_bfloat16",
     "find_model",
@@ -82,6 +84,7 @@ __all__ = [
     "give_back_freed",
     "has_gpu",
     "instruction_set",
+    "is_marked",
     "is_verified",
     "known_checkpoint",
     "known_checkpoints",
@@ -89,6 +92,7 @@ __all__ = [
     "load_tokenizer",
     "make_fast",
     "make_live",
+    "mark",
     "prepacks",
     "read_adapter",
     "read_blueprint",

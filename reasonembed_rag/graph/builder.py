@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["FUSED", "WEIGHTS_FILE", "Graph", "GraphBuilder"]
+__all__ = ["FUSED", "GRAPH_FILE", "Graph", "GraphBuilder"]
 
 FUSED = "com.microsoft"
 """The domain of ONNX Runtime's fused operators."""
-WEIGHTS_FILE = "weights.bin"
-"""Where a graph expects its large tensors, relative to its own file."""
+GRAPH_FILE = "graph.bin"
+"""The file that holds the large tensors of a graph."""
 
 _INLINE_BYTES = 1024
 _ALIGNED = 4096
@@ -26,7 +26,7 @@ _ALIGNED = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """A serialised ONNX model whose large tensors, by name and in order, lie in WEIGHTS_FILE."""
+    """A serialised ONNX model whose large tensors, by name and in order, lie in GRAPH_FILE."""
 
     model: bytes
     tensors: Mapping[str, NDArray[Any]]
@@ -95,6 +95,6 @@ def _external(name: str, value: NDArray[Any], *, offset: int) -> Any:
 
     tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype))
     tensor.data_location = TensorProto.EXTERNAL
-    for key, entry in {"location": WEIGHTS_FILE, "offset": offset, "length": value.nbytes}.items():
+    for key, entry in {"location": GRAPH_FILE, "offset": offset, "length": value.nbytes}.items():
         tensor.external_data.add(key=key, value=str(entry))
     return tensor

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reasonembed_rag.backbone import RowVectors
 from reasonembed_rag.errors import BackendError, InputError, ModelError
+from reasonembed_rag.graph.cache import open_graph
 from reasonembed_rag.graph.pooling import pool_states
 from reasonembed_rag.graph.session import GraphSession, session_options, thread_count
 from reasonembed_rag.graph.writing import supports, write_graph
@@ -41,7 +43,11 @@ class OnnxEngine:
                 "which pip install 'reasonembed-rag[torch]' brings"
             )
         self._spec, self._pad_id = weights.spec, weights.pad_id
-        self._session: GraphSession | None = GraphSession(lambda: _open(weights))
+        options = functools.partial(session_options, threads=thread_count())
+        write = functools.partial(write_graph, weights)
+        self._session: GraphSession | None = GraphSession(
+            functools.partial(open_graph, weights, dtype=dtype, options=options, write=write)
+        )
 
     def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
         """Yield the vectors of the packs in order."""
@@ -65,13 +71,3 @@ class OnnxEngine:
         for row, sequence in enumerate(sequences):
             ids_BS[row, : len(sequence)] = sequence
         return pool_states(self._session(ids_BS, lengths_B), lengths_B, self._spec, skip=skip)
-
-
-def _open(weights: EncoderWeights) -> object:
-    import onnxruntime
-
-    graph = write_graph(weights)
-    options = session_options(threads=thread_count())
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in graph.tensors.values()]
-    options.add_external_initializers(list(graph.tensors), values)
-    return onnxruntime.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])

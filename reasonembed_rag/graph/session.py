@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from reasonembed_rag.graph.cache import OpenGraph
+
 __all__ = ["GraphSession", "session_options", "thread_count"]
 
 
@@ -40,20 +42,20 @@ def session_options(*, threads: int) -> Any:
 class GraphSession:
     """Run one graph; a forked child opens it again, as threads do not come through a fork."""
 
-    def __init__(self, open_session: Callable[[], Any]) -> None:
-        self._open = open_session
-        self._session: Any = open_session()
+    def __init__(self, reopen: Callable[[], OpenGraph]) -> None:
+        self._reopen = reopen
+        self._opened: OpenGraph | None = reopen()
         renew_in_child(self)
 
     def renew_after_fork(self) -> None:
         """Forget the parent's session, whose threads are gone and would be waited for."""
-        if self._session is not None:
-            make_immortal(self._session)
-            self._session = None
+        if self._opened is not None:
+            make_immortal(self._opened)
+            self._opened = None
 
     def __call__(self, ids_BS: NDArray[np.int32], lengths_B: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the states (B, L, D) of right-padded sequences of token ids."""
-        if self._session is None:
-            self._session = self._open()
-        states: NDArray[np.float32] = self._session.run(None, {"ids": ids_BS, "lengths": lengths_B})[0]
+        if self._opened is None:
+            self._opened = self._reopen()
+        states: NDArray[np.float32] = self._opened.session.run(None, {"ids": ids_BS, "lengths": lengths_B})[0]
         return states

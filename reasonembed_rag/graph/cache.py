@@ -1,0 +1,127 @@
+"""Graphs in the user's cache: written once per model and number format, memory-mapped by every later process."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reasonembed_rag.backbone import cache_folder, is_marked, mark
+from reasonembed_rag.files import replacing
+from reasonembed_rag.graph.builder import GRAPH_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reasonembed_rag.graph.builder import Graph
+    from reasonembed_rag.graph.weights import EncoderWeights
+
+__all__ = ["OpenGraph", "open_graph"]
+
+_logger = logging.getLogger(__name__)
+
+_WRITER = 1
+"""Raise it with every change of what is written for the same model."""
+_LENGTH_BYTES = 8
+
+
+class OpenGraph(NamedTuple):
+    """A session, and the memory that it reads where there is no file."""
+
+    session: Any
+    graph: Graph | None = None
+
+
+def open_graph(
+    weights: EncoderWeights, *, dtype: str, options: Callable[[], Any], write: Callable[[], Graph]
+) -> OpenGraph:
+    """Open the graph of a model from the cache, or write it there first.
+
+    A file that this project did not leave as it is, damaged or changed, is written anew; without the permission to
+    write, the graph stays in memory. Both are logged once per process.
+    """
+    path = _path(weights, dtype)
+    if path.is_file():
+        opened = _open_file(path, options)
+        if opened is not None:
+            return opened
+        _warn(f"{path}: damaged, or not as it was written; it is written anew")
+    graph = write()
+    try:
+        _save(graph, path)
+    except OSError as error:
+        _warn(f"{path}: cannot be written ({error.strerror}); the graph is made anew by every process")
+        return _open_memory(graph, options)
+    return _open_file(path, options) or _open_memory(graph, options)
+
+
+def _path(weights: EncoderWeights, dtype: str) -> Path:
+    """Return the file of a graph; those of one model and number format share a folder, the newest remains."""
+    import onnxruntime
+
+    spec = weights.spec
+    model = _digest(spec.model, spec.revision, spec.adapter)
+    key = _digest(weights.digest, dict(weights.config), dtype, spec.pooling, _WRITER, onnxruntime.__version__)
+    return cache_folder() / "graphs" / f"{model}-{dtype}" / key / GRAPH_FILE
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _save(graph: Graph, path: Path) -> None:
+    """Write the tensors, the graph behind them and its length; then delete older graphs of the model."""
+    with replacing(path) as file:
+        for name, tensor in graph.tensors.items():
+            file.seek(graph.offsets[name])
+            file.write(tensor.data)
+        file.write(graph.model)
+        file.write(len(graph.model).to_bytes(_LENGTH_BYTES, "little"))
+    mark(_identity(path))
+    for folder in path.parents[1].iterdir():
+        if folder != path.parent:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _identity(path: Path) -> str:
+    """Describe a file so that any change of it, or another file in its place, is described differently."""
+    state = path.stat()
+    return f"graph {path.parent.name} {state.st_size} {state.st_ino} {state.st_mtime_ns} {state.st_ctime_ns}"
+
+
+def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
+    """Return a session whose large tensors are mapped from the file; None where it is not as it was written."""
+    import onnxruntime
+
+    if not is_marked(_identity(path)):
+        return None
+    try:
+        with path.open("rb") as file:
+            end = file.seek(-_LENGTH_BYTES, 2)
+            length = int.from_bytes(file.read(), "little")
+            file.seek(end - length)
+            model = file.read(length)
+        chosen = options()
+        chosen.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+        return OpenGraph(onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"]))
+    except Exception:  # noqa: BLE001 - ONNX Runtime's own errors have no common class; the graph is written anew
+        return None
+
+
+def _open_memory(graph: Graph, options: Callable[[], Any]) -> OpenGraph:
+    import onnxruntime
+
+    chosen = options()
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in graph.tensors.values()]
+    chosen.add_external_initializers(list(graph.tensors), values)
+    return OpenGraph(onnxruntime.InferenceSession(graph.model, chosen, providers=["CPUExecutionProvider"]), graph)
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    """Log once per process."""
+    _logger.warning(message)
