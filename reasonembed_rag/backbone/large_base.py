@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
-from reasonembed_rag.backbone.checksums import check_sum
-from reasonembed_rag.backbone.download import download
 from reasonembed_rag.backbone.large_packages import assembled, installed_parts
 from reasonembed_rag.backbone.marks import cache_folder
+from reasonembed_rag.backbone.published import WEIGHTS, Published
 from reasonembed_rag.errors import MissingDependencyError, ModelError
 
 __all__ = ["large_base_folder"]
 
 _HUB_ID = "sentence-transformers/all-mpnet-base-v2"
 _REVISION = "e8c3b32edf5434bc2275fc9bab85f82640a19130"
-_WEIGHTS = "model.safetensors"
 _SUMS = {
     "1_Pooling/config.json": "a37f83ada23e7887be6b88f4998927dbeac0038af301553c7cd5461413bf1a56",
     "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
     "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
-    _WEIGHTS: "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+    WEIGHTS: "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
     "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
     "sentence_bert_config.json": "cabfacded9272091a06ff595a46ef027a76ddf4ac9e77d0fcf11c605748f1667",
     "special_tokens_map.json": "9ef40e9c160511bf3f46ceb71f1471dafa1e9473d5120bb816c36b2efa75f8ba",
@@ -37,49 +34,25 @@ def large_base_folder(*, weights: bool = True) -> Path:
     Without `weights` they are neither downloaded nor checked. Raises ModelError for a file that is not the published
     one, MissingDependencyError if the base is nowhere and cannot be downloaded.
     """
-    sums = {name: wanted for name, wanted in _SUMS.items() if weights or name != _WEIGHTS}
-    folder = _cached(sums) or _assembled(sums) or _downloaded(list(sums))
-    _check(folder, sums)
+    whole = Published(_HUB_ID, _REVISION, _SUMS)
+    wanted = whole if weights else whole.without_weights()
+    folder = wanted.cached() or _assembled(wanted) or _downloaded(wanted)
+    wanted.check(folder)
     return folder
 
 
-def _check(folder: Path, sums: dict[str, str]) -> None:
-    for name, wanted in sums.items():
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder}: has no {name}; delete the folder and load the model again")
-        check_sum(folder / name, wanted, source=f"{_HUB_ID} at {_REVISION}")
-
-
-def _is_complete(folder: Path, sums: dict[str, str]) -> bool:
-    return all((folder / name).is_file() for name in sums)
-
-
-def _cached(sums: dict[str, str]) -> Path | None:
-    """Return a folder of the hub's cache: that of the pinned revision, or of another one with the same files."""
-    from huggingface_hub import constants
-
-    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{_HUB_ID.replace('/', '--')}" / "snapshots"
-    if _is_complete(snapshots / _REVISION, sums):
-        return snapshots / _REVISION
-    for folder in sorted(snapshots.glob("*")):
-        with contextlib.suppress(ModelError):  # what another revision changed is no fault
-            _check(folder, sums)
-            return folder
-    return None
-
-
-def _assembled(sums: dict[str, str]) -> Path | None:
+def _assembled(wanted: Published) -> Path | None:
     """Return the folder that the packages are unpacked into, by an earlier start or now; None without packages."""
     folder = cache_folder() / "models" / f"all-mpnet-base-v2-{_REVISION[:8]}"
-    if _is_complete(folder, sums):
+    if wanted.is_complete(folder):
         return folder
     parts = installed_parts()
     return assembled(folder, parts=parts, sums=_SUMS) if parts else None
 
 
-def _downloaded(names: list[str]) -> Path:
+def _downloaded(wanted: Published) -> Path:
     try:
-        return download(_HUB_ID, revision=_REVISION, wanted=names)
+        return wanted.downloaded()
     except ModelError as error:
         package, extra = "all-mpnet-base-v2, the base of the model default-large,", "default-large"
         cure = f"pip install 'reasonembed-rag[{extra}]', or load the model once with a network ({error})"

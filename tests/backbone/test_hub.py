@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError
 
 from reasonembed_rag import Encoder
+from reasonembed_rag.backbone import small_base
 from reasonembed_rag.backbone.hub import find_model
 from reasonembed_rag.errors import ModelError
 
@@ -155,11 +156,28 @@ def test_a_checkpoint_of_a_causal_model_in_several_files_loads_as_its_backbone(t
         Encoder.from_pretrained(tmp_path)
 
 
-def test_a_missing_default_base_gives_the_extra_to_install(monkeypatch):
-    from reasonembed_rag.backbone import hub as sources
+def test_a_missing_default_base_gives_the_extra_to_install(monkeypatch, tmp_path):
     from reasonembed_rag.errors import MissingDependencyError
 
-    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(small_base, "_PACKAGE", "no_such_package")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for name in ("default", "default-base"):
         with pytest.raises(MissingDependencyError, match=r"reasonembed-rag\[default\]"):
             Encoder.from_pretrained(name)
+
+
+def test_the_files_of_the_default_base_are_the_published_ones():
+    small_base._PUBLISHED.check(find_model("default-base"))
+
+
+def test_without_its_package_the_default_base_is_downloaded_and_checked(monkeypatch, tmp_path):
+    published = shutil.copytree(find_model("default-base"), tmp_path / "published")
+    monkeypatch.setattr(small_base, "_PACKAGE", "no_such_package")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(published))
+    assert find_model("default-base") == published
+    (published / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"model\.safetensors.*sha256"):
+        find_model("default-base")
+    assert find_model("default-base", weights=False) == published

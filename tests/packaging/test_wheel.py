@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -152,7 +153,7 @@ def test_the_installed_command_tells_its_version_and_what_is_missing(clean_pytho
     assert version == distribution("reasonembed-rag").version
     done = subprocess.run(
         [command, "embed", "-", "--out", clean_python.parent / "vectors.npy"],
-        input="a text", capture_output=True, text=True, check=False,
+        input="a text", capture_output=True, text=True, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
