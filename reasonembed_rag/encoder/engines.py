@@ -1,20 +1,25 @@
-"""Load a model into the engine that runs it."""
+"""Load a model into the engine that runs it: ONNX Runtime or torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from reasonembed_rag.backbone import find_source
+from reasonembed_rag.backbone import find_source, has_gpu
 from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.graph import EncoderWeights, OnnxEngine, supports, thread_count
 
 if TYPE_CHECKING:
     from reasonembed_rag.backbone import EncoderSettings, Engine, ModelSource, TextTokenizer
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["LoadedEngine", "ModelDescription", "load_engine"]
+
+_FORMATS = {"auto": "float32", "float32": "float32"}
+"""Number formats on ONNX Runtime by the dtype asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,52 @@ def load_engine(settings: EncoderSettings, *, sharing: int = 1) -> LoadedEngine:
     if settings.device is not None and not isinstance(settings.device, str):
         raise InputError(f"device is {settings.device!r}; want one device: several need an encoder")
     source = find_source(settings)
+    reason = _why_torch(settings, source)
+    if reason is None:
+        return _on_onnx(settings, source, sharing=sharing)
     if settings.backend == "onnx":
-        raise InputError(f"backend is 'onnx', which {settings.model} cannot use; want backend='torch'")
+        raise InputError(f"backend is 'onnx', which {settings.model} cannot use: {reason}; want backend='torch'")
     if find_spec("torch") is None or find_spec("transformers") is None:
-        raise MissingDependencyError(f"torch, which {settings.model} needs,", "torch")
+        raise MissingDependencyError(f"torch, which {settings.model} needs ({reason}),", "torch")
     return _on_torch(settings, source, sharing=sharing)
+
+
+def _why_torch(settings: EncoderSettings, source: ModelSource) -> str | None:
+    """Return why a model runs on torch; None if it runs on ONNX Runtime."""
+    checks: tuple[Callable[[], str | None], ...] = (
+        lambda: "backend is 'torch'" if settings.backend == "torch" else None,
+        lambda: "its adapters are chosen per call" if settings.adapters else None,
+        lambda: f"device is {settings.device!r}" if settings.device not in {None, "cpu"} else None,
+        lambda: f"dtype is {settings.dtype!r}" if settings.dtype not in _FORMATS else None,
+        lambda: None if _has_onnx() else "onnx and onnxruntime are not installed",
+        lambda: supports(source.facts.config),
+        lambda: "it runs on the GPU" if settings.device is None and settings.backend == "auto" and has_gpu() else None,
+    )
+    return next((reason for check in checks if (reason := check()) is not None), None)
+
+
+def _has_onnx() -> bool:
+    return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
+
+
+def _on_onnx(settings: EncoderSettings, source: ModelSource, *, sharing: int) -> LoadedEngine:
+    dtype = _FORMATS[settings.dtype]
+    spec = source.spec(dtype=dtype, backend="onnx")
+    tokenizer, pad_id = source.tokenizer(
+        append_eos=spec.append_eos, vocabulary_size=source.facts.config.get("vocab_size")
+    )
+    weights = EncoderWeights(
+        config=source.facts.config,
+        tensors=source.tensors,
+        digest=source.digest(),
+        spec=spec,
+        pad_id=pad_id,
+        folder=source.folder,
+    )
+    if sharing > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, thread_count() // sharing))
+    engine = OnnxEngine(weights, dtype=dtype)
+    return LoadedEngine(engine, ModelDescription(spec, tokenizer, device="cpu"))
 
 
 def _on_torch(settings: EncoderSettings, source: ModelSource, *, sharing: int) -> LoadedEngine:

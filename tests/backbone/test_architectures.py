@@ -95,11 +95,11 @@ def test_an_encoder_equals_transformers_in_every_method(tiny_model, monkeypatch,
     folder = tiny_model(kind, pooling=pooling, **ENCODERS[kind])
     expected = plain(folder, TEXTS, pooling)
     for budget in (None, 20):
-        encoder = Encoder.from_pretrained(folder, token_budget=budget)
+        encoder = Encoder.from_pretrained(folder, token_budget=budget, backend="torch")
         assert encoder._engine.packed
         check_every_way(encoder, expected)
     monkeypatch.setattr(engine, "_packed", lambda loaded, switch: (None, "for comparison"))
-    check_every_way(Encoder.from_pretrained(folder), expected)
+    check_every_way(Encoder.from_pretrained(folder, backend="torch"), expected)
 
 
 @pytest.mark.parametrize("kind", OTHERS)
@@ -131,7 +131,7 @@ def test_a_wrong_mask_fails_the_self_check_of_every_architecture(tiny_model, mon
         return dataclasses.replace(blueprint, layers=layers)
 
     monkeypatch.setattr(engine, "read_blueprint", wrong)
-    encoder = Encoder.from_pretrained(folder)
+    encoder = Encoder.from_pretrained(folder, backend="torch")
     assert not encoder._engine.packed
     assert "0.9999" in caplog.text
     assert lowest(encoder.encode_documents(TEXTS), expected) >= 0.99999  # correct all the same

@@ -208,7 +208,7 @@ def test_workers_divide_the_cores(tiny_model, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
     for sharing in (1, 3, 16):
-        build_local(EncoderSettings(model=str(tiny_model("bert"))), "cpu", sharing)
+        build_local(EncoderSettings(model=str(tiny_model("bert")), backend="torch"), "cpu", sharing)
     assert chosen == [8, 2, 1]
 
 
