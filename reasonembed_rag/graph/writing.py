@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reasonembed_rag.graph import bert
+from reasonembed_rag.graph.bert import ANCHOR, bert_graph, bert_reason
+from reasonembed_rag.graph.modernbert import MODERN_ANCHOR, modern_bert_graph, modern_bert_reason
 from reasonembed_rag.graph.weights import NamedTensors
 
 if TYPE_CHECKING:
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
 __all__ = ["supports", "write_graph"]
 
 _BERT = {"bert", "camembert", "distilbert", "mpnet", "roberta", "xlm-roberta"}
+_MODERN_BERT = "modernbert"
 
 
 def supports(config: Mapping[str, Any]) -> str | None:
     """Return why ONNX Runtime cannot run a model of this config.json here; None where it can."""
     kind = str(config.get("model_type", ""))
     if kind in _BERT:
-        return bert.bert_reason(config)
+        return bert_reason(config)
+    if kind == _MODERN_BERT:
+        return modern_bert_reason(config)
     return f"no graph is known for model_type {kind!r}"
 
 
 def write_graph(weights: EncoderWeights) -> Graph:
     """Return the graph of a supported model; raises ModelError for weights that do not fit its config.json."""
-    tensors = NamedTensors(weights.tensors(), anchor=bert.ANCHOR, folder=weights.folder)
-    return bert.bert_graph(weights.config, tensors, first_only=weights.spec.pooling == "cls")
+    modern = weights.config["model_type"] == _MODERN_BERT
+    tensors = NamedTensors(weights.tensors(), anchor=MODERN_ANCHOR if modern else ANCHOR, folder=weights.folder)
+    if modern:
+        return modern_bert_graph(weights.config, tensors)
+    return bert_graph(weights.config, tensors, first_only=weights.spec.pooling == "cls")
