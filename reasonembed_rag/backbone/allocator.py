@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 __all__ = ["bound_kernel_cache", "give_back_freed"]
 
 _KERNELS = "64"
-"""Capacity of oneDNN's kernel cache: it compiles one kernel per product size, and a long call has many sizes."""
+"""Capacity of each kernel cache: one kernel of 0.3 MB is compiled per product size, and a long call has many sizes."""
+_CAPACITIES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""oneDNN's cache, and that of ideep, through which torch calls it: either keeps what the other has dropped."""
 
 
 def bound_kernel_cache() -> None:
-    """Limit oneDNN's kernel cache in this process, unless its environment variable is set.
+    """Limit the kernel caches of oneDNN and of torch's calls to it, unless their environment variables are set.
 
-    Works before the first product only; the default capacity of 1,024 can take hundreds of megabytes.
+    Works before the first product only; the default capacities of 1,024 can take hundreds of megabytes.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KERNELS)
+    for name in _CAPACITIES:
+        os.environ.setdefault(name, _KERNELS)
 
 
 def give_back_freed() -> None:
