@@ -9,6 +9,7 @@ text at a time, on a sample). Peers that are not installed are listed and skippe
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import logging
 import os
@@ -146,6 +147,9 @@ class Bench:
         self.notes: list[str] = []
         self.qwen = models.build_qwen3(folder / "qwen3-40m")
         self.minilm = find_model("default-base")
+        self.mpnet = find_model("default-large-base")
+        self.longest = {self.qwen: 1024, self.minilm: 256, self.mpnet: 384}
+        self.folder = folder
 
     def ours(self, folder: Path, dtype: str, *, query: bool) -> Encode:
         """Return our encoder's function for queries or documents."""
@@ -171,14 +175,21 @@ class Bench:
         query: bool = False,
         others: bool = False,
         single: bool = False,
+        runtimes: bool = False,
     ) -> None:
-        """Compare ours with sentence-transformers' defaults, its best, and others; bfloat16 where the CPU has it."""
+        """Compare ours with sentence-transformers' defaults, its best, and others; bfloat16 where the CPU has it.
+
+        `others` are libraries, `runtimes` are plain ONNX Runtime and OpenVINO at their fastest.
+        """
         qwen = folder == self.qwen
         prompt = models.TEMPLATE if query and qwen else None
         exact = peers.sentence_transformers(folder, dtype="float32", device="cpu")
         engines: dict[str, Encode] = {"ours float32": self.ours(folder, "float32", query=query)}
         if self.bfloat16:
             engines["ours bfloat16"] = self.ours(folder, "bfloat16", query=query)
+        if runtimes:
+            engines |= self.optional("ours int8", lambda: self.ours(folder, "int8", query=query))
+            engines |= self._runtimes(folder)
         engines["st float32"] = peers.st_encode(exact, batch_size=32, prompt=prompt)
         if not single:
             size = best_batch(exact, texts[:24], prompt)
@@ -191,19 +202,29 @@ class Bench:
             engines |= self.optional("langchain HuggingFaceEmbeddings", lambda: peers.langchain(folder, prompt))
             engines |= self.optional("llama-index HuggingFaceEmbedding", lambda: peers.llama_index(folder, prompt))
             engines |= self.optional("FlagEmbedding", lambda: peers.flag_embedding(folder, prompt, decoder=qwen))
-            if not qwen:
-                engines |= self.optional("openvino (bf16 inside)", lambda: peers.openvino_bert(folder))
         rows = single_queries(work, engines, texts) if single else interleaved(work, engines, texts, runs=self.runs)
         self._compare_with_reference(rows, engines, folder, texts, prompt or "", qwen=qwen)
         self.rows += rows
         show(rows)
+
+    def _runtimes(self, folder: Path) -> dict[str, Encode]:
+        """Return plain ONNX Runtime in float32 and int8, and OpenVINO in float32 and, where it is native, bfloat16."""
+        longest = self.longest[folder]
+        engines: dict[str, Encode] = {}
+        for name, int8 in (("onnxruntime float32", False), ("onnxruntime int8", True)):
+            make = functools.partial(peers.onnx_bert, folder, self.folder / "onnx", int8=int8, longest=longest)
+            engines |= self.optional(name, make)
+        for precision in ("f32", "bf16") if self.bfloat16 else ("f32",):
+            make = functools.partial(peers.openvino_bert, folder, precision=precision, longest=longest)
+            engines |= self.optional(f"openvino {precision}", make)
+        return engines
 
     def _compare_with_reference(
         self, rows: list[Row], engines: dict[str, Encode], folder: Path, texts: list[str], prompt: str, *, qwen: bool
     ) -> None:
         from transformers import AutoConfig, AutoTokenizer
 
-        limit = 1024 if qwen else 256
+        limit = self.longest[folder]
         sample = texts[:_SAMPLE]
         expected = reference(folder, sample, prompt, pooling="last" if qwen else "mean", max_length=limit)
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -326,10 +347,11 @@ WORKS: dict[str, Callable[[Bench], None]] = {
     ),
     "qwen-1024": lambda b: b.compare("Qwen3-40M, 1,024 documents", b.qwen, models.documents(1024, seed=3)),
     "minilm": lambda b: b.compare(
-        "MiniLM, 256 documents (max 256)", b.minilm, models.documents(256, seed=4), others=True
+        "MiniLM, 256 documents (max 256)", b.minilm, models.documents(256, seed=4), others=True, runtimes=True
     ),
+    "mpnet": lambda b: b.compare("mpnet, 64 documents (max 384)", b.mpnet, models.documents(64, seed=4), runtimes=True),
     "one-query-minilm": lambda b: b.compare(
-        "MiniLM, one query at a time", b.minilm, models.queries(60, seed=6), query=True, single=True
+        "MiniLM, one query at a time", b.minilm, models.queries(60, seed=6), query=True, single=True, runtimes=True
     ),
     "one-query-qwen": lambda b: b.compare(
         "Qwen3-40M, one instructed query at a time", b.qwen, models.queries(40, seed=7), query=True, single=True

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.allocator import bound_kernel_cache, give_back_freed
     from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
     from reasonembed_rag.backbone.attention import KeyValue
+    from reasonembed_rag.backbone.check_texts import self_check_sequences
     from reasonembed_rag.backbone.engine import Engine, RowVectors
     from reasonembed_rag.backbone.gpu import has_gpu
     from reasonembed_rag.backbone.hub import (
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
         disagreement,
         is_verified,
         remember_verified,
-        self_check_sequences,
     )
     from reasonembed_rag.backbone.settings import CACHE_BYTES, EncoderSettings
     from reasonembed_rag.backbone.source import ModelSource, find_source, load_tokenizer, read_spec

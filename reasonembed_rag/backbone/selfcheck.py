@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.backbone.packed import PackedForward
     from reasonembed_rag.backbone.padded import PaddedForward
-    from reasonembed_rag.backbone.tokenizer import TextTokenizer
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["FLOORS", "disagreement", "is_verified", "remember_verified", "self_check_sequences"]
+__all__ = ["FLOORS", "disagreement", "is_verified", "remember_verified"]
 
 FLOORS = {"float32": 0.9999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.95}
 """Lowest accepted cosine to transformers' forward in the same number format (int8: in float32)."""
@@ -31,18 +30,7 @@ _RECHECK_FLOOR = 0.95
 _MAX_ERROR_RATIO = 1.5
 """Accepted distance of the packed forward to float32, relative to that of transformers' forward."""
 
-_SENTENCE = (
-    "Default parameter values are evaluated once, when the function definition is executed; a list keeps growing. "
-)
 _VERIFIED_BY = ("torch", "transformers", "tokenizers")
-
-
-def self_check_sequences(tokenizer: TextTokenizer, spec: EmbeddingSpec) -> list[NDArray[np.int32]]:
-    """Return token ids of texts of several lengths, the longest longer than a block and a short attention window."""
-    texts = ["why?", "Two words", _SENTENCE, _SENTENCE * 3, "日本語 and code:\n\tdef f(x=[]): ...", _SENTENCE * 14]
-    limit = min(spec.max_document_length, 320)
-    tokens = tokenizer(texts, before="", after="", max_length=limit)
-    return [tokens.ids[start:stop] for start, stop in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)]
 
 
 def disagreement(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from reasonembed_rag.backbone import find_source, has_gpu
+from reasonembed_rag.backbone import find_source, has_gpu, self_check_sequences
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.graph import EncoderWeights, OnnxEngine, supports, thread_count
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from reasonembed_rag.backbone import EncoderSettings, Engine, ModelSource, TextTokenizer
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["LoadedEngine", "ModelDescription", "load_engine"]
 
-_FORMATS = {"auto": "float32", "float32": "float32"}
+_FORMATS = {"auto": "float32", "float32": "float32", "int8": "int8"}
 """Number formats on ONNX Runtime by the dtype asked for."""
 
 
@@ -55,7 +60,7 @@ def load_engine(settings: EncoderSettings, *, sharing: int = 1) -> LoadedEngine:
         return _on_onnx(settings, source, sharing=sharing)
     if settings.backend == "onnx":
         raise InputError(f"backend is 'onnx', which {settings.model} cannot use: {reason}; want backend='torch'")
-    if find_spec("torch") is None or find_spec("transformers") is None:
+    if not _has_torch():
         raise MissingDependencyError(f"torch, which {settings.model} needs ({reason}),", "torch")
     return _on_torch(settings, source, sharing=sharing)
 
@@ -78,6 +83,10 @@ def _has_onnx() -> bool:
     return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
 
 
+def _has_torch() -> bool:
+    return find_spec("torch") is not None and find_spec("transformers") is not None
+
+
 def _on_onnx(settings: EncoderSettings, source: ModelSource, *, sharing: int) -> LoadedEngine:
     dtype = _FORMATS[settings.dtype]
     spec = source.spec(dtype=dtype, backend="onnx")
@@ -91,11 +100,29 @@ def _on_onnx(settings: EncoderSettings, source: ModelSource, *, sharing: int) ->
         spec=spec,
         pad_id=pad_id,
         folder=source.folder,
+        sample=functools.partial(self_check_sequences, tokenizer, spec),
+        reference=functools.partial(_by_transformers, settings, source) if _has_torch() else None,
     )
     if sharing > 1:
         os.environ["OMP_NUM_THREADS"] = str(max(1, thread_count() // sharing))
     engine = OnnxEngine(weights, dtype=dtype)
     return LoadedEngine(engine, ModelDescription(spec, tokenizer, device="cpu"))
+
+
+def _by_transformers(
+    settings: EncoderSettings, source: ModelSource, sequences: Sequence[NDArray[np.int32]]
+) -> NDArray[np.float32]:
+    """Return vectors of sequences of token ids by transformers in float32, one at a time."""
+    import torch
+
+    from reasonembed_rag.backbone import load_model
+    from reasonembed_rag.encoder.local import padded_forward
+
+    exact = dataclasses.replace(settings, dtype="float32", backend="torch", device="cpu")
+    forward = padded_forward(load_model(exact, source))
+    with torch.inference_mode():
+        vectors: NDArray[np.float32] = torch.cat([forward([ids]) for ids in sequences]).numpy()
+    return vectors
 
 
 def _on_torch(settings: EncoderSettings, source: ModelSource, *, sharing: int) -> LoadedEngine:

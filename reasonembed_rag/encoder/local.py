@@ -64,6 +64,8 @@ class LocalEngine:
             raise ModelError(
                 f"{loaded.spec.model}: adapters by name need the packed forward ({reason}); load one adapter"
             )
+        if packed is None and loaded.spec.dtype == "int8":
+            raise ModelError(f"{loaded.spec.model}: it cannot run in int8 ({reason}); want dtype='float32'")
         if packed is None:
             _logger.warning("%s runs through transformers' own forward: %s", loaded.spec.model, reason)
         self.packed = packed is not None

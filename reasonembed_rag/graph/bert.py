@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reasonembed_rag.graph.builder import Graph
+    from reasonembed_rag.graph.products import Part, Products
     from reasonembed_rag.graph.weights import NamedTensors
 
 __all__ = ["ANCHOR", "bert_graph", "bert_reason", "relative_buckets"]
@@ -85,14 +86,14 @@ def bert_reason(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def bert_graph(config: Mapping[str, Any], tensors: NamedTensors, *, first_only: bool) -> Graph:
+def bert_graph(config: Mapping[str, Any], tensors: NamedTensors, products: Products, *, first_only: bool) -> Graph:
     """Write the graph; `first_only`: the last layer computes the state of the first token alone (CLS pooling)."""
     shape = _shape(config)
     builder = GraphBuilder()
     states = _embeddings(builder, shape, tensors)
     bias = _relative_bias(builder, shape, tensors, int(config.get("relative_attention_num_buckets", 32)))
     for number in range(shape.layers):
-        layer = _Layer(builder, shape, tensors, number)
+        layer = _Layer(builder, shape, tensors, products, number)
         states = layer(states, bias, first_only=first_only and number == shape.layers - 1)
     return builder.finish(states, width=shape.width)
 
@@ -167,8 +168,10 @@ def relative_buckets(length: int, *, buckets: int, farthest: int = 128) -> NDArr
 class _Layer:
     """Attention and feed-forward with norms of their sums with the input."""
 
-    def __init__(self, builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, number: int) -> None:
-        self._builder, self._shape, self._tensors = builder, shape, tensors
+    def __init__(
+        self, builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, products: Products, number: int
+    ) -> None:
+        self._builder, self._shape, self._tensors, self._products = builder, shape, tensors, products
         self._prefix = f"{shape.names.layer}.{number}."
 
     def __call__(self, states: str, bias: str, *, first_only: bool) -> str:
@@ -177,10 +180,10 @@ class _Layer:
         attended = self._attention(states, bias)
         if first_only:
             attended, states = self._first(attended), self._first(states)
-        mixed = self._product(names.out, attended, shape.width, shape.width)
+        mixed = self._product("out", attended, names.out, shape.width)
         inner = self._norm_of_sum(names.first_norm, mixed, states, bias_of=names.out)
-        active = self._activated(self._product(names.up, inner, shape.inner, shape.width))
-        down = self._product(names.down, active, shape.width, shape.inner)
+        active = self._activated(self._product("up", inner, names.up, shape.inner))
+        down = self._product("down", active, names.down, shape.width, columns=shape.inner)
         return self._norm_of_sum(names.last_norm, down, inner, bias_of=names.down)
 
     def _attention(self, states: str, bias: str) -> str:
@@ -188,19 +191,27 @@ class _Layer:
         parts = (self._shape.names.query, self._shape.names.key, self._shape.names.value)
         weights = [self._tensors.get(f"{self._prefix}{part}.weight", width, width).T for part in parts]
         biases = [self._tensors.get(f"{self._prefix}{part}.bias", width) for part in parts]
-        qkv = self._builder.constant(f"{self._prefix}qkv.weight", np.concatenate(weights, axis=1))
-        qkv_bias = self._builder.constant(f"{self._prefix}qkv.bias", np.concatenate(biases))
-        inputs = [states, qkv, qkv_bias, "lengths", "", bias]
-        return self._builder.node("Attention", inputs, domain=FUSED, num_heads=self._shape.heads)
+        name = f"{self._prefix}qkv"
+        qkv = (f"{name}.weight", np.concatenate(weights, axis=1))
+        bias_of_qkv = self._builder.constant(f"{name}.bias", np.concatenate(biases))
+        if "qkv" not in self._products.int8:
+            inputs = [states, self._builder.constant(*qkv), bias_of_qkv, "lengths", "", bias]
+            return self._builder.node("Attention", inputs, domain=FUSED, num_heads=self._shape.heads)
+        product = self._products.multiply(self._builder, states, qkv, "qkv")
+        sizes = self._builder.integers(width, width, width)
+        query, key, value = self._builder.nodes("Split", [product, sizes], outputs=3, axis=-1)
+        inputs = [query, key, value, bias_of_qkv, "lengths", bias]
+        return self._builder.node("MultiHeadAttention", inputs, domain=FUSED, num_heads=self._shape.heads)
 
     def _first(self, states: str) -> str:
         zero, one = self._builder.integers(0), self._builder.integers(1)
         return self._builder.node("Slice", [states, zero, one, one])
 
-    def _product(self, name: str, states: str, rows: int, columns: int) -> str:
+    def _product(self, part: Part, states: str, name: str, rows: int, *, columns: int | None = None) -> str:
         """Multiply by the transpose of a linear layer's weight (rows, columns); its bias is added by what follows."""
-        weight = self._tensors.get(f"{self._prefix}{name}.weight", rows, columns)
-        return self._builder.node("MatMul", [states, self._builder.constant(f"{self._prefix}{name}", weight.T)])
+        path = f"{self._prefix}{name}.weight"
+        weight = self._tensors.get(path, rows, columns or self._shape.width)
+        return self._products.multiply(self._builder, states, (path, weight.T), part)
 
     def _norm_of_sum(self, name: str, states: str, added: str, *, bias_of: str) -> str:
         inputs = [states, added, *(self._vector(f"{name}.{side}") for side in ("weight", "bias"))]

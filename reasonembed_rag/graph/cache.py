@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reasonembed_rag.backbone import cache_folder, is_marked, mark
 from reasonembed_rag.files import replacing
 from reasonembed_rag.graph.builder import GRAPH_FILE
+from reasonembed_rag.graph.products import largest_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.graph.builder import Graph
     from reasonembed_rag.graph.weights import EncoderWeights
 
-__all__ = ["OpenGraph", "open_graph"]
+__all__ = ["OpenGraph", "open_graph", "open_memory"]
 
 _logger = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ def open_graph(
         _save(graph, path)
     except OSError as error:
         _warn(f"{path}: cannot be written ({error.strerror}); the graph is made anew by every process")
-        return _open_memory(graph, options)
-    return _open_file(path, options) or _open_memory(graph, options)
+        return open_memory(graph, options)
+    return _open_file(path, options) or open_memory(graph, options)
 
 
 def _path(weights: EncoderWeights, dtype: str) -> Path:
@@ -65,7 +66,8 @@ def _path(weights: EncoderWeights, dtype: str) -> Path:
 
     spec = weights.spec
     model = _digest(spec.model, spec.revision, spec.adapter)
-    key = _digest(weights.digest, dict(weights.config), dtype, spec.pooling, _WRITER, onnxruntime.__version__)
+    versions = (_WRITER, onnxruntime.__version__, largest_weight())
+    key = _digest(weights.digest, dict(weights.config), dtype, spec.pooling, versions)
     return cache_folder() / "graphs" / f"{model}-{dtype}" / key / GRAPH_FILE
 
 
@@ -112,7 +114,8 @@ def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
         return None
 
 
-def _open_memory(graph: Graph, options: Callable[[], Any]) -> OpenGraph:
+def open_memory(graph: Graph, options: Callable[[], Any]) -> OpenGraph:
+    """Return a session that reads the large tensors where they are."""
     import onnxruntime
 
     chosen = options()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from reasonembed_rag.backbone import RowVectors
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.graph.cache import open_graph
-from reasonembed_rag.graph.pooling import pool_states
+from reasonembed_rag.graph.check import check_graph, int8_graph
+from reasonembed_rag.graph.forward import batches, embed
+from reasonembed_rag.graph.products import Products
 from reasonembed_rag.graph.session import GraphSession, session_options, thread_count
 from reasonembed_rag.graph.writing import supports, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import Tokens
@@ -24,50 +25,49 @@ if TYPE_CHECKING:
 
 __all__ = ["OnnxEngine"]
 
-_BATCH = 4
-
 
 class OnnxEngine:
-    """Compute on this machine's CPU through ONNX Runtime.
+    """Compute on this machine's CPU through ONNX Runtime, in float32 or with most products in int8.
 
-    Raises ModelError for a model that it cannot run, and for weights that do not fit config.json.
+    Raises ModelError for a model that it cannot run, for weights that do not fit config.json, for vectors that are not
+    those of transformers and for a model that int8 would change too much.
     """
 
     def __init__(self, weights: EncoderWeights, *, dtype: str) -> None:
         reason = supports(weights.config)
-        if reason is None and dtype != "float32":
-            reason = f"dtype {dtype!r}"
+        if reason is None and dtype not in {"float32", "int8"}:
+            reason = f"dtype is {dtype!r}"
         if reason is not None:
             raise ModelError(
                 f"{weights.spec.model}: backend='onnx' cannot run it ({reason}); want backend='torch', "
                 "which pip install 'reasonembed-rag[torch]' brings"
             )
         self._spec, self._pad_id = weights.spec, weights.pad_id
-        options = functools.partial(session_options, threads=thread_count())
-        write = functools.partial(write_graph, weights)
-        self._session: GraphSession | None = GraphSession(
-            functools.partial(open_graph, weights, dtype=dtype, options=options, write=write)
+        self._threads = thread_count()
+        options = functools.partial(session_options, threads=self._threads)
+        write = (
+            functools.partial(int8_graph, weights, options=options)
+            if dtype == "int8"
+            else functools.partial(write_graph, weights, Products())
         )
+        session = GraphSession(functools.partial(open_graph, weights, dtype=dtype, options=options, write=write))
+        check_graph(weights, session, dtype=dtype)
+        self._session: GraphSession | None = session
 
     def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
-        """Yield the vectors of the packs in order."""
+        """Yield the vectors of the packs in order, a few rows at a time."""
         if adapter is not None:
             raise InputError(f"unknown adapter {adapter!r}; adapters by name need backend='torch'")
         skip = 0 if self._spec.pool_prompt else tokens.skip
         for pack in packs:
-            for start in range(0, len(pack), _BATCH):
-                rows = pack[start : start + _BATCH]
-                yield RowVectors(rows, self._vectors(tokens.rows(rows), skip=skip))
+            for rows in batches(pack, tokens.lengths, threads=self._threads):
+                if self._session is None:
+                    raise BackendError(
+                        f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained"
+                    )
+                sequences = tokens.rows(rows)
+                yield RowVectors(rows, embed(self._session, sequences, self._spec, pad_id=self._pad_id, skip=skip))
 
     def close(self) -> None:
         """Drop the model."""
         self._session = None
-
-    def _vectors(self, sequences: Sequence[NDArray[np.int32]], *, skip: int) -> NDArray[np.float32]:
-        if self._session is None:
-            raise BackendError(f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained")
-        lengths_B = np.asarray([len(sequence) for sequence in sequences], np.int32)
-        ids_BS = np.full((len(sequences), lengths_B.max()), self._pad_id, np.int32)
-        for row, sequence in enumerate(sequences):
-            ids_BS[row, : len(sequence)] = sequence
-        return pool_states(self._session(ids_BS, lengths_B), lengths_B, self._spec, skip=skip)

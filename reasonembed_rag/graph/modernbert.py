@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reasonembed_rag.graph.builder import Graph
+    from reasonembed_rag.graph.products import Part, Products
     from reasonembed_rag.graph.weights import NamedTensors
 
 __all__ = ["MODERN_ANCHOR", "modern_bert_graph", "modern_bert_reason"]
@@ -54,12 +55,12 @@ def modern_bert_reason(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def modern_bert_graph(config: Mapping[str, Any], tensors: NamedTensors) -> Graph:
+def modern_bert_graph(config: Mapping[str, Any], tensors: NamedTensors, products: Products) -> Graph:
     """Write the graph."""
     shape = _shape(config)
     builder = GraphBuilder()
     words = builder.constant("words", tensors.get(MODERN_ANCHOR, shape.vocabulary, shape.width))
-    layer = _Layers(builder, shape, tensors)
+    layer = _Layers(builder, shape, tensors, products)
     states = layer.norm("embeddings.norm", builder.node("Gather", [words, "ids"]))
     for number in range(len(shape.kinds)):
         states = layer(number, states)
@@ -91,8 +92,8 @@ def _shape(config: Mapping[str, Any]) -> _Shape:
 class _Layers:
     """Write layer after layer; what all layers of one kind share is written once."""
 
-    def __init__(self, builder: GraphBuilder, shape: _Shape, tensors: NamedTensors) -> None:
-        self._builder, self._shape, self._tensors = builder, shape, tensors
+    def __init__(self, builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, products: Products) -> None:
+        self._builder, self._shape, self._tensors, self._products = builder, shape, tensors, products
         self._window = self._local_bias() if _LOCAL in shape.kinds else ""
 
     def __call__(self, number: int, states: str) -> str:
@@ -100,13 +101,13 @@ class _Layers:
         shape, prefix = self._shape, f"layers.{number}."
         normed = self.norm(f"{prefix}attn_norm", states) if number else states
         attended = self._attention(prefix, normed, shape.kinds[number])
-        states = self._add(states, self._linear(f"{prefix}attn.Wo", attended, shape.width, shape.width))
+        states = self._add(states, self._linear("out", f"{prefix}attn.Wo", attended, (shape.width, shape.width)))
         normed = self.norm(f"{prefix}mlp_norm", states)
-        both = self._linear(f"{prefix}mlp.Wi", normed, 2 * shape.inner, shape.width)
+        both = self._linear("up", f"{prefix}mlp.Wi", normed, (2 * shape.inner, shape.width))
         halves = [both, self._builder.integers(shape.inner, shape.inner)]
         inner, gate = self._builder.nodes("Split", halves, outputs=2, axis=-1)
         active = self._builder.node("Mul", [self._builder.node("Gelu", [inner], domain=FUSED), gate])
-        return self._add(states, self._linear(f"{prefix}mlp.Wo", active, shape.width, shape.inner))
+        return self._add(states, self._linear("down", f"{prefix}mlp.Wo", active, (shape.width, shape.inner)))
 
     def norm(self, name: str, states: str) -> str:
         """Return the layer norm of states; most checkpoints have no bias there."""
@@ -117,7 +118,7 @@ class _Layers:
 
     def _attention(self, prefix: str, states: str, kind: str) -> str:
         width, heads = self._shape.width, self._shape.heads
-        qkv = self._linear(f"{prefix}attn.Wqkv", states, 3 * width, width)
+        qkv = self._linear("qkv", f"{prefix}attn.Wqkv", states, (3 * width, width))
         query, key, value = self._builder.nodes(
             "Split", [qkv, self._builder.integers(width, width, width)], outputs=3, axis=-1
         )
@@ -148,12 +149,12 @@ class _Layers:
         masked = node("Where", [node("Greater", [distance, farthest]), *sides])
         return node("Unsqueeze", [masked, integers(0, 1)])
 
-    def _linear(self, name: str, states: str, rows: int, columns: int) -> str:
-        weight = self._tensors.get(f"{name}.weight", rows, columns)
-        product = self._builder.node("MatMul", [states, self._builder.constant(f"{name}.weight", weight.T)])
+    def _linear(self, part: Part, name: str, states: str, shape: tuple[int, int]) -> str:
+        weight = (f"{name}.weight", self._tensors.get(f"{name}.weight", *shape).T)
+        product = self._products.multiply(self._builder, states, weight, part)
         if self._tensors.find(f"{name}.bias") is None:
             return product
-        return self._add(product, self._vector(f"{name}.bias", rows))
+        return self._add(product, self._vector(f"{name}.bias", shape[0]))
 
     def _vector(self, name: str, size: int) -> str:
         return self._builder.constant(name, self._tensors.get(name, size))

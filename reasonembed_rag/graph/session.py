@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.graph.cache import OpenGraph
 
-__all__ = ["GraphSession", "session_options", "thread_count"]
+__all__ = ["GraphSession", "run_session", "session_options", "thread_count"]
 
 
 def thread_count() -> int:
@@ -35,7 +35,6 @@ def session_options(*, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.x64quantprecision", "1")  # AVX2's fast products of int8 overflow
     return options
 
 
@@ -57,5 +56,10 @@ class GraphSession:
         """Return the states (B, L, D) of right-padded sequences of token ids."""
         if self._opened is None:
             self._opened = self._reopen()
-        states: NDArray[np.float32] = self._opened.session.run(None, {"ids": ids_BS, "lengths": lengths_B})[0]
-        return states
+        return run_session(self._opened, ids_BS, lengths_B)
+
+
+def run_session(opened: OpenGraph, ids_BS: NDArray[np.int32], lengths_B: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return the states (B, L, D) of right-padded sequences of token ids."""
+    states: NDArray[np.float32] = opened.session.run(None, {"ids": ids_BS, "lengths": lengths_B})[0]
+    return states

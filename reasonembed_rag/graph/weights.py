@@ -10,7 +10,7 @@ import numpy as np
 from reasonembed_rag.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,6 +33,10 @@ class EncoderWeights:
     spec: EmbeddingSpec
     pad_id: int
     folder: Path
+    sample: Callable[[], Sequence[NDArray[np.int32]]]
+    """Returns token ids of texts by the model's tokenizer, on which graphs are checked."""
+    reference: Callable[[Sequence[NDArray[np.int32]]], NDArray[np.float32]] | None = None
+    """Returns vectors of such sequences by transformers; None where it is not installed."""
 
 
 class NamedTensors:

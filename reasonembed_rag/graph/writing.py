@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reasonembed_rag.graph.builder import Graph
+    from reasonembed_rag.graph.products import Products
     from reasonembed_rag.graph.weights import EncoderWeights
 
 __all__ = ["supports", "write_graph"]
@@ -30,10 +31,10 @@ def supports(config: Mapping[str, Any]) -> str | None:
     return f"no graph is known for model_type {kind!r}"
 
 
-def write_graph(weights: EncoderWeights) -> Graph:
+def write_graph(weights: EncoderWeights, products: Products) -> Graph:
     """Return the graph of a supported model; raises ModelError for weights that do not fit its config.json."""
     modern = weights.config["model_type"] == _MODERN_BERT
     tensors = NamedTensors(weights.tensors(), anchor=MODERN_ANCHOR if modern else ANCHOR, folder=weights.folder)
     if modern:
-        return modern_bert_graph(weights.config, tensors)
-    return bert_graph(weights.config, tensors, first_only=weights.spec.pooling == "cls")
+        return modern_bert_graph(weights.config, tensors, products)
+    return bert_graph(weights.config, tensors, products, first_only=weights.spec.pooling == "cls")

@@ -102,6 +102,16 @@ def test_an_encoder_equals_transformers_in_every_method(tiny_model, monkeypatch,
     check_every_way(Encoder.from_pretrained(folder, backend="torch"), expected)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_an_encoder_on_onnx_runtime_equals_transformers_in_every_method(tiny_model, kind, pooling):
+    pytest.importorskip("onnx")
+    folder = tiny_model(kind, pooling=pooling, **ENCODERS[kind])
+    for budget in (None, 20):
+        encoder = Encoder.from_pretrained(folder, token_budget=budget, backend="onnx")
+        check_every_way(encoder, plain(folder, TEXTS, pooling))
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 def test_any_other_architecture_runs_through_transformers_correctly_and_the_log_says_why(tiny_model, caplog, kind):
     folder = tiny_model(kind, **OTHERS[kind])

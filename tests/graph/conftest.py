@@ -16,7 +16,7 @@ from reasonembed_rag.spec import EmbeddingSpec
 
 
 @pytest.fixture
-def weights_of():
+def weights_of(sequences):
     """Return the weights of a model folder: weights_of(folder, pooling="cls")."""
     from safetensors.numpy import load_file
 
@@ -38,6 +38,7 @@ def weights_of():
             spec=dataclasses.replace(spec, **changes),
             pad_id=config.get("pad_token_id") or 0,
             folder=folder,
+            sample=lambda: sequences,
         )
 
     return make

@@ -1,0 +1,46 @@
+"""From sequences of token ids to vectors, by one graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reasonembed_rag.graph.pooling import pool_states
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from reasonembed_rag.spec import EmbeddingSpec
+
+    Run = Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]]
+
+__all__ = ["batches", "embed"]
+
+_TOKENS_PER_THREAD = 192
+"""More in one batch fall out of a core's cache; fewer leave the operators' own overhead visible."""
+
+
+def batches(rows: NDArray[np.int64], lengths: NDArray[np.int64], *, threads: int) -> list[NDArray[np.int64]]:
+    """Split rows, sorted by length, into batches that hold about as many tokens as the threads compute at best."""
+    parts = []
+    start = 0
+    while start < len(rows):
+        longest = int(max(lengths[rows[start]], lengths[rows[-1]], 1))
+        stop = start + max(1, _TOKENS_PER_THREAD * threads // longest)
+        parts.append(rows[start:stop])
+        start = stop
+    return parts
+
+
+def embed(
+    run: Run, sequences: Sequence[NDArray[np.int32]], spec: EmbeddingSpec, *, pad_id: int, skip: int
+) -> NDArray[np.float32]:
+    """Return the vectors (n, D) of sequences, computed as one right-padded batch."""
+    lengths_B = np.asarray([len(sequence) for sequence in sequences], np.int32)
+    ids_BS = np.full((len(sequences), lengths_B.max()), pad_id, np.int32)
+    for row, sequence in enumerate(sequences):
+        ids_BS[row, : len(sequence)] = sequence
+    return pool_states(run(ids_BS, lengths_B), lengths_B, spec, skip=skip)

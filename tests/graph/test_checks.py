@@ -1,0 +1,77 @@
+"""What a graph must pass before it is used: int8 close to float32, float32 equal to transformers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from reasonembed_rag.errors import ModelError
+from reasonembed_rag.graph import OnnxEngine, products
+from reasonembed_rag.graph.products import Products
+from reasonembed_rag.graph.writing import write_graph
+
+KINDS = {"bert": {}, "xlm-roberta": {"pad_token_id": 1}, "modernbert": {"local_attention": 16}}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_int8_is_close_to_float32_and_not_equal(tiny_model, weights_of, sequences, embed, monkeypatch, kind, bits):
+    most = 2 ** (bits - 1) - 1
+    monkeypatch.setattr(products, "largest_weight", lambda: most)
+    weights = weights_of(tiny_model(kind, **KINDS[kind]))
+    exact = embed(OnnxEngine(weights, dtype="float32"), sequences)
+    short = embed(OnnxEngine(weights, dtype="int8"), sequences)
+    assert 0.98 <= (exact * short).sum(axis=1).min() < 0.999999
+    graph = write_graph(weights, Products(frozenset({"qkv", "out", "up", "down"})))
+    largest = [abs(tensor.astype(int)).max() for tensor in graph.tensors.values() if tensor.dtype == np.int8]
+    assert set(largest) == {most}
+
+
+def with_outlier(weights, source, product):
+    """Return weights with one huge state among the inputs of a product, which that product does not use."""
+    tensors = {name: tensor.copy() for name, tensor in weights.tensors().items()}
+    for number in range(weights.config["num_hidden_layers"]):
+        tensors[f"encoder.layer.{number}.{source}.bias"][0] = 3000
+        tensors[f"encoder.layer.{number}.{product}.weight"][:, 0] = 0
+    return dataclasses.replace(weights, tensors=lambda: tensors, digest=source)
+
+
+def test_a_product_that_int8_would_lose_stays_in_float32(tiny_model, weights_of, sequences, embed):
+    weights = with_outlier(weights_of(tiny_model("bert")), "intermediate.dense", "output.dense")
+    exact = embed(OnnxEngine(weights, dtype="float32"), sequences)
+    assert (exact * embed(OnnxEngine(weights, dtype="int8"), sequences)).sum(axis=1).min() >= 0.98
+
+
+def test_a_model_with_outliers_elsewhere_refuses_int8_and_the_error_names_float32(tiny_model, weights_of):
+    weights = with_outlier(weights_of(tiny_model("bert")), "attention.self.value", "attention.output.dense")
+    OnnxEngine(weights, dtype="float32")
+    with pytest.raises(ModelError, match=r"float32"):
+        OnnxEngine(weights, dtype="int8")
+
+
+def test_a_graph_is_compared_with_the_reference_once(tiny_model, weights_of, sequences, embed):
+    weights = weights_of(tiny_model("bert"))
+    expected = embed(OnnxEngine(weights, dtype="float32"), sequences)
+    asked = []
+
+    def reference(asked_for):
+        asked.append(len(asked_for))
+        return expected
+
+    for _ in range(2):
+        OnnxEngine(dataclasses.replace(weights, reference=reference), dtype="float32")
+    assert asked == [len(sequences)]
+
+
+def test_vectors_unlike_those_of_transformers_are_refused(tiny_model, weights_of, sequences, embed):
+    weights = weights_of(tiny_model("bert"))
+    wrong = np.roll(embed(OnnxEngine(weights, dtype="float32"), sequences), 1, axis=0)
+    with pytest.raises(ModelError, match=r"backend='torch'"):
+        OnnxEngine(dataclasses.replace(weights, reference=lambda _: wrong), dtype="float32")
