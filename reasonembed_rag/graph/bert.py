@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reasonembed_rag.graph.builder import Graph
-    from reasonembed_rag.graph.products import Part, Products
+    from reasonembed_rag.graph.products import LayerPart, Products
     from reasonembed_rag.graph.weights import NamedTensors
 
 __all__ = ["ANCHOR", "bert_graph", "bert_reason", "relative_buckets"]
@@ -207,7 +207,7 @@ class _Layer:
         zero, one = self._builder.integers(0), self._builder.integers(1)
         return self._builder.node("Slice", [states, zero, one, one])
 
-    def _product(self, part: Part, states: str, name: str, rows: int, *, columns: int | None = None) -> str:
+    def _product(self, part: LayerPart, states: str, name: str, rows: int, *, columns: int | None = None) -> str:
         """Multiply by the transpose of a linear layer's weight (rows, columns); its bias is added by what follows."""
         path = f"{self._prefix}{name}.weight"
         weight = self._tensors.get(path, rows, columns or self._shape.width)

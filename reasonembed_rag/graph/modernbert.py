@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reasonembed_rag.graph.builder import Graph
-    from reasonembed_rag.graph.products import Part, Products
+    from reasonembed_rag.graph.products import LayerPart, Products
     from reasonembed_rag.graph.weights import NamedTensors
 
 __all__ = ["MODERN_ANCHOR", "modern_bert_graph", "modern_bert_reason"]
@@ -149,7 +149,7 @@ class _Layers:
         masked = node("Where", [node("Greater", [distance, farthest]), *sides])
         return node("Unsqueeze", [masked, integers(0, 1)])
 
-    def _linear(self, part: Part, name: str, states: str, shape: tuple[int, int]) -> str:
+    def _linear(self, part: LayerPart, name: str, states: str, shape: tuple[int, int]) -> str:
         weight = (f"{name}.weight", self._tensors.get(f"{name}.weight", *shape).T)
         product = self._products.multiply(self._builder, states, weight, part)
         if self._tensors.find(f"{name}.bias") is None:

@@ -15,9 +15,9 @@ from reasonembed_rag.graph.builder import FUSED, GraphBuilder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["INT8_PLANS", "Part", "Products", "largest_weight"]
+__all__ = ["INT8_PLANS", "LayerPart", "Products", "largest_weight"]
 
-Part = Literal["qkv", "out", "up", "down"]
+LayerPart = Literal["qkv", "out", "up", "down"]
 """Where in a layer a product stands: before and after attention, into and out of the feed-forward's inner width."""
 _LEAST_SCALE = 1e-9
 _SUMS_IN_32_BITS = ("avx512_vnni", "avx_vnni")
@@ -27,9 +27,11 @@ _SUMS_IN_32_BITS = ("avx512_vnni", "avx_vnni")
 class Products:
     """Write the products of a graph; those of the parts in `int8` in 8-bit integers, states quantised as they come."""
 
-    int8: frozenset[Part] = frozenset()
+    int8: frozenset[LayerPart] = frozenset()
 
-    def multiply(self, builder: GraphBuilder, states: str, weight: tuple[str, NDArray[np.float32]], part: Part) -> str:
+    def multiply(
+        self, builder: GraphBuilder, states: str, weight: tuple[str, NDArray[np.float32]], part: LayerPart
+    ) -> str:
         """Return the name of states (.., K) times a named weight (K, N)."""
         name, values_KN = weight
         if part not in self.int8:
