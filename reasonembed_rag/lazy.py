@@ -47,7 +47,7 @@ def lazy_face(
             from reasonembed_rag.errors import MissingDependencyError
 
             raise MissingDependencyError(needs.package, needs.extra)
-        value = getattr(import_module(home), name)
+        value = getattr(_imported(home), name)
         setattr(import_module(room), name, value)
         return value
 
@@ -55,6 +55,20 @@ def lazy_face(
         return sorted(_homes(room))
 
     return get, listing
+
+
+def _imported(module: str) -> object:
+    """Import a module of a room; raises MissingDependencyError where it needs torch and that is not installed."""
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in {"torch", "transformers"}:
+            raise
+        from reasonembed_rag.errors import MissingDependencyError
+
+        raise MissingDependencyError(error.name, "torch") from error
 
 
 @functools.cache

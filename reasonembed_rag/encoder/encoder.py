@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from reasonembed_rag.encoder.engines import load_engine
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation, report_unknown
-from reasonembed_rag.errors import BackendError, InputError
+from reasonembed_rag.errors import BackendError, InputError, MissingDependencyError
 from reasonembed_rag.files import check_texts
 from reasonembed_rag.forks import ForkLock, run_in_own_thread
 from reasonembed_rag.tasks import query_affixes
@@ -231,6 +232,8 @@ class Encoder:
             raise InputError("gradients need an encoder on one device; want device='cpu' or 'cuda:0'")
         if self._spec.dtype == "int8":
             raise InputError("gradients need other weights than int8; want dtype='float32' or 'bfloat16'")
+        if find_spec("torch") is None or find_spec("transformers") is None:
+            raise MissingDependencyError("torch, which gradients need,", "torch")
         from reasonembed_rag.encoder.gradients import load_gradients
 
         return load_gradients(self._spec, device=self._device, run=self._encode_tokens)

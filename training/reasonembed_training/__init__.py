@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reasonembed_rag.lazy import lazy_face
+from reasonembed_rag.lazy import Dependency, lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_training.checkpoint import TrainingProgress
@@ -46,4 +46,4 @@ __all__ = [
     "training_bar",
 ]
 
-__getattr__, __dir__ = lazy_face(__name__)
+__getattr__, __dir__ = lazy_face(__name__, needs=Dependency("torch", "torch", "train"))
