@@ -53,7 +53,9 @@ def read_tensor_file(path: Path) -> dict[str, NDArray[np.float32]]:
         with safe_open(path, framework="numpy"):  # checks every length and offset
             pass
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: damaged ({error}); copy or download it again") from error
+        raise ModelError(
+            f"{path}: damaged ({error}); want a whole safetensors file: copy or download it again"
+        ) from error
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         header: dict[str, Any] = json.loads(file.read(length))

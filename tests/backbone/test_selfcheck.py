@@ -148,7 +148,9 @@ def test_a_model_that_transformers_cannot_run_either_is_an_error_at_load(tiny_mo
 
     monkeypatch.setattr(PaddedForward, "__call__", broken)
     with pytest.raises(ModelError, match=r"\bDistilBertModel\b.*KeyError: 'pixel_values'"):
-        Encoder.from_pretrained(str(tiny_model("distilbert", dim=64, n_layers=1, n_heads=4, hidden_dim=64)))
+        Encoder.from_pretrained(
+            str(tiny_model("distilbert", dim=64, n_layers=1, n_heads=4, hidden_dim=64)), backend="torch"
+        )
 
 
 def test_dtype_auto_logs_its_choice(tiny_model, monkeypatch, caplog):
