@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.model_files import read_folder, read_json
     from reasonembed_rag.backbone.packed import PackedForward
     from reasonembed_rag.backbone.padded import PaddedForward
+    from reasonembed_rag.backbone.plain_decoder import PLAIN, PlainDecoder
     from reasonembed_rag.backbone.pooling import finish
     from reasonembed_rag.backbone.processor import (
         bfloat16_slowdown,
@@ -58,6 +59,7 @@ __all__ = [
     "LARGE_BASE_MODEL",
     "LARGE_MODEL",
     "OWN_MODELS",
+    "PLAIN",
     "AdapterSwitch",
     "Checkpoint",
     "EncoderSettings",
@@ -68,6 +70,7 @@ __all__ = [
     "OneDnnLinear",
     "PackedForward",
     "PaddedForward",
+    "PlainDecoder",
     "PlainLinear",
     "RowVectors",
     "TextTokenizer",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
     from torch.nn import Module
-    from transformers import PreTrainedModel
 
     from reasonembed_rag.backbone.linears import Linear
 
@@ -42,7 +41,7 @@ class UnsupportedError(Exception):
     """A backbone that the packed forward cannot run, with the reason; callers use the padded forward instead."""
 
 
-def read_blueprint(backbone: PreTrainedModel, *, causal: bool, make: Make) -> Blueprint:
+def read_blueprint(backbone: Module, *, causal: bool, make: Make) -> Blueprint:
     """Return a backbone's blueprint with linears built by `make`; raises UnsupportedError for an unknown backbone."""
     try:
         if hasattr(backbone, "embed_tokens") and hasattr(backbone, "layers"):

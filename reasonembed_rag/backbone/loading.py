@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch import nn
 
 from reasonembed_rag.backbone.hub import find_model
 from reasonembed_rag.backbone.kinds import is_decoder, is_natively_bidirectional, native_type
 from reasonembed_rag.backbone.lora import Lora, read_lora
+from reasonembed_rag.backbone.plain_decoder import PLAIN, PlainDecoder, fits_plain_decoder, read_plain_decoder
 from reasonembed_rag.backbone.processor import emulates_bfloat16, warn_of_emulation
 from reasonembed_rag.backbone.resolve_spec import check_adapter_spec
+from reasonembed_rag.backbone.selfcheck import is_verified
 from reasonembed_rag.backbone.source import ModelSource, find_source
 from reasonembed_rag.backbone.tokenizer import TextTokenizer
 from reasonembed_rag.backbone.torch_lora import merge_lora, module_shapes
@@ -42,6 +45,8 @@ class LoadedModel:
     spec: EmbeddingSpec
     tokenizer: TextTokenizer
     backbone: PreTrainedModel
+    modules: nn.Module
+    """What the packed forward is made of: the backbone, or bare modules around its weights."""
     pad_id: int
     folder: Path
     needs_own_mask: bool = False
@@ -50,8 +55,13 @@ class LoadedModel:
     adapter_specs: Mapping[str, EmbeddingSpec] = field(default_factory=dict)
 
 
-def load_model(settings: EncoderSettings, source: ModelSource | None = None) -> LoadedModel:
+def load_model(
+    settings: EncoderSettings, source: ModelSource | None = None, *, for_engine: bool = False
+) -> LoadedModel:
     """Read a model folder or hub id into memory; `source` saves looking for it again.
+
+    For an engine, decoders whose bare modules passed the self-check are loaded without transformers, and cannot be run
+    but by the packed forward.
 
     Raises ModelError for a folder that is not a model or lacks weights, InputError for settings it does not support.
     """
@@ -61,7 +71,12 @@ def load_model(settings: EncoderSettings, source: ModelSource | None = None) -> 
     device = _device(settings.device)
     dtype = _dtype(settings.dtype, device)
     spec = source.spec(dtype=dtype)
-    backbone = _backbone(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
+    fits = fits_plain_decoder(facts.config)
+    if for_engine and fits and is_verified(spec, device=f"{device.type}{PLAIN}"):
+        plain = read_plain_decoder(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
+        backbone = cast("PreTrainedModel", plain)
+    else:
+        backbone = _backbone(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
     shapes = module_shapes(backbone)
     for path in source.merged:
         merge_lora(backbone, read_lora(path, name=path.name, shapes=shapes))
@@ -70,6 +85,7 @@ def load_model(settings: EncoderSettings, source: ModelSource | None = None) -> 
         spec=spec,
         tokenizer=tokenizer,
         backbone=backbone,
+        modules=_around(backbone, facts.config, folder=source.folder) if fits else backbone,
         pad_id=pad_id,
         folder=source.folder,
         needs_own_mask=_needs_own_mask(spec, facts.config),
@@ -79,6 +95,12 @@ def load_model(settings: EncoderSettings, source: ModelSource | None = None) -> 
             for name, path in named.items()
         },
     )
+
+
+def _around(backbone: nn.Module, config: Mapping[str, Any], *, folder: Path) -> nn.Module:
+    if isinstance(backbone, PlainDecoder):
+        return backbone
+    return PlainDecoder.around(config, backbone.state_dict(), folder=folder)
 
 
 def _device(name: str | Sequence[str] | None) -> torch.device:

@@ -136,7 +136,7 @@ def _on_torch(settings: EncoderSettings, source: ModelSource, *, sharing: int) -
     from reasonembed_rag.encoder.local import LocalEngine
 
     torch.set_num_threads(max(1, torch.get_num_threads() // sharing))
-    loaded = load_model(settings, source)
+    loaded = load_model(settings, source, for_engine=True)
     description = ModelDescription(
         loaded.spec, loaded.tokenizer, loaded.adapter_specs, device=str(loaded.backbone.device)
     )

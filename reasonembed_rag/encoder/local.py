@@ -14,9 +14,11 @@ import torch
 
 from reasonembed_rag.backbone import (
     FLOORS,
+    PLAIN,
     AdapterSwitch,
     PackedForward,
     PaddedForward,
+    PlainDecoder,
     RowVectors,
     UnsupportedError,
     bound_kernel_cache,
@@ -57,9 +59,13 @@ class LocalEngine:
     def __init__(self, loaded: LoadedModel) -> None:
         bound_kernel_cache()
         self._spec = loaded.spec
-        self._switch = AdapterSwitch(loaded.backbone, loaded.adapters)
+        self._switch = AdapterSwitch(loaded.modules, loaded.adapters)
         self._names = tuple(loaded.adapters)
         packed, reason = _packed(loaded, self._switch)
+        if packed is None and loaded.modules is not loaded.backbone:
+            loaded = dataclasses.replace(loaded, modules=loaded.backbone)
+            self._switch = AdapterSwitch(loaded.modules, loaded.adapters)
+            packed, reason = _packed(loaded, self._switch)
         if packed is None and self._names:
             raise ModelError(
                 f"{loaded.spec.model}: adapters by name need the packed forward ({reason}); load one adapter"
@@ -197,10 +203,10 @@ def _packed(loaded: LoadedModel, switch: AdapterSwitch) -> tuple[PackedForward |
     causal = spec.attention == "causal"
     make = functools.partial(switch.make, int8=int8) if loaded.adapters else functools.partial(make_fast, int8=int8)
     try:
-        packed = PackedForward(read_blueprint(loaded.backbone, causal=causal, make=make), pooling=spec.pooling)
+        packed = PackedForward(read_blueprint(loaded.modules, causal=causal, make=make), pooling=spec.pooling)
     except UnsupportedError as error:
         return None, str(error)
-    device = loaded.backbone.device.type
+    device = loaded.backbone.device.type + (PLAIN if isinstance(loaded.modules, PlainDecoder) else "")
     if is_verified(spec, device=device):
         return packed, ""
     sequences = self_check_sequences(loaded.tokenizer, spec)

@@ -69,6 +69,7 @@ def test_a_packed_forward_that_fails_is_not_used_and_the_log_says_why(tiny_model
     folder = str(tiny_model("qwen3", seed=7))
     expected = Encoder.from_pretrained(folder).encode_documents(TEXTS)
     monkeypatch.setattr(engine, "is_verified", lambda spec, device: False)
+    monkeypatch.setattr("reasonembed_rag.backbone.loading.is_verified", lambda spec, device: False)
 
     def broken(*_, **__):
         raise RuntimeError("this kernel wants heads of 8, 16 or 32\nat some line")
