@@ -150,6 +150,7 @@ def show(rows: dict[str, dict[str, float | None]]) -> None:
     for column in ("add s", "add cpu s"):
         ratio(column, "langchain-faiss", "ours-memory")
         ratio(column, "langchain-faiss-lists", "ours-memory")
+        ratio(column, "llama-index-faiss-nodes", "ours-llama-index")
     ratio("p50 ms", "ours-memory", "plain-faiss")
     ratio("p50 ms", "ours-folder", "plain-faiss")
 

@@ -250,7 +250,10 @@ class LlamaIndexStore:
         nodes = [TextNode(id_=i, text=t, metadata=m, embedding=v) for i, t, m, v in rows]
         size = SLICE if self.slices else len(nodes)
         for start in range(0, len(nodes), size):
-            self.store.add(nodes[start : start + size])
+            self.keep(nodes[start : start + size])
+
+    def keep(self, nodes: list[Any]) -> None:
+        self.store.add(nodes)
 
     def search(self, query: NDArray[Any], group: int | None) -> Sequence[str]:
         from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
@@ -278,15 +281,15 @@ class OursLlamaIndex(LlamaIndexStore):
 
 
 class LlamaIndexFaiss(LlamaIndexStore):
-    """LlamaIndex's ReasonEmbedVectorStore, which stores vectors only: ids are positions, without filters."""
+    """LlamaIndex's FaissVectorStore, which stores vectors only: ids are positions, without filters."""
 
     def __init__(self, folder: Path) -> None:
         import faiss
-        from llama_index.vector_stores.faiss import ReasonEmbedVectorStore
+        from llama_index.vector_stores.faiss import FaissVectorStore
 
         self.path = folder / "faiss.index"
-        self.kind = ReasonEmbedVectorStore
-        self.store = ReasonEmbedVectorStore(faiss_index=faiss.IndexFlatIP(DIMENSION))
+        self.kind = FaissVectorStore
+        self.store = FaissVectorStore(faiss_index=faiss.IndexFlatIP(DIMENSION))
 
     def save(self) -> None:
         self.store.persist(str(self.path))
@@ -296,6 +299,30 @@ class LlamaIndexFaiss(LlamaIndexStore):
 
     def search(self, query: NDArray[Any], group: int | None) -> Sequence[str]:
         return [f"d{int(row):06}" for row in super().search(query, group)]
+
+
+class LlamaIndexFaissNodes(LlamaIndexFaiss):
+    """The same with LlamaIndex's document store, which keeps the nodes and writes them as one JSON file."""
+
+    def __init__(self, folder: Path) -> None:
+        from llama_index.core.storage.docstore import SimpleDocumentStore
+
+        super().__init__(folder)
+        self.nodes_path = str(folder / "docstore.json")
+        self.docstore_kind = SimpleDocumentStore
+        self.docstore = SimpleDocumentStore()
+
+    def keep(self, nodes: list[Any]) -> None:
+        self.store.add(nodes)
+        self.docstore.add_documents(nodes)
+
+    def save(self) -> None:
+        super().save()
+        self.docstore.persist(self.nodes_path)
+
+    def open(self) -> None:
+        super().open()
+        self.docstore = self.docstore_kind.from_persist_path(self.nodes_path)
 
 
 class LlamaIndexChroma(LlamaIndexStore):
@@ -332,5 +359,6 @@ CONTENDERS: dict[str, Callable[[Path], Contender]] = {
     "langchain-faiss-lists": LangChainFaissLists,
     "langchain-chroma": LangChainChroma,
     "llama-index-faiss": LlamaIndexFaiss,
+    "llama-index-faiss-nodes": LlamaIndexFaissNodes,
     "llama-index-chroma": LlamaIndexChroma,
 }

@@ -22,6 +22,8 @@ _MAX_DEPTH = 100
 _MAX_NAME = 80
 _MAX_BITS = 14_000
 """Python refuses to write integers of more than 4,300 digits as text."""
+_SHORT = 1 << 62
+"""Smaller integers are stored as they are without a closer look: metadata are converted for every document added."""
 
 
 def plain_metadata(metadata: Mapping[str, Any], *, document_id: str | None = None) -> dict[str, Any]:
@@ -74,7 +76,8 @@ def _plain_object(value: Mapping[Any, Any], place: _Place) -> dict[str, Any]:
             outer = f" in {place.field!r}" if place.field else ""
             raise InputError(f"the metadata{place.owner} has the key {key!r}{outer}; want a string, as in JSON")
         name = str.__str__(key)
-        if type(member) in _UNCHANGED:
+        kind = type(member)
+        if kind in _UNCHANGED or (kind is int and -_SHORT < member < _SHORT) or (kind is float and math.isfinite(member)):
             members[name] = member
         else:
             members[name] = _plain(member, place.inner(f"{place.field}.{name}" if place.field else name))

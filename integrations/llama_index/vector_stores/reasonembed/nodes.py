@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from llama_index.core.schema import (
@@ -85,7 +86,7 @@ def document_of(node: BaseNode) -> Document:
 def _data_of(node: BaseNode) -> dict[str, Any]:
     """Return a node as JSON without its metadata and embedding."""
     try:
-        copy = node.model_copy(update={"relationships": _plain_relationships(node)})
+        copy = node.model_copy(update={"relationships": _plain_relationships(node)}) if node.relationships else node
         data: dict[str, Any] = copy.model_dump(mode="json", exclude={"metadata", "embedding"})
     except (ValueError, TypeError) as error:  # pydantic's own are ValueErrors
         raise InputError(
@@ -186,6 +187,7 @@ def _source_hash(node: BaseNode) -> str:
     return node.hash if node.source_node is None else node.source_node.hash or ""
 
 
+@lru_cache(maxsize=32)
 def _class_names(kind: type[BaseNode]) -> list[str]:
     """Return the names of a node's class and of its bases that are nodes, in the order of Python's lookup."""
     return [_name(base) for base in kind.__mro__ if issubclass(base, BaseNode)]
