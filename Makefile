@@ -5,13 +5,14 @@ PYTHON ?= $(firstword $(foreach p,python3 python python3.13 python3.12 python3.1
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help venv demo test test-avx2 check bench-encode default-model default-large
+.PHONY: help venv demo test test-avx2 check bench-encode bench-start default-model default-large
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
 	@echo "make test    run every test, those of the engine and of training a second time as on a CPU with AVX2 alone"
 	@echo "make check   the whole gate: format, lint, types, import contracts, tests"
 	@echo "make bench-encode   print the encoder beside its peers"
+	@echo "make bench-start    print what cold commands cost, beside import torch and sentence-transformers"
 	@echo "make default-model  train the default model again, from the sets in ../shared/data"
 	@echo "make default-large  train the large default model again, likewise"
 	@echo "make venv    only build the environment in .venv"
@@ -52,6 +53,9 @@ check:
 
 bench-encode: $(STAMP)
 	$(BIN)/python benchmarks/encode.py
+
+bench-start: $(STAMP)
+	$(BIN)/python benchmarks/start.py
 
 MINE = $(BIN)/reasonembed mine --split train --model default-base --depth 40
 ROWS := runs/default-rows

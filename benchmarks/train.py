@@ -67,7 +67,7 @@ def our_step(folder: Path, lengths: str, args: argparse.Namespace, *, weighted: 
     )
     from reasonembed_training.data import Labels, TrainingBatch
 
-    config = ModelConfig(name=str(folder), tuning="full", device=args.device)
+    config = ModelConfig(name=str(folder), tuning=args.tuning, device=args.device)
     machine = open_machine(config, output=Path(tempfile.gettempdir()), trackers=())
     model = build_model(config, LoraConfig(), device=machine.device, bfloat16=machine.bfloat16)
     optimizer = torch.optim.AdamW(list(model.trainable().values()), lr=1e-5)
@@ -265,6 +265,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=[*OURS, *THEIRS], choices=(*OURS, *THEIRS), metavar="ENGINE")
     parser.add_argument("--lengths", nargs="+", default=list(LENGTHS))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tuning", choices=("full", "lora"), default="full")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path)
