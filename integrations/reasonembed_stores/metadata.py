@@ -77,7 +77,11 @@ def _plain_object(value: Mapping[Any, Any], place: _Place) -> dict[str, Any]:
             raise InputError(f"the metadata{place.owner} has the key {key!r}{outer}; want a string, as in JSON")
         name = str.__str__(key)
         kind = type(member)
-        if kind in _UNCHANGED or (kind is int and -_SHORT < member < _SHORT) or (kind is float and math.isfinite(member)):
+        if (
+            kind in _UNCHANGED
+            or (kind is int and -_SHORT < member < _SHORT)
+            or (kind is float and math.isfinite(member))
+        ):
             members[name] = member
         else:
             members[name] = _plain(member, place.inner(f"{place.field}.{name}" if place.field else name))
