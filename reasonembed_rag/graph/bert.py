@@ -162,7 +162,8 @@ def relative_buckets(length: int, *, buckets: int, farthest: int = 128) -> NDArr
     size = np.abs(distance)
     ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(math.log(farthest / exact))
     far = exact + (ratio * (half - exact)).astype(np.int64)
-    return (distance > 0) * half + np.where(size < exact, size, np.minimum(far, half - 1))
+    bucket: NDArray[np.int64] = (distance > 0) * half + np.where(size < exact, size, np.minimum(far, half - 1))
+    return bucket
 
 
 class _Layer:
