@@ -245,7 +245,7 @@ class Bench:
         from reasonembed_rag.evaluation import evaluate_embedder, read_task_folder
         from reasonembed_rag.evaluation.python_reference import load_python_reference
 
-        tasks = [load_python_reference("dev"), load_python_reference("test")]
+        tasks = [load_python_reference("dev")]
         tasks += [read_task_folder(folder, split="dev") for folder in folders]
         for task in tasks:
             scores = {}

@@ -12,11 +12,12 @@ import torch
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.backbone.architectures import read_blueprint
+from reasonembed_rag.backbone.check_texts import self_check_sequences
 from reasonembed_rag.backbone.linears import make_fast
 from reasonembed_rag.backbone.loading import load_model
 from reasonembed_rag.backbone.packed import PackedForward
 from reasonembed_rag.backbone.padded import PaddedForward
-from reasonembed_rag.backbone.selfcheck import disagreement, self_check_sequences
+from reasonembed_rag.backbone.selfcheck import disagreement
 from reasonembed_rag.backbone.settings import EncoderSettings
 from reasonembed_rag.encoder import local as engine
 from reasonembed_rag.encoder.local import LocalEngine, padded_forward
