@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["AdapterEmbedder", "AsyncEmbedder", "Embedder", "Metered", "Retriever", "TokenCounter", "Usage"]
+__all__ = [
+    "AdapterEmbedder",
+    "AsyncEmbedder",
+    "Embedder",
+    "Expansion",
+    "Metered",
+    "QueryExpander",
+    "Reranker",
+    "Retriever",
+    "TokenCounter",
+    "Usage",
+]
 
 
 @runtime_checkable
@@ -31,6 +42,38 @@ class Retriever(Protocol):
         """Return at most k hits for each query, in input order, its excluded ids removed before the cut.
 
         Scores are similarities; documents of equal float32 score come in descending order of their ids.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Texts that were written for a query, without the query itself; none where it is searched as it is."""
+
+    queries: tuple[str, ...] = ()
+    """Encoded as queries: reasoning, rewritten queries, sub-queries."""
+    documents: tuple[str, ...] = ()
+    """Encoded as documents: passages that would answer (HyDE)."""
+
+
+@runtime_checkable
+class QueryExpander(Protocol):
+    """Write texts for queries that find what their own words do not."""
+
+    def expand(self, queries: Sequence[str], *, retriever: Retriever | None = None) -> list[Expansion]:
+        """Return one expansion per query, in input order; a retriever is asked by expanders that read what is found.
+
+        A query that could not be expanded gets an empty one; usage or failures says how many.
+        """
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Put the documents found for a query in a new order."""
+
+    def rerank(self, queries: Sequence[str], hits: Sequence[Hits], *, k: int | None = None) -> list[Hits]:
+        """Return the same hits of each query in a new order with new, descending scores; the first k, or all.
+
+        What is not judged keeps its order behind what is. Raises InputError for hits without documents.
         """
 
 
