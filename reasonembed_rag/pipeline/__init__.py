@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
     from reasonembed_rag.pipeline.fusion import Fusion, Weighted
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
+    from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
 
 __all__ = [
     "Fusion",
@@ -19,7 +20,10 @@ __all__ = [
     "HubScan",
     "HubnessGuard",
     "NearDuplicateFilter",
+    "Pipeline",
+    "PipelineStage",
     "RetrieverKind",
+    "StageCost",
     "TrustFilter",
     "Weighted",
     "build_retriever",

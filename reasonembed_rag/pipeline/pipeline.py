@@ -1,0 +1,153 @@
+"""Pipeline: a retriever with named stages around it, each of which can be left out, and what each costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.hits import Hits
+from reasonembed_rag.protocols import Metered, Retriever, Usage
+
+__all__ = ["Pipeline", "PipelineStage", "StageCost"]
+
+_RETRIEVE = "retrieve"
+"""The name of the retriever among the costs."""
+_inner_seconds: ContextVar[float] = ContextVar("inner_seconds", default=0.0)
+"""Seconds that the layers inside the one that runs have taken so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStage:
+    """A step of a pipeline: query expansion, fusion, reranking, iteration, a filter."""
+
+    name: str
+    around: Callable[[Retriever], Retriever]
+    """Returns a retriever that takes this step around the one given; its usage includes that one's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCost:
+    """What a stage itself has used, without the stages inside it."""
+
+    name: str
+    searches: int
+    """How often it was asked; a feedback loop asks what is inside it several times."""
+    seconds: tuple[float, ...]
+    """Seconds per query of each search."""
+    llm_calls: int | None
+    llm_tokens: int | None
+    query_tokens: int | None
+
+
+class Pipeline:
+    """A retriever with stages around it, the first one innermost; it is a retriever itself.
+
+    Without stages it returns what its retriever returns. Raises InputError for two stages of one name.
+    """
+
+    def __init__(self, retriever: Retriever, stages: Sequence[PipelineStage] = ()) -> None:
+        names = [_RETRIEVE, *(stage.name for stage in stages)]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise InputError(f"several stages are named {', '.join(repeated)}; want each name once, none 'retrieve'")
+        self.retriever = retriever
+        self.stages = tuple(stages)
+        self._layers = [_Layer(_RETRIEVE, retriever)]
+        for stage in stages:
+            inner = self._layers[-1]
+            self._layers.append(_Layer(stage.name, stage.around(inner), inner=inner))
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return what the last stage makes of what the stages before it found."""
+        return self._layers[-1].search(queries, k=k, excluded_ids=excluded_ids)
+
+    def usage(self) -> Usage:
+        """Return what the retriever and all stages have used."""
+        return self._layers[-1].usage()
+
+    def only(self, names: Collection[str]) -> Pipeline:
+        """Return the pipeline with only these stages, in their order, over the same retriever.
+
+        Raises InputError for a name that no stage has.
+        """
+        known = [stage.name for stage in self.stages]
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            raise InputError(f"no stage is named {', '.join(unknown)}; the pipeline has {', '.join(known) or 'none'}")
+        return Pipeline(self.retriever, [stage for stage in self.stages if stage.name in names])
+
+    def without(self, name: str) -> Pipeline:
+        """Return the pipeline without a stage; raises InputError for a name that no stage has."""
+        self.only([name])
+        return self.only({stage.name for stage in self.stages} - {name})
+
+    def costs(self) -> tuple[StageCost, ...]:
+        """Return what the retriever and each stage have used since construction, innermost first."""
+        before = Usage()
+        costs = []
+        for layer in self._layers:
+            after = layer.usage()
+            costs.append(layer.cost(_difference(after, before)))
+            before = after
+        return tuple(costs)
+
+
+class _Layer:
+    """A retriever that is timed without the layers inside it."""
+
+    def __init__(self, name: str, retriever: Retriever, *, inner: _Layer | None = None) -> None:
+        self._name = name
+        self._retriever = retriever
+        self._inner = inner
+        self._seconds: list[float] = []
+        self._at_start = self._used()
+
+    def search(
+        self, queries: Sequence[str], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
+    ) -> list[Hits]:
+        token = _inner_seconds.set(0.0)
+        start = time.perf_counter()
+        try:
+            return self._retriever.search(queries, k=k, excluded_ids=excluded_ids)
+        finally:
+            whole = time.perf_counter() - start
+            own = whole - _inner_seconds.get()
+            _inner_seconds.reset(token)
+            _inner_seconds.set(_inner_seconds.get() + whole)
+            self._seconds.append(own / max(len(queries), 1))
+
+    def usage(self) -> Usage:
+        return _difference(self._used(), self._at_start)
+
+    def cost(self, own: Usage) -> StageCost:
+        return StageCost(
+            name=self._name,
+            searches=len(self._seconds),
+            seconds=tuple(self._seconds),
+            llm_calls=own.llm_calls,
+            llm_tokens=own.llm_tokens,
+            query_tokens=own.query_tokens,
+        )
+
+    def _used(self) -> Usage:
+        if isinstance(self._retriever, Metered):
+            return self._retriever.usage()
+        return Usage() if self._inner is None else self._inner.usage()
+
+
+def _difference(after: Usage, before: Usage) -> Usage:
+    """Return what was used in between; what is not known after stays unknown."""
+    values = {}
+    for field in fields(Usage):
+        end, start = getattr(after, field.name), getattr(before, field.name)
+        values[field.name] = None if end is None else end - (start or 0)
+    return Usage(**values)
