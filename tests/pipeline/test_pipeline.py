@@ -8,7 +8,8 @@ import pytest
 
 from reasonembed_rag import BM25, Document, Hits
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.pipeline import Pipeline, PipelineStage
+from reasonembed_rag.pipeline import Pipeline
+from reasonembed_rag.pipeline import PipelineStage as Stage
 from reasonembed_rag.protocols import Retriever, Usage
 
 DOCUMENTS = [Document(str(number), text) for number, text in enumerate(["red fox", "blue fox", "red hen", "grey cat"])]
@@ -58,9 +59,7 @@ def test_without_stages_it_returns_what_its_retriever_returns():
 
 def test_the_first_stage_is_innermost_and_exclusions_reach_the_retriever():
     twice = Twice(BM25(DOCUMENTS))
-    pipeline = Pipeline(
-        BM25(DOCUMENTS), [PipelineStage("turn", Reversed), PipelineStage("twice", lambda inner: _keep(twice, inner))]
-    )
+    pipeline = Pipeline(BM25(DOCUMENTS), [Stage("turn", Reversed), Stage("twice", lambda inner: _keep(twice, inner))])
     (hits,) = pipeline.search(["red fox"], k=4, excluded_ids=[["1"]])
     assert hits.ids == BM25(DOCUMENTS).search(["red fox"], k=4, excluded_ids=[["1"]])[0].ids[::-1]
     assert twice.seen == [[["1"]]]
@@ -72,7 +71,7 @@ def _keep(stage, inner):
 
 
 def test_stages_can_be_left_out_and_stand_alone():
-    pipeline = Pipeline(BM25(DOCUMENTS), [PipelineStage("turn", Reversed), PipelineStage("again", Reversed)])
+    pipeline = Pipeline(BM25(DOCUMENTS), [Stage("turn", Reversed), Stage("again", Reversed)])
     plain = BM25(DOCUMENTS).search(["red fox"], k=4)[0].ids
     assert pipeline.search(["red fox"], k=4)[0].ids == plain
     assert pipeline.without("turn").search(["red fox"], k=4)[0].ids == plain[::-1]
@@ -83,9 +82,9 @@ def test_stages_can_be_left_out_and_stand_alone():
 
 def test_two_stages_of_one_name_are_refused():
     with pytest.raises(InputError, match=r"several stages are named turn; want each name once"):
-        Pipeline(BM25(DOCUMENTS), [PipelineStage("turn", Reversed), PipelineStage("turn", Reversed)])
+        Pipeline(BM25(DOCUMENTS), [Stage("turn", Reversed), Stage("turn", Reversed)])
     with pytest.raises(InputError, match="named retrieve"):
-        Pipeline(BM25(DOCUMENTS), [PipelineStage("retrieve", Reversed)])
+        Pipeline(BM25(DOCUMENTS), [Stage("retrieve", Reversed)])
 
 
 def test_each_stage_is_charged_what_it_used_itself(monkeypatch):
@@ -96,9 +95,9 @@ def test_each_stage_is_charged_what_it_used_itself(monkeypatch):
         return lambda: clock.__setitem__(0, clock[0] + seconds)
 
     stages = [
-        PipelineStage("slow", lambda inner: Reversed(inner, work=wait(4.0))),
-        PipelineStage("twice", Twice),
-        PipelineStage("turn", lambda inner: Reversed(inner, work=wait(1.0))),
+        Stage("slow", lambda inner: Reversed(inner, work=wait(4.0))),
+        Stage("twice", Twice),
+        Stage("turn", lambda inner: Reversed(inner, work=wait(1.0))),
     ]
     pipeline = Pipeline(BM25(DOCUMENTS), stages)
     pipeline.search(["red fox", "cat"], k=2)
@@ -128,7 +127,7 @@ def test_a_search_that_fails_is_charged_and_the_next_is_timed_from_zero():
 
         return Broken()
 
-    pipeline = Pipeline(BM25(DOCUMENTS), [PipelineStage("broken", broken)])
+    pipeline = Pipeline(BM25(DOCUMENTS), [Stage("broken", broken)])
     with pytest.raises(RuntimeError):
         pipeline.search(["bad"], k=1)
     pipeline.search(["cat"], k=1)
