@@ -12,38 +12,49 @@ if TYPE_CHECKING:
     from reasonembed_rag.llm.chat import Answer, Chat
     from reasonembed_rag.llm.client import FAILED, OVER_CONTEXT, ChatClient, ChatReply, ChatRequest
     from reasonembed_rag.llm.complete import complete_all
+    from reasonembed_rag.llm.guard import AnswerGuard, ReadAnswer, enclosed, refuses, without_thoughts
     from reasonembed_rag.llm.model import ChatModel, answer_key, estimated_tokens
     from reasonembed_rag.llm.openai import OpenAIChat
     from reasonembed_rag.llm.retry import CallFailure, RetryPolicy, failure_of, with_retries
     from reasonembed_rag.llm.runner import CallStats, ChatJob, run_jobs
     from reasonembed_rag.llm.settings import CallSettings, ChatModelSettings, TokenUsage
+    from reasonembed_rag.llm.stage import ChatAccess, ChatStage, StageReport, StageRequest
 
 __all__ = [
     "FAILED",
     "OVER_CONTEXT",
     "Answer",
+    "AnswerGuard",
     "ApiClient",
     "CachedReply",
     "CallFailure",
     "CallSettings",
     "CallStats",
     "Chat",
+    "ChatAccess",
     "ChatClient",
     "ChatJob",
     "ChatModel",
     "ChatModelSettings",
     "ChatReply",
     "ChatRequest",
+    "ChatStage",
     "OpenAIChat",
+    "ReadAnswer",
     "ResponseCache",
     "RetryPolicy",
+    "StageReport",
+    "StageRequest",
     "TokenUsage",
     "answer_key",
     "complete_all",
+    "enclosed",
     "estimated_tokens",
     "failure_of",
+    "refuses",
     "run_jobs",
     "with_retries",
+    "without_thoughts",
 ]
 
 __getattr__, __dir__ = lazy_face(__name__)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from reasonembed_rag.errors import ChatError, InputError
+from reasonembed_rag.errors import ChatError
 from reasonembed_rag.llm.cache import ResponseCache
 from reasonembed_rag.llm.chat import Answer, Chat
 from reasonembed_rag.llm.client import ChatClient, ChatReply, ChatRequest
-from reasonembed_rag.llm.model import ChatModel
-from reasonembed_rag.llm.openai import OpenAIChat
+from reasonembed_rag.llm.model import ChatModel, settings_of
 from reasonembed_rag.llm.runner import CallStats, ChatJob, run_jobs
 from reasonembed_rag.llm.settings import CallSettings, ChatModelSettings
 
@@ -40,7 +38,7 @@ def complete_all(
     Raises ChatError where a prompt has no answer after all retries, once the others are answered and cached; InputError
     for a cache and a chat without a name; StoreError for a cache that cannot be used.
     """
-    settings = _settings(chat, model, cached=cache is not None)
+    settings = settings_of(chat, model, cached=cache is not None)
     stats = CallStats()
     with _opened(cache) as responses:
         client = ChatClient(
@@ -65,18 +63,6 @@ def complete_all(
 def _job(prompt: str) -> ChatJob[ChatReply]:
     (reply,) = yield [ChatRequest(prompt)]
     return reply
-
-
-def _settings(chat: Chat, model: ChatModelSettings | None, *, cached: bool) -> ChatModelSettings:
-    if isinstance(chat, OpenAIChat):
-        model = model or ChatModelSettings(name=chat.model, base_url=chat.base_url)
-        return replace(model, parameters=chat.parameters) if model.parameters is None else model
-    if model is None and cached:
-        raise InputError(
-            "cache is given, but the chat model has no name to store answers under; want "
-            "model=ChatModelSettings(name=..., parameters=...)"
-        )
-    return model or ChatModelSettings(name=type(chat).__name__)
 
 
 @contextmanager

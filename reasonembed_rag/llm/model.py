@@ -9,13 +9,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm.chat import Answer, Chat
+from reasonembed_rag.llm.openai import OpenAIChat
 from reasonembed_rag.llm.settings import ChatModelSettings
 
 __all__ = [
     "ChatModel",
     "answer_key",
     "estimated_tokens",
+    "settings_of",
 ]
 
 _BYTES_PER_TOKEN = 4
@@ -46,6 +49,22 @@ class ChatModel:
     def identity(self) -> list[Any]:
         """Return what determines its answers, as plain data."""
         return [self.settings.name, dict(self.settings.parameters or {}), self.settings.context]
+
+
+def settings_of(chat: Chat, given: ChatModelSettings | None, *, cached: bool) -> ChatModelSettings:
+    """Return the settings of a chat model, those given or those that an OpenAIChat has of its own.
+
+    Raises InputError for a model whose answers are to be cached and that has no name.
+    """
+    if isinstance(chat, OpenAIChat):
+        model = given or ChatModelSettings(name=chat.model, base_url=chat.base_url)
+        return dataclasses.replace(model, parameters=chat.parameters) if model.parameters is None else model
+    if given is None and cached:
+        raise InputError(
+            "cache is given, but the chat model has no name to store answers under; want "
+            "model=ChatModelSettings(name=..., parameters=...)"
+        )
+    return given or ChatModelSettings(name=type(chat).__name__)
 
 
 def answer_key(model: ChatModelSettings, stage: str, prompt: str, *, attempt: int) -> bytes:

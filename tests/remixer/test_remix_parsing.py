@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.llm import Answer
-from reasonembed_training.remixer.parsing import is_yes, parse_query, parse_scores, parse_text, without_thoughts
+from reasonembed_rag.llm import Answer, without_thoughts
+from reasonembed_training.remixer.parsing import is_yes, parse_query, parse_scores, parse_text
 from reasonembed_training.remixer.prompts import judging_prompt, length_in_words, membership_prompt, query_prompt
 
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reasonembed_rag.llm import Answer
+from reasonembed_rag.llm import Answer, refuses, without_thoughts
 
-__all__ = ["ParsedText", "is_yes", "parse_fields", "parse_query", "parse_scores", "parse_text", "without_thoughts"]
+__all__ = ["ParsedText", "is_yes", "parse_fields", "parse_query", "parse_scores", "parse_text"]
 
-_THOUGHTS = re.compile(r"\A.*</think(?:ing)?>|\A\s*<think(?:ing)?>.*", re.DOTALL)
 _FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 _LABEL = re.compile(r"\A(?:\*\*)?(?:query|question|post|problem)(?:\*\*)?:(?:\*\*)?\s+", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
-_REFUSAL = re.compile(
-    r"(?:(?:I['\u2019]m|I am)?\s*sorry|apologies|unfortunately)?[,.]?\s*(?:but\s+)?"
-    r"(?:as an AI\b|I\s*(?:can['\u2019]?t|cannot|can not|(?:am|['\u2019]m) unable to|won['\u2019]t)\s+"
-    r"(?:help|assist|comply|provide|fulfil|write|create|generate|produce|complete|do that))",
-    re.IGNORECASE,
-)
 _MENTIONS_DOCUMENT = re.compile(
     r"\b(?:given|provided|above|following)\s+(?:passage|document|content|excerpt|context)\b"
     r"|\bthe\s+passage\b|\baccording\s+to\s+(?:this|the)\s+(?:text|document|excerpt)\b",
@@ -35,14 +28,6 @@ class ParsedText:
     reason: str | None = None
 
 
-def without_thoughts(text: str) -> str:
-    """Return an answer without the thoughts that some models write before it, which may be all there is.
-
-    The opening tag may be missing, as with servers whose chat template puts it into the prompt.
-    """
-    return _THOUGHTS.sub("", text, count=1).strip()
-
-
 def is_yes(answer: Answer) -> bool:
     """Return whether an answer is exactly Yes, with or without a full stop; anything else is a No."""
     return not answer.truncated and without_thoughts(answer.text).removesuffix(".").casefold() == "yes"
@@ -53,7 +38,7 @@ def parse_text(answer: Answer) -> ParsedText:
     text = without_thoughts(answer.text)
     if not text:
         return ParsedText(None, "truncated" if answer.truncated else "empty answer")
-    if _REFUSAL.match(text):
+    if refuses(text):
         return ParsedText(None, "refused")
     return ParsedText(text)
 

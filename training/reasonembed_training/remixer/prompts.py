@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from reasonembed_rag.llm import enclosed
 from reasonembed_training.remixer.cards import RemixCard
 
 __all__ = [
@@ -21,7 +22,7 @@ def membership_prompt(card: RemixCard, document: str) -> str:
     """Ask whether a document belongs to the card's domain, Yes or No."""
     return (
         f"A collection holds {card.domain}.\n\n"
-        f"Here is a text that was found among its sources:\n\n{_enclosed('text', document)}\n\n"
+        f"Here is a text that was found among its sources:\n\n{enclosed('text', document)}\n\n"
         "Does the text belong in the collection? It belongs where a reader of the collection could learn something "
         "from it that lies in the collection's field. It does not where it is about something else, or where it is no "
         "content at all: a menu, a licence, a list of links, an advertisement, an error page, scrambled characters.\n\n"
@@ -34,7 +35,7 @@ def query_prompt(card: RemixCard, document: str, *, length: str, education: str)
     return (
         f"You write test queries for a search engine over documents of this kind: {card.document_type}.\n"
         f'The search engine\'s task: "{card.instruction}"\n\n'
-        f"The document:\n\n{_enclosed('document', document)}\n\n"
+        f"The document:\n\n{enclosed('document', document)}\n\n"
         f"Write one {card.query_type} that leads to this document.\n"
         f"What it should be: {card.goal}\n"
         f"- Length: {length_in_words(length)}.\n"
@@ -49,7 +50,7 @@ def query_prompt(card: RemixCard, document: str, *, length: str, education: str)
 def reasoning_prompt(card: RemixCard, query: str) -> str:
     """Ask for reasoning about a query and the documents that would help."""
     return (
-        f"Here is a {card.query_type}:\n\n{_enclosed('query', query)}\n\n"
+        f"Here is a {card.query_type}:\n\n{enclosed('query', query)}\n\n"
         "Think about it in writing, in this order:\n"
         "1. Say what the essential problem is.\n"
         f"2. Reason step by step about what information a helpful {card.document_type} would hold, and why.\n"
@@ -62,14 +63,14 @@ def judging_prompt(card: RemixCard, query: str, documents: Sequence[str]) -> str
     """Ask for a grade from 1 to 5 for one document, or for each of several under its number."""
     several = len(documents) > 1
     shown = "\n\n".join(
-        f"Document {number}:\n{_enclosed('document', document)}" if several else _enclosed("document", document)
+        f"Document {number}:\n{enclosed('document', document)}" if several else enclosed("document", document)
         for number, document in enumerate(documents, start=1)
     )
     kind = card.document_type
     return (
         f"Judge how much {f'each {kind}' if several else f'a {kind}'} helps with a {card.query_type}.\n"
         f"A {kind} is relevant where {card.relevance}. Sharing words or a topic with the query is not enough.\n\n"
-        f"The {card.query_type}:\n\n{_enclosed('query', query)}\n\n"
+        f"The {card.query_type}:\n\n{enclosed('query', query)}\n\n"
         f"{f'The documents, {len(documents)} in all' if several else f'The {kind}'}:\n\n{shown}\n\n"
         "Proceed in this order:\n"
         "1. Query analysis: what does it ask in essence, and what knowledge would an answer rest on?\n"
@@ -87,7 +88,7 @@ def judging_prompt(card: RemixCard, query: str, documents: Sequence[str]) -> str
 
 def card_prompt(samples: Sequence[str]) -> str:
     """Ask for the fields of a task card for a corpus, given some of its documents."""
-    shown = "\n\n".join(_enclosed("document", sample) for sample in samples)
+    shown = "\n\n".join(enclosed("document", sample) for sample in samples)
     return (
         "You prepare a search engine for a collection of documents. Some documents of it, drawn at random:\n\n"
         f"{shown}\n\n"
@@ -108,10 +109,3 @@ def length_in_words(length: str) -> str:
     if rest:
         return f"between {first} and {rest[0]} words"
     return f"fewer than {first} words" if length.startswith("<") else f"{first} words or more"
-
-
-def _enclosed(tag: str, text: str) -> str:
-    """Return a text between tags that it does not contain."""
-    while f"</{tag}>" in text:
-        tag += "_"
-    return f"<{tag}>\n{text}\n</{tag}>"

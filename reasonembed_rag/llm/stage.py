@@ -1,0 +1,203 @@
+"""A chat model as one stage of a pipeline asks it: cached, limited, its answers guarded, what fails counted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+from reasonembed_rag.errors import ChatError, InputError
+from reasonembed_rag.llm.cache import ResponseCache
+from reasonembed_rag.llm.chat import Answer, Chat
+from reasonembed_rag.llm.client import ChatClient, ChatRequest
+from reasonembed_rag.llm.guard import ReadAnswer
+from reasonembed_rag.llm.model import ChatModel, settings_of
+from reasonembed_rag.llm.runner import CallStats, ChatJob, run_jobs
+from reasonembed_rag.llm.settings import CallSettings, ChatModelSettings
+from reasonembed_rag.protocols import Usage
+
+__all__ = ["ChatAccess", "ChatStage", "StageReport", "StageRequest"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+_AGAIN = 1_000_000
+"""Added to the number of a sample for each time that it is asked again: no number of samples meets it."""
+_SHOWN = 3
+_SHOWN_CHARACTERS = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatAccess:
+    """A chat model and how the stages of a pipeline call it; raises InputError for a cache and a model without a name.
+
+    An open cache is shared by all stages: no answer is paid for twice. Without `model` an OpenAIChat is cached under
+    its own model and parameters.
+    """
+
+    chat: Chat
+    model: ChatModelSettings | None = None
+    calls: CallSettings = field(default_factory=CallSettings)
+    cache: ResponseCache | None = None
+    pilot: int | None = 20
+    """A stage stops where most of its first answers, this many, are unusable; None: it never does."""
+
+    def __post_init__(self) -> None:
+        if self.pilot is not None and self.pilot < 1:
+            raise InputError(f"pilot is {self.pilot}; want at least 1, or None to look at no answers")
+        self.chat_model()
+
+    def chat_model(self) -> ChatModel:
+        """Return the model with the settings under which it is called."""
+        return ChatModel(self.chat, settings_of(self.chat, self.model, cached=self.cache is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class StageRequest(Generic[T]):
+    """A prompt, and what reads its answer; samples of one prompt have different numbers."""
+
+    prompt: str
+    read: Callable[[Answer], ReadAnswer[T]]
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """What a stage has asked so far, and what came of it."""
+
+    calls: int = 0
+    """Calls with an answer, usable or not."""
+    cached: int = 0
+    failures: int = 0
+    """Calls without an answer after all retries."""
+    retries: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    unusable: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Answers that were dropped, by reason; those of samples that were then asked again are among them."""
+    unanswered: int = 0
+    """Requests that ended without a usable answer."""
+    last_failure: str | None = None
+
+
+class ChatStage:
+    """Ask one chat model the prompts of one stage; threads may share it."""
+
+    def __init__(self, access: ChatAccess, *, name: str) -> None:
+        self.name = name
+        self._access = access
+        self._model = access.chat_model()
+        self._lock = threading.Lock()
+        self._client: ChatClient | None = None
+        self._total = CallStats()
+        self._unusable: Counter[str] = Counter()
+        self._samples: list[str] = []
+        self._looked_at = self._unanswered = 0
+        self._stopped: str | None = None
+
+    def ask(self, requests: Sequence[StageRequest[T]]) -> list[T | None]:
+        """Return what was read from each answer, None where there is no usable one; the answers are asked for at once.
+
+        An unusable answer is asked for again as often as the call settings say. Raises ChatError where the model cannot
+        be called, where too many calls of this batch fail, and where most of the stage's first answers are unusable;
+        what was answered until then is in the cache.
+        """
+        if self._stopped is not None:
+            raise ChatError(self._stopped)
+        if not requests:
+            return []
+        stats = CallStats()  # of its own: single queries fall back one by one, while a long batch stops
+        try:
+            read = list(run_jobs(map(self._job, requests), self._current_client(), stats=stats))
+        finally:
+            with self._lock:
+                self._add(stats)
+        missing = sum(value is None for value in read)
+        with self._lock:
+            first = missing > 0 and not self._unanswered
+            self._unanswered += missing
+        if first:
+            why = stats.last_failure or ", ".join(self._unusable) or "the prompt is longer than the model's context"
+            _logger.warning("%s: %d of %d requests have no usable answer (%s)", self.name, missing, len(read), why)
+        return read
+
+    def report(self) -> StageReport:
+        """Return the counts since construction."""
+        with self._lock:
+            total = self._total
+            return StageReport(
+                calls=total.calls,
+                cached=total.cached,
+                failures=total.failures,
+                retries=total.retries,
+                input_tokens=total.input_tokens,
+                output_tokens=total.output_tokens,
+                cost=total.cost,
+                unusable=MappingProxyType(dict(self._unusable)),
+                unanswered=self._unanswered,
+                last_failure=total.last_failure,
+            )
+
+    def usage(self) -> Usage:
+        """Return the calls and tokens since construction; those from the cache cost nothing and are not counted."""
+        report = self.report()
+        return Usage(llm_calls=report.calls, llm_tokens=report.input_tokens + report.output_tokens)
+
+    def _job(self, request: StageRequest[T]) -> ChatJob[T | None]:
+        for again in range(1 + self._access.calls.asked_again):
+            (reply,) = yield [ChatRequest(request.prompt, request.sample + again * _AGAIN)]
+            if reply.answer is None:
+                return None
+            read = request.read(reply.answer)
+            self._look_at(reply.answer, read.reason if read.value is None else None)
+            if read.value is not None:
+                return read.value
+        return None
+
+    def _look_at(self, answer: Answer, reason: str | None) -> None:
+        """Count an answer; raises ChatError where it is the last of the first ones, and most are unusable."""
+        with self._lock:
+            self._looked_at += 1
+            if reason is not None:
+                self._unusable[reason] += 1
+                if len(self._samples) < _SHOWN:
+                    self._samples.append(f"{reason}: {' '.join(answer.text.split())[:_SHOWN_CHARACTERS]!r}")
+            unusable = self._unusable.total()
+            if self._looked_at != self._access.pilot or 2 * unusable <= self._looked_at:
+                return
+            self._stopped = (
+                f"{self.name}: {unusable} of the first {self._looked_at} answers of {self._model.settings.name} are "
+                f"unusable, such as {'; '.join(self._samples)}. Use a larger or instruction-tuned model, check its "
+                "chat template and max_tokens, or go on regardless with pilot=None"
+            )
+        raise ChatError(self._stopped)
+
+    def _current_client(self) -> ChatClient:
+        """Return the client, whose rate limits hold for all calls; a new one after a batch that stopped it."""
+        with self._lock:
+            if self._client is None or self._client.stop.is_set():
+                self._client = ChatClient(
+                    self._model,
+                    stage=self.name,
+                    cache=self._access.cache,
+                    settings=self._access.calls,
+                    stop=threading.Event(),
+                )
+            return self._client
+
+    def _add(self, stats: CallStats) -> None:
+        total = self._total
+        total.calls += stats.calls
+        total.cached += stats.cached
+        total.failures += stats.failures
+        total.retries += stats.retries
+        total.input_tokens += stats.input_tokens
+        total.output_tokens += stats.output_tokens
+        total.last_failure = stats.last_failure or total.last_failure
+        total.cost = self._model.settings.cost(input_tokens=total.input_tokens, output_tokens=total.output_tokens)
