@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -64,6 +64,22 @@ class Hits:
             documents if len(documents) == len(best) else None,
         )
 
+    def reordered(self, positions: Sequence[int], scores: Sequence[float]) -> Hits:
+        """Return the hits at these positions, in their order, with new scores; fewer scores are those of the first.
+
+        A score that would not rank its hit behind the one before it (a rise, a tie that the ids would reverse, no score
+        at all) is lowered to just below that one's, so that sorting by score and larger id gives this order.
+        """
+        kept: list[float] = []
+        for number, position in enumerate(positions):
+            score = float(np.float32(scores[number])) if number < len(scores) else float("nan")
+            if not kept:
+                score = score if np.isfinite(score) else 0.0
+            elif not (score < kept[-1] or (score == kept[-1] and self.ids[position] < self.ids[positions[number - 1]])):
+                score = _just_below(kept[-1])
+            kept.append(score)
+        return replace(self.take(positions), scores=np.asarray(kept, dtype=np.float32))
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -97,3 +113,9 @@ class Hits:
             self.scores[np.asarray(chosen, dtype=np.intp)],
             None if self.documents is None else tuple(self.documents[position] for position in chosen),
         )
+
+
+def _just_below(score: float) -> float:
+    """Return a float32 below a score by a step that survives being written with seven digits."""
+    step = max(abs(score), 1.0) * 1e-6
+    return float(min(np.float32(score - step), np.nextafter(np.float32(score), np.float32("-inf"))))

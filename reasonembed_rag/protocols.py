@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from reasonembed_rag.hits import Hits
 
@@ -25,7 +25,10 @@ __all__ = [
     "Retriever",
     "TokenCounter",
     "Usage",
+    "total_usage",
 ]
+
+_Number = TypeVar("_Number", int, float)
 
 
 @runtime_checkable
@@ -96,6 +99,25 @@ class Metered(Protocol):
 
     def usage(self) -> Usage:
         """Return what has been used since construction."""
+
+
+def total_usage(parts: Iterable[object]) -> Usage:
+    """Return the sum of what parts have used, as far as it is known; those that are not Metered add nothing."""
+    used = [part.usage() for part in parts if isinstance(part, Metered)]
+    return Usage(
+        encoding_seconds=_total([usage.encoding_seconds for usage in used]),
+        document_tokens=_total([usage.document_tokens for usage in used]),
+        query_tokens=_total([usage.query_tokens for usage in used]),
+        index_bytes=_total([usage.index_bytes for usage in used]),
+        llm_calls=_total([usage.llm_calls for usage in used]),
+        llm_tokens=_total([usage.llm_tokens for usage in used]),
+    )
+
+
+def _total(values: Sequence[_Number | None]) -> _Number | None:
+    """Return the sum of the known values, None where none is known."""
+    known = [value for value in values if value is not None]
+    return sum(known[1:], start=known[0]) if known else None
 
 
 @runtime_checkable

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasonembed_rag import Document, Hit, Hits
 from reasonembed_rag.errors import InputError
@@ -58,3 +60,24 @@ def test_scores_become_float32():
 def test_lengths_that_differ_are_refused(fields, message):
     with pytest.raises(InputError, match=message):
         Hits(*fields)
+
+
+@given(st.data())
+def test_a_new_order_is_the_one_that_sorting_by_score_and_id_gives(data):
+    ids = data.draw(st.lists(st.text("ab", min_size=1, max_size=3), unique=True, max_size=12))
+    order = data.draw(st.permutations(range(len(ids))))
+    scores = data.draw(st.lists(st.sampled_from([0.0, 1.0, 1.0 - 1e-7, 50.0, np.nan, np.inf]), max_size=len(ids)))
+    hits = Hits(tuple(ids), np.zeros(len(ids)), tuple(Document(name, name) for name in ids)).reordered(order, scores)
+    assert hits.ids == tuple(ids[position] for position in order)
+    assert [document.id for document in hits.documents] == list(hits.ids)
+    assert list(hits) == list(Hits.ranked(hits))
+    written = [Hit(hit.id, float(f"{hit.score:.7g}")) for hit in hits]
+    assert Hits.ranked(written).ids == hits.ids
+
+
+def test_a_new_order_keeps_scores_that_rank_it():
+    again = _HITS.reordered([1, 2, 0], [3.0, 2.0, 1.0])
+    assert (again.ids, again.scores.tolist()) == (("b", "c", "a"), [3.0, 2.0, 1.0])
+    tied = _HITS.reordered([2, 1, 0], [3.0, 3.0, 3.0])
+    assert tied.scores.tolist() == [3.0, 3.0, 3.0]
+    assert _HITS.reordered([1, 0], [7.0]).scores[1] == pytest.approx(7.0, abs=1e-4)

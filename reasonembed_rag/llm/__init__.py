@@ -9,7 +9,7 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_rag.llm.api_client import ApiClient
     from reasonembed_rag.llm.cache import CachedReply, ResponseCache
-    from reasonembed_rag.llm.chat import Answer, Chat
+    from reasonembed_rag.llm.chat import Answer, Chat, Tempered
     from reasonembed_rag.llm.client import FAILED, OVER_CONTEXT, ChatClient, ChatReply, ChatRequest
     from reasonembed_rag.llm.complete import complete_all
     from reasonembed_rag.llm.guard import AnswerGuard, ReadAnswer, enclosed, refuses, without_thoughts
@@ -45,6 +45,7 @@ __all__ = [
     "RetryPolicy",
     "StageReport",
     "StageRequest",
+    "Tempered",
     "TokenUsage",
     "answer_key",
     "complete_all",

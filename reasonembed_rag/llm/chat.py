@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-__all__ = ["Answer", "Chat"]
+__all__ = ["Answer", "Chat", "Tempered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,11 @@ Chat = Callable[[str], str | Answer]
 """Answers one prompt; called from several threads at once. An exception means that the call failed; its
 `status_code`, `retry_after` and `response.headers` are read if present, as the openai, anthropic and httpx packages set
 them."""
+
+
+@runtime_checkable
+class Tempered(Protocol):
+    """A chat model that can be asked at another temperature than its own."""
+
+    def at_temperature(self, prompt: str, temperature: float) -> str | Answer:
+        """Answer one prompt at this temperature."""

@@ -25,6 +25,8 @@ class ChatRequest:
 
     prompt: str
     attempt: int = 0
+    temperature: float | None = None
+    """Replaces the model's own, where its chat can be asked at another (see Tempered)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,13 @@ class ChatClient:
 
     def key(self, request: ChatRequest) -> bytes:
         """Return the cache key of a request."""
-        return answer_key(self.model.settings, self.stage, request.prompt, attempt=request.attempt)
+        return answer_key(
+            self.model.settings,
+            self.stage,
+            request.prompt,
+            attempt=request.attempt,
+            temperature=request.temperature,
+        )
 
     def cached(self, key: bytes) -> ChatReply | None:
         """Return the cached reply; None for a failure that is to be tried again."""
@@ -103,7 +111,7 @@ class ChatClient:
         while not self.stop.is_set() and self._limiter.wait(expected):
             attempt += 1
             try:
-                answer = self.model.answer(request.prompt)
+                answer = self.model.answer(request.prompt, temperature=request.temperature)
             except Exception as error:  # noqa: BLE001 - any client's exception, classified below
                 failure = failure_of(error)
             else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.llm.chat import Answer, Chat
+from reasonembed_rag.llm.chat import Answer, Chat, Tempered
 from reasonembed_rag.llm.openai import OpenAIChat
 from reasonembed_rag.llm.settings import ChatModelSettings
 
@@ -35,9 +35,14 @@ class ChatModel:
     complete: Chat
     settings: ChatModelSettings
 
-    def answer(self, prompt: str) -> Answer:
-        """Return the model's answer; tokens that the model does not report are estimated."""
-        reply = self.complete(prompt)
+    def answer(self, prompt: str, *, temperature: float | None = None) -> Answer:
+        """Return the model's answer; tokens that the model does not report are estimated.
+
+        A chat that is not Tempered ignores the temperature.
+        """
+        chat: object = self.complete
+        tempered = temperature is not None and isinstance(chat, Tempered)
+        reply = chat.at_temperature(prompt, temperature) if tempered else self.complete(prompt)
         answer = reply if isinstance(reply, Answer) else Answer(reply)
         answer = dataclasses.replace(answer, text=answer.text.encode(errors="replace").decode())  # no lone surrogates
         if answer.input_tokens is None:
@@ -67,9 +72,13 @@ def settings_of(chat: Chat, given: ChatModelSettings | None, *, cached: bool) ->
     return given or ChatModelSettings(name=type(chat).__name__)
 
 
-def answer_key(model: ChatModelSettings, stage: str, prompt: str, *, attempt: int) -> bytes:
+def answer_key(
+    model: ChatModelSettings, stage: str, prompt: str, *, attempt: int, temperature: float | None = None
+) -> bytes:
     """Return the cache key (16 bytes) of a prompt: a hash of stage, model, parameters, prompt and attempt."""
     parts = [stage, model.name, dict(model.parameters or {}), prompt, attempt]
+    if temperature is not None:
+        parts.append(temperature)
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).digest()
 
 

@@ -72,6 +72,11 @@ class OpenAIChat:
         """
         return _answer(self._api.post("chat/completions", self._body(prompt)), where=self.base_url)
 
+    def at_temperature(self, prompt: str, temperature: float) -> Answer:
+        """Return the answer to a prompt at this temperature; raises what a call raises."""
+        body = {**self._body(prompt), "temperature": temperature}
+        return _answer(self._api.post("chat/completions", body), where=self.base_url)
+
     async def acomplete(self, prompt: str) -> Answer:
         """Return the answer to a prompt without blocking the event loop; raises what a call raises."""
         return _answer(await self._api.apost("chat/completions", self._body(prompt)), where=self.base_url)

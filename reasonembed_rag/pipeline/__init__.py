@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.fusion import Fusion, Weighted
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
+    from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
 
 __all__ = [
+    "DocumentLookup",
     "Fusion",
     "HitFilter",
     "HubScan",
     "HubnessGuard",
+    "InterpolatedReranker",
     "NearDuplicateFilter",
     "Pipeline",
     "PipelineStage",
+    "RerankedRetriever",
     "RetrieverKind",
     "StageCost",
     "TrustFilter",

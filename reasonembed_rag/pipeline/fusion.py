@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hit, Hits
-from reasonembed_rag.protocols import Metered, Retriever, Usage
+from reasonembed_rag.protocols import Retriever, Usage, total_usage
 
-__all__ = ["Fusion", "FusionKind", "Weighted"]
+__all__ = ["Fusion", "FusionKind", "Weighted", "min_max"]
 
 FusionKind = Literal["ranks", "scores"]
 
 _RANK_OFFSET = 60
-
-_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +71,7 @@ class Fusion:
 
     def usage(self) -> Usage:
         """Return the sum of what the retrievers have used, as far as it is known."""
-        used = [part.retriever.usage() for part in self.parts if isinstance(part.retriever, Metered)]
-        return Usage(
-            encoding_seconds=_total([usage.encoding_seconds for usage in used]),
-            document_tokens=_total([usage.document_tokens for usage in used]),
-            query_tokens=_total([usage.query_tokens for usage in used]),
-            index_bytes=_total([usage.index_bytes for usage in used]),
-            llm_calls=_total([usage.llm_calls for usage in used]),
-            llm_tokens=_total([usage.llm_tokens for usage in used]),
-        )
+        return total_usage(part.retriever for part in self.parts)
 
     def _fuse(self, found: Sequence[Hits], k: int) -> Hits:
         fused: dict[str, float] = {}
@@ -95,15 +86,13 @@ class Fusion:
         """Return what each hit adds to its document's score, before the weight."""
         if self.fusion == "ranks":
             return [1.0 / (_RANK_OFFSET + rank) for rank in range(1, len(hits) + 1)]
-        scores = hits.scores.astype(np.float64)
-        low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 0.0)
-        if high == low:
-            return [1.0] * len(scores)
-        scaled: list[float] = ((scores - low) / (high - low)).tolist()
+        scaled: list[float] = min_max(hits.scores).tolist()
         return scaled
 
 
-def _total(values: Sequence[_Number | None]) -> _Number | None:
-    """Return the sum of the known values, None where none is known."""
-    known = [value for value in values if value is not None]
-    return sum(known[1:], start=known[0]) if known else None
+def min_max(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the scores scaled to run from 0 to 1; all 1 where they are equal."""
+    wide = scores.astype(np.float64)
+    low, high = (wide.min(), wide.max()) if len(wide) else (0.0, 0.0)
+    scaled: NDArray[np.float64] = np.ones_like(wide) if high == low else (wide - low) / (high - low)
+    return scaled

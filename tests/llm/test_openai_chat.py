@@ -35,6 +35,14 @@ def test_a_prompt_is_sent_as_one_user_message_with_parameters_and_key(reply_with
     }
 
 
+def test_another_temperature_replaces_its_own_for_one_call(reply_with):
+    server = reply_with((200, _completion("hi")))
+    chat = OpenAIChat(server.url, "m", temperature=0.7)
+    assert chat.at_temperature("hello", 0.9) == Answer("hi")
+    chat("hello")
+    assert [body["temperature"] for _, _, body in server.requests] == [0.9, 0.7]
+
+
 def test_without_a_key_none_is_sent_and_it_is_shown_nowhere(reply_with):
     server = reply_with((200, _completion("hi")))
     OpenAIChat(f"{server.url}/", "m")("hello")

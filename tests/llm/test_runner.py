@@ -264,3 +264,18 @@ def test_memory_does_not_grow_with_the_number_of_calls(make_client):
 
     few, many = _peak(make_client(count), 300), _peak(make_client(count), 3000)
     assert many < few + 200_000, f"peak rose from {few:,} to {many:,} bytes; 2,700 answers are 5,400,000"
+
+
+def test_a_request_at_another_temperature_is_asked_at_it_and_cached_apart(make_client):
+    class Warm(Model):
+        def at_temperature(self, prompt: str, temperature: float) -> Answer:
+            return self(f"{prompt} at {temperature}")
+
+    def job():
+        replies = yield [ChatRequest("a"), ChatRequest("a", temperature=0.5), ChatRequest("a", temperature=0.6)]
+        return [reply.answer.text for reply in replies]
+
+    warm, plain = Warm(), Model()
+    assert _run(make_client(warm), [job()])[0] == [["A", "A AT 0.5", "A AT 0.6"]]
+    assert _run(make_client(warm), [job()])[1].cached == 3
+    assert make_client(plain).model.answer("b", temperature=0.5).text == "B"
