@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
@@ -40,6 +42,11 @@ class StageCost:
     llm_calls: int | None
     llm_tokens: int | None
     query_tokens: int | None
+
+    @property
+    def median(self) -> float:
+        """The median of the seconds per query; NaN where it was never asked."""
+        return statistics.median(self.seconds) if self.seconds else math.nan
 
 
 class Pipeline:
