@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.loading import LoadedModel, load_model
     from reasonembed_rag.backbone.lora_switch import AdapterSwitch
     from reasonembed_rag.backbone.marks import cache_folder, is_marked, mark
-    from reasonembed_rag.backbone.model_files import read_folder, read_json
+    from reasonembed_rag.backbone.model_files import read_folder, read_json, read_transformer_config
     from reasonembed_rag.backbone.packed import PackedForward
     from reasonembed_rag.backbone.padded import PaddedForward
+    from reasonembed_rag.backbone.pairs import PairTokenizer
     from reasonembed_rag.backbone.plain_decoder import PLAIN, PlainDecoder
     from reasonembed_rag.backbone.pooling import finish
     from reasonembed_rag.backbone.processor import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         prepacks,
         warn_of_emulation,
     )
+    from reasonembed_rag.backbone.segments import SEGMENT, split_halfway
     from reasonembed_rag.backbone.selfcheck import (
         FLOORS,
         disagreement,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
         remember_verified,
     )
     from reasonembed_rag.backbone.settings import CACHE_BYTES, EncoderSettings
-    from reasonembed_rag.backbone.source import ModelSource, find_source, load_tokenizer, read_spec
+    from reasonembed_rag.backbone.source import ModelSource, find_bare_source, find_source, load_tokenizer, read_spec
     from reasonembed_rag.backbone.tensors import read_tensor_file, read_tensors
     from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
     from reasonembed_rag.backbone.torch_lora import read_adapter
@@ -60,6 +62,7 @@ __all__ = [
     "LARGE_MODEL",
     "OWN_MODELS",
     "PLAIN",
+    "SEGMENT",
     "AdapterSwitch",
     "Checkpoint",
     "EncoderSettings",
@@ -70,6 +73,7 @@ __all__ = [
     "OneDnnLinear",
     "PackedForward",
     "PaddedForward",
+    "PairTokenizer",
     "PlainDecoder",
     "PlainLinear",
     "RowVectors",
@@ -81,6 +85,7 @@ __all__ = [
     "cache_folder",
     "disagreement",
     "emulates_bfloat16",
+    "find_bare_source",
     "find_model",
     "find_source",
     "finish",
@@ -104,8 +109,10 @@ __all__ = [
     "read_spec",
     "read_tensor_file",
     "read_tensors",
+    "read_transformer_config",
     "remember_verified",
     "self_check_sequences",
+    "split_halfway",
     "warn_of_emulation",
 ]
 

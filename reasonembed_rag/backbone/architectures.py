@@ -11,6 +11,7 @@ from reasonembed_rag.backbone.attention import AttentionRule
 from reasonembed_rag.backbone.kinds import is_natively_bidirectional
 from reasonembed_rag.backbone.linears import SlicedLinear
 from reasonembed_rag.backbone.packed import Blueprint, FusedGatedMlp, GatedMlp, Heads, Layer, PlainMlp
+from reasonembed_rag.backbone.segments import read_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,15 +42,18 @@ class UnsupportedError(Exception):
     """A backbone that the packed forward cannot run, with the reason; callers use the padded forward instead."""
 
 
-def read_blueprint(backbone: Module, *, causal: bool, make: Make) -> Blueprint:
-    """Return a backbone's blueprint with linears built by `make`; raises UnsupportedError for an unknown backbone."""
+def read_blueprint(backbone: Module, *, causal: bool, make: Make, segments: bool = False) -> Blueprint:
+    """Return a backbone's blueprint with linears built by `make`; with segments its ids hold token types.
+
+    Raises UnsupportedError for an unknown backbone.
+    """
     try:
         if hasattr(backbone, "embed_tokens") and hasattr(backbone, "layers"):
             return _decoder(backbone, causal=causal, make=make)
         if hasattr(getattr(backbone, "embeddings", None), "tok_embeddings"):
             return _modern_bert(backbone, make=make)
         if hasattr(getattr(backbone, "embeddings", None), "word_embeddings"):
-            return _bert(backbone, make=make)
+            return _bert(backbone, make=make, segments=segments)
     except AttributeError as error:
         raise UnsupportedError(
             f"{type(backbone).__name__} lacks a part that the packed forward needs: {error}"
@@ -118,7 +122,7 @@ def _window(attention: Any, config: Any, kind: str, *, causal: bool) -> int | No
     return int(own) + inclusive if own else None
 
 
-def _bert(backbone: Any, *, make: Make) -> Blueprint:
+def _bert(backbone: Any, *, make: Make, segments: bool) -> Blueprint:
     """Read BERT, RoBERTa, XLM-R and MPNet: norms after attention and after the MLP."""
     if getattr(backbone.config, "is_decoder", False):
         raise UnsupportedError("a BERT configured as a decoder")
@@ -129,9 +133,12 @@ def _bert(backbone: Any, *, make: Make) -> Blueprint:
     first = 0 if embeddings.position_embeddings.padding_idx is None else embeddings.position_embeddings.padding_idx + 1
 
     def embed(ids: Tensor, positions: Tensor) -> Tensor:
+        types: Tensor | int = 0
+        if segments:
+            ids, types = read_segments(ids)
         state = embeddings.word_embeddings(ids) + embeddings.position_embeddings(positions + first)
         if hasattr(embeddings, "token_type_embeddings"):
-            state = state + embeddings.token_type_embeddings.weight[0]
+            state = state + embeddings.token_type_embeddings.weight[types]
         normed: Tensor = embeddings.dropout(embeddings.LayerNorm(state))
         return normed
 

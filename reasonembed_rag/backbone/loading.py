@@ -53,6 +53,8 @@ class LoadedModel:
     """Whether transformers would run this backbone causally although its attention is to be bidirectional."""
     adapters: Mapping[str, Lora] = field(default_factory=dict)
     adapter_specs: Mapping[str, EmbeddingSpec] = field(default_factory=dict)
+    segments: bool = False
+    """Whether ids hold token types; see SEGMENT."""
 
 
 def load_model(
@@ -94,6 +96,7 @@ def load_model(
             name: check_adapter_spec(name, source.spec(dtype=dtype, adapter=(name, path)), base=spec)
             for name, path in named.items()
         },
+        segments=facts.segments,
     )
 
 
@@ -137,7 +140,9 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
     from transformers.utils import logging as transformers_logging
 
     bar = transformers_logging.is_progress_bar_enabled()
+    level = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()  # local files load quickly; downloads have their own bar
+    transformers_logging.set_verbosity_error()  # missing weights are told below, those of a head are no news
     kind, renamed = native_type(config)
     try:
         settings = {"config": AutoConfig.for_model(**{**config, "model_type": kind})} if renamed else {}
@@ -158,6 +163,7 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
             reason = f"transformers has no model_type {kind!r}, and the checkpoint's own code is never run"
         raise ModelError(f"{folder}: cannot be loaded ({reason}); want a transformers model in safetensors") from error
     finally:
+        transformers_logging.set_verbosity(level)
         if bar:
             transformers_logging.enable_progress_bar()
     if backbone.config.is_encoder_decoder:

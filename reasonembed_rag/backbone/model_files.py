@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import Pooling
 
-__all__ = ["FolderFacts", "read_folder", "read_json", "transformer_folder", "transformer_settings"]
+__all__ = [
+    "FolderFacts",
+    "read_bare_folder",
+    "read_folder",
+    "read_json",
+    "read_transformer_config",
+    "transformer_folder",
+    "transformer_settings",
+]
 
 _POOLING_MODES: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
@@ -29,6 +37,8 @@ _POOLING_MODES: dict[str, Pooling] = {
     "pooling_mode_lasttoken": "last",
 }
 _KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+_WITHOUT_TYPES = {"PreTrainedTokenizerFast", "TokenizersBackend"}
+"""Classes of tokenizers for any model; those of a model with token types give them."""
 _NO_LIMIT = 8192
 """From here on a tokenizer's limit is not the length of training: files give 131,072 or 10^30."""
 _INSTRUCT = re.compile(r"(?P<head>.*Instruct: )(?P<instruction>.+?)(?P<tail>\nQuery: ?)", re.DOTALL)
@@ -50,6 +60,8 @@ class FolderFacts:
     query_template: str | None = None
     document_template: str | None = None
     default_instruction: str | None = None
+    segments: bool = False
+    """Whether ids tell segments apart, for models of pairs with token types; see SEGMENT."""
 
 
 def read_folder(folder: Path, *, weights: bool = True) -> FolderFacts:
@@ -90,6 +102,34 @@ def read_folder(folder: Path, *, weights: bool = True) -> FolderFacts:
     )
 
 
+def read_bare_folder(folder: Path, *, pooling: Pooling, pairs: bool) -> FolderFacts:
+    """Read the transformer of a folder for its states alone: pooled as asked, not normalised, without templates.
+
+    For pairs, ids hold token types where the model has several and its tokenizer gives them. What other modules do
+    with the states is the caller's. Raises ModelError for a folder without config.json or weights.
+    """
+    transformer = transformer_folder(folder)
+    config = _config(transformer, weights=True)
+    several_types = int(config.get("type_vocab_size") or 0) > 1
+    return FolderFacts(
+        transformer_folder=transformer,
+        config=config,
+        pooling=pooling,
+        normalize=False,
+        max_length=_max_length(transformer),
+        segments=pairs and several_types and _gives_token_types(transformer),
+    )
+
+
+def _gives_token_types(transformer: Path) -> bool:
+    """Return whether a tokenizer gives token types: as its settings say, else as its class does in transformers."""
+    path = transformer / "tokenizer_config.json"
+    settings = read_json(path) if path.is_file() else {}
+    if "model_input_names" in settings:
+        return "token_type_ids" in settings["model_input_names"]
+    return settings.get("tokenizer_class") not in _WITHOUT_TYPES
+
+
 def transformer_folder(folder: Path) -> Path:
     """Return the folder of the transformer's files, tokenizer included; needs no weights."""
     return _modules(folder).get("Transformer", folder) if (folder / "modules.json").is_file() else folder
@@ -98,6 +138,11 @@ def transformer_folder(folder: Path) -> Path:
 def _modules(folder: Path) -> dict[str, Path]:
     """Return the folder of each module of a sentence-transformers folder, by kind."""
     return {_kind(module): folder / module.get("path", "") for module in read_json(folder / "modules.json")}
+
+
+def read_transformer_config(folder: Path) -> dict[str, Any]:
+    """Return config.json of a model's transformer; raises ModelError for a folder without it or without weights."""
+    return _config(transformer_folder(folder), weights=True)
 
 
 def read_json(path: Path) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from reasonembed_rag.backbone.pooling import pool_padded
+from reasonembed_rag.backbone.segments import read_segments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +26,24 @@ class PaddedForward:
     """Run a transformers backbone on right-padded rows: correct for every architecture, but slow.
 
     Right padding keeps the positions of real tokens, and a causal mask hides the padding from them. own_mask gives a
-    decoder a mask over all real tokens, for bidirectional attention. Works under autograd and in inference mode.
+    decoder a mask over all real tokens, for bidirectional attention; segments: ids hold token types. Works under
+    autograd and in inference mode.
     """
 
-    def __init__(self, backbone: PreTrainedModel, *, pooling: Pooling, pad_id: int, own_mask: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        *,
+        pooling: Pooling,
+        pad_id: int,
+        own_mask: bool = False,
+        segments: bool = False,
+    ) -> None:
         self._backbone = backbone
         self._pooling: Pooling = pooling
         self._pad_id = pad_id
         self._own_mask = own_mask
+        self._segments = segments
 
     def __call__(self, sequences: Sequence[NDArray[np.int32]], *, skip: int = 0) -> Tensor:
         """Return pooled float32 states (n, D) of n token sequences; mean pooling leaves out the first `skip` tokens."""
@@ -45,7 +56,10 @@ class PaddedForward:
         lengths_B = torch.from_numpy(lengths).to(device)
         real_BL = torch.arange(ids_BL.shape[1], device=device) < lengths_B[:, None]
         mask = self._bidirectional_mask(real_BL) if self._own_mask else real_BL.long()
-        hidden_BLD = self._backbone(input_ids=ids_BL, attention_mask=mask, **self._extra()).last_hidden_state
+        inputs = {"input_ids": ids_BL, "attention_mask": mask}
+        if self._segments:
+            inputs["input_ids"], inputs["token_type_ids"] = read_segments(ids_BL)
+        hidden_BLD = self._backbone(**inputs, **self._extra()).last_hidden_state
         skip_B = torch.full_like(lengths_B, skip) if skip else None
         return pool_padded(hidden_BLD, lengths_B, pooling=self._pooling, skip_B=skip_B)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.backbone.checksums import file_digest
 from reasonembed_rag.backbone.hub import find_model
 from reasonembed_rag.backbone.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_base, add_lora
-from reasonembed_rag.backbone.model_files import read_folder, transformer_folder
+from reasonembed_rag.backbone.model_files import read_bare_folder, read_folder, transformer_folder
 from reasonembed_rag.backbone.resolve_spec import resolve_spec
 from reasonembed_rag.backbone.tensors import read_tensors, weight_files
 from reasonembed_rag.backbone.tokenizer import TextTokenizer
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.model_files import FolderFacts
     from reasonembed_rag.backbone.settings import EncoderSettings
     from reasonembed_rag.backbone.tokenizer_files import SavedTokenizer
-    from reasonembed_rag.spec import Backend, EmbeddingSpec
+    from reasonembed_rag.spec import Backend, EmbeddingSpec, Pooling
 
-__all__ = ["ModelSource", "find_source", "load_tokenizer", "read_spec"]
+__all__ = ["ModelSource", "find_bare_source", "find_source", "load_tokenizer", "read_spec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,15 @@ def find_source(settings: EncoderSettings, *, weights: bool = True) -> ModelSour
     if settings.adapter is not None:
         merged.append(find_model(settings.adapter, weights=weights))
     return ModelSource(settings, folder, tuple(merged), read_folder(folder, weights=weights))
+
+
+def find_bare_source(settings: EncoderSettings, *, pooling: Pooling, pairs: bool = False) -> ModelSource:
+    """Return the files of a model of whose transformer only the states are wanted; see read_bare_folder.
+
+    Raises ModelError for a folder that is not a model or lacks weights.
+    """
+    folder = find_model(settings.model, revision=settings.revision)
+    return ModelSource(settings, folder, (), read_bare_folder(folder, pooling=pooling, pairs=pairs))
 
 
 def read_spec(settings: EncoderSettings) -> EmbeddingSpec:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reasonembed_rag.backbone.pairs import PairTokenizer
 from reasonembed_rag.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -190,6 +191,10 @@ class TextTokenizer:
         special = [number for number, token in self._backend.get_added_tokens_decoder().items() if token.special]
         allowed[special] = False
         return allowed
+
+    def for_pairs(self, *, segments: bool) -> PairTokenizer:
+        """Return the tokenizer of pairs; with segments their ids tell the second text from the first."""
+        return PairTokenizer(self._backend, segments=segments)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids if text else []

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.cache import VectorCache
     from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus
     from reasonembed_rag.encoder.encoder import Encoder
+    from reasonembed_rag.encoder.engines import load_engine
     from reasonembed_rag.encoder.remote import RemoteEncoder
     from reasonembed_rag.encoder.remote_client import RemoteSettings
     from reasonembed_rag.encoder.shared import (
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
         shared_encoder,
     )
     from reasonembed_rag.encoder.splitting import passage_splitter
-    from reasonembed_rag.encoder.truncation import TruncationCounts, collect_truncations, truncations_so_far
+    from reasonembed_rag.encoder.truncation import (
+        TruncationCounts,
+        collect_truncations,
+        report_truncation,
+        truncations_so_far,
+    )
 
 __all__ = [
     "CACHE_BYTES",
@@ -36,8 +42,10 @@ __all__ = [
     "collect_truncations",
     "distinct",
     "encode_corpus",
+    "load_engine",
     "passage_splitter",
     "plan_packs",
+    "report_truncation",
     "share_embedder",
     "shared_encoder",
     "truncations_so_far",

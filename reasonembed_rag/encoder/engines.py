@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from reasonembed_rag.backbone import find_source, has_gpu, self_check_sequences
+from reasonembed_rag.backbone import find_source, has_gpu, self_check_sequences, split_halfway
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.graph import EncoderWeights, OnnxEngine, supports, thread_count
 
@@ -49,15 +49,17 @@ class LoadedEngine:
     description: ModelDescription
 
 
-def load_engine(settings: EncoderSettings, *, sharing: int = 1) -> LoadedEngine:
+def load_engine(settings: EncoderSettings, *, sharing: int = 1, source: ModelSource | None = None) -> LoadedEngine:
     """Load a model on one device of this process; `sharing` processes divide the cores among them.
+
+    source holds the model's files where what they say was read by the caller.
 
     Raises ModelError for a model that cannot be loaded, InputError for settings that it does not support,
     MissingDependencyError for a model that needs torch where that is not installed.
     """
     if settings.device is not None and not isinstance(settings.device, str):
         raise InputError(f"device is {settings.device!r}; want one device: several need an encoder")
-    source = find_source(settings)
+    source = source or find_source(settings)
     reason = _why_torch(settings, source)
     if reason is None:
         return _on_onnx(settings, source, sharing=sharing)
@@ -97,6 +99,8 @@ def _on_onnx(settings: EncoderSettings, source: ModelSource, *, sharing: int) ->
     tokenizer, pad_id = source.tokenizer(
         append_eos=spec.append_eos, vocabulary_size=source.facts.config.get("vocab_size")
     )
+    sample = functools.partial(self_check_sequences, tokenizer, spec)
+    segments = source.facts.segments
     weights = EncoderWeights(
         config=source.facts.config,
         tensors=source.tensors,
@@ -104,7 +108,8 @@ def _on_onnx(settings: EncoderSettings, source: ModelSource, *, sharing: int) ->
         spec=spec,
         pad_id=pad_id,
         folder=source.folder,
-        sample=functools.partial(self_check_sequences, tokenizer, spec),
+        sample=(lambda: split_halfway(sample())) if segments else sample,
+        segments=segments,
         reference=functools.partial(_by_transformers, settings, source) if _has_torch() else None,
     )
     if sharing > 1:

@@ -30,6 +30,7 @@ from reasonembed_rag.backbone import (
     read_blueprint,
     remember_verified,
     self_check_sequences,
+    split_halfway,
 )
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.forks import run_in_own_thread
@@ -173,7 +174,11 @@ class LocalEngine:
 def padded_forward(loaded: LoadedModel) -> PaddedForward:
     """Return the reference forward of a loaded model."""
     return PaddedForward(
-        loaded.backbone, pooling=loaded.spec.pooling, pad_id=loaded.pad_id, own_mask=loaded.needs_own_mask
+        loaded.backbone,
+        pooling=loaded.spec.pooling,
+        pad_id=loaded.pad_id,
+        own_mask=loaded.needs_own_mask,
+        segments=loaded.segments,
     )
 
 
@@ -203,13 +208,16 @@ def _packed(loaded: LoadedModel, switch: AdapterSwitch) -> tuple[PackedForward |
     causal = spec.attention == "causal"
     make = functools.partial(switch.make, int8=int8) if loaded.adapters else functools.partial(make_fast, int8=int8)
     try:
-        packed = PackedForward(read_blueprint(loaded.modules, causal=causal, make=make), pooling=spec.pooling)
+        blueprint = read_blueprint(loaded.modules, causal=causal, make=make, segments=loaded.segments)
+        packed = PackedForward(blueprint, pooling=spec.pooling)
     except UnsupportedError as error:
         return None, str(error)
     device = loaded.backbone.device.type + (PLAIN if isinstance(loaded.modules, PlainDecoder) else "")
+    device += " segments" if loaded.segments else ""
     if is_verified(spec, device=device):
         return packed, ""
     sequences = self_check_sequences(loaded.tokenizer, spec)
+    sequences = split_halfway(sequences) if loaded.segments else sequences
     exact = functools.partial(_exact_forward, loaded) if spec.dtype in {"bfloat16", "float16"} else None
     reason = disagreement(packed, padded_forward(loaded), sequences, floor=FLOORS[spec.dtype], exact=exact)
     if reason is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reasonembed_rag.backbone import SEGMENT
 from reasonembed_rag.graph.builder import FUSED, GraphBuilder
 
 if TYPE_CHECKING:
@@ -86,11 +87,21 @@ def bert_reason(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def bert_graph(config: Mapping[str, Any], tensors: NamedTensors, products: Products, *, first_only: bool) -> Graph:
-    """Write the graph; `first_only`: the last layer computes the state of the first token alone (CLS pooling)."""
+def bert_graph(
+    config: Mapping[str, Any],
+    tensors: NamedTensors,
+    products: Products,
+    *,
+    first_only: bool,
+    segments: bool = False,
+) -> Graph:
+    """Write the graph; `first_only`: the last layer computes the state of the first token alone (CLS pooling).
+
+    With segments, ids hold token types.
+    """
     shape = _shape(config)
     builder = GraphBuilder()
-    states = _embeddings(builder, shape, tensors)
+    states = _embeddings(builder, shape, tensors, segments=segments)
     bias = _relative_bias(builder, shape, tensors, int(config.get("relative_attention_num_buckets", 32)))
     for number in range(shape.layers):
         layer = _Layer(builder, shape, tensors, products, number)
@@ -121,19 +132,25 @@ def _activation(config: Mapping[str, Any]) -> str:
     return str(config.get("activation" if config["model_type"] == "distilbert" else "hidden_act", "gelu"))
 
 
-def _embeddings(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors) -> str:
+def _embeddings(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, *, segments: bool) -> str:
     width, first = shape.width, shape.first_position
     words = builder.constant("words", tensors.get(ANCHOR, shape.vocabulary, width))
     positions = tensors.get("embeddings.position_embeddings.weight", shape.positions, width)[first:]
     kinds = tensors.find("embeddings.token_type_embeddings.weight")
-    if kinds is not None:
+    if kinds is not None and not segments:
         positions = positions + kinds[0]
     length = builder.node("Gather", [builder.node("Shape", ["ids"]), builder.integers(1)], axis=0)
     table = builder.constant("positions", positions)
     zero = builder.integers(0)
+    ids = "ids"
+    if segments and kinds is not None:
+        step = builder.constant("segment", np.asarray(SEGMENT, np.int32))
+        ids, types = builder.node("Mod", ["ids", step]), builder.node("Div", ["ids", step])
     summed = builder.node(
-        "Add", [builder.node("Gather", [words, "ids"]), builder.node("Slice", [table, zero, length, zero])]
+        "Add", [builder.node("Gather", [words, ids]), builder.node("Slice", [table, zero, length, zero])]
     )
+    if segments and kinds is not None:
+        summed = builder.node("Add", [summed, builder.node("Gather", [builder.constant("types", kinds), types])])
     norm = [
         builder.constant(f"embeddings.{side}", tensors.get(f"embeddings.LayerNorm.{side}", width))
         for side in ("weight", "bias")

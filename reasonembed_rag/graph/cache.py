@@ -65,9 +65,11 @@ def _path(weights: EncoderWeights, dtype: str) -> Path:
     import onnxruntime
 
     spec = weights.spec
-    model = _digest(spec.model, spec.revision, spec.adapter)
+    model = _digest(spec.model, spec.revision, spec.adapter, *(["segments"] if weights.segments else []))
     versions = (_WRITER, onnxruntime.__version__, largest_weight())
-    key = _digest(weights.digest, dict(weights.config), dtype, spec.pooling, versions)
+    key = _digest(
+        weights.digest, dict(weights.config), dtype, spec.pooling, versions, *(["segments"] if weights.segments else [])
+    )
     return cache_folder() / "graphs" / f"{model}-{dtype}" / key / GRAPH_FILE
 
 

@@ -74,6 +74,7 @@ def check_graph(weights: EncoderWeights, run: Run, *, dtype: str) -> None:
     import onnxruntime
 
     checked = f"graph {weights.digest} {dtype} {weights.spec.pooling} {onnxruntime.__version__} {largest_weight()}"
+    checked += " segments" if weights.segments else ""
     if is_marked(checked):
         return
     recorded = _recorded().get(weights.spec.weights or "")

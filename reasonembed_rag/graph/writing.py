@@ -37,4 +37,5 @@ def write_graph(weights: EncoderWeights, products: Products) -> Graph:
     tensors = NamedTensors(weights.tensors(), anchor=MODERN_ANCHOR if modern else ANCHOR, folder=weights.folder)
     if modern:
         return modern_bert_graph(weights.config, tensors, products)
-    return bert_graph(weights.config, tensors, products, first_only=weights.spec.pooling == "cls")
+    first_only = weights.spec.pooling == "cls"
+    return bert_graph(weights.config, tensors, products, first_only=first_only, segments=weights.segments)

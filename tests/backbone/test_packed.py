@@ -346,7 +346,9 @@ def test_an_unknown_backbone_runs_through_transformers_and_the_log_says_why(tiny
 def test_a_packed_forward_that_disagrees_is_not_used(tiny_model, caplog, monkeypatch):
     folder = str(tiny_model("qwen3", seed=5))
     monkeypatch.setattr(
-        engine, "read_blueprint", lambda backbone, causal, make: read_blueprint(backbone, causal=not causal, make=make)
+        engine,
+        "read_blueprint",
+        lambda backbone, causal, **settings: read_blueprint(backbone, causal=not causal, **settings),
     )
     encoder = Encoder.from_pretrained(folder)
     assert not encoder._engine.packed
