@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -28,6 +28,8 @@ _logger = logging.getLogger(__name__)
 
 _AGAIN = 1_000_000
 """Added to the number of a sample for each time that it is asked again: no number of samples meets it."""
+_SPARE_TOKENS = 128
+"""Between a prompt and the context: estimates are not exact, and servers add the marks of their chat template."""
 _SHOWN = 3
 _SHOWN_CHARACTERS = 160
 
@@ -64,6 +66,8 @@ class StageRequest(Generic[T]):
     prompt: str
     read: Callable[[Answer], ReadAnswer[T]]
     sample: int = 0
+    temperature: float | None = None
+    """Replaces the model's own, where its chat can be asked at another (see Tempered)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,12 @@ class StageReport:
     """Answers that were dropped, by reason; those of samples that were then asked again are among them."""
     unanswered: int = 0
     """Requests that ended without a usable answer."""
+    repaired: int = 0
+    """Answers that were usable in part, and completed."""
+    shortened: int = 0
+    """Prompts whose texts were cut, to fit the model's context or a limit of the stage."""
+    kept: int = 0
+    """Queries that kept what they had, as no answer changed it."""
     last_failure: str | None = None
 
 
@@ -97,6 +107,7 @@ class ChatStage:
         self._client: ChatClient | None = None
         self._total = CallStats()
         self._unusable: Counter[str] = Counter()
+        self._noted: Counter[str] = Counter()
         self._samples: list[str] = []
         self._looked_at = self._unanswered = 0
         self._stopped: str | None = None
@@ -108,24 +119,48 @@ class ChatStage:
         be called, where too many calls of this batch fail, and where most of the stage's first answers are unusable;
         what was answered until then is in the cache.
         """
+        return self.run(self._one(request) for request in requests)
+
+    def run(self, jobs: Iterable[ChatJob[T]]) -> list[T]:
+        """Return the results of jobs that ask through `asking`, in order; many run at once. Raises what ask raises."""
         if self._stopped is not None:
             raise ChatError(self._stopped)
-        if not requests:
-            return []
         stats = CallStats()  # of its own: single queries fall back one by one, while a long batch stops
+        before = self._unanswered
         try:
-            read = list(run_jobs(map(self._job, requests), self._current_client(), stats=stats))
+            results = list(run_jobs(jobs, self._current_client(), stats=stats))
         finally:
             with self._lock:
                 self._add(stats)
-        missing = sum(value is None for value in read)
-        with self._lock:
-            first = missing > 0 and not self._unanswered
-            self._unanswered += missing
-        if first:
+        missing = self._unanswered - before
+        if missing and not before:
             why = stats.last_failure or ", ".join(self._unusable) or "the prompt is longer than the model's context"
-            _logger.warning("%s: %d of %d requests have no usable answer (%s)", self.name, missing, len(read), why)
-        return read
+            _logger.warning("%s: %d requests have no usable answer (%s)", self.name, missing, why)
+        return results
+
+    def asking(self, requests: Sequence[StageRequest[T]]) -> ChatJob[list[T | None]]:
+        """Ask as a part of a job, by `yield from`: what `ask` returns.
+
+        As long as the stage's first answers are not known to be usable, no more than those are asked for at first.
+        """
+        ahead = max((self._access.pilot or 0) - self._looked_at, 0)
+        first = yield from self._asking(requests[:ahead])
+        rest = yield from self._asking(requests[ahead:])
+        return first + rest
+
+    def note(self, *, repaired: int = 0, shortened: int = 0, kept: int = 0) -> None:
+        """Count what is told in the report; the first shortened prompt is logged."""
+        with self._lock:
+            first = shortened and not self._noted["shortened"]
+            self._noted.update(repaired=repaired, shortened=shortened, kept=kept)
+        if first:
+            _logger.warning("%s: texts are cut to fit into a prompt; the report counts such prompts", self.name)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The longest prompt, in estimated tokens, that leaves the model room to answer."""
+        settings = self._model.settings
+        return settings.context - (settings.max_output_tokens or settings.context // 4) - _SPARE_TOKENS
 
     def report(self) -> StageReport:
         """Return the counts since construction."""
@@ -141,6 +176,9 @@ class ChatStage:
                 cost=total.cost,
                 unusable=MappingProxyType(dict(self._unusable)),
                 unanswered=self._unanswered,
+                repaired=self._noted["repaired"],
+                shortened=self._noted["shortened"],
+                kept=self._noted["kept"],
                 last_failure=total.last_failure,
             )
 
@@ -149,16 +187,27 @@ class ChatStage:
         report = self.report()
         return Usage(llm_calls=report.calls, llm_tokens=report.input_tokens + report.output_tokens)
 
-    def _job(self, request: StageRequest[T]) -> ChatJob[T | None]:
+    def _one(self, request: StageRequest[T]) -> ChatJob[T | None]:
+        (read,) = yield from self.asking([request])
+        return read
+
+    def _asking(self, requests: Sequence[StageRequest[T]]) -> ChatJob[list[T | None]]:
+        read: list[T | None] = [None] * len(requests)
+        waiting = list(range(len(requests)))
         for again in range(1 + self._access.calls.asked_again):
-            (reply,) = yield [ChatRequest(request.prompt, request.sample + again * _AGAIN)]
-            if reply.answer is None:
-                return None
-            read = request.read(reply.answer)
-            self._look_at(reply.answer, read.reason if read.value is None else None)
-            if read.value is not None:
-                return read.value
-        return None
+            if not waiting:
+                break
+            asked = [requests[number] for number in waiting]
+            replies = yield [ChatRequest(one.prompt, one.sample + again * _AGAIN, one.temperature) for one in asked]
+            answered = [(number, reply.answer) for number, reply in zip(waiting, replies, strict=True) if reply.answer]
+            for number, answer in answered:
+                found = requests[number].read(answer)
+                self._look_at(answer, found.reason if found.value is None else None)
+                read[number] = found.value
+            waiting = [number for number, _ in answered if read[number] is None]
+        with self._lock:
+            self._unanswered += sum(value is None for value in read)
+        return read
 
     def _look_at(self, answer: Answer, reason: str | None) -> None:
         """Count an answer; raises ChatError where it is the last of the first ones, and most are unusable."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.fusion import Fusion, Weighted
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
+    from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
     from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "HubScan",
     "HubnessGuard",
     "InterpolatedReranker",
+    "JudgingStep",
     "NearDuplicateFilter",
     "Pipeline",
     "PipelineStage",
+    "PointwiseReranker",
     "RerankedRetriever",
     "RetrieverKind",
     "StageCost",

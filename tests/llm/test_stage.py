@@ -106,3 +106,30 @@ def test_a_cache_needs_a_model_with_a_name(tmp_path):
         ChatAccess(chat=str.upper, cache=cache)
     with pytest.raises(InputError, match="pilot is 0"):
         ChatAccess(chat=str.upper, pilot=0)
+
+
+def test_jobs_ask_in_steps_and_at_other_temperatures_and_what_they_note_is_told(caplog):
+    class Warm(Model):
+        def at_temperature(self, prompt: str, temperature: float) -> str:
+            return f"{prompt} at {temperature}"
+
+    stage = _stage(Warm(b=[""]))
+
+    def job(first):
+        (once,) = yield from stage.asking([StageRequest(first, GUARD.check)])
+        twice = yield from stage.asking([StageRequest(str(once), GUARD.check, temperature=0.5)] * 2)
+        stage.note(repaired=1, shortened=first == "a", kept=once is None)
+        return twice
+
+    assert stage.run([job("a"), job("b")]) == [["A at 0.5"] * 2, ["None at 0.5"] * 2]
+    report = stage.report()
+    assert (report.repaired, report.shortened, report.kept, report.unanswered) == (2, 1, 1, 1)
+    assert len(caplog.records) == 2, "one word on what was cut, one on what has no answer"
+
+
+def test_a_prompt_leaves_room_for_the_answer():
+    def longest(**settings):
+        return ChatStage(ChatAccess(chat=str, model=ChatModelSettings(name="m", **settings)), name="s").prompt_tokens
+
+    assert longest(context=1000, parameters={"max_tokens": 100}) == 772
+    assert longest(context=1000) == 622
