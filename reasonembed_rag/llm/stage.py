@@ -119,7 +119,8 @@ class ChatStage:
         be called, where too many calls of this batch fail, and where most of the stage's first answers are unusable;
         what was answered until then is in the cache.
         """
-        return self.run(self._one(request) for request in requests)
+        jobs = (self._one(request) for request in requests)
+        return self.run(jobs)
 
     def run(self, jobs: Iterable[ChatJob[T]]) -> list[T]:
         """Return the results of jobs that ask through `asking`, in order; many run at once. Raises what ask raises."""

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.clusters import k_means
     from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
     from reasonembed_rag.pipeline.fusion import Fusion, Weighted
+    from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
+    from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
     from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
 __all__ = [
     "DocumentLookup",
     "Fusion",
+    "GroupSettings",
+    "GroupwiseReranker",
     "HitFilter",
     "HubScan",
     "HubnessGuard",
     "InterpolatedReranker",
     "JudgingStep",
+    "ListwiseReranker",
     "NearDuplicateFilter",
     "Pipeline",
     "PipelineStage",
@@ -33,6 +38,7 @@ __all__ = [
     "StageCost",
     "TrustFilter",
     "Weighted",
+    "WindowSettings",
     "build_retriever",
     "count_hubs",
     "k_means",
