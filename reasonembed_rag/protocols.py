@@ -25,6 +25,7 @@ __all__ = [
     "Retriever",
     "TokenCounter",
     "Usage",
+    "VectorRetriever",
     "total_usage",
 ]
 
@@ -59,13 +60,43 @@ class Expansion:
 
 
 @runtime_checkable
+class VectorRetriever(Retriever, Protocol):
+    """A retriever whose documents and queries are vectors of one space, searched by inner product."""
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of texts as queries, as `search` makes them."""
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of texts as documents, as its own were made."""
+
+    def search_vectors(
+        self,
+        vectors_QD: NDArray[np.float32],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return for query vectors what `search` returns for queries."""
+
+    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (n, dimension) of its documents of these ids; raises InputError for an unknown id."""
+
+
+@runtime_checkable
 class QueryExpander(Protocol):
     """Write texts for queries that find what their own words do not."""
 
-    def expand(self, queries: Sequence[str], *, retriever: Retriever | None = None) -> list[Expansion]:
-        """Return one expansion per query, in input order; a retriever is asked by expanders that read what is found.
+    def expand(
+        self,
+        queries: Sequence[str],
+        *,
+        retriever: Retriever | None = None,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Expansion]:
+        """Return one expansion per query, in input order.
 
-        A query that could not be expanded gets an empty one; usage or failures says how many.
+        Expanders that read what is found ask the retriever, and read none of a query's excluded documents. A query that
+        could not be expanded gets an empty expansion; usage or failures says how many.
         """
 
 

@@ -20,6 +20,7 @@ _INSTRUCTION = "{instruction}"
 _TEXT = "{text}"
 _OUTSIDE_SPACE = (
     "backend", "dtype", "max_query_length", "max_document_length", "query_template", "default_instruction",
+    "query_map",
 )  # fmt: skip
 
 
@@ -50,6 +51,8 @@ class EmbeddingSpec:
     dtype: str = "float32"
     backend: Backend = "torch"
     """What computed the vectors; they are equal but for int8, which each quantises its own way."""
+    query_map: str | None = None
+    """Fingerprint of what maps the vectors of queries after the model, such as a dense reasoner."""
 
     def __post_init__(self) -> None:
         if self.backend not in get_args(Backend):
@@ -88,7 +91,7 @@ class EmbeddingSpec:
 
     def digest(self) -> str:
         """Return 32 hexadecimal digits that change with any field that vectors depend on: the key of caches."""
-        fields = dataclasses.asdict(self)
+        fields = self._fields()
         if self.dtype != "int8" or self.backend == "torch":
             del fields["backend"]
         return _digest(fields)
@@ -110,7 +113,14 @@ class EmbeddingSpec:
 
     def to_json(self) -> str:
         """Return the spec as one JSON object; from_json reads it back."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, sort_keys=True)
+        return json.dumps(self._fields(), ensure_ascii=False, sort_keys=True)
+
+    def _fields(self) -> dict[str, Any]:
+        """Return the fields by name, as versions that know no query_map wrote them where there is none."""
+        fields = dataclasses.asdict(self)
+        if self.query_map is None:
+            del fields["query_map"]
+        return fields
 
     @classmethod
     def from_json(cls, text: str) -> EmbeddingSpec:

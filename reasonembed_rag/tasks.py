@@ -16,7 +16,7 @@ from reasonembed_rag.files import check_words
 if TYPE_CHECKING:
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["BRIGHT_TASKS", "DEFAULT_INSTRUCTION", "TASKS", "TaskCard", "get_task", "query_affixes"]
+__all__ = ["BRIGHT_TASKS", "DEFAULT_CARD", "DEFAULT_INSTRUCTION", "TASKS", "TaskCard", "get_task", "query_affixes"]
 
 DEFAULT_INSTRUCTION = "Given a question, retrieve relevant passages that help answer the question."
 
@@ -34,6 +34,10 @@ class TaskCard:
 
 _CONCEPTS = "its concepts or theories help an expert draft an answer, even where it shares no words with the query"
 _SAME_SKILL = "solving it uses the same theorem, algorithm or skill that solves the query"
+
+
+DEFAULT_CARD = TaskCard("default", DEFAULT_INSTRUCTION, "question", "passage", _CONCEPTS)
+"""For queries and documents of which no more is known."""
 
 
 def _posts(name: str, title: str, article: str = "a") -> TaskCard:

@@ -38,10 +38,11 @@ OTHER = {
     "dimension": 32,
     "dtype": "bfloat16",
     "backend": "onnx",
+    "query_map": "abc",
 }
 SAME_SPACE = {
     "model", "revision", "adapter", "query_template", "default_instruction", "max_query_length", "max_document_length",
-    "dtype", "backend",
+    "dtype", "backend", "query_map",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ def encode_corpus(
     starts = range(0, len(documents), shard_size)
     if cache is None:
         return [_encode(embedder, documents, start, shard_size, report) for start in starts]
-    folder = cache / embedder.spec.digest() / corpus_digest(documents, shard_size=shard_size)
+    spec = replace(embedder.spec, query_map=None)  # a map of queries leaves documents as they are
+    folder = cache / spec.digest() / corpus_digest(documents, shard_size=shard_size)
     shards: list[NDArray[np.float32]] = []
     for number, start in enumerate(starts):
         path = folder / f"{number:06}.npy"

@@ -9,6 +9,11 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_rag.pipeline.build import RetrieverKind, build_retriever, parse_retriever
     from reasonembed_rag.pipeline.clusters import k_means
+    from reasonembed_rag.pipeline.dense_reasoner import DenseReasoner, ReasonerLayers, ReasoningEmbedder
+    from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, HypothesisExpander, ReasoningExpander
+    from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings, repeated
+    from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
+    from reasonembed_rag.pipeline.expanded import ExpandedRetriever
     from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
     from reasonembed_rag.pipeline.fusion import Fusion, Weighted
     from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
@@ -17,15 +22,22 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
     from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
+    from reasonembed_rag.pipeline.vector_feedback import VectorFeedback
 
 __all__ = [
+    "DecomposingExpander",
+    "DenseReasoner",
     "DocumentLookup",
+    "ExpandedRetriever",
+    "FeedbackExpander",
+    "FeedbackSettings",
     "Fusion",
     "GroupSettings",
     "GroupwiseReranker",
     "HitFilter",
     "HubScan",
     "HubnessGuard",
+    "HypothesisExpander",
     "InterpolatedReranker",
     "JudgingStep",
     "ListwiseReranker",
@@ -33,10 +45,15 @@ __all__ = [
     "Pipeline",
     "PipelineStage",
     "PointwiseReranker",
+    "ReasonerLayers",
+    "ReasoningEmbedder",
+    "ReasoningExpander",
+    "ReplayedExpander",
     "RerankedRetriever",
     "RetrieverKind",
     "StageCost",
     "TrustFilter",
+    "VectorFeedback",
     "Weighted",
     "WindowSettings",
     "build_retriever",
@@ -45,6 +62,7 @@ __all__ = [
     "keep_through",
     "parse_retriever",
     "ranks_of",
+    "repeated",
     "scan_hubs",
 ]
 

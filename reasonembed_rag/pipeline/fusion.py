@@ -14,7 +14,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.protocols import Retriever, Usage, total_usage
 
-__all__ = ["Fusion", "FusionKind", "Weighted", "min_max"]
+__all__ = ["Fusion", "FusionKind", "Weighted", "fuse_hits", "min_max"]
 
 FusionKind = Literal["ranks", "scores"]
 
@@ -67,27 +67,31 @@ class Fusion:
         """
         depth = max(k, self.depth)
         found = [part.retriever.search(queries, k=depth, excluded_ids=excluded_ids) for part in self.parts]
-        return [self._fuse(of_query, k) for of_query in zip(*found, strict=True)]
+        weights = [part.weight for part in self.parts]
+        return [fuse_hits(of_query, weights=weights, fusion=self.fusion, k=k) for of_query in zip(*found, strict=True)]
 
     def usage(self) -> Usage:
         """Return the sum of what the retrievers have used, as far as it is known."""
         return total_usage(part.retriever for part in self.parts)
 
-    def _fuse(self, found: Sequence[Hits], k: int) -> Hits:
-        fused: dict[str, float] = {}
-        documents: dict[str, Document] = {}
-        for part, hits in zip(self.parts, found, strict=True):
-            for identity, share in zip(hits.ids, self._shares(hits), strict=True):
-                fused[identity] = fused.get(identity, 0.0) + part.weight * share
-            documents.update(zip(hits.ids, hits.documents or (), strict=False))
-        return Hits.ranked((Hit(identity, score, documents.get(identity)) for identity, score in fused.items()), k=k)
 
-    def _shares(self, hits: Hits) -> list[float]:
-        """Return what each hit adds to its document's score, before the weight."""
-        if self.fusion == "ranks":
-            return [1.0 / (_RANK_OFFSET + rank) for rank in range(1, len(hits) + 1)]
-        scaled: list[float] = min_max(hits.scores).tolist()
-        return scaled
+def fuse_hits(found: Sequence[Hits], *, weights: Sequence[float], fusion: FusionKind, k: int) -> Hits:
+    """Return the k documents of highest fused score over the lists of one query, as Fusion combines them."""
+    fused: dict[str, float] = {}
+    documents: dict[str, Document] = {}
+    for hits, weight in zip(found, weights, strict=True):
+        for identity, share in zip(hits.ids, _shares(hits, fusion), strict=True):
+            fused[identity] = fused.get(identity, 0.0) + weight * share
+        documents.update(zip(hits.ids, hits.documents or (), strict=False))
+    return Hits.ranked((Hit(identity, score, documents.get(identity)) for identity, score in fused.items()), k=k)
+
+
+def _shares(hits: Hits, fusion: FusionKind) -> list[float]:
+    """Return what each hit adds to its document's score, before the weight."""
+    if fusion == "ranks":
+        return [1.0 / (_RANK_OFFSET + rank) for rank in range(1, len(hits) + 1)]
+    scaled: list[float] = min_max(hits.scores).tolist()
+    return scaled
 
 
 def min_max(scores: NDArray[np.float32]) -> NDArray[np.float64]:

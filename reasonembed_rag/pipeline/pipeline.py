@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.protocols import Metered, Retriever, Usage
+from reasonembed_rag.protocols import Metered, Retriever, Usage, VectorRetriever
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Pipeline", "PipelineStage", "StageCost"]
 
@@ -36,7 +42,7 @@ class StageCost:
 
     name: str
     searches: int
-    """How often it was asked; a feedback loop asks what is inside it several times."""
+    """How often it was asked, for vectors too; a feedback loop asks what is inside it several times."""
     seconds: tuple[float, ...]
     """Seconds per query of each search."""
     llm_calls: int | None
@@ -62,10 +68,10 @@ class Pipeline:
             raise InputError(f"several stages are named {', '.join(repeated)}; want each name once, none 'retrieve'")
         self.retriever = retriever
         self.stages = tuple(stages)
-        self._layers = [_Layer(_RETRIEVE, retriever)]
+        self._layers = [_layer(_RETRIEVE, retriever)]
         for stage in stages:
             inner = self._layers[-1]
-            self._layers.append(_Layer(stage.name, stage.around(inner), inner=inner))
+            self._layers.append(_layer(stage.name, stage.around(inner), inner=inner))
 
     def search(
         self,
@@ -121,16 +127,22 @@ class _Layer:
     def search(
         self, queries: Sequence[str], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
     ) -> list[Hits]:
+        with self._timed(len(queries)):
+            return self._retriever.search(queries, k=k, excluded_ids=excluded_ids)
+
+    @contextmanager
+    def _timed(self, queries: int) -> Iterator[None]:
+        """Count what the block takes, without the layers inside this one, as a search for so many queries."""
         token = _inner_seconds.set(0.0)
         start = time.perf_counter()
         try:
-            return self._retriever.search(queries, k=k, excluded_ids=excluded_ids)
+            yield
         finally:
             whole = time.perf_counter() - start
             own = whole - _inner_seconds.get()
             _inner_seconds.reset(token)
             _inner_seconds.set(_inner_seconds.get() + whole)
-            self._seconds.append(own / max(len(queries), 1))
+            self._seconds.append(own / max(queries, 1))
 
     def usage(self) -> Usage:
         return _difference(self._used(), self._at_start)
@@ -149,6 +161,38 @@ class _Layer:
         if isinstance(self._retriever, Metered):
             return self._retriever.usage()
         return Usage() if self._inner is None else self._inner.usage()
+
+
+class _VectorLayer(_Layer):
+    """A layer whose retriever gives vectors, for the stages around it that search by them."""
+
+    def __init__(self, name: str, retriever: VectorRetriever, *, inner: _Layer | None) -> None:
+        super().__init__(name, retriever, inner=inner)
+        self._vectors = retriever
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        with self._timed(len(texts)):
+            return self._vectors.embed_queries(texts)
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        with self._timed(len(texts)):
+            return self._vectors.embed_documents(texts)
+
+    def search_vectors(
+        self, vectors_QD: NDArray[np.float32], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
+    ) -> list[Hits]:
+        with self._timed(len(vectors_QD)):
+            return self._vectors.search_vectors(vectors_QD, k=k, excluded_ids=excluded_ids)
+
+    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        with self._timed(len(ids)):
+            return self._vectors.vectors_of(ids)
+
+
+def _layer(name: str, retriever: Retriever, *, inner: _Layer | None = None) -> _Layer:
+    if isinstance(retriever, VectorRetriever):
+        return _VectorLayer(name, retriever, inner=inner)
+    return _Layer(name, retriever, inner=inner)
 
 
 def _difference(after: Usage, before: Usage) -> Usage:

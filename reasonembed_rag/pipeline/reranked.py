@@ -123,7 +123,7 @@ def with_texts(hits: Hits, documents: DocumentLookup | None) -> Hits:
         return hits
     if documents is None:
         raise InputError(
-            "the retriever's hits have no documents, and reranking reads their texts; want documents=, a mapping or a "
+            "the retriever's hits have no documents, and this stage reads their texts; want documents=, a mapping or a "
             "function from an id to its Document"
         )
     return Hits(hits.ids, hits.scores, tuple(_looked_up(identity, documents) for identity in hits.ids))

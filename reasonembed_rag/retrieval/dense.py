@@ -60,9 +60,31 @@ class DenseRetriever:
     ) -> list[Hits]:
         """Return the k nearest documents of each query, exclusions before the cut; ties by id descending."""
         index = self._encoded()
+        return index.search(self.embed_queries(queries), k=k, excluded_ids=excluded_ids)
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (n, dimension) of queries, under the retriever's instruction."""
         with self._query_meter.counting(self._embedder):
-            vectors = self._embedder.encode_queries(list(queries), instruction=self.instruction)
-        return index.search(vectors, k=k, excluded_ids=excluded_ids)
+            return self._embedder.encode_queries(list(texts), instruction=self.instruction)
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (n, dimension) of texts as documents; their tokens are counted with the queries'."""
+        with self._query_meter.counting(self._embedder):
+            return self._embedder.encode_documents(list(texts))
+
+    def search_vectors(
+        self,
+        vectors_QD: NDArray[np.float32],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return the k nearest documents of each query vector (Q, dimension), exclusions before the cut."""
+        return self._encoded().search(vectors_QD, k=k, excluded_ids=excluded_ids)
+
+    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (n, dimension) of documents by their ids; raises InputError for an unknown id."""
+        return self._encoded().vectors_of(ids)
 
     def usage(self) -> Usage:
         """Return the time, tokens and bytes used so far; tokens only for an embedder that counts them."""

@@ -105,6 +105,18 @@ class ExactIndex:
         found = top_rows(self._shards, query_vectors, k=k, excluded_rows=excluded_rows, largest_norm=self._largest_norm)
         return [self._hits(one, k) for one in found]
 
+    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (n, D) of the documents of these ids; raises InputError for an unknown id."""
+        vectors = np.empty((len(ids), self._dimension or 0), dtype=np.float32)
+        starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
+        for place, identity in enumerate(ids):
+            row = self._row_of_id.get(identity)
+            if row is None:
+                raise InputError(f"no document has the id {identity!r}; want ids that the search returned")
+            shard = int(np.searchsorted(starts, row, side="right")) - 1
+            vectors[place] = self._shards[shard][row - starts[shard]]
+        return vectors
+
     def _hits(self, found: TopRows, k: int) -> Hits:
         best = np.lexsort((self._rank_of_row[found.rows], -found.scores))[:k]
         return Hits(tuple(map(self._ids.__getitem__, found.rows[best].tolist())), found.scores[best])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reasonembed_training.checkpoint import TrainingProgress
     from reasonembed_training.config import LoraConfig, ModelConfig, Recipe
     from reasonembed_training.curves import draw_curves
+    from reasonembed_training.dense_reasoner import ReasonerOutcome, ReasonerSettings, train_reasoner
     from reasonembed_training.devices import open_machine
     from reasonembed_training.log import DevMetrics, StepMetrics, read_metrics
     from reasonembed_training.merging import average_adapters
@@ -28,6 +29,8 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "Objective",
+    "ReasonerOutcome",
+    "ReasonerSettings",
     "Recipe",
     "Redapter",
     "StepMetrics",
@@ -43,6 +46,7 @@ __all__ = [
     "read_recipe",
     "recipe_from",
     "train",
+    "train_reasoner",
     "training_bar",
 ]
 

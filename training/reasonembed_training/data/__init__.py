@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from reasonembed_training.data.cropping import CropReport, crop
     from reasonembed_training.data.mining import MiningReport, MiningSettings, mine
     from reasonembed_training.data.query_perturber import QueryPerturber, TrainingPerturbation
-    from reasonembed_training.data.rows import ReasoningSource, content_key
+    from reasonembed_training.data.rows import ReasoningSource, TrainingRow, content_key
     from reasonembed_training.data.sampler import Sampler, TaskPlan
-    from reasonembed_training.data.sources import RowSource, default_cache, open_rows
+    from reasonembed_training.data.sources import RowSource, default_cache, open_rows, read_rows_of
     from reasonembed_training.data.table import RowTable, TaskRows
 
 __all__ = [
@@ -31,12 +31,14 @@ __all__ = [
     "TaskRows",
     "TrainingBatch",
     "TrainingPerturbation",
+    "TrainingRow",
     "content_key",
     "crop",
     "default_cache",
     "mine",
     "open_rows",
     "prefetched",
+    "read_rows_of",
 ]
 
 __getattr__, __dir__ = lazy_face(__name__)

@@ -23,7 +23,7 @@ from reasonembed_training.data.rows import (
 )
 from reasonembed_training.data.table import RowTable, require_datasets
 
-__all__ = ["RowSource", "default_cache", "open_rows"]
+__all__ = ["RowSource", "default_cache", "open_rows", "read_rows_of"]
 
 _FORMAT = 1
 """Changes with the columns, so that files of an older format are written again."""
@@ -67,6 +67,14 @@ def open_rows(
     if not len(table):
         raise TrainingError(f"{', '.join(str(source.path) for source in sources)}: no rows; want at least one")
     return table
+
+
+def read_rows_of(paths: Sequence[Path]) -> list[TrainingRow]:
+    """Return the rows of files, or of folders of such files, in memory.
+
+    Raises TrainingError, naming file:line, for the first invalid row.
+    """
+    return [row for path in paths for row in _read(RowSource(path=path))]
 
 
 def default_cache() -> Path:
