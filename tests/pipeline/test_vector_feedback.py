@@ -40,9 +40,9 @@ def test_scores_are_the_formula_and_excluded_documents_are_not_fed_back(letter_e
     found = VectorFeedback(dense, depth=depth, query_weight=weight).search(["ab", "cd"], k=k, excluded_ids=banned)
     for query, own, hits in zip(["ab", "cd"], banned, found, strict=True):
         first = dense.search([query], k=depth, excluded_ids=[own])[0]
-        query_D = letter_embedder().encode_queries([query])[0]
-        fed = dense.vectors_of(first.ids).mean(axis=0) if len(first) else query_D
-        moved = (weight * query_D + (1 - weight) * fed).astype(np.float32) if len(first) else query_D
+        query_D = letter_embedder().encode_queries([query])[0].astype(np.float64)
+        fed = dense.vectors_of(first.ids).mean(axis=0, dtype=np.float64) if len(first) else query_D
+        moved = (weight * query_D + (1 - weight) * fed).astype(np.float32)
         assert hits == dense.search_vectors(moved[None], k=k, excluded_ids=[own])[0]
 
 
