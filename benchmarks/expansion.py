@@ -34,7 +34,7 @@ def systems(
         models[combine] = ExpandedRetriever(dense, expander, combine=combine)
         if combine != "mean":
             words[combine] = ExpandedRetriever(bm25, expander, combine=combine)
-    both = [
+    both: list[tuple[str, Retriever]] = [
         (
             name,
             Fusion([Weighted(one, MODEL_WEIGHT), Weighted(words["lists" if name == "mean" else name], BM25_WEIGHT)]),

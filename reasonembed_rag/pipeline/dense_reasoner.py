@@ -132,11 +132,11 @@ class DenseReasoner:
         if self.layers is None or not len(vectors_ND):
             return vectors_ND
         hidden_NH = _gelu(vectors_ND @ self.layers.first_weight.T + self.layers.first_bias)
-        moved_ND = vectors_ND + hidden_NH @ self.layers.second_weight.T + self.layers.second_bias
+        moved_ND: NDArray[np.float32] = vectors_ND + hidden_NH @ self.layers.second_weight.T + self.layers.second_bias
         moved_ND[~vectors_ND.any(axis=1)] = 0.0
         lengths_N1 = np.linalg.norm(moved_ND, axis=1, keepdims=True)
-        unit_ND: NDArray[np.float32] = np.where(lengths_N1 > 0, moved_ND / np.maximum(lengths_N1, 1e-30), vectors_ND)
-        return unit_ND.astype(np.float32)
+        moved_ND /= np.where(lengths_N1 > 0, lengths_N1, np.float32(1.0))
+        return moved_ND
 
 
 class ReasoningEmbedder:
@@ -183,12 +183,8 @@ class ReasoningEmbedder:
 
 def _gelu(values: NDArray[np.float32]) -> NDArray[np.float32]:
     root, cubic = _GELU
-    scaled: NDArray[np.float32] = (
-        values
-        * np.float32(0.5)
-        * (np.float32(1.0) + np.tanh(np.float32(root) * (values + np.float32(cubic) * values * values * values)))
-    )
-    return scaled
+    inner = np.float32(root) * (values + np.float32(cubic) * values * values * values)
+    return np.asarray(np.float32(0.5) * values * (np.float32(1.0) + np.tanh(inner)), dtype=np.float32)
 
 
 def _file_of(weights: str) -> str:

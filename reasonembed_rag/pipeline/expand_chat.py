@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import Answer, AnswerGuard, ChatAccess, ChatStage, ReadAnswer, StageReport, StageRequest
@@ -37,9 +38,7 @@ class _Samples:
 
     def write(self, queries: Sequence[str]) -> list[tuple[str, ...]]:
         requests = [
-            StageRequest(
-                self._prompt(query), lambda answer, query=query: self._guard.check(answer, inputs=query), sample
-            )
+            StageRequest(self._prompt(query), partial(self._guard.check, inputs=query), sample)
             for query in queries
             for sample in range(self._samples)
         ]
@@ -133,7 +132,7 @@ class DecomposingExpander:
         requests = [
             StageRequest(
                 decomposition_prompt(self._card, query, parts=self._parts),
-                lambda answer, query=query: self._read(answer, query),
+                partial(self._read, query=query),
             )
             for query in queries
         ]
@@ -147,7 +146,7 @@ class DecomposingExpander:
         """Return the calls and tokens since construction."""
         return self._stage.usage()
 
-    def _read(self, answer: Answer, query: str) -> ReadAnswer[tuple[str, ...]]:
+    def _read(self, answer: Answer, *, query: str) -> ReadAnswer[tuple[str, ...]]:
         checked = self._guard.check(answer, inputs=query)
         if checked.value is None:
             return ReadAnswer(None, checked.reason)

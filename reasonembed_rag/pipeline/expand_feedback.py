@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
@@ -105,16 +106,13 @@ class FeedbackExpander:
         requests = [
             StageRequest(
                 feedback_prompt(self._card, queries[place], found[place]),
-                lambda answer, place=place: self._guard.check(
-                    answer, inputs="\n".join([queries[place], *found[place]])
-                ),
+                partial(self._guard.check, inputs="\n".join([queries[place], *found[place]])),
             )
             for place in asked
         ]
-        answers: list[str | None] = [None] * len(queries)
-        for place, answer in zip(asked, self._stage.ask(requests), strict=True):
-            answers[place] = answer
-        return answers
+        written = self._stage.ask(requests)
+        answers = dict(zip(asked, written, strict=True))
+        return [answers.get(place) for place in range(len(queries))]
 
     def _text(self, query: str, written: Sequence[str]) -> str:
         weight = self._settings.repeat_weight

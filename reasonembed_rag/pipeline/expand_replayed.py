@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,8 @@ from reasonembed_rag.files import check_unicode, read_jsonl
 from reasonembed_rag.protocols import Expansion, Retriever
 
 __all__ = ["ReplayedExpander"]
+
+_logger = logging.getLogger(__name__)
 
 
 class ReplayedExpander:
@@ -50,7 +53,12 @@ class ReplayedExpander:
         excluded_ids: Sequence[Collection[str]] | None = None,  # noqa: ARG002 - as above
     ) -> list[Expansion]:
         """Return the recorded texts of each query, searched as queries."""
-        self._missing.update(query for query in queries if query not in self._expansions)
+        missing = [query for query in queries if query not in self._expansions]
+        if missing and not self._missing:
+            _logger.warning(
+                "%d of %d queries have no recorded text and are searched as they are", len(missing), len(queries)
+            )
+        self._missing.update(missing)
         return [self._expansions.get(query, Expansion()) for query in queries]
 
     @property

@@ -184,7 +184,7 @@ def test_numbers_that_ask_for_nothing_are_refused(kind):
         kind()
 
 
-def test_recorded_texts_are_replayed_by_id_and_by_query(tmp_path):
+def test_recorded_texts_are_replayed_by_id_and_by_query_and_missing_ones_told_once(tmp_path, caplog):
     path = tmp_path / "reasoned.jsonl"
     lines = [
         {"id": "1", "reasoned_query": " first "}, {"id": "1", "reasoned_query": "second"},
@@ -195,7 +195,11 @@ def test_recorded_texts_are_replayed_by_id_and_by_query(tmp_path):
     expander = ReplayedExpander.read(path, queries={"1": "tides", "2": "blank"})
     found = expander.expand(["moon", "blank", "tides", "unknown", "unknown"])
     assert [one.queries for one in found] == [("third",), (), ("first", "second"), (), ()]
+    expander.expand(["unknown"])
     assert expander.missing == 2
+    assert [record.message for record in caplog.records] == [
+        "3 of 5 queries have no recorded text and are searched as they are"
+    ]
     assert isinstance(expander, QueryExpander)
 
 

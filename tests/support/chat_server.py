@@ -28,6 +28,11 @@ def answer_to(prompt: str, *, asked_before: int, faults: bool) -> str:
     if "You write test queries" in prompt:
         words = sorted(set(_WORD.findall(_between(prompt, "document"))), key=_mark)[:6]
         return f"What should I make of {' and '.join(words)}, which I met in case {mark % 10**6}?"
+    if "has come in to a search engine" in prompt:
+        if faults and mark % 5 == 3 and not asked_before:
+            return "I'm ready to help! Please provide the question."
+        word = ("moon", "tide", "cell", "river", "stone", "cloud")[mark % 6]
+        return f"It is about the {word} and, in case {mark % 10**6}, about this: {_between(prompt, 'query')}"
     if "Think about it in writing" in prompt:
         return f"The essential problem is this one: {_between(prompt, 'query')} Step by step, case {mark % 10**6}."
     graded = []

@@ -1,0 +1,38 @@
+"""`reasonembed train-reasoner` writes a reasoner that its model can use, and refuses what cannot be learnt from."""
+
+from __future__ import annotations
+
+import json
+
+from reasonembed_rag import Encoder
+from reasonembed_rag.pipeline import DenseReasoner, ReasoningEmbedder
+
+
+def _write(path, rows):
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def _rows(**fields):
+    return [{"query": f"why do {n} cells divide?", "pos": [f"the fox number {n}"]} | fields for n in range(24)]
+
+
+def test_a_reasoner_is_trained_saved_and_used(succeeds, tmp_path, tiny_model):
+    folder = tiny_model("bert", pooling="mean")
+    rows = _write(tmp_path / "rows.jsonl", _rows(reasoning_query="a lazy dog jumps"))
+    out = tmp_path / "reasoner"
+    told = succeeds("train-reasoner", rows, "--model", folder, "--out", out, "--epochs", "3", "--lr", "0.01")
+    assert "22 rows" in told
+    assert "dev nDCG@10" in told
+    encoder = Encoder.from_pretrained(str(folder))
+    reasoning = ReasoningEmbedder(encoder, DenseReasoner.load(out))
+    assert reasoning.encode_queries(["a fox"]).shape == (1, encoder.dimension)
+
+
+def test_what_cannot_be_learnt_from_is_refused_before_any_work(fails, tmp_path, tiny_model):
+    rows = _write(tmp_path / "rows.jsonl", _rows())
+    folder = tiny_model("bert", pooling="mean")
+    assert "0 of 24 rows" in fails("train-reasoner", rows, "--model", folder, "--out", tmp_path / "out")
+    assert "--dev" in fails("train-reasoner", rows, "--split", "dev", "--out", tmp_path / "out")
+    assert str(tmp_path) in fails("train-reasoner", rows, "--out", tmp_path)
+    assert "none.jsonl" in fails("train-reasoner", tmp_path / "none.jsonl", "--out", tmp_path / "out")
