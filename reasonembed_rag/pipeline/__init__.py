@@ -22,9 +22,17 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
     from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
+    from reasonembed_rag.pipeline.settings import (
+        STAGE_KINDS,
+        PipelineSettings,
+        StageContext,
+        StageSettings,
+        read_pipeline,
+    )
     from reasonembed_rag.pipeline.vector_feedback import VectorFeedback
 
 __all__ = [
+    "STAGE_KINDS",
     "DecomposingExpander",
     "DenseReasoner",
     "DocumentLookup",
@@ -43,6 +51,7 @@ __all__ = [
     "ListwiseReranker",
     "NearDuplicateFilter",
     "Pipeline",
+    "PipelineSettings",
     "PipelineStage",
     "PointwiseReranker",
     "ReasonerLayers",
@@ -51,7 +60,9 @@ __all__ = [
     "ReplayedExpander",
     "RerankedRetriever",
     "RetrieverKind",
+    "StageContext",
     "StageCost",
+    "StageSettings",
     "TrustFilter",
     "VectorFeedback",
     "Weighted",
@@ -62,6 +73,7 @@ __all__ = [
     "keep_through",
     "parse_retriever",
     "ranks_of",
+    "read_pipeline",
     "repeated",
     "scan_hubs",
 ]
