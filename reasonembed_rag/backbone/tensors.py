@@ -11,11 +11,12 @@ from reasonembed_rag.backbone.model_files import read_json
 from reasonembed_rag.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["read_tensor_file", "read_tensors", "weight_files"]
+__all__ = ["read_rows", "read_tensor_file", "read_tensors", "weight_files"]
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -37,16 +38,42 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def read_tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the tensors of a checkpoint by their names in its files; see read_tensor_file."""
-    return {name: tensor for path in weight_files(folder) for name, tensor in read_tensor_file(path).items()}
+def read_tensors(folder: Path, *, names: Collection[str] | None = None) -> dict[str, NDArray[np.float32]]:
+    """Return the tensors of a checkpoint, or those of some names, by their names in its files; see read_tensor_file."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for path in weight_files(folder):
+        found |= read_tensor_file(path, names=names)
+    return found
 
 
-def read_tensor_file(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_rows(folder: Path, name: str, rows: Sequence[int]) -> NDArray[np.float32] | None:
+    """Return some rows of a checkpoint's matrix without decoding the others; None where it has none of this name.
+
+    Raises ModelError for rows beyond its end.
+    """
+    for path in weight_files(folder):
+        stored = _stored(path)
+        if name in stored:
+            values, entry = stored[name]
+            if max(rows) >= entry["shape"][0]:
+                raise ModelError(f"{folder}: {name} has {entry['shape'][0]} rows, want row {max(rows)}")
+            size = len(values) // entry["shape"][0]
+            chosen = np.concatenate([values[row * size : (row + 1) * size] for row in rows])
+            return _decoded(chosen, {**entry, "shape": [len(rows), *entry["shape"][1:]]})
+    return None
+
+
+def read_tensor_file(path: Path, *, names: Collection[str] | None = None) -> dict[str, NDArray[np.float32]]:
     """Return the floating-point tensors of a safetensors file; those in float32 are read-only views of the file.
 
-    Raises ModelError for a damaged file.
+    With names only these are read. Raises ModelError for a damaged file.
     """
+    stored = _stored(path)
+    return {name: _decoded(*stored[name]) for name in stored if names is None or name in names}
+
+
+def _stored(path: Path) -> dict[str, tuple[NDArray[np.uint8], dict[str, Any]]]:
+    """Return the bytes and the entry of each floating-point tensor of a safetensors file, by its name."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -62,7 +89,7 @@ def read_tensor_file(path: Path) -> dict[str, NDArray[np.float32]]:
     start = _LENGTH_BYTES + length
     content = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size > start else np.empty(start, np.uint8)
     return {
-        name: _decoded(content[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]], entry)
+        name: (content[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]], entry)
         for name, entry in header.items()
         if name != "__metadata__" and entry["dtype"] in _FORMATS
     }

@@ -192,6 +192,16 @@ class TextTokenizer:
         allowed[special] = False
         return allowed
 
+    def ids_alone(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the ids of each text, whole and without special tokens."""
+        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def token_id(self, token: str) -> int | None:
+        """Return the id of one token; None where the vocabulary has none of this name."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
     def for_pairs(self, *, segments: bool) -> PairTokenizer:
         """Return the tokenizer of pairs; with segments their ids tell the second text from the first."""
         return PairTokenizer(self._backend, segments=segments)

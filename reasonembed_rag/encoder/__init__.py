@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.cache import VectorCache
     from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus
     from reasonembed_rag.encoder.encoder import Encoder
-    from reasonembed_rag.encoder.engines import load_engine
+    from reasonembed_rag.encoder.engines import LoadedTokenStates, load_engine, load_token_states
     from reasonembed_rag.encoder.remote import RemoteEncoder
     from reasonembed_rag.encoder.remote_client import RemoteSettings
     from reasonembed_rag.encoder.shared import (
@@ -34,6 +34,7 @@ __all__ = [
     "Encoder",
     "EncoderSettings",
     "EncodingProgress",
+    "LoadedTokenStates",
     "RemoteEncoder",
     "RemoteSettings",
     "SharedEncoder",
@@ -43,6 +44,7 @@ __all__ = [
     "distinct",
     "encode_corpus",
     "load_engine",
+    "load_token_states",
     "passage_splitter",
     "plan_packs",
     "report_truncation",

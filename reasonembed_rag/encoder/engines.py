@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from reasonembed_rag.backbone import find_source, has_gpu, self_check_sequences, split_halfway
 from reasonembed_rag.errors import InputError, MissingDependencyError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone import EncoderSettings, Engine, ModelSource, TextTokenizer
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["LoadedEngine", "ModelDescription", "load_engine"]
+__all__ = ["LoadedEngine", "LoadedTokenStates", "ModelDescription", "load_engine", "load_token_states"]
 
 _logger = logging.getLogger(__name__)
 
@@ -49,6 +49,15 @@ class LoadedEngine:
     description: ModelDescription
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedTokenStates:
+    """What computes the states of all tokens in this process, and the model that it runs."""
+
+    run: Callable[[Sequence[NDArray[np.int32]], Sequence[int]], list[NDArray[np.float32]]]
+    """Return the state (L, D) of every token of each sequence, of which only the first ones are attended to."""
+    description: ModelDescription
+
+
 def load_engine(settings: EncoderSettings, *, sharing: int = 1, source: ModelSource | None = None) -> LoadedEngine:
     """Load a model on one device of this process; `sharing` processes divide the cores among them.
 
@@ -60,14 +69,41 @@ def load_engine(settings: EncoderSettings, *, sharing: int = 1, source: ModelSou
     if settings.device is not None and not isinstance(settings.device, str):
         raise InputError(f"device is {settings.device!r}; want one device: several need an encoder")
     source = source or find_source(settings)
+    if _runs_on_onnx(settings, source):
+        return _on_onnx(settings, source, sharing=sharing)
+    return _on_torch(settings, source, sharing=sharing)
+
+
+def load_token_states(settings: EncoderSettings, source: ModelSource) -> LoadedTokenStates:
+    """Load a model on one device of this process for the states of all its tokens; raises what load_engine raises.
+
+    On torch it runs through transformers' own forward, and not in int8.
+    """
+    if _runs_on_onnx(settings, source):
+        description = (loaded := _on_onnx(settings, source, sharing=1)).description
+        return LoadedTokenStates(cast("OnnxEngine", loaded.engine).token_states, description)
+    if settings.dtype == "int8":
+        raise InputError(f"dtype is 'int8', which {settings.model} has on ONNX Runtime only here; want float32")
+    import torch
+
+    from reasonembed_rag.backbone import load_model
+    from reasonembed_rag.encoder.local import padded_forward
+
+    model = load_model(settings, source)
+    description = ModelDescription(model.spec, model.tokenizer, device=str(model.backbone.device))
+    return LoadedTokenStates(torch.inference_mode()(padded_forward(model).token_states), description)
+
+
+def _runs_on_onnx(settings: EncoderSettings, source: ModelSource) -> bool:
+    """Return which engine runs a model; raises InputError or MissingDependencyError where none can."""
     reason = _why_torch(settings, source)
     if reason is None:
-        return _on_onnx(settings, source, sharing=sharing)
+        return True
     if settings.backend == "onnx":
         raise InputError(f"backend is 'onnx', which {settings.model} cannot use: {reason}; want backend='torch'")
     if not _has_torch():
         raise MissingDependencyError(f"torch, which {settings.model} needs ({reason}),", "torch")
-    return _on_torch(settings, source, sharing=sharing)
+    return False
 
 
 def _why_torch(settings: EncoderSettings, source: ModelSource) -> str | None:

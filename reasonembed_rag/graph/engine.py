@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reasonembed_rag.backbone import RowVectors
 from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.graph.cache import open_graph
 from reasonembed_rag.graph.check import check_graph, int8_graph
-from reasonembed_rag.graph.forward import batches, embed
+from reasonembed_rag.graph.forward import batches, embed, padded
 from reasonembed_rag.graph.products import Products
 from reasonembed_rag.graph.session import GraphSession, session_options, thread_count
 from reasonembed_rag.graph.writing import supports, write_graph
@@ -17,7 +19,6 @@ from reasonembed_rag.graph.writing import supports, write_graph
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import Tokens
@@ -67,6 +68,25 @@ class OnnxEngine:
                     )
                 sequences = tokens.rows(rows)
                 yield RowVectors(rows, embed(self._session, sequences, self._spec, pad_id=self._pad_id, skip=skip))
+
+    def token_states(
+        self, sequences: Sequence[NDArray[np.int32]], attended: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """Return the state (L, D) of every token of each sequence, of which only the first ones are attended to.
+
+        The model's pooling must be another than cls, whose graph leaves the other states out.
+        """
+        session = self._session
+        if session is None:
+            raise BackendError(f"{self._spec.model} is closed; load it again with from_pretrained")
+        lengths = np.asarray([len(sequence) for sequence in sequences], np.int64)
+        found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(sequences)
+        for rows in batches(np.argsort(-lengths, kind="stable"), lengths, threads=self._threads):
+            ids_BS = padded([sequences[row] for row in rows], pad_id=self._pad_id)
+            states_BSD = session(ids_BS, np.asarray([attended[row] for row in rows], np.int32))
+            for row, states in zip(rows, states_BSD, strict=True):
+                found[row] = states[: lengths[row]]
+        return found
 
     def close(self) -> None:
         """Drop the model."""

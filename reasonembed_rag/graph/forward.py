@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]]
 
-__all__ = ["batches", "embed"]
+__all__ = ["batches", "embed", "padded"]
 
 _TOKENS_PER_THREAD = 192
 """More in one batch fall out of a core's cache; fewer leave the operators' own overhead visible."""
@@ -40,7 +40,12 @@ def embed(
 ) -> NDArray[np.float32]:
     """Return the vectors (n, D) of sequences, computed as one right-padded batch."""
     lengths_B = np.asarray([len(sequence) for sequence in sequences], np.int32)
-    ids_BS = np.full((len(sequences), lengths_B.max()), pad_id, np.int32)
+    return pool_states(run(padded(sequences, pad_id=pad_id), lengths_B), lengths_B, spec, skip=skip)
+
+
+def padded(sequences: Sequence[NDArray[np.int32]], *, pad_id: int) -> NDArray[np.int32]:
+    """Return sequences as rows (n, S), padded on the right."""
+    ids_BS = np.full((len(sequences), max(len(sequence) for sequence in sequences)), pad_id, np.int32)
     for row, sequence in enumerate(sequences):
         ids_BS[row, : len(sequence)] = sequence
-    return pool_states(run(ids_BS, lengths_B), lengths_B, spec, skip=skip)
+    return ids_BS

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reasonembed_rag.backbone import read_tensors
 from reasonembed_rag.errors import ModelError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def _gelu(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (x * 0.5 * (1 + _erf(x / math.sqrt(2)).astype(np.float64))).astype(np.float32)
+    errors: NDArray[np.float64] = _erf(x / math.sqrt(2)).astype(np.float64)
+    return (x * 0.5 * (1 + errors)).astype(np.float32)
 
 
 def _relu(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -120,8 +122,11 @@ class Head:
 
 def read_head(source: ModelSource) -> Head:
     """Return the head of a checkpoint; raises ModelError where there is none, or one with several labels."""
-    config, tensors = source.facts.config, source.tensors()
+    config = source.facts.config
     shape = _SHAPES[config["model_type"]]
+    layers_of_head = [layer for layer in (shape.out, shape.dense, shape.norm) if layer is not None]
+    names = {f"{layer}.{part}" for layer in layers_of_head for part in ("weight", "bias")}
+    tensors = read_tensors(source.facts.transformer_folder, names=names)
     name, folder = source.settings.model, source.folder
     weight = tensors.get(f"{shape.out}.weight")
     labels = len(weight) if weight is not None else 0
