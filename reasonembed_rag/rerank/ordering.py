@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["check_pairs", "rerank_by"]
 
 
-def check_pairs(pairs: Sequence[Pair]) -> list[Pair]:
+def check_pairs(pairs: Sequence[Any]) -> list[Pair]:
     """Return pairs of a query and a document; raises InputError for anything else."""
     for number, pair in enumerate(pairs):
         if len(pair) != 2 or not all(isinstance(text, str) for text in pair):
