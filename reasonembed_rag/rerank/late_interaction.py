@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Literal
@@ -205,9 +206,9 @@ class LateInteraction:
         for row, (query, _) in enumerate(pairs):
             rows_of.setdefault(query, []).append(row)
         encoded = self.encode_queries(list(rows_of)) if rows_of else []
-        for query, rows in zip(encoded, rows_of.values(), strict=True):
+        for query_QD, rows in zip(encoded, rows_of.values(), strict=True):
             offsets = np.cumsum([0, *(len(vectors[row]) for row in rows)])
-            scores[rows] = max_similarity(query, np.concatenate([vectors[row] for row in rows]), offsets)
+            scores[rows] = max_similarity(query_QD, np.concatenate([vectors[row] for row in rows]), offsets)
 
     def _ids(self, texts: Sequence[str], prefix: int | None, length: int) -> list[NDArray[np.int32]]:
         """Return the ids of texts with the prefix behind the first token, at most `length` in all."""
@@ -222,9 +223,8 @@ class LateInteraction:
         found: list[NDArray[np.float32]] = [np.empty((0, self.dimension), np.float32)] * len(ids)
         with self._lock:
             for rows in plan_packs(lengths, budget=_BUDGET):
-                states = run_in_own_thread(
-                    lambda rows=rows: self._run([ids[row] for row in rows], [attended[row] for row in rows])
-                )
+                inputs = [ids[row] for row in rows], [attended[row] for row in rows]
+                states = run_in_own_thread(functools.partial(self._run, *inputs))
                 for row, own in zip(rows, states, strict=True):
                     found[row] = self._projected(own)
             self._tokens += int(lengths.sum())
@@ -234,7 +234,8 @@ class LateInteraction:
         for matrix in self._projections:
             states_LD = states_LD @ matrix.T
         norms_L1 = np.sqrt(np.square(states_LD).sum(axis=1, keepdims=True))
-        return states_LD / np.maximum(norms_L1, _LEAST_NORM)
+        vectors_LD: NDArray[np.float32] = states_LD / np.maximum(norms_L1, _LEAST_NORM)
+        return vectors_LD
 
 
 def _has_blind_tokens(config: Mapping[str, Any], late: LateSettings) -> bool:
