@@ -30,6 +30,7 @@ from reasonembed_cli.robustness import robustness_command
 from reasonembed_cli.search import search_command
 from reasonembed_cli.train import train_command
 from reasonembed_cli.train_reasoner import train_reasoner_command
+from reasonembed_cli.train_reranker import train_reranker_command
 from reasonembed_rag import __version__
 from reasonembed_rag.errors import ReasonEmbedError
 
@@ -69,6 +70,7 @@ app.command("crop", rich_help_panel=_TRAIN)(crop_command)
 app.add_typer(remix_app, name="remix", rich_help_panel=_TRAIN)
 app.command("train", rich_help_panel=_TRAIN)(train_command)
 app.command("train-reasoner", rich_help_panel=_TRAIN)(train_reasoner_command)
+app.command("train-reranker", rich_help_panel=_TRAIN)(train_reranker_command)
 app.command("average", rich_help_panel=_TRAIN)(average_command)
 app.command("curves", rich_help_panel=_TRAIN)(curves_command)
 

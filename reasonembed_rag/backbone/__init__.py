@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         prepacks,
         warn_of_emulation,
     )
-    from reasonembed_rag.backbone.segments import SEGMENT, split_halfway
+    from reasonembed_rag.backbone.segments import SEGMENT, read_segments, split_halfway
     from reasonembed_rag.backbone.selfcheck import (
         FLOORS,
         disagreement,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from reasonembed_rag.backbone.settings import CACHE_BYTES, EncoderSettings
     from reasonembed_rag.backbone.source import ModelSource, find_bare_source, find_source, load_tokenizer, read_spec
-    from reasonembed_rag.backbone.tensors import read_rows, read_tensor_file, read_tensors
+    from reasonembed_rag.backbone.tensors import read_matrix_rows, read_tensor_file, read_tensors
     from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
     from reasonembed_rag.backbone.torch_lora import read_adapter
 
@@ -106,7 +106,8 @@ __all__ = [
     "read_blueprint",
     "read_folder",
     "read_json",
-    "read_rows",
+    "read_matrix_rows",
+    "read_segments",
     "read_spec",
     "read_tensor_file",
     "read_tensors",

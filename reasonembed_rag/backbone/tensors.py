@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["read_rows", "read_tensor_file", "read_tensors", "weight_files"]
+__all__ = ["read_matrix_rows", "read_tensor_file", "read_tensors", "weight_files"]
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -46,7 +46,7 @@ def read_tensors(folder: Path, *, names: Collection[str] | None = None) -> dict[
     return found
 
 
-def read_rows(folder: Path, name: str, rows: Sequence[int]) -> NDArray[np.float32] | None:
+def read_matrix_rows(folder: Path, name: str, rows: Sequence[int]) -> NDArray[np.float32] | None:
     """Return some rows of a checkpoint's matrix without decoding the others; None where it has none of this name.
 
     Raises ModelError for rows beyond its end.

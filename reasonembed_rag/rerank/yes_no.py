@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from reasonembed_rag.backbone import EncoderSettings, find_bare_source, read_rows
+from reasonembed_rag.backbone import EncoderSettings, find_bare_source, read_matrix_rows
 from reasonembed_rag.encoder import load_engine, report_truncation
 from reasonembed_rag.errors import InputError, ModelError
 from reasonembed_rag.protocols import Usage
@@ -164,7 +164,7 @@ def _rows(source: ModelSource, tokenizer: TextTokenizer) -> NDArray[np.float32]:
             f'{name}: its vocabulary lacks the token "no" or "yes"; want a reranker such as Qwen3-Reranker'
         )
     for matrix in _OUTPUTS:
-        rows_2D = read_rows(source.facts.transformer_folder, matrix, known)
+        rows_2D = read_matrix_rows(source.facts.transformer_folder, matrix, known)
         if rows_2D is not None:
             return rows_2D
     raise ModelError(f"{name}: its weights have none of {', '.join(_OUTPUTS)}; want a causal language model")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from reasonembed_training.objective import Objective, Redapter
     from reasonembed_training.progress import TrainingCallback, training_bar
     from reasonembed_training.recipe import read_recipe, recipe_from
+    from reasonembed_training.reranker import train_reranker
+    from reasonembed_training.reranker_recipe import RerankerRecipe, read_reranker_recipe
     from reasonembed_training.step import Stepper
     from reasonembed_training.trainer import TrainingOutcome, train
 
@@ -33,6 +35,7 @@ __all__ = [
     "ReasonerSettings",
     "Recipe",
     "Redapter",
+    "RerankerRecipe",
     "StepMetrics",
     "Stepper",
     "TrainingCallback",
@@ -44,9 +47,11 @@ __all__ = [
     "open_machine",
     "read_metrics",
     "read_recipe",
+    "read_reranker_recipe",
     "recipe_from",
     "train",
     "train_reasoner",
+    "train_reranker",
     "training_bar",
 ]
 

@@ -137,9 +137,9 @@ def _write_sentence_transformers_files(spec: EmbeddingSpec, folder: Path) -> Non
 
 
 def settle(aside: Path, folder: Path) -> None:
-    """Flush the finished folder to disk and rename it; its weights get the permissions of its spec."""
+    """Flush the finished folder to disk and rename it; its weights get the permissions of its other files."""
     for path in aside.rglob("*.safetensors"):
-        shutil.copymode(aside / "spec.json", path)  # safetensors creates private files
+        shutil.copymode(next(aside.glob("*.json")), path)  # safetensors creates private files
     for path in aside.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:

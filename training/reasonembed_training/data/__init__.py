@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from reasonembed_training.data.rows import ReasoningSource, TrainingRow, content_key
     from reasonembed_training.data.sampler import Sampler, TaskPlan
     from reasonembed_training.data.sources import RowSource, default_cache, open_rows, read_rows_of
-    from reasonembed_training.data.table import RowTable, TaskRows
+    from reasonembed_training.data.table import Drawn, RowTable, TaskRows
 
 __all__ = [
     "BatchMaker",
     "CropReport",
+    "Drawn",
     "Labels",
     "MiningReport",
     "MiningSettings",
