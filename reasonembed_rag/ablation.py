@@ -105,10 +105,15 @@ def ablate(
 
     `build` makes the pipeline for a task once; variants share its retriever and what stages keep, such as answers of
     chat models. Equal variants are run once. `on_variant` is told the task and the variant before it runs. Raises
-    InputError for a pipeline without stages, for none or differing stages, and EvaluationError as evaluate does.
+    InputError for no task, two of one name, and a pipeline without stages or with others than before; EvaluationError
+    as evaluate does.
     """
     if not tasks:
         raise InputError("got no task; want at least one to measure the pipeline on")
+    labels = [(task.name, task.split) for task in tasks]
+    twice = next((task.name for task in tasks if labels.count((task.name, task.split)) > 1), None)
+    if twice is not None:
+        raise InputError(f"got two tasks named {twice}; want each once")
     for task in tasks:
         task.check_judged()
     measured: dict[tuple[str, ...], list[AblatedTask]] = {}

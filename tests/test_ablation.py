@@ -118,5 +118,7 @@ def test_what_cannot_be_ablated_is_refused_before_a_query():
     def differing(task):
         return next(made)(task)
 
-    with pytest.raises(InputError, match=r"stages \('good', 'idle'\) for made, \('good',\) before; want the same"):
-        ablate(differing, [TASK, TASK])
+    with pytest.raises(InputError, match=r"stages \('good', 'idle'\) for other, \('good',\) before; want the same"):
+        ablate(differing, [TASK, RetrievalTask("other", None, TASK.documents, TASK.examples)])
+    with pytest.raises(InputError, match="got two tasks named made; want each once"):
+        ablate(_build("good"), [TASK, TASK])

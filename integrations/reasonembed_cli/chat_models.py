@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.llm import Chat, ChatModel, ChatModelSettings
     from reasonembed_training.remixer import ModelStage, RemixConfig, Stage
 
-__all__ = ["open_chat_model", "open_models"]
+__all__ = ["open_chat_model", "open_chat_settings", "open_models"]
 
 
 def open_models(config: RemixConfig, *, until: Stage) -> dict[str, ChatModel]:
@@ -29,7 +29,7 @@ def open_chat_model(name: str, *, base_url: str | None) -> Chat:
     """Return a chat model by name, with the provider's default parameters."""
     from reasonembed_rag.llm import ChatModelSettings
 
-    return _chat(ChatModelSettings(name=name, base_url=base_url))
+    return open_chat_settings(ChatModelSettings(name=name, base_url=base_url))
 
 
 def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
@@ -43,10 +43,14 @@ def _model(config: RemixConfig, stage: ModelStage) -> ChatModel:
             f"--model {stage}=... for this stage alone"
         )
     settings = stage_config(chosen, stage)
-    return ChatModel(_chat(settings), settings)
+    return ChatModel(open_chat_settings(settings), settings)
 
 
-def _chat(settings: ChatModelSettings) -> Chat:
+def open_chat_settings(settings: ChatModelSettings) -> Chat:
+    """Return the chat model of these settings: an OpenAI-compatible server, or LangChain's.
+
+    Raises InputError for an API key or a package that is missing, and for a name that LangChain does not know.
+    """
     if settings.base_url is not None:
         from reasonembed_rag.llm import OpenAIChat
 

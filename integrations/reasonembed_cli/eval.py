@@ -31,6 +31,7 @@ from reasonembed_cli.options import (
     WeightOption,
 )
 from reasonembed_cli.outputs import check_output_file
+from reasonembed_cli.pipelines import PipelineOption
 from reasonembed_cli.progress import progress_of, truncations_summed
 from reasonembed_cli.systems import SystemChoice, describe_system, open_retriever
 from reasonembed_rag.errors import InputError
@@ -75,6 +76,7 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
     store: StoreOption = "faiss",
     component: ComponentOption = None,
     index: IndexOption = None,
+    pipeline: PipelineOption = None,
     run: Annotated[
         Path | None,
         typer.Option(help="Score a run instead: a TREC or score file, or a folder of <task>.* files."),
@@ -104,7 +106,10 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
 
     from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RunOptions, load_task
+    from reasonembed_rag.pipeline import read_pipeline
 
+    if run is not None and pipeline is not None:
+        raise InputError(f"got --run {run} and --pipeline {pipeline}; a run file is scored as it is: leave one out")
     if run is not None and index is not None:
         raise InputError(f"got --run {run} and --index {index}; a run file is scored without an index: leave one out")
     outputs = _Outputs.of(out)
@@ -130,6 +135,7 @@ def eval_command(  # noqa: PLR0913  # each is an option of the command
         cache=cache or outputs.vectors,
         index=index,
         index_model=model if index is not None else None,
+        pipeline=None if pipeline is None else read_pipeline(pipeline),
     )
     console = Console()
     reports: list[Report] = []

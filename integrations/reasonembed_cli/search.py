@@ -15,11 +15,13 @@ from reasonembed_cli.hits import Explanation, explained, explanation_of, format_
 from reasonembed_cli.hybrid import PlainOption, parts_of, with_bm25
 from reasonembed_cli.opened import IndexArgument, note_no_match, note_unfinished, sources_of
 from reasonembed_cli.options import InstructionOption, TaskCardOption
+from reasonembed_cli.pipelines import PipelineOption, context_of
 from reasonembed_cli.showing import JsonOption, document_record, echo_json, printable
 from reasonembed_rag.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from reasonembed_rag import Hits
+    from reasonembed_rag.pipeline import PipelineSettings
     from reasonembed_stores import HybridHits, IndexedSources, IndexRetriever
 
 __all__ = ["search_command"]
@@ -44,6 +46,7 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
         bool, typer.Option("--explain", help="Show how the question was encoded, and where each document comes from.")
     ] = False,
     plain: PlainOption = False,
+    pipeline: PipelineOption = None,
     as_json: JsonOption = False,
     task: TaskCardOption = None,
     instruction: InstructionOption = None,
@@ -55,7 +58,7 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
     """Show the documents of an index that help answer a question, best first, with their scores.
 
     Vectors and words are searched, and a score runs from 0 to 1, the best by both; --plain searches vectors alone, and
-    scores are cosine similarities.
+    scores are cosine similarities. --pipeline puts stages around either: expansion, reranking.
 
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
@@ -63,12 +66,16 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
 
     check_k(k)
     questions = _questions(question or [], queries)
+    stages = None if pipeline is None else _stages(pipeline, explain=explain)
     tree = read_filters(filters)
     retriever = IndexRetriever(index, IndexModel(model=model), task=task, instruction=instruction, filters=tree)
     _open(retriever, index=index, is_named=model is not None)
     if not plain:
         retriever = with_bm25(retriever)
-    found = list(_found(retriever, questions, k=k, explain=explain))
+    if stages is None:
+        found = list(_found(retriever, questions, k=k, explain=explain))
+    else:
+        found = list(_found_through(stages, retriever, questions, k=k, task=task))
     sources = sources_of(index)
     if as_json:
         echo_json(_record(one, sources) for one in found)
@@ -143,6 +150,30 @@ def _found(retriever: IndexRetriever, questions: Sequence[str], *, k: int, expla
         before = retriever.usage().query_tokens or 0
         (hits,) = retriever.search_hybrid([question], k=k)
         yield _Found(question, hits, explanation_of(retriever, question, tokens_before=before))
+
+
+def _stages(path: Path, *, explain: bool) -> PipelineSettings:
+    from reasonembed_rag.pipeline import read_pipeline
+
+    if explain:
+        raise InputError("--explain shows one retriever, not stages around it; leave --explain or --pipeline out")
+    return read_pipeline(path)
+
+
+def _found_through(
+    settings: PipelineSettings, retriever: IndexRetriever, questions: Sequence[str], *, k: int, task: str | None
+) -> Iterator[_Found]:
+    """Yield what the pipeline finds for each question."""
+    from reasonembed_rag import Hits
+    from reasonembed_rag.tasks import get_task
+    from reasonembed_stores import HybridHits
+
+    nothing = Hits((), [])  # the lists behind a pipeline's hits are not told
+
+    with context_of(settings, card=None if task is None else get_task(task)) as context:
+        found = settings.build(retriever, context).search(questions, k=k)
+    for question, hits in zip(questions, found, strict=True):
+        yield _Found(question, HybridHits(hits, nothing))
 
 
 def _record(found: _Found, sources: IndexedSources) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reasonembed_cli.eval_index import open_index
+from reasonembed_cli.pipelines import task_context
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.pipeline import RetrieverKind
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RetrievalTask, System
     from reasonembed_rag.hits import Hits
+    from reasonembed_rag.pipeline import PipelineSettings
     from reasonembed_rag.protocols import Embedder, Retriever, Usage
     from reasonembed_stores import IndexModel
 
@@ -51,6 +53,8 @@ class SystemChoice:
     """A saved index to search instead of the task's documents, with the index's own model."""
     index_model: str | None = None
     """Where the index's model is now, if it moved since the index was written."""
+    pipeline: PipelineSettings | None = None
+    """Stages around the retriever."""
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -96,6 +100,14 @@ class SystemChoice:
 
 def describe_system(choice: SystemChoice, task: RetrievalTask) -> System:
     """Describe the system for the report of a task; loads the model if there is one."""
+    bare = _describe_retriever(choice, task)
+    if choice.pipeline is None:
+        return bare
+    settings = dict(bare.settings) | {"pipeline": choice.pipeline.to_json()}
+    return replace(bare, name=" | ".join((bare.name, *choice.pipeline.stages)), settings=settings)
+
+
+def _describe_retriever(choice: SystemChoice, task: RetrievalTask) -> System:
     from reasonembed_rag.evaluation import System
 
     if choice.component is not None:
@@ -123,10 +135,21 @@ def describe_system(choice: SystemChoice, task: RetrievalTask) -> System:
 def open_retriever(
     choice: SystemChoice, task: RetrievalTask, *, on_progress: ProgressCallback | None = None
 ) -> Iterator[Retriever]:
-    """Open the retriever of a task's documents, indexed; `on_progress` is called with the progress of the encoding.
+    """Open the retriever of a task's documents, indexed, with the stages around it.
 
-    Raises InputError for a task without documents and a component that cannot be imported.
+    `on_progress` is called with the progress of the encoding. Raises InputError for a task without documents, a
+    component that cannot be imported, and stages that cannot be built.
     """
+    with _open_bare(choice, task, on_progress) as bare:
+        if choice.pipeline is None:
+            yield bare
+        else:
+            with task_context(choice.pipeline, task) as context:
+                yield choice.pipeline.build(bare, context)
+
+
+@contextmanager
+def _open_bare(choice: SystemChoice, task: RetrievalTask, on_progress: ProgressCallback | None) -> Iterator[Retriever]:
     if not task.documents:
         raise InputError(f"task {task.name!r} has no documents to search; it can score run files: --run FILE")
     if choice.component is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files import read_toml, record_from
+from reasonembed_rag.files import plain_record, read_toml, record_from
 from reasonembed_rag.llm import CallSettings, ChatAccess, ChatModelSettings
 from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, HypothesisExpander, ReasoningExpander
 from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings
@@ -257,6 +258,11 @@ class PipelineSettings:
     def asks_chat(self) -> bool:
         """Whether a stage asks the chat model."""
         return any(stage.asks_chat for stage in self.stages.values())
+
+    def to_json(self) -> str:
+        """Return the stages and the chat model's name as one line of JSON, every default written out."""
+        stages = [{"name": name, "kind": stage.kind, **plain_record(stage)} for name, stage in self.stages.items()]
+        return json.dumps({"stages": stages, "chat": self.chat.name if self.chat and self.asks_chat else None})
 
     def build(self, retriever: Retriever, context: StageContext | None = None) -> Pipeline:
         """Return the pipeline around a retriever; models are loaded now.

@@ -1,0 +1,142 @@
+"""`reasonembed ablate`: which stages of a pipeline help on judged queries, and what each costs."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reasonembed_cli.eval_tables import notes, slim_table
+from reasonembed_cli.options import (
+    AdapterOption,
+    BackendOption,
+    DeviceOption,
+    DtypeOption,
+    HitsOption,
+    LimitOption,
+    QueryBatchOption,
+    RetrieverOption,
+    SplitOption,
+    SystemModelOption,
+    WeightOption,
+)
+from reasonembed_cli.outputs import check_output_file
+from reasonembed_cli.pipelines import task_context
+from reasonembed_cli.systems import SystemChoice, open_retriever
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from reasonembed_rag.ablation import Ablation
+    from reasonembed_rag.evaluation import Difference, RetrievalTask
+    from reasonembed_rag.pipeline import Pipeline
+
+__all__ = ["ablate_command"]
+
+
+def ablate_command(  # noqa: PLR0913  # each is an option of the command
+    pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="The stages: a TOML file.")],
+    *,
+    data: Annotated[
+        list[Path], typer.Option(help="A folder of documents and examples[.split]; give it again for more tasks.")
+    ],
+    split: SplitOption = None,
+    limit: LimitOption = None,
+    model: SystemModelOption = None,
+    adapter: AdapterOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+    backend: BackendOption = "auto",
+    retriever: RetrieverOption = "model",
+    weight: WeightOption = 0.5,
+    k: HitsOption = 100,
+    query_batch: QueryBatchOption = 1,
+    cache: Annotated[Path | None, typer.Option(help="Keep document vectors here, to resume after a kill.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a self-contained HTML page.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write every figure, query by query.")] = None,
+) -> None:
+    """Measure a pipeline, the pipeline without each stage, each stage alone, and the bare retriever.
+
+    reasonembed ablate pipeline.toml --data entailmentbank --split dev --html ablation.html
+    """
+    from rich.console import Console
+
+    from reasonembed_rag.ablation import ablate
+    from reasonembed_rag.encoder import EncoderSettings
+    from reasonembed_rag.evaluation import RunOptions, load_task
+    from reasonembed_rag.pipeline import read_pipeline
+
+    for path in (html, json):
+        if path is not None:
+            check_output_file(path)
+    settings = read_pipeline(pipeline)
+    choice = SystemChoice(
+        settings=EncoderSettings(
+            model=model or "default", adapter=adapter, device=device, dtype=dtype, backend=backend
+        ),
+        kind=retriever,
+        weight=weight,
+        cache=cache,
+    )
+    tasks = [load_task(None, folder=folder, split=split, limit=limit) for folder in data]
+    console = Console()
+    with ExitStack() as stack:
+
+        def build(task: RetrievalTask) -> Pipeline:
+            stack.close()  # of the task before: a file of answers is open once
+            bare = stack.enter_context(open_retriever(choice, task))
+            return settings.build(bare, stack.enter_context(task_context(settings, task)))
+
+        ablation = ablate(
+            build,
+            tasks,
+            options=RunOptions(k=k, batch_size=query_batch),
+            on_variant=lambda task, variant: typer.echo(f"{task}: {variant}", err=True),
+        )
+    console.print(_variants_table(ablation))
+    console.print(_effects_table(ablation))
+    for note in dict.fromkeys(note for report in ablation.variants[0].reports for note in notes(report)):
+        console.print(note, style="yellow", markup=False, highlight=False)
+    _write(ablation, html=html, json=json)
+
+
+def _write(ablation: Ablation, *, html: Path | None, json: Path | None) -> None:
+    import json as json_format
+
+    from reasonembed_rag.files import plain_record, write_text
+    from reasonembed_rag.pages import ablation_page
+
+    if html is not None:
+        write_text(ablation_page(ablation), html)
+        typer.echo(f"{html}: open it in a browser")
+    if json is not None:
+        write_text(json_format.dumps(plain_record(ablation), indent=1, ensure_ascii=False), json)
+
+
+def _variants_table(ablation: Ablation) -> Table:
+    reports = ablation.variants[0].reports
+    tasks = [report.task.label for report in reports]
+    figures = [*tasks, *(["mean"] if len(tasks) > 1 else []), "p50 ms", "p95 ms", "calls", "tokens"]
+    table = slim_table("variant", figures, title="nDCG@10 x 100", caption="calls and tokens: of chat models")
+    for variant in ablation.variants:
+        cells = [f"{100 * report.mean('nDCG@10'):.2f}" for report in variant.reports]
+        if len(tasks) > 1:
+            cells.append(f"{100 * variant.mean:.2f}")
+        times = [variant.latency("p50"), variant.latency("p95")]
+        cells += ["" if seconds is None else f"{1000 * seconds:.1f}" for seconds in times]
+        table.add_row(variant.name, *cells, f"{variant.llm_calls():,}", f"{variant.llm_tokens():,}")
+    return table
+
+
+def _effects_table(ablation: Ablation) -> Table:
+    caption = "difference of nDCG@10 x 100, 95 % interval paired by query; verdict: within the pipeline"
+    table = slim_table("stage", ("within", "alone", "verdict"), title="What each stage gains", caption=caption)
+    for effect in ablation.effects:
+        table.add_row(effect.stage, _gain(effect.within), _gain(effect.alone), effect.verdict)
+    return table
+
+
+def _gain(of: Difference) -> str:
+    return f"{100 * of.difference:+.2f} ({100 * of.interval.low:+.2f} to {100 * of.interval.high:+.2f})"

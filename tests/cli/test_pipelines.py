@@ -1,0 +1,126 @@
+"""Pipelines on the command line: ablate, eval --pipeline and search --pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reasonembed_rag.evaluation import read_report
+
+DOCUMENTS = [
+    {"id": "fox", "content": "the quick brown fox jumps"},
+    {"id": "default", "content": "Default parameter values are evaluated once"},
+    {"id": "dog", "content": "the lazy dog"},
+    {"id": "cell", "content": "cells divide"},
+]
+EXAMPLES = [
+    {"id": "q1", "query": "who sleeps?", "gold_ids": ["dog"]},
+    {"id": "q2", "query": "why does it grow?", "gold_ids": ["default"]},
+]
+RECORDED = [
+    {"id": "q1", "reasoned_query": "the lazy dog"},
+    {"id": "q2", "reasoned_query": "Default parameter values are evaluated once"},
+]
+PIPELINE = """
+[[stage]]
+kind = "replayed"
+path = "recorded.jsonl"
+combine = "replace"
+"""
+
+
+def _lines(rows: list[dict]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "documents.jsonl").write_text(_lines(DOCUMENTS))
+    (tmp_path / "examples.jsonl").write_text(_lines(EXAMPLES))
+    (tmp_path / "recorded.jsonl").write_text(_lines(RECORDED))
+    (tmp_path / "pipeline.toml").write_text(PIPELINE)
+    return tmp_path
+
+
+def _both(folder: Path) -> tuple[object, ...]:
+    """Return the options of two tasks, the folder and a copy of it."""
+    other = folder / "other"
+    other.mkdir(exist_ok=True)
+    for name in ("documents.jsonl", "examples.jsonl"):
+        (other / name).write_text((folder / name).read_text())
+    return "--data", folder, "--data", other
+
+
+def test_eval_measures_the_retriever_with_its_stages(succeeds, folder):
+    plain = succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", folder / "plain.json")
+    staged = succeeds(
+        "eval",
+        "--data",
+        folder,
+        "--retriever",
+        "bm25",
+        "--pipeline",
+        folder / "pipeline.toml",
+        "--out",
+        folder / "staged.json",
+    )
+    before, after = (read_report(folder / f"{name}.json") for name in ("plain", "staged"))
+    assert (before.mean("nDCG@10"), after.mean("nDCG@10")) == (0.0, 1.0)
+    assert (before.system.name, after.system.name) == ("BM25", "BM25 | replayed")
+    assert json.loads(after.system.settings["pipeline"])["stages"][0]["combine"] == "replace"
+    assert "0.0" in plain
+    assert "100.0" in staged
+
+
+def test_ablate_shows_what_each_stage_gains_and_writes_page_and_figures(succeeds, folder):
+    outputs = ("--html", folder / "page.html", "--json", folder / "all.json")
+    shown = succeeds("ablate", folder / "pipeline.toml", *_both(folder), "--retriever", "bm25", *outputs)
+    assert "helps" in shown
+    assert "+100.00" in shown
+    written = json.loads((folder / "all.json").read_text())
+    assert [one["name"] for one in written["variants"]] == ["full", "without replayed", "replayed alone", "no stage"]
+    assert "replayed" in (folder / "page.html").read_text()
+
+
+def test_search_puts_the_stages_around_the_index(succeeds, fails, folder, tiny_model):
+    index = folder / "docs.index"
+    recorded = [{"query": "who sleeps?", "reasoned_query": "cells divide"}]
+    (folder / "recorded.jsonl").write_text(_lines(recorded))
+    succeeds("index", folder / "documents.jsonl", "--to", index, "--model", tiny_model("bert", pooling="mean"))
+    options = ("--pipeline", folder / "pipeline.toml", "--json", "-k", 2)
+    (found,) = json.loads(succeeds("search", index, "who sleeps?", *options))
+    (wanted,) = json.loads(succeeds("search", index, "cells divide", "--json", "-k", 2))
+    assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit["id"], hit["score"]) for hit in wanted["hits"]]
+    assert found["question"] == "who sleeps?"
+    assert "leave --explain or --pipeline out" in fails("search", index, "who sleeps?", *options, "--explain")
+
+
+def test_a_pipeline_that_cannot_be_read_stops_before_any_work(fails, folder):
+    (folder / "pipeline.toml").write_text('[[stage]]\nkind = "reasoning"\n')
+    for command in (("ablate", folder / "pipeline.toml"), ("eval", "--pipeline", folder / "pipeline.toml")):
+        assert "ask a chat model; want a table [chat]" in fails(*command, "--data", folder, "--retriever", "bm25")
+
+
+def test_answers_of_a_chat_model_are_kept_and_not_paid_for_twice(succeeds, folder, monkeypatch):
+    asked = []
+
+    def chat(settings):
+        def answer(prompt):
+            from reasonembed_rag.llm import Answer
+
+            asked.append(settings.name)
+            return Answer("[2] > [1]")
+
+        return answer
+
+    monkeypatch.setattr("reasonembed_cli.pipelines.open_chat_settings", chat)
+    (folder / "pipeline.toml").write_text(
+        'answers = "kept/answers.sqlite"\n[chat]\nname = "fake"\n[[stage]]\nkind = "listwise"\ndepth = 2\n'
+    )
+    for _ in range(2):
+        succeeds("ablate", folder / "pipeline.toml", *_both(folder), "--retriever", "bm25")
+    queries_with_hits = 1  # the other one shares no word with any document
+    assert asked.count("fake") <= 2 * queries_with_hits
+    assert (folder / "kept" / "answers.sqlite").is_file()
