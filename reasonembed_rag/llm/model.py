@@ -41,8 +41,11 @@ class ChatModel:
         A chat that is not Tempered ignores the temperature.
         """
         chat: object = self.complete
-        tempered = temperature is not None and isinstance(chat, Tempered)
-        reply = chat.at_temperature(prompt, temperature) if tempered else self.complete(prompt)
+        reply: str | Answer
+        if temperature is not None and isinstance(chat, Tempered):
+            reply = chat.at_temperature(prompt, temperature)
+        else:
+            reply = self.complete(prompt)
         answer = reply if isinstance(reply, Answer) else Answer(reply)
         answer = dataclasses.replace(answer, text=answer.text.encode(errors="replace").decode())  # no lone surrogates
         if answer.input_tokens is None:

@@ -119,8 +119,7 @@ class ChatStage:
         be called, where too many calls of this batch fail, and where most of the stage's first answers are unusable;
         what was answered until then is in the cache.
         """
-        jobs = (self._one(request) for request in requests)
-        return self.run(jobs)
+        return [read for (read,) in self.run(self.asking([request]) for request in requests)]
 
     def run(self, jobs: Iterable[ChatJob[T]]) -> list[T]:
         """Return the results of jobs that ask through `asking`, in order; many run at once. Raises what ask raises."""
@@ -139,14 +138,15 @@ class ChatStage:
             _logger.warning("%s: %d requests have no usable answer (%s)", self.name, missing, why)
         return results
 
-    def asking(self, requests: Sequence[StageRequest[T]]) -> ChatJob[list[T | None]]:
-        """Ask as a part of a job, by `yield from`: what `ask` returns.
+    def asking(self, requests: Sequence[StageRequest[T]], *, asked_again: int | None = None) -> ChatJob[list[T | None]]:
+        """Ask as a part of a job, by `yield from`: what `ask` returns; asked_again replaces the call settings' own.
 
         As long as the stage's first answers are not known to be usable, no more than those are asked for at first.
         """
+        rounds = 1 + (self._access.calls.asked_again if asked_again is None else asked_again)
         ahead = max((self._access.pilot or 0) - self._looked_at, 0)
-        first = yield from self._asking(requests[:ahead])
-        rest = yield from self._asking(requests[ahead:])
+        first = yield from self._asking(requests[:ahead], rounds)
+        rest = yield from self._asking(requests[ahead:], rounds)
         return first + rest
 
     def note(self, *, repaired: int = 0, shortened: int = 0, kept: int = 0) -> None:
@@ -188,14 +188,10 @@ class ChatStage:
         report = self.report()
         return Usage(llm_calls=report.calls, llm_tokens=report.input_tokens + report.output_tokens)
 
-    def _one(self, request: StageRequest[T]) -> ChatJob[T | None]:
-        (read,) = yield from self.asking([request])
-        return read
-
-    def _asking(self, requests: Sequence[StageRequest[T]]) -> ChatJob[list[T | None]]:
+    def _asking(self, requests: Sequence[StageRequest[T]], rounds: int) -> ChatJob[list[T | None]]:
         read: list[T | None] = [None] * len(requests)
         waiting = list(range(len(requests)))
-        for again in range(1 + self._access.calls.asked_again):
+        for again in range(rounds):
             if not waiting:
                 break
             asked = [requests[number] for number in waiting]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from reasonembed_rag.pipeline.agentic import AgenticRetriever
     from reasonembed_rag.pipeline.build import RetrieverKind, build_retriever, parse_retriever
     from reasonembed_rag.pipeline.clusters import k_means
     from reasonembed_rag.pipeline.dense_reasoner import DenseReasoner, ReasonerLayers, ReasoningEmbedder
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.fusion import Fusion, Weighted
     from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
+    from reasonembed_rag.pipeline.iterating import IterationSettings, IterationTrace
     from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
         StageSettings,
         read_pipeline,
     )
+    from reasonembed_rag.pipeline.state_machine import StateMachineRetriever
     from reasonembed_rag.pipeline.vector_feedback import VectorFeedback
 
 __all__ = [
     "STAGE_KINDS",
+    "AgenticRetriever",
     "DecomposingExpander",
     "DenseReasoner",
     "DocumentLookup",
@@ -47,6 +51,8 @@ __all__ = [
     "HubnessGuard",
     "HypothesisExpander",
     "InterpolatedReranker",
+    "IterationSettings",
+    "IterationTrace",
     "JudgingStep",
     "ListwiseReranker",
     "NearDuplicateFilter",
@@ -63,6 +69,7 @@ __all__ = [
     "StageContext",
     "StageCost",
     "StageSettings",
+    "StateMachineRetriever",
     "TrustFilter",
     "VectorFeedback",
     "Weighted",

@@ -12,7 +12,15 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import enclosed, estimated_tokens
 from reasonembed_rag.tasks import DEFAULT_INSTRUCTION, TaskCard, get_task
 
-__all__ = ["PromptWriter", "WrittenPrompt", "card_of", "grouping_prompt", "ranking_prompt", "scoring_prompt"]
+__all__ = [
+    "PromptWriter",
+    "WrittenPrompt",
+    "card_of",
+    "first_words",
+    "grouping_prompt",
+    "ranking_prompt",
+    "scoring_prompt",
+]
 
 _ANY_TASK = TaskCard("any", DEFAULT_INSTRUCTION, "question", "passage", "it helps to answer the question")
 _BYTES_PER_TOKEN = 4
@@ -56,7 +64,7 @@ class PromptWriter:
 
         The query keeps up to half of what the prompt's own words leave.
         """
-        limited = [_first_words(document, self.words) for document in documents]
+        limited = [first_words(document, self.words) for document in documents]
         room = self.tokens - self._own_tokens(len(documents))
         needed = sum(map(estimated_tokens, limited))
         (shown_query,) = _fitted([query], max(room // 2, room - needed))
@@ -129,6 +137,13 @@ def grouping_prompt(card: TaskCard, query: str, documents: Sequence[str]) -> str
     )
 
 
+def first_words(text: str, words: int | None) -> str:
+    """Return the beginning of a text up to this many words."""
+    if words is None or len(parts := text.split(maxsplit=words)) <= words:
+        return text
+    return text.removesuffix(parts[-1]).rstrip()
+
+
 def _relevance(card: TaskCard) -> str:
     return (
         f"A {card.document_type} is relevant where {card.relevance}. The same words or the same topic do not make it "
@@ -140,12 +155,6 @@ def _numbered(documents: Sequence[str]) -> str:
     return "\n\n".join(
         f"[{number}]\n{enclosed('document', document)}" for number, document in enumerate(documents, start=1)
     )
-
-
-def _first_words(text: str, words: int | None) -> str:
-    if words is None or len(parts := text.split(maxsplit=words)) <= words:
-        return text
-    return text.removesuffix(parts[-1]).rstrip()
 
 
 def _fitted(texts: Sequence[str], tokens: int) -> list[str]:

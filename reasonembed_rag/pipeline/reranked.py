@@ -13,7 +13,7 @@ from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.pipeline.fusion import min_max
 from reasonembed_rag.protocols import Reranker, Retriever, Usage, total_usage
 
-__all__ = ["DocumentLookup", "InterpolatedReranker", "RerankedRetriever", "with_texts"]
+__all__ = ["DocumentLookup", "InterpolatedReranker", "RerankedRetriever", "followed_by", "with_texts"]
 
 DocumentLookup = Mapping[str, Document] | Callable[[str], Document]
 """From an id to its document: a dict, a store's method."""
@@ -72,7 +72,7 @@ class RerankedRetriever:
             self.fallbacks += len(queries)
             return [hits[:k] for hits in found]
         self._check(heads, reranked)
-        return [_joined(new, hits, k) for new, hits in zip(reranked, found, strict=True)]
+        return [followed_by(new, hits, k=k) for new, hits in zip(reranked, found, strict=True)]
 
     def usage(self) -> Usage:
         """Return what the retriever and the reranker have used."""
@@ -129,6 +129,22 @@ def with_texts(hits: Hits, documents: DocumentLookup | None) -> Hits:
     return Hits(hits.ids, hits.scores, tuple(_looked_up(identity, documents) for identity in hits.ids))
 
 
+def followed_by(front: Hits, behind: Hits, *, k: int) -> Hits:
+    """Return the first k of some hits and, behind them, of those of others that are not among them.
+
+    Scores of the latter are lowered where they would rank before.
+    """
+    known = set(front.ids)
+    rest = behind.take([place for place, identity in enumerate(behind.ids) if identity not in known])
+    if k <= len(front) or not len(rest):
+        return front[:k]
+    documents = None
+    if rest.documents is not None and (front.documents is not None or not len(front)):
+        documents = (front.documents or ()) + rest.documents
+    joined = Hits(front.ids + rest.ids, np.concatenate([front.scores, rest.scores]), documents)
+    return joined.reordered(range(min(k, len(joined))), joined.scores.tolist())
+
+
 def _looked_up(identity: str, documents: DocumentLookup) -> Document:
     try:
         found = documents[identity] if isinstance(documents, Mapping) else documents(identity)
@@ -137,15 +153,3 @@ def _looked_up(identity: str, documents: DocumentLookup) -> Document:
     if not isinstance(found, Document):
         raise InputError(f"documents has {found!r:.80} for id {identity!r}, which the retriever found; want a Document")
     return found
-
-
-def _joined(new: Hits, found: Hits, k: int) -> Hits:
-    """Return the reranked hits and those found behind them, whose scores are lowered where they would rank before."""
-    tail = found[len(new) :]
-    if k <= len(new) or not len(tail):
-        return new[:k]
-    documents = None
-    if new.documents is not None and tail.documents is not None:
-        documents = new.documents + tail.documents
-    joined = Hits(new.ids + tail.ids, np.concatenate([new.scores, tail.scores]), documents)
-    return joined.reordered(range(min(k, len(joined))), joined.scores.tolist())
