@@ -125,10 +125,9 @@ class FeedbackExpander:
 
 def first_words(text: str, count: int) -> str:
     """Return a text up to its count-th word, as it is written."""
+    text = text.strip()
     words = text.split(maxsplit=count)
-    if len(words) <= count:
-        return text.strip()
-    return text.strip()[: -len(words[-1])].rstrip()
+    return text if len(words) <= count else text[: -len(words[-1])].rstrip()
 
 
 def appended(query: str, texts: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import Answer, ChatStage, without_thoughts
-from reasonembed_rag.pipeline.judge_prompts import PromptWriter, first_words
+from reasonembed_rag.pipeline.expand_feedback import first_words
+from reasonembed_rag.pipeline.judge_prompts import PromptWriter
 from reasonembed_rag.pipeline.reranked import DocumentLookup, with_texts
 from reasonembed_rag.protocols import Retriever
 from reasonembed_rag.tasks import TaskCard

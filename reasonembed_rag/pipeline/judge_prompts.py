@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import enclosed, estimated_tokens
+from reasonembed_rag.pipeline.expand_feedback import first_words
 from reasonembed_rag.tasks import DEFAULT_INSTRUCTION, TaskCard, get_task
 
 __all__ = [
     "PromptWriter",
     "WrittenPrompt",
     "card_of",
-    "first_words",
     "grouping_prompt",
     "ranking_prompt",
     "scoring_prompt",
@@ -64,12 +64,13 @@ class PromptWriter:
 
         The query keeps up to half of what the prompt's own words leave.
         """
-        limited = [first_words(document, self.words) for document in documents]
+        whole = [document.strip() for document in documents]
+        limited = whole if self.words is None else [first_words(document, self.words) for document in whole]
         room = self.tokens - self._own_tokens(len(documents))
         needed = sum(map(estimated_tokens, limited))
         (shown_query,) = _fitted([query], max(room // 2, room - needed))
         shown = _fitted(limited, room - estimated_tokens(shown_query))
-        shortened = shown_query != query or shown != list(documents)
+        shortened = shown_query != query or shown != whole
         return WrittenPrompt(self.kind(self.card, shown_query, shown), shortened)
 
     def _own_tokens(self, documents: int) -> int:
@@ -135,13 +136,6 @@ def grouping_prompt(card: TaskCard, query: str, documents: Sequence[str]) -> str
         "a part. Texts that help equally get the same score, a better one gets a higher one.\n"
         f"Finish with {count} lines, one for each text: its number in square brackets, a colon, its score."
     )
-
-
-def first_words(text: str, words: int | None) -> str:
-    """Return the beginning of a text up to this many words."""
-    if words is None or len(parts := text.split(maxsplit=words)) <= words:
-        return text
-    return text.removesuffix(parts[-1]).rstrip()
 
 
 def _relevance(card: TaskCard) -> str:

@@ -18,6 +18,8 @@ from collections import Counter
 
 _HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n"
 _WORD = re.compile(r"[a-z]{4,}")
+_DOCUMENT = re.compile(r"<document>\n(.*?)\n</document>", re.DOTALL)
+_PLACES = ("salt wave", "ice and wind", "star light", "water heat", "orbit of the sea")
 
 
 def answer_to(prompt: str, *, asked_before: int, faults: bool) -> str:
@@ -35,6 +37,10 @@ def answer_to(prompt: str, *, asked_before: int, faults: bool) -> str:
         return f"It is about the {word} and, in case {mark % 10**6}, about this: {_between(prompt, 'query')}"
     if "Think about it in writing" in prompt:
         return f"The essential problem is this one: {_between(prompt, 'query')} Step by step, case {mark % 10**6}."
+    return _reranked(prompt, mark) or _graded(prompt, mark, asked_before=asked_before, faults=faults)
+
+
+def _graded(prompt: str, mark: int, *, asked_before: int, faults: bool) -> str:
     graded = []
     for number in range(1, prompt.count("<document>") + 1):
         if faults and mark % 50 == 7:
@@ -46,6 +52,38 @@ def answer_to(prompt: str, *, asked_before: int, faults: bool) -> str:
             graded.append(f'<score document="{number}">{grade}</score>')
     analysis = "Query analysis: it asks in essence about a cause. Document analysis: it tells of an effect. " * 8
     return analysis + "\n".join(graded)
+
+
+def _reranked(prompt: str, mark: int) -> str | None:
+    """Return what the model says to a prompt of the pipeline's rerankers and loops; None for another prompt."""
+    documents = _DOCUMENT.findall(prompt)
+    if prompt.startswith("Rate from 0 to 100"):
+        return f"Query analysis: a cause. First <score>3</score>, in all <score>{mark % 101}</score>"
+    if prompt.startswith("Sort "):
+        order = sorted(range(len(documents)), key=lambda place: _mark(documents[place]))
+        named = order if mark % 3 else [*order[:3], 98, order[0]]
+        return "<think>[2] > [1]?</think>" + " > ".join(f"[{place + 1}]" for place in named)
+    if prompt.startswith("Compare "):
+        return "\n".join(f"[{place}]: {_mark(text) % 11}" for place, text in enumerate(documents, start=1))
+    if prompt.startswith("You steer a search"):
+        ids = list(range(1, 1 + prompt.count('{"id"')))
+        actions: list[dict[str, object]] = [
+            {"action": "re-rank", "ids": ids[mark % len(ids) :]},
+            {"action": "refine query", "query": f"{_PLACES[mark % 5]} and {_PLACES[mark // 5 % 5]}"},
+            {"action": "stop"},
+        ]
+        return json.dumps(actions[mark % 8 // 3])
+    if "are searched for that help with" in prompt:
+        enough = mark % 4 == 0
+        return json.dumps({"enough": True} if enough else {"missing": "more", "query": _PLACES[mark // 7 % 5]})
+    return None
+
+
+def _malformed(prompt: str, answer: str) -> str:
+    """Return what is of no use instead of an answer: a piece of it without its end, the prompt, chatter."""
+    return [answer[: len(answer) // 8], prompt[:200], "I'm ready to help! What would you like to know?"][
+        _mark(prompt) % 3
+    ]
 
 
 class Connection(asyncio.Protocol):
@@ -87,7 +125,9 @@ class Server:
         self.faults = faults
         self.requests: Counter[bytes] = Counter()
         self.paid: Counter[bytes] = Counter()
+        self.answered: Counter[str] = Counter()
         self.faulty = 0
+        self.malformed = 0
         self.pending = 0
         self.most_pending = 0
 
@@ -97,6 +137,7 @@ class Server:
             "prompts": len(self.paid),
             "most_for_one": max(self.paid.values(), default=0),
             "faulty": self.faulty,
+            "malformed": self.malformed,
             "pending": self.pending,
             "most_pending": self.most_pending,
         }
@@ -129,6 +170,15 @@ class Server:
     def answer(self, client: Connection, key: bytes, prompt: str) -> None:
         self.pending -= 1
         text = answer_to(prompt, asked_before=self.paid[key], faults=self.faults)
+        if (
+            self.faults
+            and _reranked(prompt, 0) is not None
+            and not self.answered[prompt]
+            and _mark(prompt) // 13 % 8 == 0
+        ):
+            self.malformed += 1
+            text = _malformed(prompt, text)
+        self.answered[prompt] += 1
         self.paid[key] += 1  # a vanished client pays all the same
         message = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
