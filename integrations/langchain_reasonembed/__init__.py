@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_reasonembed.evaluation import as_retriever
     from langchain_reasonembed.rag_evaluation import LangChainRag
     from langchain_reasonembed.retrievers import ReasonEmbedRetriever
+    from langchain_reasonembed.stages import ReasonEmbedQueryExpander, ReasonEmbedReranker
     from langchain_reasonembed.structured_query import ReasonEmbedTranslator
     from langchain_reasonembed.text_splitters import ReasonEmbedTextSplitter
     from langchain_reasonembed.vectorstores import ReasonEmbedVectorStore
@@ -23,6 +24,8 @@ __all__ = [
     "LangChainRag",
     "ReasonEmbedCompressor",
     "ReasonEmbedEmbeddings",
+    "ReasonEmbedQueryExpander",
+    "ReasonEmbedReranker",
     "ReasonEmbedRetriever",
     "ReasonEmbedTextSplitter",
     "ReasonEmbedTranslator",

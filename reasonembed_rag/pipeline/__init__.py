@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
-    from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
+    from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever, rerank_texts
     from reasonembed_rag.pipeline.settings import (
         STAGE_KINDS,
         PipelineSettings,
@@ -82,6 +82,7 @@ __all__ = [
     "ranks_of",
     "read_pipeline",
     "repeated",
+    "rerank_texts",
     "scan_hubs",
 ]
 

@@ -13,7 +13,14 @@ from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.pipeline.fusion import min_max
 from reasonembed_rag.protocols import Reranker, Retriever, Usage, total_usage
 
-__all__ = ["DocumentLookup", "InterpolatedReranker", "RerankedRetriever", "followed_by", "with_texts"]
+__all__ = [
+    "DocumentLookup",
+    "InterpolatedReranker",
+    "RerankedRetriever",
+    "followed_by",
+    "rerank_texts",
+    "with_texts",
+]
 
 DocumentLookup = Mapping[str, Document] | Callable[[str], Document]
 """From an id to its document: a dict, a store's method."""
@@ -115,6 +122,20 @@ class InterpolatedReranker:
             for hit, score in zip(after, own, strict=True)
         )
         return Hits.ranked(mixed, k=k)
+
+
+def rerank_texts(
+    reranker: Reranker, query: str, texts: Sequence[str], *, k: int | None = None
+) -> list[tuple[int, float]]:
+    """Return the positions of the texts, best first, with the reranker's scores; the first k, or all.
+
+    For frameworks' documents, whose ids may be missing or repeated. Texts come in the order before.
+    """
+    documents = [Document(str(position), text) for position, text in enumerate(texts)]
+    scores = np.arange(len(texts), 0, -1, dtype=np.float32)
+    before = Hits(tuple(document.id for document in documents), scores, tuple(documents))
+    (after,) = reranker.rerank([query], [before], k=k)
+    return [(int(hit.id), hit.score) for hit in after]
 
 
 def with_texts(hits: Hits, documents: DocumentLookup | None) -> Hits:

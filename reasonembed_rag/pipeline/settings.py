@@ -77,6 +77,7 @@ class _Expansion:
             fusion=self.fusion,
             depth=self.depth,
             repeat_weight=self.repeat_weight,
+            fall_back=self.asks_chat,
         )
 
 

@@ -1,4 +1,4 @@
-"""ReasonEmbed's node postprocessor for LlamaIndex."""
+"""ReasonEmbed's node postprocessors for LlamaIndex."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from reasonembed_rag.lazy import Dependency, lazy_face
 
 if TYPE_CHECKING:
     from llama_index.postprocessor.reasonembed.base import ReasonEmbedPostprocessor
+    from llama_index.postprocessor.reasonembed.rerank import ReasonEmbedRerank
 
-__all__ = ["ReasonEmbedPostprocessor"]
+__all__ = ["ReasonEmbedPostprocessor", "ReasonEmbedRerank"]
 
 __getattr__, __dir__ = lazy_face(
     __name__,

@@ -11,8 +11,16 @@ if TYPE_CHECKING:
     from llama_index.retrievers.reasonembed.chat import as_chat
     from llama_index.retrievers.reasonembed.deprecated import DefendedRetriever
     from llama_index.retrievers.reasonembed.evaluation import LlamaIndexRag, as_retriever
+    from llama_index.retrievers.reasonembed.query_transform import ReasonEmbedQueryTransform
 
-__all__ = ["DefendedRetriever", "LlamaIndexRag", "ReasonEmbedRetriever", "as_chat", "as_retriever"]
+__all__ = [
+    "DefendedRetriever",
+    "LlamaIndexRag",
+    "ReasonEmbedQueryTransform",
+    "ReasonEmbedRetriever",
+    "as_chat",
+    "as_retriever",
+]
 
 __getattr__, __dir__ = lazy_face(
     __name__,
