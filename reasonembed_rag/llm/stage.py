@@ -108,6 +108,7 @@ class ChatStage:
         self._total = CallStats()
         self._unusable: Counter[str] = Counter()
         self._noted: Counter[str] = Counter()
+        self._warned: set[str] = set()
         self._samples: list[str] = []
         self._looked_at = self._unanswered = 0
         self._stopped: str | None = None
@@ -152,10 +153,17 @@ class ChatStage:
     def note(self, *, repaired: int = 0, shortened: int = 0, kept: int = 0) -> None:
         """Count what is told in the report; the first shortened prompt is logged."""
         with self._lock:
-            first = shortened and not self._noted["shortened"]
             self._noted.update(repaired=repaired, shortened=shortened, kept=kept)
+        if shortened:
+            self.warn_once("shortened", "texts are cut to fit into a prompt; the report counts such prompts")
+
+    def warn_once(self, kind: str, text: str) -> None:
+        """Log a warning, the first one of its kind."""
+        with self._lock:
+            first = kind not in self._warned
+            self._warned.add(kind)
         if first:
-            _logger.warning("%s: texts are cut to fit into a prompt; the report counts such prompts", self.name)
+            _logger.warning("%s: %s", self.name, text)
 
     @property
     def prompt_tokens(self) -> int:

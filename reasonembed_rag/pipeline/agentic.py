@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import ChatError
 from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ChatStage, ReadAnswer, StageReport, StageRequest
 from reasonembed_rag.pipeline.iterating import (
@@ -16,6 +17,7 @@ from reasonembed_rag.pipeline.iterating import (
     json_objects,
     listed_state,
     read_query,
+    without_a_model,
 )
 from reasonembed_rag.pipeline.judge_prompts import card_of
 from reasonembed_rag.pipeline.reranked import DocumentLookup, followed_by
@@ -32,7 +34,8 @@ class AgenticRetriever:
 
     The loop ends when the model has enough, a search finds nothing new, the budget of documents or iterations is spent,
     or no answer can be read; then what was found so far is returned. `documents` gives the documents of a retriever
-    whose hits are without. Raises InputError for a context too small for a full list.
+    whose hits are without. With `fall_back`, queries keep what they found first where the chat model cannot be used.
+    Raises InputError for a context too small for a full list.
     """
 
     def __init__(
@@ -43,9 +46,11 @@ class AgenticRetriever:
         task: str | TaskCard | None = None,
         settings: IterationSettings | None = None,
         documents: DocumentLookup | None = None,
+        fall_back: bool = False,
     ) -> None:
         self.retriever = retriever
         self.settings = settings or IterationSettings()
+        self._fall_back = fall_back
         self._browser = Browser(retriever, self.settings, documents)
         self._stage = ChatStage(access, name="iterate-agentic")
         self._writer = StateWriter(_prompt, card_of(task), self.settings, self._stage)
@@ -70,9 +75,13 @@ class AgenticRetriever:
         """Search, and return how each query came to its hits; raises what search raises."""
         found = self._browser.first(queries, k, excluded_ids)
         bans = excluded_ids if excluded_ids is not None else [()] * len(queries)
-        return self._stage.run(
-            self._job(query, first, banned, k) for query, first, banned in zip(queries, found, bans, strict=True)
-        )
+        jobs = (self._job(query, first, banned, k) for query, first, banned in zip(queries, found, bans, strict=True))
+        try:
+            return self._stage.run(jobs)
+        except ChatError as error:
+            if not self._fall_back:
+                raise
+            return without_a_model(queries, found, k, stage=self._stage, error=error)
 
     def usage(self) -> Usage:
         """Return what the retriever and the chat model have used."""

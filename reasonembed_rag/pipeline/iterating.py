@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import ChatError, InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import Answer, ChatStage, without_thoughts
 from reasonembed_rag.pipeline.expand_feedback import first_words
@@ -26,6 +26,7 @@ __all__ = [
     "json_objects",
     "listed_state",
     "read_query",
+    "without_a_model",
 ]
 
 _QUERY_LENGTH = 1000
@@ -67,12 +68,24 @@ class IterationTrace:
     """The query, then those that the chat model wrote."""
     actions: int
     ended: str
-    """Why the loop ended: "stop", "unchanged", "budget", "iterations", "unreadable" or "no answer"."""
+    """Why the loop ended: "stop", "unchanged", "budget", "iterations", "unreadable", "no answer" or "no model"."""
 
     @property
     def changed(self) -> bool:
         """Whether the result differs from the first search's."""
         return self.hits.ids != self.first.ids
+
+
+def without_a_model(
+    queries: Sequence[str], found: Sequence[Hits], k: int, *, stage: ChatStage, error: ChatError
+) -> list[IterationTrace]:
+    """Return traces of queries that keep what they found first, which is counted and logged."""
+    stage.warn_once("no model", f"queries keep what they found first: {error}")
+    stage.note(kept=len(queries))
+    return [
+        IterationTrace(first=hits[:k], hits=hits[:k], queries=(query,), actions=0, ended="no model")
+        for query, hits in zip(queries, found, strict=True)
+    ]
 
 
 StatePrompt = Callable[[Sequence[str], TaskCard, str, Sequence[str]], str]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import enclosed, estimated_tokens
 from reasonembed_rag.pipeline.expand_feedback import first_words
-from reasonembed_rag.tasks import DEFAULT_INSTRUCTION, TaskCard, get_task
+from reasonembed_rag.tasks import DEFAULT_CARD, TaskCard, get_task
 
 __all__ = [
     "PromptWriter",
@@ -22,7 +22,6 @@ __all__ = [
     "scoring_prompt",
 ]
 
-_ANY_TASK = TaskCard("any", DEFAULT_INSTRUCTION, "question", "passage", "it helps to answer the question")
 _BYTES_PER_TOKEN = 4
 _LEAST_TOKENS = 32
 """Estimated tokens of a text below which there is no point in showing it."""
@@ -84,7 +83,7 @@ def card_of(task: str | TaskCard | None) -> TaskCard:
     Raises UnknownTaskError, naming the known ones.
     """
     if task is None:
-        return _ANY_TASK
+        return DEFAULT_CARD
     return task if isinstance(task, TaskCard) else get_task(task)
 
 

@@ -13,16 +13,19 @@ from typing import Any, ClassVar, Protocol
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import plain_record, read_toml, record_from
 from reasonembed_rag.llm import CallSettings, ChatAccess, ChatModelSettings
+from reasonembed_rag.pipeline.agentic import AgenticRetriever
 from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, HypothesisExpander, ReasoningExpander
 from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings
 from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
 from reasonembed_rag.pipeline.expanded import Combination, ExpandedRetriever
 from reasonembed_rag.pipeline.fusion import FusionKind
 from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
+from reasonembed_rag.pipeline.iterating import IterationSettings
 from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
 from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage
 from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
 from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
+from reasonembed_rag.pipeline.state_machine import StateMachineRetriever
 from reasonembed_rag.pipeline.vector_feedback import VectorFeedback
 from reasonembed_rag.protocols import QueryExpander, Reranker, Retriever
 from reasonembed_rag.tasks import DEFAULT_CARD, TaskCard
@@ -227,9 +230,48 @@ class _CrossEncoder(_Rerank):
         return self._around(reranker, context)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Iterating:
+    """What both loops share."""
+
+    asks_chat: ClassVar[bool] = True
+
+    budgets: IterationSettings = field(default_factory=IterationSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StateMachine(_Iterating):
+    kind: ClassVar[str] = "state-machine"
+
+    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
+        return partial(
+            StateMachineRetriever,
+            access=context.chat_for(self.kind),
+            task=context.card,
+            settings=self.budgets,
+            documents=context.documents,
+            fall_back=True,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Agentic(_Iterating):
+    kind: ClassVar[str] = "agentic"
+
+    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
+        return partial(
+            AgenticRetriever,
+            access=context.chat_for(self.kind),
+            task=context.card,
+            settings=self.budgets,
+            documents=context.documents,
+            fall_back=True,
+        )
+
+
 _KINDS: Sequence[type[StageSettings]] = (
     _Reasoning, _Hypothesis, _Decompose, _Feedback, _Replayed, _VectorFeedback,
-    _Pointwise, _Listwise, _Groupwise, _CrossEncoder,
+    _Pointwise, _Listwise, _Groupwise, _CrossEncoder, _StateMachine, _Agentic,
 )  # fmt: skip
 STAGE_KINDS: Mapping[str, type[StageSettings]] = {one.kind: one for one in _KINDS}
 """The settings of each kind of stage, by what `kind` is in its table."""

@@ -81,6 +81,22 @@ depth = 2
     assert [cost.llm_calls for cost in pipeline.costs()][-1] == 1
 
 
+def test_a_loop_is_built_with_its_budgets_and_the_documents(write):
+    settings = read_pipeline(
+        write("""
+[chat]
+name = "fake"
+[[stage]]
+kind = "state-machine"
+budgets = {start = 2, budget = 2, iterations = 1}
+""")
+    )
+    said = _chat('{"action": "re-rank", "ids": [2]}')
+    query = "a red bird that lays eggs, a hen"
+    (hits,) = settings.build(BM25(DOCUMENTS), StageContext(documents=BY_ID, chat=said)).search([query], k=3)
+    assert hits.ids == BM25(DOCUMENTS).search([query], k=2)[0].ids[::-1]
+
+
 @pytest.mark.parametrize("kind", STAGE_KINDS)
 def test_every_kind_is_read_with_its_defaults(write, kind):
     needed = {"replayed": 'path = "x.jsonl"', "cross-encoder": 'model = "m"'}.get(kind, "")

@@ -13,6 +13,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import ChatError, InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import Answer, CallSettings
+from reasonembed_rag.pipeline.agentic import AgenticRetriever
 from reasonembed_rag.pipeline.iterating import IterationSettings
 from reasonembed_rag.pipeline.state_machine import StateMachineRetriever, read_action
 from reasonembed_rag.protocols import Metered, Retriever, Usage
@@ -136,6 +137,16 @@ def test_a_model_that_cannot_be_called_is_an_error():
     gone = ChatError("no such model", status_code=404)
     with pytest.raises(ChatError, match="no such model"):
         _traced(gone)
+
+
+@pytest.mark.parametrize("kind", [StateMachineRetriever, AgenticRetriever])
+def test_without_a_model_queries_keep_what_they_found_first_if_that_is_wanted(kind, caplog):
+    access = access_to(lambda *_: ChatError("no such model", status_code=404))
+    machine = kind(Letters(), access, fall_back=True)
+    assert ["".join(hits.ids) for hits in machine.search(["cab", "d"], k=2)] == ["ca", "d"]
+    assert [trace.ended for trace in machine.trace(["e"], k=1)] == ["no model"]
+    assert machine.report().kept == 3
+    assert caplog.text.count("no such model") == 1
 
 
 def test_the_model_sees_query_and_list_as_json():
