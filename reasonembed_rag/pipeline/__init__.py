@@ -24,13 +24,8 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
     from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever, rerank_texts
-    from reasonembed_rag.pipeline.settings import (
-        STAGE_KINDS,
-        PipelineSettings,
-        StageContext,
-        StageSettings,
-        read_pipeline,
-    )
+    from reasonembed_rag.pipeline.settings import PipelineSettings, read_pipeline
+    from reasonembed_rag.pipeline.stages import STAGE_KINDS, StageContext, StageSettings
     from reasonembed_rag.pipeline.state_machine import StateMachineRetriever
     from reasonembed_rag.pipeline.vector_feedback import VectorFeedback
 

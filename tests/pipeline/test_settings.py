@@ -8,7 +8,7 @@ import pytest
 
 from reasonembed_rag import BM25, Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.llm import Answer, ChatAccess, ChatModelSettings
+from reasonembed_rag.llm import Answer, CallSettings, ChatAccess, ChatModelSettings
 from reasonembed_rag.pipeline import STAGE_KINDS, StageContext, read_pipeline
 
 DOCUMENTS = [Document("a", "grey cat"), Document("b", "red fox"), Document("c", "red hen"), Document("d", "blue jay")]
@@ -97,9 +97,24 @@ budgets = {start = 2, budget = 2, iterations = 1}
     assert hits.ids == BM25(DOCUMENTS).search([query], k=2)[0].ids[::-1]
 
 
+@pytest.mark.parametrize("kind", [name for name, stage in STAGE_KINDS.items() if stage.asks_chat])
+def test_every_stage_that_asks_is_built_and_falls_back_without_an_answer(write, kind):
+    def gone(prompt):
+        raise ConnectionError(prompt)
+
+    chat = ChatAccess(
+        chat=gone, model=ChatModelSettings(name="gone"), calls=CallSettings(attempts=1, concurrency=1), pilot=None
+    )
+    combine = 'combine = "lists"' if kind == "hyde" else ""
+    settings = read_pipeline(write(f'[chat]\nname = "gone"\n[[stage]]\nkind = "{kind}"\n{combine}\n'))
+    pipeline = settings.build(BM25(DOCUMENTS), StageContext(documents=BY_ID, chat=chat))
+    assert pipeline.search(["red fox"], k=3)[0].ids == BM25(DOCUMENTS).search(["red fox"], k=3)[0].ids
+
+
 @pytest.mark.parametrize("kind", STAGE_KINDS)
 def test_every_kind_is_read_with_its_defaults(write, kind):
-    needed = {"replayed": 'path = "x.jsonl"', "cross-encoder": 'model = "m"'}.get(kind, "")
+    models = dict.fromkeys(("cross-encoder", "yes-no", "late-interaction"), 'model = "m"')
+    needed = ({"replayed": 'path = "x.jsonl"'} | models).get(kind, "")
     settings = read_pipeline(write(f'[chat]\nname = "m"\n[[stage]]\nkind = "{kind}"\n{needed}\n'))
     assert isinstance(settings.stages[kind], STAGE_KINDS[kind])
 
