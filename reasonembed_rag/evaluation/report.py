@@ -145,7 +145,10 @@ class Report:
     def to_fields(self) -> dict[str, Any]:
         """Return the report as what JSON can hold, with the format's number and the spec's digest."""
         fields = plain_record(self)
-        fields["system"]["digest"] = self.system.spec.digest() if self.system.spec else None
+        spec = self.system.spec
+        fields["system"]["digest"] = spec.digest() if spec else None
+        if spec is not None and spec.query_map is None:
+            del fields["system"]["spec"]["query_map"]  # as versions that know none read it
         return {"format": _FORMAT, **fields}
 
     @classmethod
