@@ -122,6 +122,15 @@ def test_each_round_reads_the_best_documents_not_yet_read_and_none_that_is_exclu
     assert last.expand(["tides"], retriever=BM25(DOCUMENTS)) == [Expansion(queries=(said,))]
 
 
+def test_no_document_is_read_twice():
+    access = _access(lambda query: f"Much bears on {query}.")
+    expander = FeedbackExpander(access, settings=FeedbackSettings(rounds=5, depth=1, words=1), documents=BY_ID)
+    (found,) = expander.expand(["tides"], retriever=BM25(DOCUMENTS))
+    read = [re.search(r"<found_1>\n(.*?)\n</found_1>", prompt)[1] for prompt in access.chat.prompts]
+    assert read == ["a", "b", "c", "d"]  # the fifth round finds nothing new, and asks for nothing
+    assert len(found.queries) == 4
+
+
 def test_a_round_that_fails_keeps_what_the_others_wrote():
     answers = iter(["First.", "", "Third."])
     settings = FeedbackSettings(rounds=3, depth=1)
