@@ -86,7 +86,7 @@ class TokenVectors:
             return None
         return self.vectors[self.offsets[row] : self.offsets[row + 1]]
 
-    def save(self, path: os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, complete or not at all; raises OSError where it cannot be written."""
         from pathlib import Path
 
@@ -98,7 +98,7 @@ class TokenVectors:
             file.write(content)
 
     @classmethod
-    def load(cls, path: os.PathLike[str]) -> TokenVectors:
+    def load(cls, path: str | os.PathLike[str]) -> TokenVectors:
         """Read a file that save wrote; raises InputError for any other."""
         from safetensors import SafetensorError, safe_open
 
