@@ -164,11 +164,13 @@ def _found_through(
     settings: PipelineSettings, retriever: IndexRetriever, questions: Sequence[str], *, k: int, task: str | None
 ) -> Iterator[_Found]:
     """Yield what the pipeline finds for each question."""
+    import numpy as np
+
     from reasonembed_rag import Hits
     from reasonembed_rag.tasks import get_task
     from reasonembed_stores import HybridHits
 
-    nothing = Hits((), [])  # the lists behind a pipeline's hits are not told
+    nothing = Hits((), np.zeros(0, np.float32))  # the lists behind a pipeline's hits are not told
 
     with context_of(settings, card=None if task is None else get_task(task)) as context:
         found = settings.build(retriever, context).search(questions, k=k)
