@@ -173,12 +173,17 @@ def _by_transformers(
 def _on_torch(settings: EncoderSettings, source: ModelSource, *, sharing: int) -> LoadedEngine:
     import torch
 
-    from reasonembed_rag.backbone import load_model
+    from reasonembed_rag.backbone import UnsupportedError, load_model
     from reasonembed_rag.encoder.local import LocalEngine
 
     torch.set_num_threads(max(1, torch.get_num_threads() // sharing))
     loaded = load_model(settings, source, for_engine=True)
+    try:
+        engine = LocalEngine(loaded)
+    except UnsupportedError:  # a decoder that runs without transformers no more
+        loaded = load_model(settings, source)
+        engine = LocalEngine(loaded)
     description = ModelDescription(
         loaded.spec, loaded.tokenizer, loaded.adapter_specs, device=str(loaded.backbone.device)
     )
-    return LoadedEngine(LocalEngine(loaded), description)
+    return LoadedEngine(engine, description)

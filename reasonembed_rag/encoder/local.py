@@ -55,7 +55,10 @@ _MIN_PREFIX = 4
 
 
 class LocalEngine:
-    """Compute in this process, on one device."""
+    """Compute in this process, on one device.
+
+    Raises UnsupportedError for a decoder without transformers that the packed forward does not run.
+    """
 
     def __init__(self, loaded: LoadedModel) -> None:
         bound_kernel_cache()
@@ -67,6 +70,8 @@ class LocalEngine:
             loaded = dataclasses.replace(loaded, modules=loaded.backbone)
             self._switch = AdapterSwitch(loaded.modules, loaded.adapters)
             packed, reason = _packed(loaded, self._switch)
+        if packed is None and isinstance(loaded.backbone, PlainDecoder):
+            raise UnsupportedError(reason)
         if packed is None and self._names:
             raise ModelError(
                 f"{loaded.spec.model}: adapters by name need the packed forward ({reason}); load one adapter"

@@ -147,8 +147,12 @@ class Report:
         fields = plain_record(self)
         spec = self.system.spec
         fields["system"]["digest"] = spec.digest() if spec else None
-        if spec is not None and spec.query_map is None:
-            del fields["system"]["spec"]["query_map"]  # as versions that know none read it
+        if spec is not None:  # the defaults of newer fields are left out, as older versions read it
+            own = fields["system"]["spec"]
+            newer = {"query_map": None, "backend": "torch"}
+            fields["system"]["spec"] = {
+                name: value for name, value in own.items() if name not in newer or value != newer[name]
+            }
         return {"format": _FORMAT, **fields}
 
     @classmethod

@@ -88,8 +88,14 @@ def check_graph(weights: EncoderWeights, run: Run, *, dtype: str) -> None:
     else:
         _logger.info("%s on ONNX Runtime: not checked against transformers, which is not here", weights.spec.model)
         return
-    cosine = _least_cosine(_one_by_one(weights, run, sequences), expected)
-    if not cosine >= _FLOORS[dtype]:  # NaN too
+    vectors = _one_by_one(weights, run, sequences)
+    if not np.isfinite(vectors).all():
+        raise ModelError(
+            f"{weights.spec.model} gives vectors that are not finite in {dtype}; the weights are damaged or overflow: "
+            "check the files"
+        )
+    cosine = _least_cosine(vectors, expected)
+    if not cosine >= _FLOORS[dtype]:
         raise ModelError(
             f"{weights.spec.model}: on ONNX Runtime its vectors have a cosine of {cosine:.6f} to those of "
             f"transformers, want {_FLOORS[dtype]} or backend='torch', which pip install 'reasonembed-rag[torch]' brings"

@@ -115,7 +115,7 @@ def test_an_encoder_on_onnx_runtime_equals_transformers_in_every_method(tiny_mod
 @pytest.mark.parametrize("kind", OTHERS)
 def test_any_other_architecture_runs_through_transformers_correctly_and_the_log_says_why(tiny_model, caplog, kind):
     folder = tiny_model(kind, **OTHERS[kind])
-    encoder = Encoder.from_pretrained(folder)
+    encoder = Encoder.from_pretrained(folder, backend="torch")
     assert not encoder._engine.packed
     assert re.search(rf"{re.escape(str(folder))}\b.*\btransformers\b", caplog.text)
     check_every_way(encoder, plain(folder, TEXTS, encoder.spec.pooling))
@@ -130,10 +130,10 @@ def test_a_wrong_mask_fails_the_self_check_of_every_architecture(tiny_model, mon
     folder = tiny_model(kind, seed=21, **(DECODERS | ENCODERS)[kind])
     expected = plain(folder, TEXTS, "last" if kind in DECODERS else "mean")
 
-    def wrong(backbone, causal, make):
+    def wrong(backbone, causal, **settings):
         if kind in DECODERS:
-            return read_blueprint(backbone, causal=not causal, make=make)
-        blueprint = read_blueprint(backbone, causal=causal, make=make)
+            return read_blueprint(backbone, causal=not causal, **settings)
+        blueprint = read_blueprint(backbone, causal=causal, **settings)
         layers = [
             dataclasses.replace(layer, rule=dataclasses.replace(layer.rule, window=(layer.rule.window or 99) + 1))
             for layer in blueprint.layers

@@ -167,7 +167,6 @@ def test_default_large_is_its_adapter_on_the_base_wherever_that_is_found(home, p
     install(archive_of(published, home=home), monkeypatch)
     for name in ("default-large", str(adapter)):
         encoder = Encoder.from_pretrained(name)
-        assert encoder._engine.packed
         assert np.array_equal(encoder.encode_documents(TEXTS), expected)
         assert encoder.spec.model == name
     plain = Encoder.from_pretrained("default-large-base")

@@ -50,7 +50,8 @@ def test_a_tokenizer_that_transformers_changes_is_loaded_by_transformers(tmp_pat
         assert files.load_saved_tokenizer(tmp_path).ids() == theirs.ids()
 
 
-def test_a_tokenizer_found_equal_once_is_loaded_without_transformers(tiny_model):
+def test_a_tokenizer_found_equal_once_is_loaded_without_transformers(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path))
     folder = tiny_model("roberta", pad_token_id=1)
     code = (
         "import sys; from pathlib import Path; from reasonembed_rag.backbone import tokenizer_files as files; "

@@ -199,7 +199,7 @@ async def test_weights_that_are_not_finite_are_an_error_in_every_method_and_neve
     weights[name][3] = value
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with VectorCache(tmp_path, max_bytes=1 << 20) as cache:
-        encoder = Encoder.from_pretrained(str(folder), cache=cache)
+        encoder = Encoder.from_pretrained(str(folder), cache=cache, backend="torch")
         for _ in range(2):
             with pytest.raises(BackendError, match=r"finite.*\bfloat32\b"):
                 encoder.encode_documents(["a"])
@@ -207,6 +207,19 @@ async def test_weights_that_are_not_finite_are_an_error_in_every_method_and_neve
             encoder.encode_queries(["a"])
         with pytest.raises(BackendError, match="finite"):
             await encoder.aencode_documents(["a"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_on_onnx_runtime_weights_that_are_not_finite_are_an_error_at_load(tiny_model, value):
+    from safetensors.torch import load_file, save_file
+
+    pytest.importorskip("onnx")
+    folder = tiny_model("bert")
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.1.output.LayerNorm.weight"][3] = value
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"not finite in float32.*check the files"):
+        Encoder.from_pretrained(str(folder), backend="onnx")
 
 
 def test_a_tokenizer_larger_than_the_embedding_is_refused_before_any_text(tiny_model):

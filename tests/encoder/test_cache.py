@@ -87,10 +87,16 @@ def test_every_field_of_the_spec_changes_the_key():
         "dimension": 7,
         "pool_prompt": False,
     }
-    changes |= {"default_instruction": "i"}
-    assert set(changes) == {field.name for field in dataclasses.fields(SPEC)}
+    changes |= {"default_instruction": "i", "query_map": "m"}
+    assert {*changes, "backend"} == {field.name for field in dataclasses.fields(SPEC)}
     keys = [keys_of("t", spec=dataclasses.replace(SPEC, **{name: value})) for name, value in changes.items()]
     assert len({key[0] for key in [*keys, keys_of("t")]}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(("dtype", "same"), [("float32", True), ("int8", False)])
+def test_the_backend_changes_the_key_only_where_it_changes_vectors(dtype, same):
+    specs = [dataclasses.replace(SPEC, dtype=dtype, backend=backend) for backend in ("torch", "onnx")]
+    assert (keys_of("t", spec=specs[0]) == keys_of("t", spec=specs[1])) is same
 
 
 @settings(max_examples=25, deadline=None)

@@ -174,7 +174,7 @@ def test_a_model_on_a_device_is_refused_in_a_child_instead_of_crashing_there(fol
     run(
         """
 from reasonembed_rag.errors import BackendError
-encoder = Encoder.from_pretrained(folder)
+encoder = Encoder.from_pretrained(folder, backend="torch")
 encoder._engine._device = "cuda"  # as if it had been loaded there
 encoder.encode_documents(texts)
 in_child(lambda: raises(BackendError, lambda: encoder.encode_documents(texts), "cuda", "fork", "spawn"))
