@@ -70,7 +70,7 @@ class LocalEngine:
             loaded = dataclasses.replace(loaded, modules=loaded.backbone)
             self._switch = AdapterSwitch(loaded.modules, loaded.adapters)
             packed, reason = _packed(loaded, self._switch)
-        if packed is None and isinstance(loaded.backbone, PlainDecoder):
+        if packed is None and isinstance(loaded.modules, PlainDecoder):
             raise UnsupportedError(reason)
         if packed is None and self._names:
             raise ModelError(
