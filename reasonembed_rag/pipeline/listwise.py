@@ -106,7 +106,7 @@ class ListwiseReranker:
     def _request(self, query: str, hits: Hits, shown: Sequence[int]) -> StageRequest[Ranking]:
         prompt = self._writer.write(query, [document.content for document in hits.take(shown).documents or ()])
         self._stage.note(shortened=prompt.shortened)
-        return StageRequest(prompt.text, partial(read_ranking, size=len(shown)))
+        return StageRequest(prompt.text, partial(read_ranking, size=len(shown), prompt=prompt.text))
 
     def _merged(self, hits: Hits, passes: Sequence[list[int] | None], k: int | None) -> Hits:
         counted = [order for order in passes if order is not None]

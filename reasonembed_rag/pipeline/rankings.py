@@ -26,14 +26,17 @@ class Ranking:
     """Whether the answer was no such ranking itself."""
 
 
-def read_ranking(answer: Answer, *, size: int) -> ReadAnswer[Ranking]:
+def read_ranking(answer: Answer, *, size: int, prompt: str = "") -> ReadAnswer[Ranking]:
     """Return the ranking of `size` documents that an answer gives, repaired as RankLLM does.
 
     Thoughts are dropped, and what stands before the first "[3] > [1]" or "[3, 1]"; full-width, superscript and circled
     digits count. Numbers out of range and repeated ones are dropped, missing ones follow in their old order. An answer
-    without any number in range is unusable.
+    without any number in range is unusable, and so is a piece of the prompt, whose numbers rank nothing.
     """
-    numbers = _numbers(plain_numbers(without_thoughts(answer.text)))
+    text = without_thoughts(answer.text).strip()
+    if text in prompt and any(map(str.isalpha, text)):
+        return ReadAnswer(None, "echo")
+    numbers = _numbers(plain_numbers(text))
     named = list(dict.fromkeys(number - 1 for number in numbers if 1 <= number <= size))
     if not named:
         return ReadAnswer(None, "truncated" if answer.truncated else "no ranking")

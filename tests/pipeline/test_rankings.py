@@ -103,3 +103,9 @@ def test_windows_cover_every_document_and_overlap_as_their_stride_says(count, si
 def test_ranks_are_added():
     assert rank_sums([[2, 0, 1]]) == [2, 3, 1]
     assert rank_sums([[2, 0, 1], [0, 1, 2]]) == [3, 5, 4]
+
+
+def test_a_piece_of_the_prompt_is_no_ranking():
+    prompt = "Sort 5 texts by how much they help.\n[1] a\n[2] b"
+    assert read_ranking(Answer(prompt[:18]), size=5, prompt=prompt).reason == "echo"
+    assert read_ranking(Answer("[2] > [1]"), size=5, prompt=prompt).value.order[:2] == (1, 0)

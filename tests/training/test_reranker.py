@@ -67,9 +67,9 @@ def test_the_loss_is_that_of_the_formula():
 
 def test_a_trained_model_loads_and_prefers_the_positives(recipe):
     messages = Messages()
-    outcome = train_reranker(recipe("optim.max_steps=60"), callback=messages)
+    outcome = train_reranker(recipe("optim.max_steps=120"), callback=messages)
     losses = [float(text.rpartition(" ")[2]) for text in messages.texts]
-    assert losses[-1] < 0.5 * losses[0]
+    assert sum(losses[-10:]) / 10 < 0.5 * losses[0]
     model = CrossEncoder.from_pretrained(outcome.model)
     firsts = 0
     for word in WORDS:
