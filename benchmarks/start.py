@@ -47,11 +47,11 @@ def commands(work: Path, decoder: Path) -> dict[str, list[str]]:
     for number in range(15):
         (source / f"{number:02}.txt").write_text(f"Passage {number}: lists are sorted by list.sort, method {number}.\n")
     python = [sys.executable, "-c"]
-    tool = [*python, "from reasonembed_cli.app import main; main()"]
+    tool = [*python, "from reasonembed_cli.app import main; raise SystemExit(main())"]
     made = {"import torch": [*python, "import torch"]}
     for name, model in (("default", "default"), ("tiny decoder", str(decoder))):
         index = work / f"{name.replace(' ', '-')}.index"
-        build = [*tool, "index", str(source), "--out", str(index), "--model", model]
+        build = [*tool, "index", str(source), "--to", str(index), "--model", model]
         done = subprocess.run(build, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"search, {name}: skipped, the index was not built: {done.stderr.strip()[-200:]}")
