@@ -115,19 +115,38 @@ def _write(ablation: Ablation, *, html: Path | None, json: Path | None) -> None:
         write_text(json_format.dumps(plain_record(ablation), indent=1, ensure_ascii=False), json)
 
 
+_UNTIMED: tuple[float | None, float | None] = (None, None)
+
+
 def _variants_table(ablation: Ablation) -> Table:
-    reports = ablation.variants[0].reports
-    tasks = [report.task.label for report in reports]
-    figures = [*tasks, *(["mean"] if len(tasks) > 1 else []), "p50 ms", "p95 ms", "calls", "tokens"]
+    """Return a table with a section for each task and for their mean; equal variants are shown once."""
+    figures = ("nDCG@10", "p50 ms", "p95 ms", "calls", "tokens")
     table = slim_table("variant", figures, title="nDCG@10 x 100", caption="calls and tokens: of chat models")
-    for variant in ablation.variants:
-        cells = [f"{100 * report.mean('nDCG@10'):.2f}" for report in variant.reports]
-        if len(tasks) > 1:
-            cells.append(f"{100 * variant.mean:.2f}")
-        times = [variant.latency("p50"), variant.latency("p95")]
-        cells += ["" if seconds is None else f"{1000 * seconds:.1f}" for seconds in times]
-        table.add_row(variant.name, *cells, f"{variant.llm_calls():,}", f"{variant.llm_tokens():,}")
+    full = ablation.variants[0]
+    variants = list(({variant.stages: variant for variant in ablation.variants} | {full.stages: full}).values())
+    tasks = [report.task.label for report in variants[0].reports]
+    for number, task in enumerate(tasks):
+        table.add_row(f"{task}:")
+        for variant in variants:
+            one = variant.tasks[number]
+            times: tuple[float | None, float | None]
+            latency, calls = one.report.latency, sum(cost.llm_calls or 0 for cost in one.costs)
+            times = (latency.p50, latency.p95) if latency is not None else _UNTIMED
+            tokens = sum(cost.llm_tokens or 0 for cost in one.costs)
+            table.add_row(f"  {variant.name}", *_cells(one.report.mean("nDCG@10"), times, calls, tokens))
+        table.add_section()
+    if len(tasks) > 1:
+        table.add_row("mean of tasks; calls and tokens of all:")
+        for variant in variants:
+            times = (variant.latency("p50"), variant.latency("p95"))
+            cells = _cells(variant.mean, times, variant.llm_calls(), variant.llm_tokens())
+            table.add_row(f"  {variant.name}", *cells)
     return table
+
+
+def _cells(score: float, seconds: tuple[float | None, float | None], calls: int, tokens: int) -> list[str]:
+    times = ["" if one is None else f"{1000 * one:.1f}" for one in seconds]
+    return [f"{100 * score:.2f}", *times, f"{calls:,}", f"{tokens:,}"]
 
 
 def _effects_table(ablation: Ablation) -> Table:

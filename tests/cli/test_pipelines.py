@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,11 @@ def test_ablate_shows_what_each_stage_gains_and_writes_page_and_figures(succeeds
     outputs = ("--html", folder / "page.html", "--json", folder / "all.json")
     shown = succeeds("ablate", folder / "pipeline.toml", *_both(folder), "--retriever", "bm25", *outputs)
     assert "helps" in shown
+    assert max(len(line) for line in shown.splitlines() if "page.html" not in line) <= 80
+    assert re.findall(r"^ *(full|no stage) +(\d+\.\d\d)", shown, flags=re.MULTILINE) == 3 * [
+        ("full", "100.00"),
+        ("no stage", "0.00"),
+    ]
     assert "+100.00" in shown
     written = json.loads((folder / "all.json").read_text())
     assert [one["name"] for one in written["variants"]] == ["full", "without replayed", "replayed alone", "no stage"]
