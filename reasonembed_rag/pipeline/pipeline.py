@@ -58,7 +58,8 @@ class StageCost:
 class Pipeline:
     """A retriever with stages around it, the first one innermost; it is a retriever itself.
 
-    Without stages it returns what its retriever returns. Raises InputError for two stages of one name.
+    Without stages it returns what its retriever returns. Raises InputError for two stages of one name
+    and for a stage that cannot be around the one before it.
     """
 
     def __init__(self, retriever: Retriever, stages: Sequence[PipelineStage] = ()) -> None:
@@ -71,7 +72,11 @@ class Pipeline:
         self._layers = [_layer(_RETRIEVE, retriever)]
         for stage in stages:
             inner = self._layers[-1]
-            self._layers.append(_layer(stage.name, stage.around(inner), inner=inner))
+            try:
+                around = stage.around(inner)
+            except InputError as error:
+                raise InputError(f"stage {stage.name!r}, around {inner.name!r}: {error}") from error
+            self._layers.append(_layer(stage.name, around, inner=inner))
 
     def search(
         self,
@@ -118,7 +123,7 @@ class _Layer:
     """A retriever that is timed without the layers inside it."""
 
     def __init__(self, name: str, retriever: Retriever, *, inner: _Layer | None = None) -> None:
-        self._name = name
+        self.name = name
         self._retriever = retriever
         self._inner = inner
         self._seconds: list[float] = []
@@ -149,7 +154,7 @@ class _Layer:
 
     def cost(self, own: Usage) -> StageCost:
         return StageCost(
-            name=self._name,
+            name=self.name,
             searches=len(self._seconds),
             seconds=tuple(self._seconds),
             llm_calls=own.llm_calls,

@@ -8,7 +8,7 @@ import pytest
 
 from reasonembed_rag import BM25, Document, Hits
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.pipeline import Pipeline
+from reasonembed_rag.pipeline import ExpandedRetriever, Pipeline, ReplayedExpander, VectorFeedback
 from reasonembed_rag.pipeline import PipelineStage as Stage
 from reasonembed_rag.protocols import Retriever, Usage
 
@@ -133,3 +133,13 @@ def test_a_search_that_fails_is_charged_and_the_next_is_timed_from_zero():
     pipeline.search(["cat"], k=1)
     assert pipeline.costs()[1].searches == 2
     assert min(pipeline.costs()[1].seconds) >= 0
+
+
+def test_a_stage_that_cannot_be_around_the_one_before_it_names_both():
+    said = ReplayedExpander({"cat": ["grey"]})
+    stages = [
+        Stage("reasoning", lambda inner: ExpandedRetriever(inner, said)),
+        Stage("feedback", VectorFeedback),
+    ]
+    with pytest.raises(InputError, match=r"stage 'feedback', around 'reasoning': .*gives no vectors"):
+        Pipeline(BM25(DOCUMENTS), stages)
