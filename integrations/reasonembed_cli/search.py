@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -54,6 +55,14 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
         str | None,
         typer.Option("--model", "-m", help="Where the model is now, if it moved since the index was created."),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A server of the index's model, as http://localhost:8000/v1; --model is then its name there. "
+            "$REASONEMBED_API_KEY is its key.",
+        ),
+    ] = None,
 ) -> None:
     """Show the documents of an index that help answer a question, best first, with their scores.
 
@@ -68,7 +77,9 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
     questions = _questions(question or [], queries)
     stages = None if pipeline is None else _stages(pipeline, explain=explain)
     tree = read_filters(filters)
-    retriever = IndexRetriever(index, IndexModel(model=model), task=task, instruction=instruction, filters=tree)
+    key = os.environ.get("REASONEMBED_API_KEY") if server is not None else None
+    encoder = IndexModel(model=model, base_url=server, api_key=key)
+    retriever = IndexRetriever(index, encoder, task=task, instruction=instruction, filters=tree)
     _open(retriever, index=index, is_named=model is not None)
     if not plain:
         retriever = with_bm25(retriever)
