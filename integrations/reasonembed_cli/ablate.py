@@ -66,7 +66,7 @@ def ablate_command(  # noqa: PLR0913  # each is an option of the command
     from reasonembed_rag.ablation import ablate
     from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RunOptions, load_task
-    from reasonembed_rag.pipeline import read_pipeline
+    from reasonembed_rag.pipeline import Pipeline, read_pipeline
 
     for path in (html, json):
         if path is not None:
@@ -86,8 +86,8 @@ def ablate_command(  # noqa: PLR0913  # each is an option of the command
 
         def build(task: RetrievalTask) -> Pipeline:
             stack.close()  # of the task before: a file of answers is open once
-            bare = stack.enter_context(open_retriever(choice, task))
-            return settings.build(bare, stack.enter_context(task_context(settings, task)))
+            stages = settings.open(stack.enter_context(task_context(settings, task)))  # before documents are encoded
+            return Pipeline(stack.enter_context(open_retriever(choice, task)), stages)
 
         ablation = ablate(
             build,

@@ -140,12 +140,16 @@ def open_retriever(
     `on_progress` is called with the progress of the encoding. Raises InputError for a task without documents, a
     component that cannot be imported, and stages that cannot be built.
     """
-    with _open_bare(choice, task, on_progress) as bare:
-        if choice.pipeline is None:
+    if choice.pipeline is None:
+        with _open_bare(choice, task, on_progress) as bare:
             yield bare
-        else:
-            with task_context(choice.pipeline, task) as context:
-                yield choice.pipeline.build(bare, context)
+        return
+    from reasonembed_rag.pipeline import Pipeline
+
+    with task_context(choice.pipeline, task) as context:
+        stages = choice.pipeline.open(context)  # before the documents are encoded
+        with _open_bare(choice, task, on_progress) as bare:
+            yield Pipeline(bare, stages)
 
 
 @contextmanager

@@ -50,14 +50,17 @@ class PipelineSettings:
         return json.dumps({"stages": stages, "chat": self.chat.name if self.chat and self.asks_chat else None})
 
     def build(self, retriever: Retriever, context: StageContext | None = None) -> Pipeline:
-        """Return the pipeline around a retriever; models are loaded now.
+        """Return the pipeline around a retriever; models are loaded now. Raises what `open` raises."""
+        return Pipeline(retriever, self.open(context))
+
+    def open(self, context: StageContext | None = None) -> list[PipelineStage]:
+        """Return the stages, with their models loaded, for a Pipeline around a retriever that may be costly to make.
 
         Raises InputError for a stage that asks a chat model where the context has none, and for what a stage refuses;
         ModelError for a model that cannot be loaded.
         """
         given = context or StageContext()
-        stages = [PipelineStage(name, stage.around(given)) for name, stage in self.stages.items()]
-        return Pipeline(retriever, stages)
+        return [PipelineStage(name, stage.around(given)) for name, stage in self.stages.items()]
 
 
 def read_pipeline(path: Path) -> PipelineSettings:

@@ -109,6 +109,13 @@ def test_a_pipeline_that_cannot_be_read_stops_before_any_work(fails, folder):
         assert "ask a chat model; want a table [chat]" in fails(*command, "--data", folder, "--retriever", "bm25")
 
 
+def test_a_model_of_a_stage_that_is_not_there_stops_before_the_documents_are_encoded(fails, folder, monkeypatch):
+    monkeypatch.setattr("reasonembed_cli.systems._open_bare", lambda *_: pytest.fail("documents were encoded"))
+    (folder / "pipeline.toml").write_text(f'[[stage]]\nkind = "cross-encoder"\nmodel = "{folder}/gone"\n')
+    for command in (("ablate", folder / "pipeline.toml"), ("eval", "--pipeline", folder / "pipeline.toml")):
+        assert "gone: no such model folder" in fails(*command, "--data", folder, "--retriever", "bm25")
+
+
 def test_answers_of_a_chat_model_are_kept_and_not_paid_for_twice(succeeds, folder, monkeypatch):
     asked = []
 
