@@ -13,6 +13,7 @@ from reasonembed_rag.errors import ChatError, InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.expand_feedback import appended, check_repeat_weight, repeated
 from reasonembed_rag.pipeline.fusion import FusionKind, fuse_hits
+from reasonembed_rag.pipeline.pipeline import class_name
 from reasonembed_rag.protocols import Expansion, QueryExpander, Retriever, Usage, VectorRetriever, total_usage
 
 __all__ = ["Combination", "ExpandedRetriever"]
@@ -53,7 +54,7 @@ class ExpandedRetriever:
         self._vectors = retriever if isinstance(retriever, VectorRetriever) else None
         if combine == "mean" and self._vectors is None:
             raise InputError(
-                f'combine is "mean" and {type(retriever).__name__} gives no vectors; want a DenseRetriever, or '
+                f'combine is "mean" and {class_name(retriever)} gives no vectors; want a DenseRetriever, or '
                 '"lists", "append" or "replace"'
             )
         self.fusion: FusionKind = fusion or "scores"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Pipeline", "PipelineStage", "StageCost"]
+__all__ = ["Pipeline", "PipelineStage", "StageCost", "class_name"]
 
 _RETRIEVE = "retrieve"
 """The name of the retriever among the costs."""
@@ -149,6 +149,9 @@ class _Layer:
             _inner_seconds.set(_inner_seconds.get() + whole)
             self._seconds.append(own / max(queries, 1))
 
+    def described(self) -> str:
+        return type(self._retriever).__name__
+
     def usage(self) -> Usage:
         return _difference(self._used(), self._at_start)
 
@@ -192,6 +195,11 @@ class _VectorLayer(_Layer):
     def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
         with self._timed(len(ids)):
             return self._vectors.vectors_of(ids)
+
+
+def class_name(retriever: Retriever) -> str:
+    """Return the name of a retriever's class for a message, whether it stands in a pipeline or not."""
+    return retriever.described() if isinstance(retriever, _Layer) else type(retriever).__name__
 
 
 def _layer(name: str, retriever: Retriever, *, inner: _Layer | None = None) -> _Layer:

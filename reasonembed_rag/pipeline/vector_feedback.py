@@ -8,6 +8,7 @@ import numpy as np
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
+from reasonembed_rag.pipeline.pipeline import class_name
 from reasonembed_rag.protocols import Retriever, Usage, VectorRetriever, total_usage
 
 __all__ = ["VectorFeedback"]
@@ -23,7 +24,8 @@ class VectorFeedback:
     def __init__(self, retriever: Retriever, *, depth: int = 3, query_weight: float = 0.8) -> None:
         if not isinstance(retriever, VectorRetriever):
             raise InputError(
-                f"{type(retriever).__name__} gives no vectors; want a DenseRetriever, or expansion by feedback"
+                f"{class_name(retriever)} gives no vectors; want a DenseRetriever, such as a model over a task's "
+                "documents, or expansion by feedback"
             )
         if depth < 1:
             raise InputError(f"depth is {depth}; want at least 1")
