@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from reasonembed_rag.graph.builder import Graph
     from reasonembed_rag.graph.weights import EncoderWeights
 
-__all__ = ["OpenGraph", "open_graph", "open_memory"]
+__all__ = ["WRITER", "OpenGraph", "open_graph", "open_memory"]
 
 _logger = logging.getLogger(__name__)
 
-_WRITER = 1
+WRITER = 1
 """Raise it with every change of what is written for the same model."""
 _LENGTH_BYTES = 8
 
@@ -66,7 +66,7 @@ def _path(weights: EncoderWeights, dtype: str) -> Path:
 
     spec = weights.spec
     model = _digest(spec.model, spec.revision, spec.adapter, *(["segments"] if weights.segments else []))
-    versions = (_WRITER, onnxruntime.__version__, largest_weight())
+    versions = (WRITER, onnxruntime.__version__, largest_weight())
     key = _digest(
         weights.digest, dict(weights.config), dtype, spec.pooling, versions, *(["segments"] if weights.segments else [])
     )

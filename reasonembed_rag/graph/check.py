@@ -14,7 +14,7 @@ import numpy as np
 
 from reasonembed_rag.backbone import is_marked, mark
 from reasonembed_rag.errors import ModelError
-from reasonembed_rag.graph.cache import open_memory
+from reasonembed_rag.graph.cache import WRITER, open_memory
 from reasonembed_rag.graph.forward import embed
 from reasonembed_rag.graph.products import INT8_PLANS, Products, largest_weight
 from reasonembed_rag.graph.session import run_session
@@ -73,7 +73,8 @@ def check_graph(weights: EncoderWeights, run: Run, *, dtype: str) -> None:
     """
     import onnxruntime
 
-    checked = f"graph {weights.digest} {dtype} {weights.spec.pooling} {onnxruntime.__version__} {largest_weight()}"
+    made = f"{WRITER} {onnxruntime.__version__} {largest_weight()}"
+    checked = f"graph {weights.digest} {dtype} {weights.spec.pooling} {made}"
     checked += " segments" if weights.segments else ""
     if is_marked(checked):
         return

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.errors import ModelError
-from reasonembed_rag.graph import OnnxEngine, products
+from reasonembed_rag.graph import OnnxEngine, cache, check, products
 from reasonembed_rag.graph.products import Products
 from reasonembed_rag.graph.writing import write_graph
 
@@ -68,6 +68,17 @@ def test_a_graph_is_compared_with_the_reference_once(tiny_model, weights_of, seq
     for _ in range(2):
         OnnxEngine(dataclasses.replace(weights, reference=reference), dtype="float32")
     assert asked == [len(sequences)]
+
+
+def test_what_another_writer_wrote_is_compared_again(tiny_model, weights_of, sequences, embed, monkeypatch):
+    weights = weights_of(tiny_model("bert"))
+    expected, asked = embed(OnnxEngine(weights, dtype="float32"), sequences), []
+    known = dataclasses.replace(weights, reference=lambda asked_for: asked.append(1) or expected)
+    for version in (1, 1, 2):
+        for module in (cache, check):
+            monkeypatch.setattr(module, "WRITER", version)
+        OnnxEngine(known, dtype="float32")
+    assert asked == [1, 1]
 
 
 def test_vectors_unlike_those_of_transformers_are_refused(tiny_model, weights_of, sequences, embed):
