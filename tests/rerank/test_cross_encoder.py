@@ -154,7 +154,9 @@ def test_hits_come_in_the_order_of_their_scores_with_their_documents(tiny_classi
     scores = model.score([("fox", text) for text in texts])
     assert nothing == none
     assert sorted(ranked.ids) == sorted(found.ids)
-    assert list(ranked.scores) == sorted(scores, reverse=True)
+    # Close, not equal: rerank computes the text that two hits share once, so that its batches are others than score's.
+    assert np.all(np.diff(ranked.scores) <= 0)
+    np.testing.assert_allclose(ranked.scores, np.sort(scores)[::-1], atol=1e-5)
     assert all(hit.document.content == texts[int(hit.id[1:])] for hit in ranked)
     places = [ranked.ids.index(name) for name in ("d5", "d0")]  # one text: the larger id first
     assert places[1] == places[0] + 1
