@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional
 
-from reasonembed_rag.backbone.processor import multiplies_int8, prepacks
+from reasonembed_rag.backbone.marks import mark, recall
+from reasonembed_rag.backbone.processor import multiplies_int8, prepacks, processor_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ _PROBE_ROWS = 256
 _MUCH_SLOWER = 1.2
 """oneDNN fuses what follows a product into it, so that a little slower is still faster."""
 _INT8_PROBE_ROWS = 32
+_PROBE_WIDTHS = (256, 512, 1024, 2048)
 _PLAIN_LOOP = 3.0
 """How many times as long as float32 an 8-bit product takes when torch has only a loop for it; ten times and more."""
 
@@ -163,12 +165,17 @@ def _in_float32(weight_OI: Tensor) -> Callable[[Tensor], Tensor]:
 
 @functools.cache
 def _int8_product() -> Callable[[Tensor], Callable[[Tensor], Tensor]]:
-    """Choose once per process: 8-bit integers where they are summed exactly and torch has more than a plain loop."""
+    """Choose once per machine: 8-bit integers where they are summed exactly and torch has more than a plain loop."""
     if not multiplies_int8():
         return _in_float32
     weight_OI, x_TI = torch.full((512, 512), 127.0), torch.full((_INT8_PROBE_ROWS, 512), 127.0)
-    narrow, wide = (_least_time(functools.partial(kind(weight_OI), x_TI)) for kind in (_in_8_bits, _in_float32))
-    return _in_float32 if narrow > _PLAIN_LOOP * wide else _in_8_bits
+    kinds = (_in_8_bits, _in_float32)
+    wide = _remembered(
+        "int8 by way of float32",
+        lambda: [_least_time(functools.partial(kind(weight_OI), x_TI)) for kind in kinds],
+        most=_PLAIN_LOOP,
+    )
+    return _in_float32 if wide else _in_8_bits
 
 
 def make_live(modules: Sequence[Module]) -> Linear:
@@ -183,7 +190,7 @@ def make_fast(modules: Sequence[Module], *, int8: bool = False) -> Linear:
     bias = None if biases[0] is None else _stack(biases)
     if int8:
         return Int8Linear(weight, bias)
-    return _fastest(weight.device.type, weight.dtype)(weight, bias)
+    return _fastest(weight.device.type, weight.dtype, _width_class(weight))(weight, bias)
 
 
 def _stack(tensors: Sequence[object]) -> Tensor:
@@ -191,18 +198,40 @@ def _stack(tensors: Sequence[object]) -> Tensor:
     return plain[0] if len(plain) == 1 else torch.cat(plain)
 
 
+def _width_class(weight: Tensor) -> int:
+    """Return the width of the product that stands for those of about this size: a processor's choice may vary by it."""
+    return next((width for width in _PROBE_WIDTHS if min(weight.shape) <= width), _PROBE_WIDTHS[-1])
+
+
 @functools.cache
-def _fastest(device: str, dtype: torch.dtype) -> Callable[[Tensor, Tensor | None], Linear]:
-    """Choose the kind of product for a device once per process: oneDNN where it is right and not much slower."""
+def _fastest(device: str, dtype: torch.dtype, width: int) -> Callable[[Tensor, Tensor | None], Linear]:
+    """Choose the kind of product for a device once per machine: oneDNN where it is right and not much slower."""
     if device != "cpu" or dtype not in {torch.float32, torch.bfloat16} or not prepacks(dtype):
         return PlainLinear
+    plain = _remembered(f"plain products of {width} inputs in {dtype}", lambda: _probe(dtype, width), most=_MUCH_SLOWER)
+    return PlainLinear if plain else OneDnnLinear
+
+
+def _probe(dtype: torch.dtype, width: int) -> list[float]:
+    """Return the times of oneDNN's product and of torch's own."""
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(512, 512, generator=generator).to(dtype)
-    x = torch.randn(_PROBE_ROWS, 512, generator=generator).to(dtype)
-    prepacked, plain = (
-        _least_time(functools.partial(kind(weight, None), x, activation="silu")) for kind in (OneDnnLinear, PlainLinear)
-    )
-    return PlainLinear if prepacked > _MUCH_SLOWER * plain else OneDnnLinear
+    weight = torch.randn(width, width, generator=generator).to(dtype)
+    x = torch.randn(_PROBE_ROWS, width, generator=generator).to(dtype)
+    kinds = (OneDnnLinear, PlainLinear)
+    return [_least_time(functools.partial(kind(weight, None), x, activation="silu")) for kind in kinds]
+
+
+def _remembered(question: str, times: Callable[[], Sequence[float]], *, most: float) -> bool:
+    """Return whether the first of two times is more than `most` times the second, as measured on this processor before.
+
+    Processes that choose alike compute alike, to the last bit; the cache folder holds what was chosen.
+    """
+    key = f"{question} on {processor_identity()}"
+    if (known := recall(key)) in {"yes", "no"}:
+        return known == "yes"
+    first, second = times()
+    mark(key, "yes" if first > most * second else "no")
+    return first > most * second
 
 
 def _least_time(product: Callable[[], object]) -> float:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import platform
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +25,7 @@ __all__ = [
     "instruction_set",
     "multiplies_int8",
     "prepacks",
+    "processor_identity",
     "warn_of_emulation",
 ]
 
@@ -30,6 +33,7 @@ _logger = logging.getLogger(__name__)
 
 _WITHOUT_BFLOAT16 = {"avx512_core", "avx512_core_vnni"}
 """Values of ONEDNN_MAX_CPU_ISA that allow AVX-512 but not its bfloat16 instructions; torch.cpu ignores it."""
+_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 _ROWS, _WIDTH = 64, 512
 _COMPARED = (torch.float32, torch.bfloat16)
 _ROUNDS, _SECONDS = 5, 0.1
@@ -40,6 +44,19 @@ def instruction_set() -> str:
     bfloat16 = "emulated" if emulates_bfloat16() else "native"
     int8 = "exact" if multiplies_int8() else "by way of float32"
     return f"{torch.backends.cpu.get_cpu_capability()}, bfloat16 {bfloat16}, int8 {int8}"
+
+
+def processor_identity() -> str:
+    """Return what the speed of torch's products depends on: processor, instructions, threads and versions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "CPU part"))]
+    name = names[0] if names else platform.processor()
+    limits = " ".join(os.environ.get(limit, "") for limit in _LIMITS)
+    threads = torch.get_num_threads()
+    return f"{platform.machine()} {name}, {instruction_set()}, {limits}, {threads} threads, torch {torch.__version__}"
 
 
 def emulates_bfloat16() -> bool:

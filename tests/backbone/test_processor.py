@@ -132,27 +132,44 @@ def test_no_onednn_product_is_built_where_onednn_refuses_the_number_format(monke
     linears._fastest.cache_clear()
     try:
         monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
-        assert linears._fastest("cpu", torch.bfloat16) is PlainLinear
+        assert linears._fastest("cpu", torch.bfloat16, 512) is PlainLinear
     finally:
         processor.prepacks.cache_clear()
         linears._fastest.cache_clear()
 
 
-def test_onednn_is_chosen_where_it_is_faster_and_torch_where_it_is_much_slower(monkeypatch):
+@pytest.fixture
+def nothing_remembered(monkeypatch, tmp_path):
+    """Let kinds of products be chosen anew, now and afterwards."""
+    monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path))
+    linears._fastest.cache_clear()
+    yield
+    linears._fastest.cache_clear()
+
+
+def test_onednn_is_chosen_where_it_is_faster_and_torch_where_it_is_much_slower(nothing_remembered, monkeypatch):
     if not processor.prepacks(torch.float32):
         pytest.skip("this torch has no oneDNN")
-    chosen = []
-    for slowness in (0.5, 1.5):
-        linears._fastest.cache_clear()
-        times = iter((slowness, 1.0))
-        monkeypatch.setattr(linears, "_least_time", lambda product, times=times: next(times))
-        chosen.append(linears._fastest("cpu", torch.float32))
-    linears._fastest.cache_clear()
+    times = iter((0.5, 1.0, 1.5, 1.0))  # oneDNN's and torch's for each width
+    monkeypatch.setattr(linears, "_least_time", lambda product: next(times))
+    chosen = [linears._fastest("cpu", torch.float32, width) for width in (512, 1024)]
     assert chosen == [OneDnnLinear, PlainLinear]
+    linears._fastest.cache_clear()  # as in another process: what was chosen is remembered, nothing is measured
+    assert [linears._fastest("cpu", torch.float32, width) for width in (512, 1024)] == chosen
+    assert next(times, None) is None
+
+
+def test_a_choice_is_not_taken_over_by_another_number_of_threads(nothing_remembered, monkeypatch):
+    times = iter(([1.0, 1.0], [9.0, 1.0]))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert not linears._remembered("a question", lambda: next(times), most=2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert linears._remembered("a question", lambda: next(times), most=2)
+    assert linears._remembered("a question", lambda: next(times), most=2)
 
 
 @pytest.fixture
-def fresh_int8():
+def fresh_int8(nothing_remembered):
     """Let the 8-bit product be chosen anew, now and afterwards."""
     caches = (processor.multiplies_int8, linears._int8_product)
     for cache in caches:
