@@ -63,6 +63,9 @@ class Expansion:
 class VectorRetriever(Retriever, Protocol):
     """A retriever whose documents and queries are vectors of one space, searched by inner product."""
 
+    def vector_spec(self) -> EmbeddingSpec:
+        """Return what fixes its vectors."""
+
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of texts as queries, as `search` makes them."""
 
@@ -75,8 +78,12 @@ class VectorRetriever(Retriever, Protocol):
         *,
         k: int,
         excluded_ids: Sequence[Collection[str]] | None = None,
+        texts: Sequence[str] | None = None,
     ) -> list[Hits]:
-        """Return for query vectors what `search` returns for queries."""
+        """Return for query vectors what `search` returns for queries.
+
+        `texts` are the queries in words, for a retriever that searches by them too, such as a hybrid index.
+        """
 
     def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors (n, dimension) of its documents of these ids; raises InputError for an unknown id."""

@@ -90,7 +90,7 @@ class IndexModel:
 
 
 class IndexRetriever:
-    """Find the documents of a saved index; a core Retriever, for fusion, evaluation and the frameworks' classes.
+    """Find the documents of a saved index; a VectorRetriever, for pipelines, evaluation and the frameworks' classes.
 
     index is a store, or the folder of one; embedder is what encodes the queries, or how the model that the index names
     is loaded. The index is opened and the model loaded at the first query. Hits carry their documents. With a
@@ -155,6 +155,41 @@ class IndexRetriever:
     def model_name(self) -> str | None:
         """The model of the queries, where it is known without opening anything."""
         return self._source.model_name
+
+    def vector_spec(self) -> EmbeddingSpec:
+        """Return `spec`: this is a VectorRetriever, for the stages of a pipeline that move vectors."""
+        return self.spec
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return what encode_queries returns."""
+        return self.encode_queries(texts)
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of texts as documents; their tokens are counted with the queries'."""
+        encoder = self._source.opened().encoder
+        with self._meter.counting(encoder.embedder):
+            return encoder.encode_documents(list(texts))
+
+    def search_vectors(
+        self,
+        vectors_QD: NDArray[np.float32],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+        texts: Sequence[str] | None = None,
+    ) -> list[Hits]:
+        """Return the k best documents of each vector (Q, dimension), and of its text where BM25 has a weight.
+
+        Raises InputError where BM25 has a weight and there are no texts.
+        """
+        if texts is None and self.bm25_weight > 0.0:
+            raise InputError(f"bm25_weight is {self.bm25_weight}; want the texts of the vectors too, or bm25_weight 0")
+        found = self.search_hybrid(texts or [""] * len(vectors_QD), vectors_QD, k=k, excluded_ids=excluded_ids)
+        return [one.hits for one in found]
+
+    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the stored vectors (n, dimension) of documents by their ids; raises InputError for an unknown id."""
+        return self.store.vectors_of(ids)
 
     def encode_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 vectors (n, dimension) of queries, with this retriever's task and instruction."""

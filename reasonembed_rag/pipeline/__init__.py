@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
+    from reasonembed_rag.pipeline.reasoned import ReasonedRetriever
     from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever, rerank_texts
     from reasonembed_rag.pipeline.settings import PipelineSettings, read_pipeline
     from reasonembed_rag.pipeline.stages import STAGE_KINDS, StageContext, StageSettings
@@ -55,6 +56,7 @@ __all__ = [
     "PipelineSettings",
     "PipelineStage",
     "PointwiseReranker",
+    "ReasonedRetriever",
     "ReasonerLayers",
     "ReasoningEmbedder",
     "ReasoningExpander",

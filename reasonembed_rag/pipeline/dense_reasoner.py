@@ -19,7 +19,7 @@ from reasonembed_rag.files import record_from, replacing, write_text
 from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["DenseReasoner", "ReasonerLayers", "ReasoningEmbedder"]
+__all__ = ["DenseReasoner", "ReasonerLayers", "ReasoningEmbedder", "check_space"]
 
 _FORMAT = 1
 _ABOUT = "reasoner.json"
@@ -146,11 +146,7 @@ class ReasoningEmbedder:
     """
 
     def __init__(self, embedder: Embedder, reasoner: DenseReasoner) -> None:
-        if (reasoner.space, reasoner.dimension) != (embedder.spec.space(), embedder.dimension):
-            raise SpecMismatchError(
-                f"the dense reasoner belongs to vectors of {reasoner.model}, dimension {reasoner.dimension}, and these "
-                f"are of {embedder.spec.model}, dimension {embedder.dimension}; train one for this model"
-            )
+        check_space(reasoner, embedder.spec)
         self._embedder = embedder
         self.reasoner = reasoner
 
@@ -179,6 +175,15 @@ class ReasoningEmbedder:
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> NDArray[np.float32]:
         """Return the embedder's float32 vectors (n, dimension) of documents, in input order."""
         return self._embedder.encode_documents(texts, show_progress=show_progress)
+
+
+def check_space(reasoner: DenseReasoner, spec: EmbeddingSpec) -> None:
+    """Raise SpecMismatchError for a reasoner of another model than that of some vectors."""
+    if (reasoner.space, reasoner.dimension) != (spec.space(), spec.dimension):
+        raise SpecMismatchError(
+            f"the dense reasoner belongs to vectors of {reasoner.model}, dimension {reasoner.dimension}, and these are "
+            f"of {spec.model}, dimension {spec.dimension}; train one for this model"
+        )
 
 
 def _gelu(values: NDArray[np.float32]) -> NDArray[np.float32]:

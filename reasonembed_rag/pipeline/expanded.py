@@ -54,7 +54,7 @@ class ExpandedRetriever:
         self._vectors = retriever if isinstance(retriever, VectorRetriever) else None
         if combine == "mean" and self._vectors is None:
             raise InputError(
-                f'combine is "mean" and {class_name(retriever)} gives no vectors; want a DenseRetriever, or '
+                f'combine is "mean" and {class_name(retriever)} gives no vectors; want an index, a DenseRetriever, or '
                 '"lists", "append" or "replace"'
             )
         self.fusion: FusionKind = fusion or "scores"
@@ -77,7 +77,7 @@ class ExpandedRetriever:
             return self._search_lists(queries, written, k, excluded_ids)
         if self.combine == "mean" and self._vectors is not None:
             vectors_QD = _means(self._vectors, queries, written)
-            return self._vectors.search_vectors(vectors_QD, k=k, excluded_ids=excluded_ids)
+            return self._vectors.search_vectors(vectors_QD, k=k, excluded_ids=excluded_ids, texts=queries)
         texts = [self._text(query, one) for query, one in zip(queries, written, strict=True)]
         return self.retriever.search(texts, k=k, excluded_ids=excluded_ids)
 
@@ -128,9 +128,10 @@ class ExpandedRetriever:
             for (place, _), hits in zip(as_queries, found, strict=True):
                 lists[place].append(hits)
         if as_documents and self._vectors is not None:
-            vectors = self._vectors.embed_documents([text for _, text in as_documents])
+            written_texts = [text for _, text in as_documents]
+            vectors = self._vectors.embed_documents(written_texts)
             own_bans = [bans[place] for place, _ in as_documents]
-            found = self._vectors.search_vectors(vectors, k=depth, excluded_ids=own_bans)
+            found = self._vectors.search_vectors(vectors, k=depth, excluded_ids=own_bans, texts=written_texts)
             for (place, _), hits in zip(as_documents, found, strict=True):
                 lists[place].append(hits)
         return [

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from reasonembed_rag.spec import EmbeddingSpec
+
 __all__ = ["Pipeline", "PipelineStage", "StageCost", "class_name"]
 
 _RETRIEVE = "retrieve"
@@ -178,6 +180,9 @@ class _VectorLayer(_Layer):
         super().__init__(name, retriever, inner=inner)
         self._vectors = retriever
 
+    def vector_spec(self) -> EmbeddingSpec:
+        return self._vectors.vector_spec()
+
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         with self._timed(len(texts)):
             return self._vectors.embed_queries(texts)
@@ -187,10 +192,15 @@ class _VectorLayer(_Layer):
             return self._vectors.embed_documents(texts)
 
     def search_vectors(
-        self, vectors_QD: NDArray[np.float32], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
+        self,
+        vectors_QD: NDArray[np.float32],
+        *,
+        k: int,
+        excluded_ids: Sequence[Collection[str]] | None = None,
+        texts: Sequence[str] | None = None,
     ) -> list[Hits]:
         with self._timed(len(vectors_QD)):
-            return self._vectors.search_vectors(vectors_QD, k=k, excluded_ids=excluded_ids)
+            return self._vectors.search_vectors(vectors_QD, k=k, excluded_ids=excluded_ids, texts=texts)
 
     def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
         with self._timed(len(ids)):

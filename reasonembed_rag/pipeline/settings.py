@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import plain_record, read_toml, record_from
 from reasonembed_rag.llm import CallSettings, ChatModelSettings
 from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage
-from reasonembed_rag.pipeline.stages import STAGE_KINDS, ReplayedStage, StageContext, StageSettings
+from reasonembed_rag.pipeline.stages import STAGE_KINDS, StageContext, StageSettings
 from reasonembed_rag.protocols import Retriever
 
 __all__ = ["PipelineSettings", "read_pipeline"]
@@ -77,10 +77,10 @@ def read_pipeline(path: Path) -> PipelineSettings:
     header = record_from(_Header, table, where=str(path), error=InputError)
     stages: dict[str, StageSettings] = {}
     for number, one in enumerate(listed, start=1):
-        name, stage = _stage(one, where=f"{path}, stage {number}")
+        name, stage = _stage(one, folder=path.parent, where=f"{path}, stage {number}")
         if name in stages:
             raise InputError(f'{path}: two stages are named {name}; give one a name of its own: name = "..."')
-        stages[name] = stage if not isinstance(stage, ReplayedStage) else _resolved(stage, path.parent)
+        stages[name] = stage
     answers = None if header.answers is None else path.parent / header.answers
     settings = PipelineSettings(stages=stages, chat=header.chat, calls=header.calls, answers=answers)
     if settings.asks_chat and settings.chat is None:
@@ -89,7 +89,7 @@ def read_pipeline(path: Path) -> PipelineSettings:
     return settings
 
 
-def _stage(table: Any, *, where: str) -> tuple[str, StageSettings]:
+def _stage(table: Any, *, folder: Path, where: str) -> tuple[str, StageSettings]:
     if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
         raise InputError(f"{where}: has no kind; want one of {', '.join(STAGE_KINDS)}")
     own = dict(table)
@@ -101,9 +101,7 @@ def _stage(table: Any, *, where: str) -> tuple[str, StageSettings]:
         close = difflib.get_close_matches(kind, STAGE_KINDS, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"want one of {', '.join(STAGE_KINDS)}"
         raise InputError(f"{where}: kind is {kind!r}; {hint}")
+    if isinstance(own.get("path"), str):  # of whatever kind
+        own["path"] = str(folder / own["path"])
     stage: StageSettings = record_from(STAGE_KINDS[kind], own, where=f"{where} ({kind})", error=InputError)
     return name, stage
-
-
-def _resolved(stage: ReplayedStage, folder: Path) -> ReplayedStage:
-    return replace(stage, path=folder / stage.path)

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import ChatAccess
 from reasonembed_rag.pipeline.agentic import AgenticRetriever
+from reasonembed_rag.pipeline.dense_reasoner import DenseReasoner
 from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, HypothesisExpander, ReasoningExpander
 from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings
 from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
@@ -20,13 +21,14 @@ from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
 from reasonembed_rag.pipeline.iterating import IterationSettings
 from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
 from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
+from reasonembed_rag.pipeline.reasoned import ReasonedRetriever
 from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
 from reasonembed_rag.pipeline.state_machine import StateMachineRetriever
 from reasonembed_rag.pipeline.vector_feedback import VectorFeedback
 from reasonembed_rag.protocols import QueryExpander, Reranker, Retriever
 from reasonembed_rag.tasks import DEFAULT_CARD, TaskCard
 
-__all__ = ["STAGE_KINDS", "ReplayedStage", "StageContext", "StageSettings"]
+__all__ = ["STAGE_KINDS", "StageContext", "StageSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +131,13 @@ class _Feedback(_Expansion):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayedStage(_Expansion):
-    """Reasoning from a file; the only kind with a path, which is relative to the pipeline's file."""
-
+class _Replayed(_Expansion):
     kind: ClassVar[str] = "replayed"
     asks_chat: ClassVar[bool] = False
 
     path: Path
 
     def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
-        """Return what searches by the recorded texts; raises InputError for a file that cannot be read."""
         return self._around(ReplayedExpander.read(self.path, queries=context.queries))
 
 
@@ -152,6 +151,17 @@ class _VectorFeedback:
 
     def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:  # noqa: ARG002 - the protocol's
         return partial(VectorFeedback, depth=self.depth, query_weight=self.query_weight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DenseReasoner:
+    kind: ClassVar[str] = "dense-reasoner"
+    asks_chat: ClassVar[bool] = False
+
+    path: Path
+
+    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:  # noqa: ARG002 - the protocol's
+        return partial(ReasonedRetriever, reasoner=DenseReasoner.load(self.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +316,7 @@ class _Agentic:
 
 
 _KINDS: Sequence[type[StageSettings]] = (
-    _Reasoning, _Hypothesis, _Decompose, _Feedback, ReplayedStage, _VectorFeedback,
+    _Reasoning, _Hypothesis, _Decompose, _Feedback, _Replayed, _VectorFeedback, _DenseReasoner,
     _Pointwise, _Listwise, _Groupwise, _CrossEncoder, _YesNo, _LateInteraction, _StateMachine, _Agentic,
 )  # fmt: skip
 STAGE_KINDS: Mapping[str, type[StageSettings]] = {one.kind: one for one in _KINDS}

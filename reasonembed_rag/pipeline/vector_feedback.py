@@ -15,7 +15,7 @@ __all__ = ["VectorFeedback"]
 
 
 class VectorFeedback:
-    """Search by a q + (1 - a) m, m being the mean of the vectors of the `depth` documents nearest to the query q.
+    """Search by a q + (1 - a) m, m being the mean of the vectors of the `depth` best documents for the query q.
 
     Pseudo-relevance feedback without a chat model: what such a stage must beat. a is `query_weight`, 1 for the bare
     query. Raises InputError for a retriever without vectors, a depth below 1 and a weight outside 0 to 1.
@@ -24,8 +24,8 @@ class VectorFeedback:
     def __init__(self, retriever: Retriever, *, depth: int = 3, query_weight: float = 0.8) -> None:
         if not isinstance(retriever, VectorRetriever):
             raise InputError(
-                f"{class_name(retriever)} gives no vectors; want a DenseRetriever, such as a model over a task's "
-                "documents, or expansion by feedback"
+                f"{class_name(retriever)} gives no vectors; want an index, a DenseRetriever, such as a model over a "
+                "task's documents, or expansion by feedback"
             )
         if depth < 1:
             raise InputError(f"depth is {depth}; want at least 1")
@@ -44,13 +44,14 @@ class VectorFeedback:
     ) -> list[Hits]:
         """Return at most k hits of each query; its excluded documents are neither found nor fed back."""
         vectors_QD = self.retriever.embed_queries(queries)
-        first = self.retriever.search_vectors(vectors_QD, k=self.depth, excluded_ids=excluded_ids)
+        first = self.retriever.search_vectors(vectors_QD, k=self.depth, excluded_ids=excluded_ids, texts=queries)
         moved_QD = vectors_QD.astype(np.float64)
         for place, hits in enumerate(first):
             if len(hits):
                 mean_D = self.retriever.vectors_of(hits.ids).mean(axis=0, dtype=np.float64)
                 moved_QD[place] = self.query_weight * moved_QD[place] + (1.0 - self.query_weight) * mean_D
-        return self.retriever.search_vectors(moved_QD.astype(np.float32), k=k, excluded_ids=excluded_ids)
+        moved = moved_QD.astype(np.float32)
+        return self.retriever.search_vectors(moved, k=k, excluded_ids=excluded_ids, texts=queries)
 
     def usage(self) -> Usage:
         """Return what the retriever has used."""

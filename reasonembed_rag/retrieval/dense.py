@@ -16,6 +16,7 @@ from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Embedder, Usage
 from reasonembed_rag.retrieval.exact import ExactIndex, unit_rows
 from reasonembed_rag.retrieval.tokens import TokenMeter
+from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["DenseRetriever", "EmbeddingFunctions"]
 
@@ -62,6 +63,10 @@ class DenseRetriever:
         index = self._encoded()
         return index.search(self.embed_queries(queries), k=k, excluded_ids=excluded_ids)
 
+    def vector_spec(self) -> EmbeddingSpec:
+        """Return what fixes the vectors."""
+        return self._embedder.spec
+
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors (n, dimension) of queries, under the retriever's instruction."""
         with self._query_meter.counting(self._embedder):
@@ -78,6 +83,7 @@ class DenseRetriever:
         *,
         k: int,
         excluded_ids: Sequence[Collection[str]] | None = None,
+        texts: Sequence[str] | None = None,  # noqa: ARG002 - the protocol's
     ) -> list[Hits]:
         """Return the k nearest documents of each query vector (Q, dimension), exclusions before the cut."""
         return self._encoded().search(vectors_QD, k=k, excluded_ids=excluded_ids)
