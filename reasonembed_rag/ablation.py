@@ -33,6 +33,12 @@ class AblatedTask:
     costs: tuple[StageCost, ...]
     """Of the retriever and of each stage in the variant, innermost first."""
 
+    @property
+    def llm_cost(self) -> float | None:
+        """What chat models were paid, by the prices in their settings; None where there are none."""
+        known = [cost.llm_cost for cost in self.costs if cost.llm_cost is not None]
+        return sum(known) if known else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AblatedPipeline:
@@ -67,6 +73,11 @@ class AblatedPipeline:
         """Return the tokens that chat models read and wrote."""
         return sum(cost.llm_tokens or 0 for one in self.tasks for cost in one.costs)
 
+    def llm_cost(self) -> float | None:
+        """Return what chat models were paid, by the prices in their settings; None where there are none."""
+        known = [one.llm_cost for one in self.tasks if one.llm_cost is not None]
+        return sum(known) if known else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageEffect:
@@ -77,6 +88,9 @@ class StageEffect:
     """The pipeline without the stage, then the full one."""
     alone: Difference
     """No stage, then the stage alone."""
+    better: int
+    """How many queries of all tasks score higher with the stage, within the pipeline."""
+    worse: int
 
     @property
     def verdict(self) -> Verdict:
@@ -156,8 +170,11 @@ def _measure(
 def _effect(stage: str, names: tuple[str, ...], variants: Sequence[AblatedPipeline]) -> StageEffect:
     by_stages = {variant.stages: variant.reports for variant in variants}
     rest = tuple(name for name in names if name != stage)
+    within = compare(by_stages[rest], by_stages[names])
     return StageEffect(
         stage=stage,
-        within=compare(by_stages[rest], by_stages[names]).mean,
+        within=within.mean,
         alone=compare(by_stages[()], by_stages[(stage,)]).mean,
+        better=sum(task.better for task in within.tasks),
+        worse=sum(task.worse for task in within.tasks),
     )

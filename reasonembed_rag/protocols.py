@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AdapterEmbedder",
     "AsyncEmbedder",
+    "DocumentVectors",
     "Embedder",
     "Expansion",
     "Metered",
@@ -60,7 +61,15 @@ class Expansion:
 
 
 @runtime_checkable
-class VectorRetriever(Retriever, Protocol):
+class DocumentVectors(Protocol):
+    """A retriever that gives the vectors of its documents."""
+
+    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (n, dimension) of its documents of these ids; raises InputError for an unknown id."""
+
+
+@runtime_checkable
+class VectorRetriever(Retriever, DocumentVectors, Protocol):
     """A retriever whose documents and queries are vectors of one space, searched by inner product."""
 
     def vector_spec(self) -> EmbeddingSpec:
@@ -84,9 +93,6 @@ class VectorRetriever(Retriever, Protocol):
 
         `texts` are the queries in words, for a retriever that searches by them too, such as a hybrid index.
         """
-
-    def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors (n, dimension) of its documents of these ids; raises InputError for an unknown id."""
 
 
 @runtime_checkable
@@ -129,6 +135,8 @@ class Usage:
     index_bytes: int | None = None
     llm_calls: int | None = None
     llm_tokens: int | None = None
+    llm_cost: float | None = None
+    """In the currency of the prices that the chat model's settings name."""
 
 
 @runtime_checkable
@@ -149,6 +157,7 @@ def total_usage(parts: Iterable[object]) -> Usage:
         index_bytes=_total([usage.index_bytes for usage in used]),
         llm_calls=_total([usage.llm_calls for usage in used]),
         llm_tokens=_total([usage.llm_tokens for usage in used]),
+        llm_cost=_total([usage.llm_cost for usage in used]),
     )
 
 

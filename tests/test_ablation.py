@@ -47,7 +47,7 @@ class First:
         ]
 
     def usage(self):
-        return Usage(llm_calls=self.calls, llm_tokens=7 * self.calls)
+        return Usage(llm_calls=self.calls, llm_tokens=7 * self.calls, llm_cost=0.5 * self.calls)
 
 
 @dataclass
@@ -95,6 +95,7 @@ def test_effects_are_paired_differences_and_verdicts_follow_their_intervals():
         evaluate(Pipeline(InOrder()), TASK, system="plain"), evaluate(First(InOrder()), TASK, system="good")
     )
     assert effects["good"].alone == expected.mean
+    assert (effects["bad"].better, effects["bad"].worse) == (expected.tasks[0].worse, len(TASK.examples))
 
 
 def test_costs_are_those_of_the_variant():
@@ -102,6 +103,7 @@ def test_costs_are_those_of_the_variant():
     calls = {variant.name: (variant.llm_calls(), variant.llm_tokens()) for variant in result.variants}
     assert calls["full"] == calls["without idle"] == calls["good alone"] == (25, 175)
     assert calls["without good"] == calls["no stage"] == (0, 0)
+    assert [result.variants[0].llm_cost(), result.variants[-1].llm_cost()] == [12.5, None]
     assert all(variant.latency("p95") >= variant.latency("p50") > 0 for variant in result.variants)
 
 

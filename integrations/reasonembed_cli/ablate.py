@@ -120,9 +120,11 @@ _UNTIMED: tuple[float | None, float | None] = (None, None)
 
 def _variants_table(ablation: Ablation) -> Table:
     """Return a table with a section for each task and for their mean; equal variants are shown once."""
-    figures = ("nDCG@10", "p50 ms", "p95 ms", "calls", "tokens")
-    table = slim_table("variant", figures, title="nDCG@10 x 100", caption="calls and tokens: of chat models")
     full = ablation.variants[0]
+    paid = full.llm_cost() is not None
+    figures = ("nDCG@10", "p50 ms", "p95 ms", "calls", "tokens", *(["cost"] if paid else []))
+    caption = "calls and tokens: of chat models" + ("; cost: by the prices in their settings" if paid else "")
+    table = slim_table("variant", figures, title="nDCG@10 x 100", caption=caption)
     variants = list(({variant.stages: variant for variant in ablation.variants} | {full.stages: full}).values())
     tasks = [report.task.label for report in variants[0].reports]
     for number, task in enumerate(tasks):
@@ -133,15 +135,20 @@ def _variants_table(ablation: Ablation) -> Table:
             latency, calls = one.report.latency, sum(cost.llm_calls or 0 for cost in one.costs)
             times = (latency.p50, latency.p95) if latency is not None else _UNTIMED
             tokens = sum(cost.llm_tokens or 0 for cost in one.costs)
-            table.add_row(f"  {variant.name}", *_cells(one.report.mean("nDCG@10"), times, calls, tokens))
+            cells = _cells(one.report.mean("nDCG@10"), times, calls, tokens)
+            table.add_row(f"  {variant.name}", *cells, *(_money(one.llm_cost) if paid else ()))
         table.add_section()
     if len(tasks) > 1:
-        table.add_row("mean of tasks; calls and tokens of all:")
+        table.add_row("mean of tasks; costs of all:")
         for variant in variants:
             times = (variant.latency("p50"), variant.latency("p95"))
             cells = _cells(variant.mean, times, variant.llm_calls(), variant.llm_tokens())
-            table.add_row(f"  {variant.name}", *cells)
+            table.add_row(f"  {variant.name}", *cells, *(_money(variant.llm_cost()) if paid else ()))
     return table
+
+
+def _money(cost: float | None) -> list[str]:
+    return [f"{cost or 0:.4f}"]
 
 
 def _cells(score: float, seconds: tuple[float | None, float | None], calls: int, tokens: int) -> list[str]:
@@ -150,10 +157,11 @@ def _cells(score: float, seconds: tuple[float | None, float | None], calls: int,
 
 
 def _effects_table(ablation: Ablation) -> Table:
-    caption = "difference of nDCG@10 x 100, 95 % interval paired by query; verdict: within the pipeline"
+    caption = "nDCG@10 x 100, 95 % interval paired by query; verdict, queries up and down: within the pipeline"
     table = slim_table("stage", ("within", "alone", "verdict"), title="What each stage gains", caption=caption)
     for effect in ablation.effects:
-        table.add_row(effect.stage, _gain(effect.within), _gain(effect.alone), effect.verdict)
+        said = f"{effect.verdict}\n{effect.better:,} up, {effect.worse:,} down"
+        table.add_row(effect.stage, _gain(effect.within), _gain(effect.alone), said)
     return table
 
 

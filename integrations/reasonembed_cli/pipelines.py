@@ -56,4 +56,5 @@ def task_context(settings: PipelineSettings, task: RetrievalTask) -> Iterator[St
 
     queries = {example.id: example.query for example in task.examples}
     with context_of(settings, card=task.card, queries=queries) as context:
-        yield replace(context, documents={document.id: document for document in task.documents})
+        documents = {document.id: document for document in task.documents}
+        yield replace(context, documents=documents, corpus_size=len(task.documents))

@@ -175,6 +175,8 @@ def _found_through(
     settings: PipelineSettings, retriever: IndexRetriever, questions: Sequence[str], *, k: int, task: str | None
 ) -> Iterator[_Found]:
     """Yield what the pipeline finds for each question."""
+    from dataclasses import replace
+
     import numpy as np
 
     from reasonembed_rag import Hits
@@ -184,7 +186,8 @@ def _found_through(
     nothing = Hits((), np.zeros(0, np.float32))  # the lists behind a pipeline's hits are not told
 
     with context_of(settings, card=None if task is None else get_task(task)) as context:
-        found = settings.build(retriever, context).search(questions, k=k)
+        sized = replace(context, corpus_size=len(retriever.store))
+        found = settings.build(retriever, sized).search(questions, k=k)
     for question, hits in zip(questions, found, strict=True):
         yield _Found(question, HybridHits(hits, nothing))
 

@@ -127,6 +127,7 @@ class Report:
             ("index {:,} bytes", usage.index_bytes),
             ("{:,} calls of language models", usage.llm_calls),
             ("{:,} of their tokens", usage.llm_tokens),
+            ("{:,.4f} paid for them", usage.llm_cost),
         )
         return ", ".join(text.format(value) for text, value in known if value is not None)
 
@@ -153,6 +154,8 @@ class Report:
             fields["system"]["spec"] = {
                 name: value for name, value in own.items() if name not in newer or value != newer[name]
             }
+        if self.usage is not None and self.usage.llm_cost is None:
+            del fields["usage"]["llm_cost"]
         return {"format": _FORMAT, **fields}
 
     @classmethod

@@ -194,7 +194,9 @@ class ChatStage:
     def usage(self) -> Usage:
         """Return the calls and tokens since construction; those from the cache cost nothing and are not counted."""
         report = self.report()
-        return Usage(llm_calls=report.calls, llm_tokens=report.input_tokens + report.output_tokens)
+        return Usage(
+            llm_calls=report.calls, llm_tokens=report.input_tokens + report.output_tokens, llm_cost=report.cost
+        )
 
     def _asking(self, requests: Sequence[StageRequest[T]], rounds: int) -> ChatJob[list[T | None]]:
         read: list[T | None] = [None] * len(requests)

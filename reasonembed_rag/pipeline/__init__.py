@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings, repeated
     from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
     from reasonembed_rag.pipeline.expanded import ExpandedRetriever
+    from reasonembed_rag.pipeline.filtered import FilteredRetriever
     from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
     from reasonembed_rag.pipeline.fusion import Fusion, Weighted
     from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
@@ -39,6 +40,7 @@ __all__ = [
     "ExpandedRetriever",
     "FeedbackExpander",
     "FeedbackSettings",
+    "FilteredRetriever",
     "Fusion",
     "GroupSettings",
     "GroupwiseReranker",

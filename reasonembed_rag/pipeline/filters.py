@@ -44,7 +44,8 @@ class TrustFilter:
     (Dice, counts).
     """
 
-    embed: Embed
+    embed: Embed | None = None
+    """None where FilteredRetriever gives the filter the vectors of the index."""
     similarity: float = 0.88
     overlap: float = 0.25
     n: int = 2
@@ -75,7 +76,8 @@ class TrustFilter:
 class NearDuplicateFilter:
     """Keep the best-ranked of documents that are near copies of one another."""
 
-    embed: Embed
+    embed: Embed | None = None
+    """As TrustFilter's."""
     similarity: float = 0.95
     """The cosine above which two documents are near copies."""
 
@@ -156,8 +158,10 @@ def _n_grams(text: str, n: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(words[start:] for start in range(n)), strict=False))
 
 
-def _unit_vectors(embed: Embed, documents: Sequence[Document]) -> NDArray[np.float64]:
+def _unit_vectors(embed: Embed | None, documents: Sequence[Document]) -> NDArray[np.float64]:
     """Embed the documents and scale the vectors to length 1; raises InputError for anything but one vector per text."""
+    if embed is None:
+        raise InputError("the filter has no embed; want embed=encoder.encode_documents, or a FilteredRetriever")
     vectors_ND = np.asarray(embed([document.content for document in documents]), dtype=np.float64)
     if vectors_ND.ndim != 2 or len(vectors_ND) != len(documents) or not np.isfinite(vectors_ND).all():
         raise InputError(

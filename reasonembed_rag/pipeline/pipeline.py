@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.protocols import Metered, Retriever, Usage, VectorRetriever
+from reasonembed_rag.pipeline.fusion import Fusion
+from reasonembed_rag.protocols import DocumentVectors, Metered, Retriever, Usage, VectorRetriever
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Pipeline", "PipelineStage", "StageCost", "class_name"]
+__all__ = ["Pipeline", "PipelineStage", "StageCost", "class_name", "document_vectors"]
 
 _RETRIEVE = "retrieve"
 """The name of the retriever among the costs."""
@@ -49,6 +50,7 @@ class StageCost:
     """Seconds per query of each search."""
     llm_calls: int | None
     llm_tokens: int | None
+    llm_cost: float | None
     query_tokens: int | None
 
     @property
@@ -154,6 +156,10 @@ class _Layer:
     def described(self) -> str:
         return type(self._retriever).__name__
 
+    def document_vectors(self) -> DocumentVectors | None:
+        own = document_vectors(self._retriever)
+        return self._inner.document_vectors() if own is None and self._inner is not None else own
+
     def usage(self) -> Usage:
         return _difference(self._used(), self._at_start)
 
@@ -164,6 +170,7 @@ class _Layer:
             seconds=tuple(self._seconds),
             llm_calls=own.llm_calls,
             llm_tokens=own.llm_tokens,
+            llm_cost=own.llm_cost,
             query_tokens=own.query_tokens,
         )
 
@@ -210,6 +217,18 @@ class _VectorLayer(_Layer):
 def class_name(retriever: Retriever) -> str:
     """Return the name of a retriever's class for a message, whether it stands in a pipeline or not."""
     return retriever.described() if isinstance(retriever, _Layer) else type(retriever).__name__
+
+
+def document_vectors(retriever: Retriever) -> DocumentVectors | None:
+    """Return what gives the vectors of a retriever's documents, through the stages of a pipeline and a fusion's parts.
+
+    None where nothing does.
+    """
+    if isinstance(retriever, _Layer):
+        return retriever.document_vectors()
+    if isinstance(retriever, Fusion):
+        return next(filter(None, (document_vectors(part.retriever) for part in retriever.parts)), None)
+    return retriever if isinstance(retriever, DocumentVectors) else None
 
 
 def _layer(name: str, retriever: Retriever, *, inner: _Layer | None = None) -> _Layer:

@@ -16,8 +16,11 @@ from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, Hypothesis
 from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings
 from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
 from reasonembed_rag.pipeline.expanded import Combination, ExpandedRetriever
+from reasonembed_rag.pipeline.filtered import FilteredRetriever
+from reasonembed_rag.pipeline.filters import Embed, HitFilter, NearDuplicateFilter, TrustFilter
 from reasonembed_rag.pipeline.fusion import FusionKind
 from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
+from reasonembed_rag.pipeline.hub_guarded import HubGuardedRetriever, read_reference_queries
 from reasonembed_rag.pipeline.iterating import IterationSettings
 from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
 from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
@@ -41,6 +44,8 @@ class StageContext:
     """The queries by their ids, for recordings by id."""
     card: TaskCard = DEFAULT_CARD
     chat: ChatAccess | None = None
+    corpus_size: int | None = None
+    """The number of documents of the retriever."""
 
     def chat_for(self, kind: str) -> ChatAccess:
         """Return the chat model; raises InputError, naming the stage, where there is none."""
@@ -280,6 +285,79 @@ class _LateInteraction(_Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Filter:
+    """What all filters share (FilteredRetriever)."""
+
+    asks_chat: ClassVar[bool] = False
+
+    depth: int = 20
+
+    def _around(self, one: HitFilter, context: StageContext) -> Callable[[Retriever], Retriever]:
+        return partial(FilteredRetriever, filters=[one], depth=self.depth, documents=context.documents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ByVectors(_Filter):
+    """Filters that compare vectors: those of the retriever's documents, or of a model where it gives none."""
+
+    model: str | None = None
+
+    def _embed(self) -> Embed | None:
+        if self.model is None:
+            return None
+        from reasonembed_rag.encoder import EncoderSettings, shared_encoder
+
+        return shared_encoder(EncoderSettings(model=self.model)).embedder.encode_documents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TrustFilter(_ByVectors):
+    kind: ClassVar[str] = "trust-filter"
+
+    similarity: float = 0.88
+    overlap: float = 0.25
+    n: int = 2
+
+    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
+        one = TrustFilter(embed=self._embed(), similarity=self.similarity, overlap=self.overlap, n=self.n)
+        return self._around(one, context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _NearDuplicates(_ByVectors):
+    kind: ClassVar[str] = "near-duplicates"
+
+    similarity: float = 0.95
+
+    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
+        return self._around(NearDuplicateFilter(embed=self._embed(), similarity=self.similarity), context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HubnessGuard:
+    kind: ClassVar[str] = "hubness-guard"
+    asks_chat: ClassVar[bool] = False
+
+    path: Path
+    """Reference queries: one per line, or JSON Lines with "query"."""
+    k: int | None = None
+    z: float = 6.0
+    share: float = 0.045
+
+    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
+        if context.corpus_size is None:
+            raise InputError(f'the stage "{self.kind}" compares with all documents; want StageContext(corpus_size=...)')
+        return partial(
+            HubGuardedRetriever,
+            queries=read_reference_queries(self.path),
+            documents=context.corpus_size,
+            k=self.k,
+            z=self.z,
+            share=self.share,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _StateMachine:
     kind: ClassVar[str] = "state-machine"
     asks_chat: ClassVar[bool] = True
@@ -318,6 +396,7 @@ class _Agentic:
 _KINDS: Sequence[type[StageSettings]] = (
     _Reasoning, _Hypothesis, _Decompose, _Feedback, _Replayed, _VectorFeedback, _DenseReasoner,
     _Pointwise, _Listwise, _Groupwise, _CrossEncoder, _YesNo, _LateInteraction, _StateMachine, _Agentic,
+    _TrustFilter, _NearDuplicates, _HubnessGuard,
 )  # fmt: skip
 STAGE_KINDS: Mapping[str, type[StageSettings]] = {one.kind: one for one in _KINDS}
 """The settings of each kind of stage, by what `kind` is in its table."""

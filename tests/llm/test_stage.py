@@ -57,6 +57,7 @@ def test_answers_come_in_order_and_what_fails_is_none_and_counted():
     assert report.calls == 6
     assert report.cost == pytest.approx((report.input_tokens + 2 * report.output_tokens) / 1e6)
     assert stage.usage().llm_tokens == report.input_tokens + report.output_tokens
+    assert stage.usage().llm_cost == report.cost
     assert "not to its taste" in report.last_failure
 
 
