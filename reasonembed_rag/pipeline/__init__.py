@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.filters import HitFilter, HubnessGuard, NearDuplicateFilter, TrustFilter, keep_through
     from reasonembed_rag.pipeline.fusion import Fusion, Weighted
     from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
+    from reasonembed_rag.pipeline.hub_guarded import HubGuardedRetriever
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
     from reasonembed_rag.pipeline.iterating import IterationSettings, IterationTrace
     from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
@@ -45,6 +46,7 @@ __all__ = [
     "GroupSettings",
     "GroupwiseReranker",
     "HitFilter",
+    "HubGuardedRetriever",
     "HubScan",
     "HubnessGuard",
     "HypothesisExpander",

@@ -14,7 +14,7 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.filters import HitFilter, NearDuplicateFilter, TrustFilter, keep_through
-from reasonembed_rag.pipeline.pipeline import class_name, document_vectors
+from reasonembed_rag.pipeline.pipeline import class_name, vectors_behind
 from reasonembed_rag.pipeline.reranked import DocumentLookup, with_texts
 from reasonembed_rag.protocols import DocumentVectors, Retriever, Usage, total_usage
 
@@ -43,7 +43,7 @@ class FilteredRetriever:
             raise InputError("got no filter; want at least one, such as TrustFilter()")
         if depth < 2:
             raise InputError(f"depth is {depth}; want at least 2 hits that are judged together")
-        self._vectors = document_vectors(retriever) if any(map(_needs_vectors, filters)) else None
+        self._vectors = vectors_behind(retriever) if any(map(_needs_vectors, filters)) else None
         if self._vectors is None and any(map(_needs_vectors, filters)):
             raise InputError(
                 f"{class_name(retriever)} gives no vectors of its documents; want a filter with a model of its own "

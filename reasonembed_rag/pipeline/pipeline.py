@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Pipeline", "PipelineStage", "StageCost", "class_name", "document_vectors"]
+__all__ = ["Pipeline", "PipelineStage", "StageCost", "class_name", "vectors_behind"]
 
 _RETRIEVE = "retrieve"
 """The name of the retriever among the costs."""
@@ -156,9 +156,9 @@ class _Layer:
     def described(self) -> str:
         return type(self._retriever).__name__
 
-    def document_vectors(self) -> DocumentVectors | None:
-        own = document_vectors(self._retriever)
-        return self._inner.document_vectors() if own is None and self._inner is not None else own
+    def vectors_behind(self) -> DocumentVectors | None:
+        own = vectors_behind(self._retriever)
+        return self._inner.vectors_behind() if own is None and self._inner is not None else own
 
     def usage(self) -> Usage:
         return _difference(self._used(), self._at_start)
@@ -219,15 +219,15 @@ def class_name(retriever: Retriever) -> str:
     return retriever.described() if isinstance(retriever, _Layer) else type(retriever).__name__
 
 
-def document_vectors(retriever: Retriever) -> DocumentVectors | None:
+def vectors_behind(retriever: Retriever) -> DocumentVectors | None:
     """Return what gives the vectors of a retriever's documents, through the stages of a pipeline and a fusion's parts.
 
     None where nothing does.
     """
     if isinstance(retriever, _Layer):
-        return retriever.document_vectors()
+        return retriever.vectors_behind()
     if isinstance(retriever, Fusion):
-        return next(filter(None, (document_vectors(part.retriever) for part in retriever.parts)), None)
+        return next(filter(None, (vectors_behind(part.retriever) for part in retriever.parts)), None)
     return retriever if isinstance(retriever, DocumentVectors) else None
 
 

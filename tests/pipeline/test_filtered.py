@@ -13,6 +13,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.pipeline import (
     FilteredRetriever,
     Fusion,
+    HubGuardedRetriever,
     HubnessGuard,
     NearDuplicateFilter,
     Pipeline,
@@ -23,7 +24,7 @@ from reasonembed_rag.pipeline import (
     Weighted,
     read_pipeline,
 )
-from reasonembed_rag.pipeline.hub_guarded import HubGuardedRetriever, read_reference_queries
+from reasonembed_rag.pipeline.hub_guarded import read_reference_queries
 
 COUNT = 12
 DOCUMENTS = [Document(f"d{number:02}", f"w{number} v{number}") for number in range(COUNT)]
