@@ -140,6 +140,10 @@ def run(  # noqa: PLR0913 - each is an option of the command
     base_url: BaseUrlOption = None,
     exclude_gold: GoldOption = None,
     until: Annotated[_StageName, typer.Option(help="The last stage to run.")] = _StageName.rows,
+    pilot: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Show the first N answers of each stage, and ask before going on."),
+    ] = None,
     config: ConfigOption = None,
     change: ChangeOption = None,
 ) -> None:
@@ -157,12 +161,19 @@ def run(  # noqa: PLR0913 - each is an option of the command
         base_urls=base_url,
         gold=exclude_gold,
         config=config,
-        changes=change,
+        changes=change if pilot is None else [*(change or ()), f"pilot={pilot}"],
     )
     models = open_models(settings, until=until.value)
     with remix_progress() as bar:
         make_retriever = retriever_maker(settings, progress=bar.encoded)
-        states = make_rows(settings, models=models, make_retriever=make_retriever, until=until.value, callback=bar)
+        states = make_rows(
+            settings,
+            models=models,
+            make_retriever=make_retriever,
+            until=until.value,
+            callback=bar,
+            approve=bar.approve if pilot is not None else None,
+        )
     if until is _StageName.rows:
         typer.echo(f"{settings.out / 'rows.jsonl'}: {states['rows'].records:,} training rows")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,12 +13,14 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from reasonembed_rag.llm import CallStats
+    from reasonembed_rag.llm import CallStats, SeenAnswer
     from reasonembed_training.remixer import Stage, StageState
 
 __all__ = ["RemixBar", "format_stats", "remix_progress"]
 
 _SECONDS_BETWEEN = 0.1
+_SHOWN_CHARACTERS = 600
+"""Of each answer of a pilot."""
 
 
 @contextmanager
@@ -92,6 +95,25 @@ class RemixBar:
             f"{f' (the last failure was {state.failure})' if state.retryable and state.failure else ''}",
             err=True,
         )
+
+    def approve(self, stage: Stage, answers: Sequence[SeenAnswer]) -> bool:
+        """Show a stage's first answers and ask whether to go on; without an answer it is a no."""
+        self._progress.stop()
+        for number, answer in enumerate(answers, start=1):
+            state = f"unusable, {answer.reason}" if answer.reason else "usable"
+            text = answer.text.strip()
+            shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS].rstrip()} ..."
+            typer.echo(f"\n{stage} {number}: {state}\n{indent(shown or '(nothing)', '    ')}", err=True)
+        bad = sum(answer.reason is not None for answer in answers)
+        try:
+            go_on = typer.confirm(
+                f"\n{bad} of these {len(answers)} answers are unusable. Go on with {stage}?", err=True
+            )
+        except typer.Abort:
+            go_on = False
+        if go_on:
+            self._progress.start()
+        return go_on
 
 
 def format_stats(stats: CallStats) -> str:

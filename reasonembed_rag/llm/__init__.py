@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.llm.chat import Answer, Chat, Tempered
     from reasonembed_rag.llm.client import FAILED, OVER_CONTEXT, ChatClient, ChatReply, ChatRequest
     from reasonembed_rag.llm.complete import complete_all
+    from reasonembed_rag.llm.first_answers import FirstAnswers, SeenAnswer
     from reasonembed_rag.llm.guard import AnswerGuard, ReadAnswer, enclosed, refuses, without_thoughts
     from reasonembed_rag.llm.model import ChatModel, answer_key, estimated_tokens
     from reasonembed_rag.llm.openai import OpenAIChat
@@ -39,10 +40,12 @@ __all__ = [
     "ChatReply",
     "ChatRequest",
     "ChatStage",
+    "FirstAnswers",
     "OpenAIChat",
     "ReadAnswer",
     "ResponseCache",
     "RetryPolicy",
+    "SeenAnswer",
     "StageReport",
     "StageRequest",
     "Tempered",

@@ -22,7 +22,9 @@ _REFUSAL = re.compile(
 )
 _TALK = re.compile(
     r"\b(?:I(?:['\u2019]m| am) (?:ready|here) to\b|(?:happy|glad|ready) to (?:help|assist)\b"
-    r"|how (?:can|may) I (?:help|assist)\b|I hope (?:this|that|it) helps\b|as an AI\b|let me know (?:if|what|how)\b"
+    r"|how (?:can|may) I (?:help|assist)\b|what\b[^.?!]*\b(?:would you|you['\u2019]d|you would) like (?:me )?to "
+    r"(?:ask|know|learn|do|discuss|explore|talk)\b|I hope (?:this|that|it) helps\b|as an AI\b"
+    r"|let me know (?:if|what|how)\b"
     r"|please (?:provide|share|paste|send)\b.*\b(?:query|question|text|passage|document|details|information|context)\b)"
     r"|\A(?:sure|certainly|of course|absolutely)[,!.]?(?:\Z|\s.*\b(?:here|below|I)\b[^.?]*[!.:]\Z)"
     r"|\A(?:here(?:['\u2019]s| is| are)|below (?:is|are))\b[^.?]*:\Z",
@@ -74,11 +76,14 @@ class AnswerGuard:
         bare = _without_talk(text)
         if len(_words(bare)) <= (1 - _TALKED) * len(_words(text)):
             return ReadAnswer(None, "talks to the asker")
-        if self._holds_marker(bare, inputs):
-            return ReadAnswer(None, "holds markers of the prompt")
-        if self._echoed(bare) >= _ECHOED:
-            return ReadAnswer(None, "repeats the prompt")
-        return ReadAnswer(bare)
+        copied = self.copied(bare, inputs=inputs)
+        return ReadAnswer(bare) if copied is None else ReadAnswer(None, copied)
+
+    def copied(self, text: str, *, inputs: str = "") -> str | None:
+        """Return what a text has of the prompt itself, as a reason why it is unusable; None if nothing."""
+        if self._holds_marker(text, inputs):
+            return "holds markers of the prompt"
+        return "repeats the prompt" if self._echoed(text) >= _ECHOED else None
 
     def _holds_marker(self, text: str, inputs: str) -> bool:
         given = {name.lower() for name in _TAG.findall(inputs)}
@@ -92,7 +97,7 @@ class AnswerGuard:
         for start in range(len(words) - _GRAM + 1):
             if tuple(words[start : start + _GRAM]) in self._grams:
                 copied.update(range(start, start + _GRAM))
-        return len(copied) / len(words)
+        return len(copied) / max(len(words), 1)
 
 
 def without_thoughts(text: str) -> str:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from reasonembed_rag.errors import ChatError, InputError
+from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm.cache import ResponseCache
 from reasonembed_rag.llm.chat import Answer, Chat
 from reasonembed_rag.llm.client import ChatClient, ChatRequest
+from reasonembed_rag.llm.first_answers import FirstAnswers
 from reasonembed_rag.llm.guard import ReadAnswer
 from reasonembed_rag.llm.model import ChatModel, settings_of
 from reasonembed_rag.llm.runner import CallStats, ChatJob, run_jobs
@@ -30,8 +31,6 @@ _AGAIN = 1_000_000
 """Added to the number of a sample for each time that it is asked again: no number of samples meets it."""
 _SPARE_TOKENS = 128
 """Between a prompt and the context: estimates are not exact, and servers add the marks of their chat template."""
-_SHOWN = 3
-_SHOWN_CHARACTERS = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +105,15 @@ class ChatStage:
         self._lock = threading.Lock()
         self._client: ChatClient | None = None
         self._total = CallStats()
-        self._unusable: Counter[str] = Counter()
         self._noted: Counter[str] = Counter()
         self._warned: set[str] = set()
-        self._samples: list[str] = []
-        self._looked_at = self._unanswered = 0
-        self._stopped: str | None = None
+        self._unanswered = 0
+        self._first = FirstAnswers(
+            access.pilot,
+            stage=name,
+            model=self._model.settings.name,
+            otherwise="go on regardless with pilot=None",
+        )
 
     def ask(self, requests: Sequence[StageRequest[T]]) -> list[T | None]:
         """Return what was read from each answer, None where there is no usable one; the answers are asked for at once.
@@ -124,8 +126,7 @@ class ChatStage:
 
     def run(self, jobs: Iterable[ChatJob[T]]) -> list[T]:
         """Return the results of jobs that ask through `asking`, in order; many run at once. Raises what ask raises."""
-        if self._stopped is not None:
-            raise ChatError(self._stopped)
+        self._first.check()
         stats = CallStats()  # of its own: single queries fall back one by one, while a long batch stops
         before = self._unanswered
         try:
@@ -135,7 +136,9 @@ class ChatStage:
                 self._add(stats)
         missing = self._unanswered - before
         if missing and not before:
-            why = stats.last_failure or ", ".join(self._unusable) or "the prompt is longer than the model's context"
+            why = (
+                stats.last_failure or ", ".join(self._first.unusable) or "the prompt is longer than the model's context"
+            )
             _logger.warning("%s: %d requests have no usable answer (%s)", self.name, missing, why)
         return results
 
@@ -145,7 +148,7 @@ class ChatStage:
         As long as the stage's first answers are not known to be usable, no more than those are asked for at first.
         """
         rounds = 1 + (self._access.calls.asked_again if asked_again is None else asked_again)
-        ahead = max((self._access.pilot or 0) - self._looked_at, 0)
+        ahead = self._first.ahead
         first = yield from self._asking(requests[:ahead], rounds)
         rest = yield from self._asking(requests[ahead:], rounds)
         return first + rest
@@ -183,7 +186,7 @@ class ChatStage:
                 input_tokens=total.input_tokens,
                 output_tokens=total.output_tokens,
                 cost=total.cost,
-                unusable=MappingProxyType(dict(self._unusable)),
+                unusable=MappingProxyType(dict(self._first.unusable)),
                 unanswered=self._unanswered,
                 repaired=self._noted["repaired"],
                 shortened=self._noted["shortened"],
@@ -209,30 +212,12 @@ class ChatStage:
             answered = [(number, reply.answer) for number, reply in zip(waiting, replies, strict=True) if reply.answer]
             for number, answer in answered:
                 found = requests[number].read(answer)
-                self._look_at(answer, found.reason if found.value is None else None)
+                self._first.add(answer, found.reason if found.value is None else None)
                 read[number] = found.value
             waiting = [number for number, _ in answered if read[number] is None]
         with self._lock:
             self._unanswered += sum(value is None for value in read)
         return read
-
-    def _look_at(self, answer: Answer, reason: str | None) -> None:
-        """Count an answer; raises ChatError where it is the last of the first ones, and most are unusable."""
-        with self._lock:
-            self._looked_at += 1
-            if reason is not None:
-                self._unusable[reason] += 1
-                if len(self._samples) < _SHOWN:
-                    self._samples.append(f"{reason}: {' '.join(answer.text.split())[:_SHOWN_CHARACTERS]!r}")
-            unusable = self._unusable.total()
-            if self._looked_at != self._access.pilot or 2 * unusable <= self._looked_at:
-                return
-            self._stopped = (
-                f"{self.name}: {unusable} of the first {self._looked_at} answers of {self._model.settings.name} are "
-                f"unusable, such as {'; '.join(self._samples)}. Use a larger or instruction-tuned model, check its "
-                "chat template and max_tokens, or go on regardless with pilot=None"
-            )
-        raise ChatError(self._stopped)
 
     def _current_client(self) -> ChatClient:
         """Return the client, whose rate limits hold for all calls; a new one after a batch that stopped it."""

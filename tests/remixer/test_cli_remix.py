@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -94,6 +95,25 @@ def test_a_run_its_report_and_its_exports_work_as_the_guide_says(succeeds, serve
     assert len((tmp_path / "sft.jsonl").read_text().splitlines()) == 3
     assert "1.000" in succeeds("agreement", run, run, "--out", tmp_path / "agreement.json")
     assert json.loads((tmp_path / "agreement.json").read_text())["f1"] == 1.0
+
+
+@pytest.mark.loopback
+@pytest.mark.usefixtures("socket_enabled")
+def test_a_pilot_asks_before_a_stage_goes_on(serve, run_arguments, tmp_path, capsys, monkeypatch):
+    server = serve()
+    arguments = ["remix", "run", *map(str, run_arguments("--model", "tiny", "--base-url", server.url, "--pilot", "3"))]
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "0 of these 3 answers are unusable. Go on with clean?" in told
+    assert "clean 1: usable\n    Yes" in told
+    assert "What should I make of" in told
+    assert told.splitlines()[-1].startswith("error: generate: stopped after the first 3 answers of tiny")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(arguments) == 2, "no answer is a no"
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 3))
+    assert main(arguments) == 0
+    assert (tmp_path / "run" / "rows.jsonl").is_file()
 
 
 @pytest.mark.loopback

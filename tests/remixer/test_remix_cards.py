@@ -97,6 +97,20 @@ def test_a_draft_that_lacks_a_field_is_not_a_card():
         draft_card("olives", ["x"], lambda _: "<query_type>q</query_type><document_type>d</document_type>")
 
 
+def test_a_draft_that_lacks_fields_is_shown_as_the_model_wrote_it():
+    with pytest.raises(ChatError, match=r"it answered: 'Sure, a card: Olives\. (?:no )+n?o?' \.\.\."):
+        draft_card("olives", ["x"], lambda _: f"Sure, a card:\nOlives. {'no ' * 300}")
+    with pytest.raises(ChatError, match=r"it answered \(truncated\): nothing"):
+        draft_card("olives", ["x"], lambda _: Answer("\n", truncated=True))
+
+
+def test_a_draft_that_repeats_the_prompts_own_fields_is_none():
+    with pytest.raises(
+        ChatError, match=r"lacks query_type, document_type, relevance, domain, goal; it answered: '<query_"
+    ):
+        draft_card("olives", ["x"], lambda prompt: prompt.partition("on one line:\n")[2])
+
+
 def test_samples_of_a_corpus_are_the_seeds_and_leave_blank_documents_out():
     from reasonembed_rag.documents import Document
 

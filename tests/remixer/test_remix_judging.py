@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import ChatError
 from reasonembed_rag.llm import Answer, ChatReply
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
 from reasonembed_training.remixer.judging import judging_job
 from reasonembed_training.remixer.quality import screening
 from reasonembed_training.remixer.records import Candidates, GeneratedQuery, StageOutcome
+from reasonembed_training.remixer.watching import watch_of
 
 CARD = RemixCard(name="c", instruction="i", query_type="q", document_type="d", relevance="r", domain="d", goal="g")
 QUERY = GeneratedQuery(id="c/s", source_id="s", query="why", length="<100", education="PhD")
@@ -24,8 +26,9 @@ def _judge(count: int, reply_to, **config) -> tuple[StageOutcome, list[list[int]
     """Judge documents 0..count-1; return the outcome and which ones each prompt asked about."""
     documents = {f"d{number}": Document(f"d{number}", f"text {number}.") for number in range(count)}
     candidates = Candidates(id=QUERY.id, ids=tuple(documents), scores=(0.0,) * count, source_rank=None)
-    again = config.pop("asked_again", 1)
-    job = judging_job(CARD, QUERY, candidates, documents, JudgeConfig(**config), asked_again=again)
+    again, pilot = config.pop("asked_again", 1), config.pop("pilot", 0)
+    watch = watch_of(CARD, "judge", model="m", pilot=pilot, asked_again=again)
+    job = judging_job(CARD, QUERY, candidates, documents, JudgeConfig(**config), watch=watch)
     asked = []
     try:
         asks = next(job)
@@ -99,6 +102,22 @@ def test_an_illegible_grade_is_asked_for_again_and_then_dropped():
     assert _judge(4, reply_to, asked_again=0)[0].record.ids == ("d0",)
 
 
+def test_no_more_than_the_first_answers_are_asked_for_before_they_are_known_to_be_usable():
+    seen = []
+
+    def ramble(places: list[int], attempt: int) -> ChatReply:
+        seen.append(places[0])
+        return ChatReply(answer=Answer("It depends."))
+
+    with pytest.raises(
+        ChatError, match=r"judge: 6 of the first 6 answers of m .*no legible grade: 'It depends\.'.*--set pil"
+    ):
+        _judge(20, ramble, pilot=6)
+    assert seen == [0, 1, 2, 3, 4, 5]
+    grades = _grades(lambda place: 1 + place % 5)
+    assert _judge(20, grades, pilot=6)[0] == _judge(20, grades)[0]
+
+
 def test_a_group_over_the_context_is_judged_one_by_one():
     def reply_to(places: list[int], attempt: int) -> ChatReply:
         if len(places) > 1 or places == [1]:
@@ -124,7 +143,7 @@ def test_failed_calls_drop_their_documents_and_say_whether_that_may_pass():
 
 
 def test_a_query_without_any_grade_is_dropped():
-    outcome, _ = _judge(2, lambda *_: ChatReply(answer=Answer("?")))
+    outcome, _ = _judge(2, lambda *_: ChatReply(answer=Answer("Who knows?")))
     assert outcome.record is None
     assert outcome.drops == {"no legible grade": 2, "no grade at all": 1}
 

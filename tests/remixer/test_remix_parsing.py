@@ -6,23 +6,75 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.llm import Answer, without_thoughts
-from reasonembed_training.remixer.parsing import is_yes, parse_query, parse_scores, parse_text
-from reasonembed_training.remixer.prompts import judging_prompt, length_in_words, membership_prompt, query_prompt
+from reasonembed_rag.llm import Answer, ReadAnswer, without_thoughts
+from reasonembed_training.remixer.cards import RemixCard, load_card
+from reasonembed_training.remixer.parsing import parse_grades, parse_query, parse_scores, parse_verdict
+from reasonembed_training.remixer.prompts import (
+    judging_prompt,
+    length_in_words,
+    membership_prompt,
+    query_prompt,
+    reasoning_prompt,
+)
+from reasonembed_training.remixer.watching import guard_of
+
+CARD = RemixCard(
+    name="python",
+    instruction="Given a question about Python, retrieve relevant passages that help answer the question.",
+    query_type="question",
+    document_type="passage",
+    relevance="it helps",
+    domain="passages of the Python reference",
+    goal="A question out of a concrete situation, in the asker's own words, to whose answer the passage contributes.",
+)
+REPEATS = "repeats the prompt"
+DOCUMENT = "Geese take turns at the front, where the air resists most."
+
+
+def _verdict(answer: Answer) -> ReadAnswer[bool]:
+    return parse_verdict(answer, guard_of(CARD, "clean"))
+
+
+def _query(answer: Answer) -> ReadAnswer[str]:
+    return parse_query(answer, guard_of(CARD, "generate"), document=DOCUMENT)
+
+
+def _thoughts(answer: Answer) -> ReadAnswer[str]:
+    return guard_of(CARD, "reason").check(answer, inputs="why V?")
+
+
+def _grades(answer: Answer) -> ReadAnswer[dict[int, int]]:
+    return parse_grades(answer, guard_of(CARD, "judge"), documents=1, inputs=DOCUMENT)
 
 
 @pytest.mark.parametrize("text", ["Yes", " yes\n", "Yes.", "<think>Hm, no?</think>\nYes"])
 def test_only_a_bare_yes_is_one(text: str):
-    assert is_yes(Answer(text))
+    assert _verdict(Answer(text)).value is True
 
 
 @pytest.mark.parametrize("text", ["No", "", "Yes, it does", "Yes!", "I think so", "<think>Yes", "yes no"])
-def test_anything_else_is_a_no(text: str):
-    assert not is_yes(Answer(text))
+def test_anything_else_is_none(text: str):
+    assert _verdict(Answer(text)).value is not True
 
 
-def test_a_yes_that_was_cut_off_is_a_no():
-    assert not is_yes(Answer("Yes", truncated=True))
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("No", ReadAnswer(False)),
+        ("No, it is a menu.", ReadAnswer(False)),
+        ("Not sure", ReadAnswer(None, "neither Yes nor No")),
+        ("Yes, it does", ReadAnswer(None, "neither Yes nor No")),
+        ("", ReadAnswer(None, "empty")),
+        ("I'm ready to help! What would you like to know?", ReadAnswer(None, "talks to the asker")),
+        (membership_prompt(CARD, ""), ReadAnswer(None, "holds markers of the prompt")),
+    ],
+)
+def test_a_verdict_is_told_from_an_answer_without_one(text: str, verdict):
+    assert _verdict(Answer(text)) == verdict
+
+
+def test_a_yes_that_was_cut_off_is_no_verdict():
+    assert _verdict(Answer("Yes", truncated=True)) == ReadAnswer(None, "neither Yes nor No")
 
 
 @pytest.mark.parametrize(
@@ -53,38 +105,45 @@ def test_thoughts_before_an_answer_are_taken_off(text: str, said: str):
     ],
 )
 def test_quotation_marks_fences_and_labels_around_a_query_are_taken_off(text: str):
-    assert parse_query(Answer(text)).text == "Why do geese fly in a V?"
+    assert _query(Answer(text)).value == "Why do geese fly in a V?"
 
 
 def test_quotation_marks_inside_a_query_stay():
-    assert parse_query(Answer('"Fowl" or "bird"?')).text == '"Fowl" or "bird"?'
-    assert parse_query(Answer('"Fowl" and "bird"')).text == '"Fowl" and "bird"'
+    assert _query(Answer('"Fowl" or "bird"?')).value == '"Fowl" or "bird"?'
+    assert _query(Answer('"Fowl" and "bird"')).value == '"Fowl" and "bird"'
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "empty answer"),
-        ("```\n```", "empty answer"),
+        ("", "empty"),
+        ("```\n```", "empty"),
+        ("Query:  '!'", "empty"),
         ("I'm sorry, but I can't help with that.", "refused"),
         ("I cannot write such a question.", "refused"),
         ("According to the text, what is a goose?", "points at its document"),
         ("What does the given passage say of geese?", "points at its document"),
+        # SmolLM2-135M-Instruct
+        ("Given a question about Python, retrieve relevant passages that help answer the question.", REPEATS),
+        ("What it should be: A question out of a concrete situation, in the asker's own words.", REPEATS),
+        ("Write one question that leads to this document.\n\nWhat it should be: a question", REPEATS),
+        ("I'm ready to help. What's the first question you'd like to ask?", "talks to the asker"),
+        ("<document>\nWhy do geese fly in a V?\n</document>", "holds markers of the prompt"),
     ],
 )
 def test_an_answer_that_is_not_a_query_is_rejected_with_a_reason(text: str, reason: str):
-    assert parse_query(Answer(text)) == parse_query(Answer(text)).__class__(None, reason)
+    assert _query(Answer(text)) == ReadAnswer(None, reason)
 
 
 @pytest.mark.parametrize("text", ["I cannot tell my geese apart. How do I?", "Sorry if this is basic: why V?"])
 def test_a_query_that_begins_like_a_refusal_is_none(text: str):
-    assert parse_query(Answer(text)).text == text
+    assert _query(Answer(text)).value == text
 
 
 def test_a_query_cut_off_is_dropped_and_thoughts_cut_off_are_kept():
-    assert parse_query(Answer("Why do", truncated=True)).reason == "truncated"
-    assert parse_text(Answer("First, the problem", truncated=True)).text == "First, the problem"
-    assert parse_text(Answer("<think>First", truncated=True)).reason == "truncated"
+    assert _query(Answer("Why do", truncated=True)).reason == "truncated"
+    assert _thoughts(Answer("First, the problem", truncated=True)).value == "First, the problem"
+    assert _thoughts(Answer("<think>First", truncated=True)).reason == "truncated"
 
 
 @pytest.mark.parametrize("grade", [1, 2, 3, 4, 5])
@@ -105,6 +164,51 @@ def test_the_last_grade_counts_and_those_among_thoughts_do_not():
     assert parse_scores(Answer("<think><score>5</score></think>none"), documents=1) == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (reasoning_prompt(CARD, "why V?").partition("</query>\n\n")[2], REPEATS),
+        ("I'm ready to help! Please provide the question.", "talks to the asker"),
+    ],
+)
+def test_thoughts_that_repeat_the_prompt_or_talk_are_none(text: str, reason: str):
+    assert _thoughts(Answer(text)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"{judging_prompt(CARD, 'why V?', [DOCUMENT]).partition('Proceed')[2]} <score>3</score>", REPEATS),
+        ("<document>\nGeese\n</document>\n<score>3</score>", "holds markers of the prompt"),
+        ("I'm ready to help! Please provide the document.", "talks to the asker"),
+        ("It helps with a part.", "no legible grade"),
+    ],
+)
+def test_a_grade_in_a_copy_of_the_prompt_does_not_count(text: str, reason: str):
+    assert _grades(Answer(text)) == ReadAnswer(None, reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<score>2</score>",
+        "Sure! Here is the grade: <score>2</score>",
+        "Grade: 2, on the topic but of no help.\n<score>2</score>",
+        "1. Query analysis: it asks why geese take turns.\n2. Document analysis: turns are named.\n<score>2</score>",
+        f"The document says: {DOCUMENT}\n<score>2</score>",
+    ],
+)
+def test_a_judge_may_be_short_talk_and_quote_what_a_grade_means(text: str):
+    assert _grades(Answer(text)).value == {0: 2}
+
+
+@pytest.mark.parametrize("name", ["biology", "leetcode", "theoremqa_theorems"])
+def test_an_answer_that_holds_the_own_words_of_a_shipped_card_is_no_query(name: str):
+    card = load_card(name)
+    for text in (card.goal, f"What it should be: {card.goal}", card.instruction):
+        assert parse_query(Answer(text), guard_of(card, "generate"), document=DOCUMENT).reason == REPEATS
+
+
 @settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 9), st.integers(1, 5)))
 def test_grades_of_several_documents_are_read_by_their_numbers(grades: dict[int, int]):
@@ -120,9 +224,9 @@ def test_a_number_that_no_document_has_and_a_grade_without_one_among_several_are
 @given(st.text())
 def test_no_answer_whatsoever_breaks_the_parsers(text: str):
     answer = Answer(text)
-    assert parse_query(answer).text is None or parse_query(answer).reason is None
+    for read in (_verdict(answer), _query(answer), _thoughts(answer), _grades(answer)):
+        assert (read.value is None) != (read.reason is None)
     assert set(parse_scores(answer, documents=3)) <= {0, 1, 2}
-    assert is_yes(answer) in {True, False}
 
 
 def test_a_document_cannot_close_its_own_tags(card):

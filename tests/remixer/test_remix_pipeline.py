@@ -244,6 +244,7 @@ def test_equal_queries_make_one_row(make_config, run_remix, scripted):
         ({"Reply with one word": "No"}, "sources", "'not of the domain': 30"),
         ({"You write test queries": "I'm sorry, I can't help with that."}, "generate", "'refused': 5"),
         ({"Judge how much": "A fine question. Let me ramble about it."}, "judge", "'no grade at all': 5"),
+        ({"Reply with one word": "It does, I think"}, "sources", "'neither Yes nor No': 30"),
         ({"Judge how much": "<score>1</score>"}, "rows", "'no positive': 5"),
         ({"Judge how much": "<score>5</score>"}, "rows", "'no negative': 5"),
     ],
@@ -254,7 +255,65 @@ def test_a_stage_that_leaves_nothing_says_why(make_config, run_remix, scripted, 
         return next((text for mark, text in says.items() if mark in prompt), None) or scripted(prompt)
 
     with pytest.raises(TrainingError, match=rf"'{stage}'.*{reason}"):
-        run_remix(make_config(), model)
+        run_remix(make_config(pilot=0), model)
+
+
+@pytest.mark.parametrize(
+    ("mark", "says", "stage"),
+    [
+        ("Reply with one word", "I'm ready to help!", "clean"),
+        ("You write test queries", "What it should be: A question.\nWrite one question that leads to it.", "generate"),
+        ("Think about it in writing", "Say what the essential problem is.", "reason"),
+        ("Judge how much", "A fine question. Let me ramble about it.", "judge"),
+    ],
+)
+def test_a_stage_stops_after_its_first_answers_where_most_are_unusable_and_a_better_model_goes_on(
+    make_config, run_remix, scripted, mark, says, stage
+):
+    bad = {"asked": 0}
+
+    def model(prompt: str) -> str | Answer:
+        if mark not in prompt:
+            return scripted(prompt)
+        bad["asked"] += 1
+        return says
+
+    config = make_config(sources={"limit": 20})
+    with pytest.raises(ChatError, match=rf"^{stage}: 20 of the first 20 answers of scripted .*--pilot 20\b.*pilot=0"):
+        run_remix(config, model)
+    assert 20 <= bad["asked"] <= 20 + config.mine.depth + 2 * config.calls.concurrency
+    again = bad["asked"]
+    with pytest.raises(ChatError, match=f"^{stage}: 20 of the first 20"):
+        run_remix(config, model)
+    assert bad["asked"] <= again + config.calls.concurrency, "the answers that are kept say enough"
+    asked = sum(scripted.prompts.values())
+    better = make_config(sources={"limit": 20}, models={stage: {"name": "better"}})
+    run_remix(better, scripted)
+    assert sum(scripted.prompts.values()) > asked
+
+
+def test_a_pilot_shows_the_first_answers_of_each_stage_and_stops_on_request(make_config, run_remix, scripted):
+    seen = {}
+
+    def approve(stage, answers):
+        seen[stage] = [(answer.text, answer.reason) for answer in answers]
+        return stage != "judge"
+
+    config = make_config(pilot=7)
+    with pytest.raises(ChatError, match=r"^judge: stopped after the first 7 answers of scripted; they are kept"):
+        run_remix(config, scripted, approve=approve)
+    assert {stage: len(answers) for stage, answers in seen.items()} == {
+        "clean": 6,
+        "generate": 5,
+        "reason": 5,
+        "judge": 7,
+    }
+    assert {"Yes", "No"} >= {text for text, _ in seen["clean"]}
+    assert not any(reason for answers in seen.values() for _, reason in answers)
+    paid = sum(scripted.prompts.values())
+    run_remix(config, scripted, approve=lambda stage, answers: True)
+    assert sum(scripted.prompts.values()) == len(scripted.prompts) > paid
+    assert seen.keys() == {"clean", "generate", "reason", "judge"}
 
 
 def test_a_missing_model_is_an_error_with_the_message_of_the_calls(make_config, run_remix):

@@ -16,11 +16,16 @@ from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool
 from reasonembed_training.remixer.sampling import draw_weighted, shuffle_key
 from reasonembed_training.remixer.sources import clean, eligible_sources, sample_sources
+from reasonembed_training.remixer.watching import watch_of
 
 
 def _pool(count: int, **settings) -> Pool:
     documents = tuple(Document(f"d{number}", "x" * (number + 1)) for number in range(count))
     return Pool(documents, "digest", {}, **settings)
+
+
+def _watch(card):
+    return watch_of(card, "clean", model="m", pilot=0, asked_again=0)
 
 
 def _run(said):
@@ -54,7 +59,8 @@ def test_cleaning_sources_alone_ends_in_the_sources_of_cleaning_everything(card,
     def sources(mode: str):
         settings = SourceConfig(limit=limit, min_chars=1, clean=mode)
         run = _run(says)
-        verdicts = [outcome.record for outcome in clean(pool, card, settings, seed=seed, run=run)]
+        cleaned = clean(pool, card, settings, seed=seed, run=run, watch=_watch(card))
+        verdicts = [outcome.record for outcome in cleaned]
         sampled = sample_sources(pool, card, settings, seed=seed, verdicts=verdicts)
         return [outcome.record for outcome in sampled], len(run.asked)
 
@@ -67,14 +73,15 @@ def test_cleaning_sources_alone_ends_in_the_sources_of_cleaning_everything(card,
 def test_without_cleaning_nothing_is_asked_and_all_belong(card):
     config = SourceConfig(limit=5, min_chars=1, clean="off")
     run = _run(lambda _: "No")
-    assert list(clean(_pool(9), card, config, seed=1, run=run)) == []
+    assert list(clean(_pool(9), card, config, seed=1, run=run, watch=_watch(card))) == []
     assert len(list(sample_sources(_pool(9), card, config, seed=1, verdicts=[]))) == 5
     assert run.asked == []
 
 
 def test_a_document_without_a_verdict_does_not_belong_but_may_yet(card):
     config = SourceConfig(limit=3, min_chars=1)
-    outcomes = list(clean(_pool(3), card, config, seed=1, run=_run(lambda length: None if length == 1 else "Yes")))
+    run = _run(lambda length: None if length == 1 else "Yes")
+    outcomes = list(clean(_pool(3), card, config, seed=1, run=run, watch=_watch(card)))
     assert sum(outcome.record.belongs for outcome in outcomes) == 2
     assert [outcome.retryable for outcome in outcomes if not outcome.record.belongs] == [1]
 

@@ -143,6 +143,8 @@ class RemixConfig:
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     rows: RowConfig = field(default_factory=RowConfig)
     calls: CallSettings = field(default_factory=CallSettings)
+    pilot: int = 20
+    """A stage stops where most of its first answers, this many, are unusable; 0: it never does."""
 
     def __post_init__(self) -> None:
         for name in self.models:
@@ -150,6 +152,7 @@ class RemixConfig:
                 name in MODEL_STAGES,
                 f"models.{name}: not a stage with a chat model; want one of {', '.join(MODEL_STAGES)}",
             )
+        _want(self.pilot >= 0, f"pilot is {self.pilot}; want at least 0")
         _want(
             not (self.keep_gold and self.exclude_gold),
             "got keep_gold and exclude_gold, which contradict each other; want one of them",

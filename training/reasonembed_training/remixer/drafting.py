@@ -17,6 +17,7 @@ __all__ = ["blank_card", "draft_card", "sample_documents"]
 
 _SAMPLES = 8
 _MAX_SAMPLE_CHARS = 1500
+_SHOWN_CHARACTERS = 600
 _FIELDS = ("query_type", "document_type", "relevance", "domain", "goal")
 
 
@@ -30,14 +31,19 @@ def sample_documents(documents: Sequence[Document], *, seed: int) -> list[str]:
 def draft_card(name: str, samples: Sequence[str], complete: Chat) -> RemixCard:
     """Let a chat model describe the task of a corpus; a person should read the card before it is used.
 
-    Raises ChatError where the answer lacks a field.
+    Raises ChatError, with the answer, where it lacks a field or repeats what the prompt says of it.
     """
     reply = complete(card_prompt(samples))
-    fields = parse_fields(reply if isinstance(reply, Answer) else Answer(reply), *_FIELDS)
+    answer = reply if isinstance(reply, Answer) else Answer(reply)
+    asked = parse_fields(Answer(card_prompt(())), *_FIELDS)
+    fields = {name: text for name, text in parse_fields(answer, *_FIELDS).items() if text != asked[name]}
     missing = [field for field in _FIELDS if field not in fields]
     if missing:
+        said = " ".join(answer.text.split())
+        shown = f"{said[:_SHOWN_CHARACTERS]!r}{' ...' if len(said) > _SHOWN_CHARACTERS else ''}" if said else "nothing"
         raise ChatError(
-            f"the model's draft lacks {', '.join(missing)}; ask again, use another model, or draft a blank card"
+            f"the model's draft lacks {', '.join(missing)}; it answered{' (truncated)' if answer.truncated else ''}: "
+            f"{shown}. Ask again, use another model, or draft a blank card without --model"
         )
     instruction = _instruction(fields["query_type"], fields["document_type"])
     return record_from(

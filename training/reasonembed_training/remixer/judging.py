@@ -10,9 +10,10 @@ from reasonembed_rag.documents import Document
 from reasonembed_rag.llm import OVER_CONTEXT, ChatJob, ChatReply, ChatRequest
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import JudgeConfig
-from reasonembed_training.remixer.parsing import parse_scores
+from reasonembed_training.remixer.parsing import parse_grades
 from reasonembed_training.remixer.prompts import judging_prompt
 from reasonembed_training.remixer.records import Candidates, GeneratedQuery, JudgedCandidates, StageOutcome
+from reasonembed_training.remixer.watching import Watch
 
 __all__ = ["judging_job", "judging_waves", "stops"]
 
@@ -27,7 +28,7 @@ def judging_job(
     documents: Mapping[str, Document],
     config: JudgeConfig,
     *,
-    asked_again: int,
+    watch: Watch,
 ) -> ChatJob[StageOutcome[JudgedCandidates]]:
     """Grade a query's candidates, best ranked first.
 
@@ -35,7 +36,7 @@ def judging_job(
     again, then the document is dropped.
     """
     contents = [documents[identity].content for identity in candidates.ids]
-    session = _Session(card, query.query, contents, size=config.group, asked_again=asked_again)
+    session = _Session(card, query.query, contents, size=config.group, watch=watch)
     judged = 0
     for wave in judging_waves(len(contents), config):
         if stops(session.in_order(), config):
@@ -87,7 +88,7 @@ class _Session:
     query: str
     contents: Sequence[str]
     size: int
-    asked_again: int
+    watch: Watch
     grades: dict[int, int] = field(default_factory=dict)
     drops: Counter[str] = field(default_factory=Counter)
     retryable: int = 0
@@ -100,8 +101,10 @@ class _Session:
         """Judge the candidates at these indices."""
         groups = [_Group(tuple(wave[start : start + self.size])) for start in range(0, len(wave), self.size)]
         while groups:
-            replies = yield [ChatRequest(self._prompt(group), group.attempt) for group in groups]
-            groups = [left for group, reply in zip(groups, replies, strict=True) for left in self._take(group, reply)]
+            ahead = self.watch.first.ahead or len(groups)
+            asked, groups = groups[:ahead], groups[ahead:]
+            replies = yield [ChatRequest(self._prompt(group), group.attempt) for group in asked]
+            groups += [left for group, reply in zip(asked, replies, strict=True) for left in self._take(group, reply)]
 
     def _prompt(self, group: _Group) -> str:
         return judging_prompt(self.card, self.query, [self.contents[index] for index in group.indices])
@@ -115,11 +118,14 @@ class _Session:
             self.drops[reply.reason] += len(group.indices)
             self.retryable += 0 if reply.permanent else len(group.indices)
             return []
-        found = parse_scores(reply.answer, documents=len(group.indices))
+        inputs = "\n".join([self.query, *(self.contents[index] for index in group.indices)])
+        read = parse_grades(reply.answer, self.watch.guard, documents=len(group.indices), inputs=inputs)
+        self.watch.first.add(reply.answer, read.reason)
+        found = read.value or {}
         self.grades.update({group.indices[number]: grade for number, grade in found.items()})
         if alone or found:
             return [left for number, left in enumerate(alone) if number not in found]
-        if group.attempt < self.asked_again:
+        if group.attempt < self.watch.asked_again:
             return [_Group(group.indices, group.attempt + 1)]
-        self.drops["truncated" if reply.answer.truncated else "no legible grade"] += 1
+        self.drops[read.reason or "no legible grade"] += 1
         return []

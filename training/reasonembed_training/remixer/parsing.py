@@ -1,14 +1,14 @@
-"""Parse a model's answer: a yes, a query, a text, grades; or the reason why it is none."""
+"""Parse a model's answer: a verdict, a query, grades; or the reason why it is none."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-from reasonembed_rag.llm import Answer, refuses, without_thoughts
+from reasonembed_rag.llm import Answer, AnswerGuard, ReadAnswer, without_thoughts
 
-__all__ = ["ParsedText", "is_yes", "parse_fields", "parse_query", "parse_scores", "parse_text"]
+__all__ = ["parse_fields", "parse_grades", "parse_query", "parse_scores", "parse_verdict"]
 
+_NO = re.compile(r"no\b")
 _FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 _LABEL = re.compile(r"\A(?:\*\*)?(?:query|question|post|problem)(?:\*\*)?:(?:\*\*)?\s+", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
@@ -20,45 +20,43 @@ _MENTIONS_DOCUMENT = re.compile(
 _SCORE = re.compile(r"<score(?:\s+document\s*=\s*[\"']?(\d+)[\"']?)?\s*>\s*([1-5])(?:\.0)?\s*</score>", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedText:
-    """A text, or the reason why there is none."""
-
-    text: str | None
-    reason: str | None = None
-
-
-def is_yes(answer: Answer) -> bool:
-    """Return whether an answer is exactly Yes, with or without a full stop; anything else is a No."""
-    return not answer.truncated and without_thoughts(answer.text).removesuffix(".").casefold() == "yes"
+def parse_verdict(answer: Answer, guard: AnswerGuard) -> ReadAnswer[bool]:
+    """Return whether an answer is exactly Yes, with or without a full stop; one that opens with No is a No."""
+    said = without_thoughts(answer.text).casefold()
+    if not answer.truncated and said.removesuffix(".") == "yes":
+        return ReadAnswer(True)
+    if _NO.match(said):
+        return ReadAnswer(False)
+    return ReadAnswer(None, guard.check(answer).reason or "neither Yes nor No")
 
 
-def parse_text(answer: Answer) -> ParsedText:
-    """Return an answer's text; a truncated one counts, a refusal does not."""
-    text = without_thoughts(answer.text)
-    if not text:
-        return ParsedText(None, "truncated" if answer.truncated else "empty answer")
-    if refuses(text):
-        return ParsedText(None, "refused")
-    return ParsedText(text)
-
-
-def parse_query(answer: Answer) -> ParsedText:
+def parse_query(answer: Answer, guard: AnswerGuard, *, document: str) -> ReadAnswer[str]:
     """Return the bare query of an answer, without code fences, quotation marks and a label around it.
 
-    A truncated answer, a refusal, and a query that mentions the document it was written from are rejected.
+    What the guard rejects, a truncated answer, and a query that mentions the document it was written from are unusable.
     """
-    parsed = parse_text(answer)
-    if parsed.text is None:
-        return parsed
+    checked = guard.check(answer, inputs=document)
+    if checked.value is None:
+        return checked
     if answer.truncated:
-        return ParsedText(None, "truncated")
-    text = _bare(parsed.text)
+        return ReadAnswer(None, "truncated")
+    text = _bare(checked.value)
     if not any(character.isalnum() for character in text):
-        return ParsedText(None, "empty answer")
+        return ReadAnswer(None, "empty")
     if _MENTIONS_DOCUMENT.search(text):
-        return ParsedText(None, "points at its document")
-    return ParsedText(text)
+        return ReadAnswer(None, "points at its document")
+    return ReadAnswer(text)
+
+
+def parse_grades(answer: Answer, guard: AnswerGuard, *, documents: int, inputs: str) -> ReadAnswer[dict[int, int]]:
+    """Return parse_scores of an answer that has any and is no copy of its prompt; talk around them is no harm."""
+    grades = parse_scores(answer, documents=documents)
+    if grades:
+        copied = guard.copied(without_thoughts(answer.text), inputs=inputs)
+        return ReadAnswer(grades) if copied is None else ReadAnswer(None, copied)
+    if answer.truncated:
+        return ReadAnswer(None, "truncated")
+    return ReadAnswer(None, guard.check(answer, inputs=inputs).reason or "no legible grade")
 
 
 def parse_scores(answer: Answer, *, documents: int) -> dict[int, int]:

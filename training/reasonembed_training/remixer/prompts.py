@@ -9,6 +9,7 @@ from reasonembed_rag.llm import enclosed
 from reasonembed_training.remixer.cards import RemixCard
 
 __all__ = [
+    "GRADES",
     "card_prompt",
     "judging_prompt",
     "length_in_words",
@@ -16,6 +17,12 @@ __all__ = [
     "query_prompt",
     "reasoning_prompt",
 ]
+
+GRADES = (
+    "1 irrelevant; 2 on the topic but of no help; 3 helps with a part; 4 helps with much of it; "
+    "5 highly relevant, an answer rests on it"
+)
+"""What a judge's grades mean."""
 
 
 def membership_prompt(card: RemixCard, document: str) -> str:
@@ -76,8 +83,7 @@ def judging_prompt(card: RemixCard, query: str, documents: Sequence[str]) -> str
         "1. Query analysis: what does it ask in essence, and what knowledge would an answer rest on?\n"
         f"2. Document analysis{', one document after the other' if several else ''}: what does it say, and which part "
         "of it, if any, would an answer use?\n"
-        "3. Grade it with a whole number: 1 irrelevant; 2 on the topic but of no help; 3 helps with a part; "
-        "4 helps with much of it; 5 highly relevant, an answer rests on it.\n\n"
+        f"3. Grade it with a whole number: {GRADES}.\n\n"
         + (
             'End with one line for every document, in this form: <score document="1">N</score>'
             if several

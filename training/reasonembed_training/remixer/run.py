@@ -13,6 +13,7 @@ from reasonembed_training.remixer.corpus import open_pool
 from reasonembed_training.remixer.folder import RunFolder, StageState, digest_of
 from reasonembed_training.remixer.mining import MakeRetriever
 from reasonembed_training.remixer.stages import RemixCallback, StageProgress, Stages
+from reasonembed_training.remixer.watching import Approve
 
 __all__ = ["remix"]
 
@@ -24,13 +25,15 @@ def remix(
     make_retriever: MakeRetriever,
     until: Stage = "rows",
     callback: RemixCallback | None = None,
+    approve: Approve | None = None,
 ) -> dict[Stage, StageState]:
     """Make training rows, up to a stage; finished stages in the run's folder are not run again.
 
     Every answer is cached before it is used, so a run that was killed continues where it was and pays for nothing
-    twice. Raises InputError or TrainingError for a corpus, card or folder that cannot be used and for a stage that
-    leaves no records, ChatError where a model cannot be called, StoreError where the response cache cannot be written;
-    cached answers are kept.
+    twice. A stage stops where most of its first config.pilot answers are unusable; with `approve` it is shown them and
+    decides instead. Raises InputError or TrainingError for a corpus, card or folder that cannot be used and for a stage
+    that leaves no records, ChatError for a stage that stopped and where a model cannot be called, StoreError where the
+    response cache cannot be written; cached answers are kept.
     """
     wanted = STAGES[: STAGES.index(until) + 1]
     missing = [stage for stage in MODEL_STAGES if stage in wanted and config.asks(stage) and stage not in models]
@@ -44,7 +47,9 @@ def remix(
     with folder.open_cache(corpus=pool.digest) as cache:
         used = {stage: model.settings for stage, model in models.items()}
         write_settings(replace(config, models={**config.models, **used}))
-        stages = Stages(config, card, pool, folder, cache=cache, models=models, make_retriever=make_retriever)
+        stages = Stages(
+            config, card, pool, folder, cache=cache, models=models, make_retriever=make_retriever, approve=approve
+        )
         states: dict[Stage, StageState] = {}
         for stage in wanted:
             states[stage] = _finish(stage, stages, callback, cache, models)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import replacing
-from reasonembed_rag.llm import ChatModelSettings, ResponseCache, answer_key
+from reasonembed_rag.llm import Answer, AnswerGuard, answer_key
 from reasonembed_training.remixer.cards import load_card
 from reasonembed_training.remixer.config import RemixConfig, stage_config
 from reasonembed_training.remixer.corpus import open_pool
 from reasonembed_training.remixer.folder import RunFolder
-from reasonembed_training.remixer.parsing import parse_scores
+from reasonembed_training.remixer.parsing import parse_grades
 from reasonembed_training.remixer.prompts import judging_prompt
 from reasonembed_training.remixer.records import GeneratedQuery, JudgedCandidates, aligned
 from reasonembed_training.remixer.sampling import shuffle_key
+from reasonembed_training.remixer.watching import guard_of
 
 __all__ = ["Trajectory", "export_sft", "trajectories"]
 
@@ -66,6 +67,7 @@ def trajectories(config: RemixConfig) -> Iterator[Trajectory]:
     card = load_card(config.card)
     pool = open_pool(config, card=card.name)
     documents = {document.id: document.content for document in pool.documents}
+    guard = guard_of(card, "judge")
     folder = RunFolder(config.out)
     with folder.open_cache(corpus=pool.digest) as cache:
         judged = aligned(folder.read("generate", GeneratedQuery), folder.read("judge", JudgedCandidates))
@@ -74,19 +76,21 @@ def trajectories(config: RemixConfig) -> Iterator[Trajectory]:
                 continue
             for identity, grade in zip(grades.ids, grades.grades, strict=True):
                 prompt = judging_prompt(card, query.query, [documents[identity]])
-                answer = _answer(cache, model, prompt, grade, attempts=config.calls.asked_again + 1)
+                attempts = config.calls.asked_again + 1
+                replies = (cache.get(answer_key(model, "judge", prompt, attempt=one)) for one in range(attempts))
+                inputs = f"{query.query}\n{documents[identity]}"
+                answer = _answer((reply.answer for reply in replies if reply), guard, grade, inputs=inputs)
                 if answer is not None:
                     yield Trajectory(id=query.id, document_id=identity, prompt=prompt, answer=answer, grade=grade)
 
 
-def _answer(cache: ResponseCache, model: ChatModelSettings, prompt: str, grade: int, *, attempts: int) -> str | None:
+def _answer(answers: Iterable[Answer | None], guard: AnswerGuard, grade: int, *, inputs: str) -> str | None:
     """Return the first complete answer with this grade."""
-    for attempt in range(attempts):
-        found = cache.get(answer_key(model, "judge", prompt, attempt=attempt))
-        if found is None or found.answer is None or found.answer.truncated:
+    for answer in answers:
+        if answer is None or answer.truncated:
             continue
-        if parse_scores(found.answer, documents=1).get(0) == grade:
-            return found.answer.text
+        if (parse_grades(answer, guard, documents=1, inputs=inputs).value or {}).get(0) == grade:
+            return answer.text
     return None
 
 

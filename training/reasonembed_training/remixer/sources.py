@@ -11,10 +11,11 @@ from reasonembed_rag.llm import ChatJob, ChatRequest
 from reasonembed_training.remixer.cards import RemixCard
 from reasonembed_training.remixer.config import SourceConfig
 from reasonembed_training.remixer.corpus import Pool
-from reasonembed_training.remixer.parsing import is_yes
+from reasonembed_training.remixer.parsing import parse_verdict
 from reasonembed_training.remixer.prompts import membership_prompt
 from reasonembed_training.remixer.records import DomainVerdict, QuerySource, StageOutcome
 from reasonembed_training.remixer.sampling import draw_weighted, shuffle_key
+from reasonembed_training.remixer.watching import Watch
 
 __all__ = ["clean", "eligible_sources", "sample_sources"]
 
@@ -42,7 +43,7 @@ def eligible_sources(pool: Pool, config: SourceConfig, *, seed: int) -> list[Doc
 
 
 def clean(
-    pool: Pool, card: RemixCard, config: SourceConfig, *, seed: int, run: VerdictJobs
+    pool: Pool, card: RemixCard, config: SourceConfig, *, seed: int, run: VerdictJobs, watch: Watch
 ) -> Iterator[StageOutcome[DomainVerdict]]:
     """Yield a model's verdicts on whether documents belong to the card's domain.
 
@@ -50,7 +51,7 @@ def clean(
     gives the same sources as checking all.
     """
     if config.clean == "corpus":
-        yield from run(_verdict(card, document) for document in pool.documents)
+        yield from run(_verdict(card, document, watch) for document in pool.documents)
     elif config.clean == "sources":
         left = iter(eligible_sources(pool, config, seed=seed))
         missing = config.limit
@@ -58,7 +59,7 @@ def clean(
             wave = list(islice(left, missing))
             if not wave:
                 return
-            for outcome in run(_verdict(card, document) for document in wave):
+            for outcome in run(_verdict(card, document, watch) for document in wave):
                 missing -= outcome.record is not None and outcome.record.belongs
                 yield outcome
 
@@ -84,11 +85,13 @@ def sample_sources(
         )
 
 
-def _verdict(card: RemixCard, document: Document) -> ChatJob[StageOutcome[DomainVerdict]]:
-    """Ask once; a document without an answer counts as outside the domain."""
+def _verdict(card: RemixCard, document: Document, watch: Watch) -> ChatJob[StageOutcome[DomainVerdict]]:
+    """Ask once; a document without a usable answer counts as outside the domain."""
     (reply,) = yield [ChatRequest(membership_prompt(card, document.content))]
     if reply.answer is None:
         verdict = DomainVerdict(id=document.id, belongs=False)
         return StageOutcome(verdict, {reply.reason: 1}, retryable=0 if reply.permanent else 1)
-    belongs = is_yes(reply.answer)
-    return StageOutcome(DomainVerdict(id=document.id, belongs=belongs), {} if belongs else {"not of the domain": 1})
+    read = parse_verdict(reply.answer, watch.guard)
+    watch.first.add(reply.answer, read.reason)
+    drops = {} if read.value else {read.reason or "not of the domain": 1}
+    return StageOutcome(DomainVerdict(id=document.id, belongs=read.value is True), drops)

@@ -30,6 +30,7 @@ from reasonembed_training.remixer.records import (
 )
 from reasonembed_training.remixer.rows import make_row
 from reasonembed_training.remixer.sources import clean, sample_sources
+from reasonembed_training.remixer.watching import Approve, Watch, watch_of
 from reasonembed_training.remixer.writing import distinct_queries, query_job, reasoning_job
 
 __all__ = ["RemixCallback", "StageProgress", "Stages"]
@@ -84,6 +85,7 @@ class Stages:
         cache: ResponseCache,
         models: Mapping[str, ChatModel],
         make_retriever: MakeRetriever,
+        approve: Approve | None = None,
     ) -> None:
         self.config = config
         self.card = card
@@ -92,6 +94,8 @@ class Stages:
         self._cache = cache
         self._models = models
         self._make_retriever = make_retriever
+        self._approve = approve
+        self._watches: dict[Stage, Watch] = {}
         self._documents: Mapping[str, Document] = {document.id: document for document in pool.documents}
 
     def outcomes(self, stage: Stage, progress: StageProgress) -> Iterator[StageOutcome[Any]]:
@@ -105,7 +109,9 @@ class Stages:
             "judge": self._judge,
             "rows": self._rows,
         }
-        return progress.count(makers[stage](progress))
+        yield from progress.count(makers[stage](progress))
+        if stage in self._watches:
+            self._watches.pop(stage).first.finish()
 
     def total(self, stage: Stage) -> int:
         """Return the number of outcomes of a stage, or its maximum."""
@@ -165,25 +171,25 @@ class Stages:
         if self.config.sources.clean == "off":
             return iter(())
         run = partial(self._run_jobs, stage="clean", progress=progress)
-        return clean(self.pool, self.card, self.config.sources, seed=self.config.seed, run=run)
+        watch = self._watch("clean")
+        return clean(self.pool, self.card, self.config.sources, seed=self.config.seed, run=run, watch=watch)
 
     def _sources(self, _: StageProgress) -> Iterator[StageOutcome[QuerySource]]:
         verdicts = self.folder.read("clean", DomainVerdict)
         return sample_sources(self.pool, self.card, self.config.sources, seed=self.config.seed, verdicts=verdicts)
 
     def _generate(self, progress: StageProgress) -> Iterator[StageOutcome[GeneratedQuery]]:
-        again = self.config.calls.asked_again
+        watch = self._watch("generate")
         jobs = (
-            query_job(self.card, source, self._documents, asked_again=again)
-            for source in self.folder.read("sources", QuerySource)
+            query_job(self.card, source, self._documents, watch) for source in self.folder.read("sources", QuerySource)
         )
         return distinct_queries(self._run_jobs(jobs, stage="generate", progress=progress))
 
     def _reason(self, progress: StageProgress) -> Iterator[StageOutcome[ReasonedQuery]]:
         if not self.config.reasoning:
             return iter(())
-        again = self.config.calls.asked_again
-        jobs = (reasoning_job(self.card, query, asked_again=again) for query in self._queries())
+        watch = self._watch("reason")
+        jobs = (reasoning_job(self.card, query, watch) for query in self._queries())
         return self._run_jobs(jobs, stage="reason", progress=progress)
 
     def _mine(self, _: StageProgress) -> Iterator[StageOutcome[Candidates]]:
@@ -197,9 +203,9 @@ class Stages:
         return mine_candidates(texts, documents, self._make_retriever(documents), depth=config.depth)
 
     def _judge(self, progress: StageProgress) -> Iterator[StageOutcome[JudgedCandidates]]:
-        again = self.config.calls.asked_again
+        watch = self._watch("judge")
         jobs = (
-            judging_job(self.card, query, candidates, self._documents, self.config.judge, asked_again=again)
+            judging_job(self.card, query, candidates, self._documents, self.config.judge, watch=watch)
             for query, candidates in aligned(self._queries(), self.folder.read("mine", Candidates))
             if candidates is not None
         )
@@ -215,6 +221,17 @@ class Stages:
 
     def _queries(self) -> Iterator[GeneratedQuery]:
         return self.folder.read("generate", GeneratedQuery)
+
+    def _watch(self, stage: ModelStage) -> Watch:
+        self._watches[stage] = watch = watch_of(
+            self.card,
+            stage,
+            model=self._models[stage].settings.name,
+            pilot=self.config.pilot,
+            asked_again=self.config.calls.asked_again,
+            approve=self._approve,
+        )
+        return watch
 
     def _run_jobs(self, jobs: Iterable[ChatJob[T]], *, stage: ModelStage, progress: StageProgress) -> Iterator[T]:
         client = ChatClient(
