@@ -89,6 +89,7 @@ def make_rows(data: Path, out: Path, *, depth: int) -> None:
             "sources": {"min_chars": 10, "clean": "corpus"},
             "mine": {"depth": depth, "retriever": "hybrid:default"},
             "calls": {"concurrency": 2},
+            "pilot": 0,  # the oracle has no question for many documents
         }
         states = remix(
             record_from(RemixConfig, table, where="benchmark", error=TrainingError),
