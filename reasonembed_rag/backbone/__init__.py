@@ -9,7 +9,7 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_rag.backbone.allocator import bound_kernel_cache, give_back_freed
     from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
-    from reasonembed_rag.backbone.attention import KeyValue
+    from reasonembed_rag.backbone.attention import AttentionRule, KeyValue, attend
     from reasonembed_rag.backbone.check_texts import self_check_sequences
     from reasonembed_rag.backbone.engine import Engine, RowVectors
     from reasonembed_rag.backbone.gpu import has_gpu
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
         find_model,
     )
     from reasonembed_rag.backbone.known_models import ALIASES, Checkpoint, known_checkpoint, known_checkpoints
-    from reasonembed_rag.backbone.linears import OneDnnLinear, PlainLinear, make_fast, make_live
+    from reasonembed_rag.backbone.layout import Bucket, Layout
+    from reasonembed_rag.backbone.linears import Linear, OneDnnLinear, PlainLinear, activate, make_fast, make_live
     from reasonembed_rag.backbone.loading import LoadedModel, load_model
     from reasonembed_rag.backbone.lora_switch import AdapterSwitch
     from reasonembed_rag.backbone.marks import cache_folder, is_marked, mark
     from reasonembed_rag.backbone.model_files import read_folder, read_json, read_transformer_config
-    from reasonembed_rag.backbone.packed import PackedForward
+    from reasonembed_rag.backbone.packed import Blueprint, Layer, PackedForward, finish_layer
     from reasonembed_rag.backbone.padded import PaddedForward
     from reasonembed_rag.backbone.pairs import PairTokenizer
     from reasonembed_rag.backbone.plain_decoder import PLAIN, PlainDecoder
@@ -64,10 +65,16 @@ __all__ = [
     "PLAIN",
     "SEGMENT",
     "AdapterSwitch",
+    "AttentionRule",
+    "Blueprint",
+    "Bucket",
     "Checkpoint",
     "EncoderSettings",
     "Engine",
     "KeyValue",
+    "Layer",
+    "Layout",
+    "Linear",
     "LoadedModel",
     "ModelSource",
     "OneDnnLinear",
@@ -80,6 +87,8 @@ __all__ = [
     "TextTokenizer",
     "Tokens",
     "UnsupportedError",
+    "activate",
+    "attend",
     "bfloat16_slowdown",
     "bound_kernel_cache",
     "cache_folder",
@@ -89,6 +98,7 @@ __all__ = [
     "find_model",
     "find_source",
     "finish",
+    "finish_layer",
     "give_back_freed",
     "has_gpu",
     "instruction_set",

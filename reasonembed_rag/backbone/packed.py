@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     Norm = Callable[[Tensor], Tensor]
 
-__all__ = ["Blueprint", "FusedGatedMlp", "GatedMlp", "Heads", "Layer", "Mlp", "PackedForward", "PlainMlp"]
+__all__ = [
+    "Blueprint",
+    "FusedGatedMlp",
+    "GatedMlp",
+    "Heads",
+    "Layer",
+    "Mlp",
+    "PackedForward",
+    "PlainMlp",
+    "finish_layer",
+]
 
 
 class Mlp(Protocol):
@@ -179,7 +189,7 @@ class PackedForward:
             kept.append(KeyValue(key.clone(), value.clone()))
             if number < len(layers) - 1:
                 mixed = attend(query, key, value, layout=layout, rule=layer.rule, prefix=None)
-                state = _finish_layer(layer, state, mixed)
+                state = finish_layer(layer, state, mixed)
         return kept
 
     def _embed(self, sequences: Sequence[NDArray[np.int32]], layout: Layout) -> Tensor:
@@ -203,7 +213,7 @@ class PackedForward:
         if rows is None or not self._needs_pooled_only(layer):
             query, key, value = self._heads(layer, layer.qkv(x), layout.positions_T)
             mixed = attend(query, key, value, layout=layout, rule=layer.rule, prefix=prefix)
-            return _finish_layer(layer, state, mixed)
+            return finish_layer(layer, state, mixed)
         heads = layer.heads
         key_value = layer.key_value(x)
         key = key_value[:, : heads.keys * heads.width].unflatten(1, (heads.keys, heads.width))
@@ -212,7 +222,7 @@ class PackedForward:
         query = self._rotate(layer, query, layer.query_norm, layout.positions_T[rows])
         key = self._rotate(layer, key, layer.key_norm, layout.positions_T)
         mixed = attend_pooled(query, key, value, layout=layout, rule=layer.rule, prefix=prefix)
-        return _finish_layer(layer, state[rows], mixed)
+        return finish_layer(layer, state[rows], mixed)
 
     def _heads(self, layer: Layer, qkv: Tensor, positions_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         heads = layer.heads
@@ -243,7 +253,7 @@ class PackedForward:
         return cos[positions_T, None], signed[positions_T, None]
 
 
-def _finish_layer(layer: Layer, state: Tensor, mixed: Tensor) -> Tensor:
+def finish_layer(layer: Layer, state: Tensor, mixed: Tensor) -> Tensor:
     """Finish a layer after attention: output linear, residuals, norms and MLP."""
     if layer.norm_of_sum:
         state = _normed(layer.after_attention, layer.out.plus(mixed, state))

@@ -67,6 +67,8 @@ class TextTokenizer:
                 "the tokenizer belongs to another checkpoint; want the files of one checkpoint"
             )
         self._head, self._tail = _special_ids(backend)
+        self.eos_id = eos_id
+        """The id that ends a text; None where the tokenizer has none."""
         if append_eos:
             if eos_id is None:
                 raise ModelError("append_eos is set but the tokenizer has no EOS token; want one, or append_eos=False")
@@ -196,6 +198,11 @@ class TextTokenizer:
         """Return the ids of each text, whole and without special tokens."""
         encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    @property
+    def head_ids(self) -> list[int]:
+        """The special tokens before every text, such as BOS."""
+        return list(self._head)
 
     def token_id(self, token: str) -> int | None:
         """Return the id of one token; None where the vocabulary has none of this name."""

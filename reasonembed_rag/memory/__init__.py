@@ -1,0 +1,26 @@
+"""Latent memory, a GRC-style reconstruction: embed, compress and generate with k latent tokens behind a text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reasonembed_rag.lazy import Dependency, lazy_face
+
+if TYPE_CHECKING:
+    from reasonembed_rag.memory.folder import LoadedLatent, create_latent, is_latent_folder, load_latent, save_latent
+    from reasonembed_rag.memory.model import REPEAT, LatentModel, LatentReading
+    from reasonembed_rag.memory.settings import LatentSettings
+
+__all__ = [
+    "REPEAT",
+    "LatentModel",
+    "LatentReading",
+    "LatentSettings",
+    "LoadedLatent",
+    "create_latent",
+    "is_latent_folder",
+    "load_latent",
+    "save_latent",
+]
+
+__getattr__, __dir__ = lazy_face(__name__, needs=Dependency("torch", "torch and transformers", "torch"))
