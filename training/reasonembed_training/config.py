@@ -17,6 +17,7 @@ from reasonembed_training.checks import check_setting
 from reasonembed_training.data import ReasoningSource
 from reasonembed_training.objective_config import (
     ConsistencyConfig,
+    LatentConfig,
     LossConfig,
     RedapterConfig,
     ReferenceConfig,
@@ -247,6 +248,7 @@ class Recipe:
     consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    latent: LatentConfig = field(default_factory=LatentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     dev: DevConfig = field(default_factory=DevConfig)
 
@@ -256,3 +258,15 @@ class Recipe:
             "run.export is 'adapter' and model.tuning 'full', which trains no adapter; want run.export = 'merged'",
         )
         check_setting(bool(self.data), "data is empty; want at least one [[data]] table with a path")
+        for wrong, what in (
+            (self.model.tuning == "full", "model.tuning is 'full'; want lora"),
+            (self.model.gradient_checkpointing, "model.gradient_checkpointing is true; want a smaller batch.tokens"),
+            (self.model.forward == "packed", "model.forward is 'packed'; want auto"),
+            (self.lora.dropout > 0, f"lora.dropout is {self.lora.dropout}; want 0"),
+            (self.lora.start is not None, "lora.start is given; want a new adapter"),
+            (self.run.interpolate > 0, "run.interpolate is above 0; want 0"),
+            (self.reference.weight > 0, "reference.weight is above 0; want 0"),
+        ):
+            check_setting(
+                not (wrong and self.latent.tokens), f"[latent] trains latents on a frozen decoder, and {what}"
+            )

@@ -30,8 +30,12 @@ def draw_curves(run: Path, *, to: Path | None = None) -> Path:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "train") from error
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    (top, intensity), (dev, histogram) = figure.subplots(2, 2)
+    latent = [line for line in steps if line.get("latent")]
+    rows = 3 if latent else 2
+    figure = Figure(figsize=(11, 3.5 * rows), layout="constrained")
+    (top, intensity), (dev, histogram), *last = figure.subplots(rows, 2)
+    if latent:
+        _draw_latent(last[0], latent)
     figure.suptitle(run.resolve().name)
     _draw_loss(top, steps)
     weighted = [line for line in steps if line["intensity"] is not None]
@@ -50,6 +54,20 @@ def _draw_loss(axes: Any, steps: list[dict[str, Any]]) -> None:
     axes.plot(x, y, color="0.8", linewidth=0.8)
     axes.plot(x, _smooth(y), color="tab:blue")
     axes.set(title="mean InfoNCE, unweighted", xlabel="step", ylim=(0, None))
+
+
+def _draw_latent(axes: Any, steps: list[dict[str, Any]]) -> None:
+    losses, conflict = axes
+    x = [line["step"] for line in steps]
+    for name in ("embedding", "compression", "generation", "divergence"):
+        y = [line["latent"][name] for line in steps]
+        if y[0] is not None:
+            losses.plot(x, _smooth(y), label=name)
+    losses.set(title="latents: losses, unweighted", xlabel="step", ylim=(0, None))
+    losses.legend(fontsize="small")
+    conflict.plot(x, _smooth([line["latent"]["cosine"] for line in steps]))
+    conflict.axhline(0, color="0.7", linestyle=":")
+    conflict.set(title="cosine of embedding and memory gradients", xlabel="step", ylim=(-1, 1))
 
 
 def _draw_intensity(axes: Any, steps: list[dict[str, Any]]) -> None:

@@ -12,7 +12,23 @@ from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import replacing
 from reasonembed_training.redapter import IntensityStatistics
 
-__all__ = ["DevMetrics", "MetricsLog", "StepMetrics", "read_metrics"]
+__all__ = ["DevMetrics", "LatentLosses", "MetricsLog", "StepMetrics", "read_metrics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentLosses:
+    """The losses of latent rows in a step, unweighted: means per token."""
+
+    embedding: float
+    """The objective of queries and documents."""
+    compression: float
+    """Cross-entropy of the answers' tokens given the memories."""
+    generation: float
+    """Cross-entropy of the documents' tokens as plain text; a frozen decoder's own, which training does not change."""
+    divergence: float | None
+    """KL from the decoder with the full text; None without that term."""
+    cosine: float
+    """Cosine between the gradients of the embedding loss and of the others: below 0 they conflict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +49,7 @@ class StepMetrics:
     """Mean KL of the queries' rankings from the reference model's, unweighted."""
     distance: float | None = None
     """Mean KL of the queries' rankings from the teacher's, unweighted."""
+    latent: LatentLosses | None = None
     gradient_norm: float
     lr: float
     tokens: int

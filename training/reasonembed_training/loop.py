@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -32,12 +32,19 @@ from reasonembed_training.log import DevMetrics, MetricsLog, StepMetrics
 from reasonembed_training.model import TrainingModel
 from reasonembed_training.progress import TrainingCallback
 from reasonembed_training.redapter import intensity_statistics
-from reasonembed_training.step import NotFiniteError, Stepper, StepResult
+from reasonembed_training.step import NotFiniteError, StepResult
 
 __all__ = ["Loop", "StopRequest", "rate_at", "stop_on_signals"]
 
 _WINDOW = 20
 """Steps over which the speed is averaged."""
+
+
+class MakeGradient(Protocol):
+    """Turn a batch into a gradient on the parameters."""
+
+    def __call__(self, batch: TrainingBatch, *, weighted: bool) -> StepResult:
+        """Add the gradient and return the figures of the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Loop:
     module: nn.Module
     """The model as accelerate wraps it."""
     optimizer: Any
-    stepper: Stepper
+    stepper: MakeGradient
     maker: BatchMaker
     dev_tasks: Sequence[RetrievalTask]
     steps: int
@@ -161,6 +168,7 @@ class Loop:
             divergence=result.divergence,
             drift=result.drift,
             distance=result.distance,
+            latent=result.latent,
             gradient_norm=norm,
             lr=lr,
             tokens=result.tokens,

@@ -69,10 +69,12 @@ def training_record(run: TrainedRun) -> str:
 def model_card(run: TrainedRun) -> str:
     """Return the model card, Markdown with the hub's front matter."""
     name, model = run.recipe.run.output.name, run.recipe.model.name
-    front = ["---", "library_name: sentence-transformers", "pipeline_tag: sentence-similarity"]
+    library = "reasonembed-rag" if run.recipe.latent.tokens else "sentence-transformers"
+    front = ["---", f"library_name: {library}", "pipeline_tag: sentence-similarity"]
     if "/" in model and not model.startswith((".", "/", "~")):
         front.append(f"base_model: {model}")
-    front += ["tags:", *(f"- {tag}" for tag in ("feature-extraction", "retrieval", "reasonembed", "redapter")), "---"]
+    kind = "latent-memory" if run.recipe.latent.tokens else "redapter"
+    front += ["tags:", *(f"- {tag}" for tag in ("feature-extraction", "retrieval", "reasonembed", kind)), "---"]
     parts = [
         "\n".join(front),
         f"# {name}",
@@ -86,6 +88,15 @@ def model_card(run: TrainedRun) -> str:
 
 
 def _use(run: TrainedRun) -> str:
+    if latents := run.recipe.latent.tokens:
+        return (
+            f"A GRC-style reconstruction (arXiv 2605.09100): {latents} latents behind a text give its vector and a "
+            "memory, from which the frozen decoder answers.\n\n"
+            "## Use\n\n```python\nfrom reasonembed_rag.memory import LatentEncoder\n\n"
+            'encoder = LatentEncoder.from_pretrained("path/to/this/folder")\n'
+            "scores = encoder.encode_queries([query]) @ encoder.encode_documents(documents).T\n"
+            "print(encoder.generate(query, memories=encoder.compress(documents)))\n```"
+        )
     needs = "query, task=..." if run.spec.takes_instruction else "query"
     return (
         "## Use\n\n```python\nfrom reasonembed_rag import Encoder\n\n"

@@ -1,4 +1,4 @@
-"""Recipe sections that shape the objective: [loss], [redapter], [consistency], [reference] and [teacher].
+"""Recipe sections of the objective: [loss], [redapter], [consistency], [reference], [teacher] and [latent].
 
 Defaults are those of the paper (ReasonEmbed, arXiv 2510.08252) where it gives one.
 """
@@ -6,11 +6,12 @@ Defaults are those of the paper (ReasonEmbed, arXiv 2510.08252) where it gives o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from reasonembed_training.checks import check_setting
 from reasonembed_training.data import TrainingPerturbation
 
-__all__ = ["ConsistencyConfig", "LossConfig", "RedapterConfig", "ReferenceConfig", "TeacherConfig"]
+__all__ = ["ConsistencyConfig", "LatentConfig", "LossConfig", "RedapterConfig", "ReferenceConfig", "TeacherConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,4 +112,51 @@ class TeacherConfig:
         check_setting(
             self.model is not None or not self.weight,
             f"teacher.weight is {self.weight} and teacher.model is missing; want the teacher's name, hub id or folder",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentConfig:
+    """[latent]: train latent rows for vectors and memories at once, on a frozen decoder (a GRC-style reconstruction).
+
+    The loss is embedding * (the loss of the other sections) + compression * CE + divergence * KL.
+    """
+
+    tokens: int = 0
+    """Latents per document; 0 trains an ordinary encoder."""
+    rows: tuple[Path, ...] = ()
+    """Files of memory rows, JSON Lines: documents, and a question and its answer, or an answer that continues them, or
+    neither, where the first document is to be written again."""
+    batch: int = 16
+    """Memory rows per step."""
+    embedding: float = 1.0
+    compression: float = 1.0
+    """Weight of the cross-entropy of the answers' tokens given the memories."""
+    divergence: float = 0.0
+    """Weight of KL(the decoder with the full text || with the memories) at the answers' tokens; it costs a second pass
+    over the documents."""
+    max_document_length: int | None = None
+    """Tokens of a document in memory rows; defaults to the model's own."""
+    question_template: str = "\nQuestion: {question}\nAnswer:"
+    """What follows memories or texts; the answer follows it."""
+    text_template: str = "{text}\n"
+    """Each text, where the decoder reads texts instead of memories."""
+
+    def __post_init__(self) -> None:
+        check_setting(self.tokens >= 0, f"latent.tokens is {self.tokens}; want at least 1, or 0 for no latents")
+        check_setting(self.batch >= 1, f"latent.batch is {self.batch}; want at least 1")
+        for name in ("embedding", "compression", "divergence"):
+            weight = getattr(self, name)
+            check_setting(weight >= 0, f"latent.{name} is {weight}; want at least 0")
+        check_setting(
+            self.max_document_length is None or self.max_document_length >= 1,
+            f"latent.max_document_length is {self.max_document_length}; want at least 1",
+        )
+        if not self.tokens:
+            check_setting(not self.rows, "latent.rows are given and latent.tokens is 0; want at least 1 latent")
+            return
+        check_setting(bool(self.rows), "latent.rows is empty; want files of memory rows")
+        check_setting(
+            self.compression + self.divergence > 0,
+            "latent.compression and latent.divergence are 0; want one above 0, or no latents",
         )

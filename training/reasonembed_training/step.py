@@ -18,6 +18,7 @@ from reasonembed_training.data import Labels, TrainingBatch
 from reasonembed_training.devices import Machine
 from reasonembed_training.gather import gather_rows, greatest_over_processes, my_shards, sum_over_processes
 from reasonembed_training.gradcache import EmbedRows, cached_backward, embed_detached
+from reasonembed_training.log import LatentLosses
 from reasonembed_training.model import Forward
 from reasonembed_training.objective import Objective, ReasoningQueries, Redapter, ReferenceVectors, StepLoss
 from reasonembed_training.teacher import Teacher
@@ -50,6 +51,8 @@ class StepResult:
     """Mean KL from the reference model's rankings, unweighted; None if the batch is not regularised."""
     distance: float | None = None
     """Mean KL from the teacher's rankings, unweighted; None without a teacher."""
+    latent: LatentLosses | None = None
+    """The losses of latent rows; None without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

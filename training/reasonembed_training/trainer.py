@@ -17,10 +17,12 @@ from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training import checkpoint
 from reasonembed_training.checkpoint import TrainingProgress
 from reasonembed_training.config import BatchConfig, Recipe
-from reasonembed_training.data import BatchMaker, RowTable, Sampler, TaskRows, open_rows
+from reasonembed_training.data import BatchMaker, MemoryRows, RowTable, Sampler, TaskRows, open_rows
 from reasonembed_training.dev_eval import read_dev_task
 from reasonembed_training.devices import Machine, open_machine
 from reasonembed_training.export import export_model
+from reasonembed_training.latent_model import LatentModule, build_latent_model, export_latent
+from reasonembed_training.latent_step import latent_stepper, memory_rows
 from reasonembed_training.log import MetricsLog
 from reasonembed_training.loop import Loop, stop_on_signals
 from reasonembed_training.merging import interpolate_weights
@@ -66,8 +68,9 @@ def train(recipe: Recipe, *, callback: TrainingCallback | None = None) -> Traini
     machine = open_machine(recipe.model, output=output, trackers=recipe.run.trackers)
     callback = callback if callback is not None and machine.rank == 0 else SilentCallback()
     table = _rows(recipe, machine, callback)
-    progress = _progress(recipe, table, machine)
-    loop = _loop(recipe, machine, table, progress, callback)
+    data = _Data(table, memory_rows(recipe, machine))
+    progress = _progress(recipe, data.digest, machine)
+    loop = _loop(recipe, machine, data, progress, callback)
     if progress.step:
         checkpoint.restore(_latest(output), loop.module, loop.optimizer.optimizer, rank=machine.rank)
         callback.message(f"resuming after step {progress.step} of {loop.steps}")
@@ -94,19 +97,33 @@ def _rows(recipe: Recipe, machine: Machine, callback: TrainingCallback) -> RowTa
     return table
 
 
-def _progress(recipe: Recipe, table: RowTable, machine: Machine) -> TrainingProgress:
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What a run trains on."""
+
+    table: RowTable
+    memories: MemoryRows | None
+    """None without [latent]."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of all rows."""
+        return self.table.digest + (f"-{self.memories.digest}" if self.memories else "")
+
+
+def _progress(recipe: Recipe, digest: str, machine: Machine) -> TrainingProgress:
     """Return the progress of the run; raises TrainingError if the folder has checkpoints of another run."""
     written = recipe_to_json(recipe)
     newest = checkpoint.checkpoints(recipe.run.output / "checkpoints")
     if not newest:
-        return TrainingProgress(step=0, recipe=written, data=table.digest, world=machine.world)
+        return TrainingProgress(step=0, recipe=written, data=digest, world=machine.world)
     found = checkpoint.read_progress(newest[-1])
     cure = f"choose another run.output, or delete {newest[-1].parent}"
     changed = changed_keys(found.recipe, written)
     if changed:
         raise TrainingError(f"{newest[-1]} was made by another recipe, which differs in {', '.join(changed)}; {cure}")
-    if found.data != table.digest:
-        raise TrainingError(f"{newest[-1]} was made from other data ({found.data}, now {table.digest}); {cure}")
+    if found.data != digest:
+        raise TrainingError(f"{newest[-1]} was made from other data ({found.data}, now {digest}); {cure}")
     if found.world != machine.world:
         raise TrainingError(
             f"{newest[-1]} was made by {found.world} processes, not {machine.world}; want {found.world}"
@@ -115,10 +132,10 @@ def _progress(recipe: Recipe, table: RowTable, machine: Machine) -> TrainingProg
 
 
 def _loop(
-    recipe: Recipe, machine: Machine, table: RowTable, progress: TrainingProgress, callback: TrainingCallback
+    recipe: Recipe, machine: Machine, data: _Data, progress: TrainingProgress, callback: TrainingCallback
 ) -> Loop:
     """Assemble a run from its parts."""
-    tasks = table.tasks()
+    table, tasks = data.table, data.table.tasks()
     sampler = Sampler(task_plans(tasks, recipe.batch), seed=recipe.run.seed)
     steps = steps_of(sampler, recipe.optim)
     callback.message(_planned(sampler, steps))
@@ -127,18 +144,22 @@ def _loop(
     torch.manual_seed(recipe.run.seed)  # the same LoRA weights on every process
     # FSDP gathers sharded weights in hooks of transformers' own modules, which the packed forward does not call.
     config = replace(recipe.model, forward="padded") if machine.sharded else recipe.model
-    model = build_model(config, recipe.lora, device=machine.device, bfloat16=machine.bfloat16)
+    if recipe.latent.tokens:
+        model = build_latent_model(recipe, device=machine.device, bfloat16=machine.bfloat16)
+    else:
+        model = build_model(config, recipe.lora, device=machine.device, bfloat16=machine.bfloat16)
     torch.manual_seed(recipe.run.seed + machine.rank)  # different dropout on every process
     count = sum(parameter.numel() for parameter in model.trainable().values())
     callback.message(f"training {count:,} weights on {machine.device}")
     module, optimizer = machine.prepare(model.module, _optimizer(recipe, model))
+    stepper = _stepper(recipe, machine, model, module, reference=_reference(recipe, machine, tasks))
     return Loop(
         recipe=recipe,
         machine=machine,
         model=model,
         module=module,
         optimizer=optimizer,
-        stepper=_stepper(recipe, machine, model, module, reference=_reference(recipe, machine, tasks)),
+        stepper=stepper if data.memories is None else latent_stepper(recipe, model, stepper, data.memories),
         maker=_maker(recipe, machine, table, sampler, model),
         dev_tasks=dev_tasks,
         steps=steps,
@@ -281,7 +302,10 @@ def _export(loop: Loop, table: RowTable) -> Path:
     )
     folder = recipe.run.output / "model"
     files = {"README.md": model_card(run), "training.json": training_record(run)}
-    export_model(loop.model, folder, kind=recipe.run.export, files=files, rank=loop.machine.rank)
+    if isinstance(loop.model.module, LatentModule):
+        export_latent(loop.model.module, folder, files=files)
+    else:
+        export_model(loop.model, folder, kind=recipe.run.export, files=files, rank=loop.machine.rank)
     loop.callback.message(f"exported to {folder}")
     return folder
 

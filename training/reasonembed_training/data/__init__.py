@@ -9,6 +9,7 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_training.data.batch import BatchMaker, Labels, TrainingBatch, prefetched
     from reasonembed_training.data.cropping import CropReport, crop
+    from reasonembed_training.data.memory_rows import MemoryRow, MemoryRows
     from reasonembed_training.data.mining import MiningReport, MiningSettings, mine
     from reasonembed_training.data.query_perturber import QueryPerturber, TrainingPerturbation
     from reasonembed_training.data.rows import ReasoningSource, TrainingRow, content_key
@@ -21,6 +22,8 @@ __all__ = [
     "CropReport",
     "Drawn",
     "Labels",
+    "MemoryRow",
+    "MemoryRows",
     "MiningReport",
     "MiningSettings",
     "QueryPerturber",
