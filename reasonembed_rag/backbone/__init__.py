@@ -21,10 +21,12 @@ if TYPE_CHECKING:
         OWN_MODELS,
         find_model,
     )
+    from reasonembed_rag.backbone.kinds import is_decoder, is_natively_bidirectional
     from reasonembed_rag.backbone.known_models import ALIASES, Checkpoint, known_checkpoint, known_checkpoints
     from reasonembed_rag.backbone.layout import Bucket, Layout
     from reasonembed_rag.backbone.linears import Linear, OneDnnLinear, PlainLinear, activate, make_fast, make_live
     from reasonembed_rag.backbone.loading import LoadedModel, load_model
+    from reasonembed_rag.backbone.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraDelta, lora_changes
     from reasonembed_rag.backbone.lora_switch import AdapterSwitch
     from reasonembed_rag.backbone.marks import cache_folder, is_marked, mark
     from reasonembed_rag.backbone.model_files import read_folder, read_json, read_transformer_config
@@ -49,11 +51,19 @@ if TYPE_CHECKING:
     )
     from reasonembed_rag.backbone.settings import CACHE_BYTES, EncoderSettings
     from reasonembed_rag.backbone.source import ModelSource, find_bare_source, find_source, load_tokenizer, read_spec
-    from reasonembed_rag.backbone.tensors import read_matrix_rows, read_tensor_file, read_tensors
+    from reasonembed_rag.backbone.tensors import (
+        read_matrix_rows,
+        read_tensor_file,
+        read_tensors,
+        stored_tensors,
+        weight_files,
+    )
     from reasonembed_rag.backbone.tokenizer import TextTokenizer, Tokens
     from reasonembed_rag.backbone.torch_lora import read_adapter
 
 __all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_WEIGHTS",
     "ALIASES",
     "BASE_MODEL",
     "CACHE_BYTES",
@@ -76,6 +86,7 @@ __all__ = [
     "Layout",
     "Linear",
     "LoadedModel",
+    "LoraDelta",
     "ModelSource",
     "OneDnnLinear",
     "PackedForward",
@@ -102,12 +113,15 @@ __all__ = [
     "give_back_freed",
     "has_gpu",
     "instruction_set",
+    "is_decoder",
     "is_marked",
+    "is_natively_bidirectional",
     "is_verified",
     "known_checkpoint",
     "known_checkpoints",
     "load_model",
     "load_tokenizer",
+    "lora_changes",
     "make_fast",
     "make_live",
     "mark",
@@ -125,7 +139,9 @@ __all__ = [
     "remember_verified",
     "self_check_sequences",
     "split_halfway",
+    "stored_tensors",
     "warn_of_emulation",
+    "weight_files",
 ]
 
 __getattr__, __dir__ = lazy_face(__name__)

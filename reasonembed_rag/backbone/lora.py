@@ -27,6 +27,7 @@ __all__ = [
     "adapter_base",
     "add_lora",
     "check_adapter_names",
+    "lora_changes",
     "read_adapter_config",
     "read_lora",
 ]
@@ -120,10 +121,15 @@ def read_lora(folder: Path, *, name: str, shapes: Mapping[str, tuple[int, ...]])
 
 def add_lora(tensors: Mapping[str, NDArray[np.float32]], folder: Path) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of a checkpoint, by their names in its files, with an adapter added; raises as read_lora."""
-    names = {_without_wrapper(name).removesuffix(".weight"): name for name in tensors if name.endswith(".weight")}
-    lora = read_lora(folder, name=folder.name, shapes={path: tensors[name].shape for path, name in names.items()})
-    changed = {names[path]: tensors[names[path]] + delta.dense() for path, delta in lora.deltas.items()}
-    return {**tensors, **changed}
+    changes = lora_changes({name: tensor.shape for name, tensor in tensors.items()}, folder)
+    return {**tensors, **{name: tensors[name] + delta.dense() for name, delta in changes.items()}}
+
+
+def lora_changes(shapes: Mapping[str, tuple[int, ...]], folder: Path) -> dict[str, LoraDelta]:
+    """Return an adapter's changes of a checkpoint by the names in its files, given all shapes; raises as read_lora."""
+    names = {_without_wrapper(name).removesuffix(".weight"): name for name in shapes if name.endswith(".weight")}
+    lora = read_lora(folder, name=folder.name, shapes={path: shapes[name] for path, name in names.items()})
+    return {names[path]: delta for path, delta in lora.deltas.items()}
 
 
 def _check_kind(config: dict[str, Any], folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["read_matrix_rows", "read_tensor_file", "read_tensors", "weight_files"]
+__all__ = ["StoredTensor", "read_matrix_rows", "read_tensor_file", "read_tensors", "stored_tensors", "weight_files"]
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -70,6 +70,18 @@ def read_tensor_file(path: Path, *, names: Collection[str] | None = None) -> dic
     """
     stored = _stored(path)
     return {name: _decoded(*stored[name]) for name in stored if names is None or name in names}
+
+
+class StoredTensor(NamedTuple):
+    """How a file holds a tensor: its number format, by safetensors' name, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def stored_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Return how a safetensors file holds its floating-point tensors; raises ModelError for a damaged file."""
+    return {name: StoredTensor(entry["dtype"], tuple(entry["shape"])) for name, (_, entry) in _stored(path).items()}
 
 
 def _stored(path: Path) -> dict[str, tuple[NDArray[np.uint8], dict[str, Any]]]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone import Engine, RowVectors, Tokens
     from reasonembed_rag.encoder.engines import ModelDescription
     from reasonembed_rag.encoder.gradients import EncoderGradients
+    from reasonembed_rag.export import ExportDtype, ExportKind
     from reasonembed_rag.passages import PassageSplitter
     from reasonembed_rag.spec import EmbeddingSpec
 
@@ -298,6 +299,28 @@ class Encoder:
         documents = check_texts([texts] if isinstance(texts, str) else texts, kind="texts", allow_empty=True)
         vectors = await self._submit(documents, self._document_call())
         return vectors.squeeze(0) if isinstance(texts, str) else vectors
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        kind: ExportKind = "sentence-transformers",
+        dtype: ExportDtype = "auto",
+        overwrite: bool = False,
+    ) -> None:
+        """Write the model, its adapter merged, as a folder for sentence-transformers, TEI and Infinity.
+
+        The folder appears once it is complete. See save_model for the kinds and number formats. Raises InputError for
+        a folder that is not empty, unless it is to be overwritten, and for an encoder around a model of yours.
+        """
+        from reasonembed_rag.export import save_model
+
+        if self._settings is None:
+            raise InputError("an encoder around a model of yours cannot be saved; load it with from_pretrained")
+        settings = dataclasses.replace(self._settings, adapters=())
+        if self._adapter is not None:
+            settings = dataclasses.replace(settings, adapter=dict(self._settings.adapters)[self._adapter])
+        save_model(settings, folder, kind=kind, dtype=dtype, overwrite=overwrite)
 
     def close(self) -> None:
         """Release the model's memory and processes; later calls raise BackendError."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_rag.files.atomic import flush_folder, replacing, write_text
+    from reasonembed_rag.files.atomic import flush_folder, replacing, replacing_folder, write_text
     from reasonembed_rag.files.database import Database, detached, inode_of
     from reasonembed_rag.files.jsonl import decode_lines, parse_jsonl, read_jsonl, read_jsonl_documents
     from reasonembed_rag.files.records import change_setting, flat_record, plain_record, read_toml, record_from
@@ -37,6 +37,7 @@ __all__ = [
     "read_toml",
     "record_from",
     "replacing",
+    "replacing_folder",
     "write_text",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import BinaryIO
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["flush_folder", "replacing", "write_text"]
+__all__ = ["flush_folder", "replacing", "replacing_folder", "write_text"]
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of the write itself; any other error in the block comes from the source of what is written."""
@@ -39,6 +40,40 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             error.filename = str(path)  # a full disk is reported by the write, which does not know the name
         raise
     flush_folder(path.parent)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder` that takes its place when the block succeeds, and is deleted when it fails.
+
+    A killed process leaves at most a hidden temporary folder, which the next one of the same name deletes.
+    """
+    aside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        _flush_tree(aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
+    flush_folder(folder.parent)
+
+
+def _flush_tree(folder: Path) -> None:
+    """Make a folder's content durable; its weights get the permissions of its other files."""
+    model = next(iter(sorted(folder.glob("*.json"))), None)
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            flush_folder(path)
+            continue
+        if model is not None and path.suffix == ".safetensors":
+            shutil.copymode(model, path)  # safetensors creates private files
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    flush_folder(folder)
 
 
 def flush_folder(folder: Path) -> None:

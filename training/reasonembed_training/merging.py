@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from reasonembed_rag.backbone import read_adapter, read_json
+from reasonembed_rag.backbone import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter, read_json
 from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.files import replacing_folder
 from reasonembed_training.checkpoint import set_weights, trained_weights
-from reasonembed_training.export import ADAPTER_CONFIG, ADAPTER_WEIGHTS, settle
 
 __all__ = ["average_adapters", "interpolate_weights"]
 
@@ -157,10 +156,7 @@ def _nearest(weights: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
 
 
 def _write(to: Path, weights: dict[str, Tensor], contents: Mapping[str, object]) -> None:
-    aside = to.with_name(f".{to.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    save_file(weights, aside / ADAPTER_WEIGHTS)
-    for name, content in contents.items():
-        (aside / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    settle(aside, to)
+    with replacing_folder(to) as aside:
+        save_file(weights, aside / ADAPTER_WEIGHTS)
+        for name, content in contents.items():
+            (aside / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")

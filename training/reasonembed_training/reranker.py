@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,11 +18,11 @@ from torch.nn import functional
 
 from reasonembed_rag.backbone import EncoderSettings, PairTokenizer, find_bare_source, read_segments
 from reasonembed_rag.errors import ModelError, TrainingError
+from reasonembed_rag.files import replacing_folder
 from reasonembed_training import checkpoint
 from reasonembed_training.checkpoint import TrainingProgress
 from reasonembed_training.config import BatchConfig
 from reasonembed_training.data import Drawn, RowTable, Sampler, open_rows
-from reasonembed_training.export import settle
 from reasonembed_training.loop import rate_at, stop_on_signals
 from reasonembed_training.plan import sources_from, steps_of, task_plans
 from reasonembed_training.progress import SilentCallback, TrainingCallback
@@ -262,11 +261,8 @@ class _Run:
 
 def _export(run: _Run, progress: TrainingProgress) -> Path:
     folder = run.recipe.run.output / "model"
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    run.reranker.save(aside)
     record = {"recipe": json.loads(run.recipe.to_json()), "data": progress.data, "steps": progress.step}
-    (aside / "training.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
-    settle(aside, folder)
+    with replacing_folder(folder) as aside:
+        run.reranker.save(aside)
+        (aside / "training.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
     return folder
