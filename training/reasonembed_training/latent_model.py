@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
@@ -16,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from reasonembed_rag.backbone import EncoderSettings, LoadedModel, TextTokenizer, find_model, finish
+from reasonembed_rag.files import replacing_folder
 from reasonembed_rag.memory import REPEAT, LatentModel, LatentSettings, LoadedLatent, create_latent, save_latent
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_training.config import Recipe
 from reasonembed_training.data import MemoryRow
-from reasonembed_training.export import settle
 from reasonembed_training.model import EmbeddingModule, Forward, TrainingModel
 
 __all__ = ["LatentModule", "MemoryExample", "MemoryLosses", "MemoryTokens", "build_latent_model", "export_latent"]
@@ -207,12 +206,10 @@ def build_latent_model(recipe: Recipe, *, device: torch.device, bfloat16: bool) 
 
 def export_latent(module: LatentModule, folder: Path, *, files: dict[str, str]) -> None:
     """Write the trained parts and `files` to a folder that LatentEncoder loads; it appears once it is complete."""
-    aside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    save_latent(module.loaded, aside)
-    for name, text in files.items():
-        (aside / name).write_text(text, encoding="utf-8")
-    settle(aside, folder)
+    with replacing_folder(folder) as aside:
+        save_latent(module.loaded, aside)
+        for name, text in files.items():
+            (aside / name).write_text(text, encoding="utf-8")
 
 
 def _of_one_number(examples: Sequence[MemoryExample]) -> Iterator[list[int]]:
