@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from reasonembed_rag.errors import InputError
@@ -52,17 +51,9 @@ def open_chat_settings(settings: ChatModelSettings) -> Chat:
     Raises InputError for an API key or a package that is missing, and for a name that LangChain does not know.
     """
     if settings.base_url is not None:
-        from reasonembed_rag.llm import OpenAIChat
+        from reasonembed_rag.llm import served_chat
 
-        key = os.environ.get(settings.api_key_env) or None
-        if key is None and settings.base_url.startswith("https://"):
-            raise InputError(
-                f"no API key for {settings.base_url}: set the environment variable {settings.api_key_env}, or choose "
-                "another with --set model.api_key_env=NAME (any value will do if the server needs no key)"
-            )
-        return OpenAIChat(
-            settings.base_url, settings.name, api_key=key, parameters=settings.parameters, timeout=settings.timeout
-        )
+        return served_chat(settings)
     from importlib.util import find_spec
 
     if find_spec("langchain_core") is None:

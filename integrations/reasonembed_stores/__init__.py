@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reasonembed_stores.retriever import IndexModel, IndexRetriever
     from reasonembed_stores.sharing import open_shared
     from reasonembed_stores.splitting import TextSplitter
+    from reasonembed_stores.staged import PipelineLike, StagedHits, StagedIndex, StageNames
     from reasonembed_stores.store import Store
     from reasonembed_stores.windows import Progress
 
@@ -65,7 +66,11 @@ __all__ = [
     "LexicalSearch",
     "ListingOptions",
     "Origin",
+    "PipelineLike",
     "Progress",
+    "StageNames",
+    "StagedHits",
+    "StagedIndex",
     "Store",
     "TextSplitter",
     "build_index",

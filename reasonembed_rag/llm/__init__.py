@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.llm.first_answers import FirstAnswers, SeenAnswer
     from reasonembed_rag.llm.guard import AnswerGuard, ReadAnswer, enclosed, refuses, without_thoughts
     from reasonembed_rag.llm.model import ChatModel, answer_key, estimated_tokens
-    from reasonembed_rag.llm.openai import OpenAIChat
+    from reasonembed_rag.llm.openai import OpenAIChat, served_chat
     from reasonembed_rag.llm.retry import CallFailure, RetryPolicy, failure_of, with_retries
     from reasonembed_rag.llm.runner import CallStats, ChatJob, run_jobs
     from reasonembed_rag.llm.settings import CallSettings, ChatModelSettings, TokenUsage
@@ -57,6 +57,7 @@ __all__ = [
     "failure_of",
     "refuses",
     "run_jobs",
+    "served_chat",
     "with_retries",
     "without_thoughts",
 ]

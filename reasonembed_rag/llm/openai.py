@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from reasonembed_rag.errors import ChatError, InputError
 from reasonembed_rag.llm.api_client import ApiClient
 from reasonembed_rag.llm.chat import Answer
+from reasonembed_rag.llm.settings import ChatModelSettings
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     import httpx
 
-__all__ = ["OpenAIChat"]
+__all__ = ["OpenAIChat", "served_chat"]
 
 _MAX_MESSAGE = 500
 
@@ -91,6 +93,23 @@ class OpenAIChat:
 
     def _body(self, prompt: str) -> dict[str, Any]:
         return {"model": self.model, "messages": [{"role": "user", "content": prompt}], **self.parameters}
+
+
+def served_chat(settings: ChatModelSettings) -> OpenAIChat:
+    """Return the chat model of the server at the settings' base_url, whose key is in the environment.
+
+    Raises InputError for no base_url, and for a server on the internet without a key.
+    """
+    url = settings.base_url
+    if url is None:
+        raise InputError(f"{settings.name} has no base_url; want an OpenAI-compatible server's, ending in /v1")
+    key = os.environ.get(settings.api_key_env) or None
+    if key is None and url.startswith("https://"):
+        raise InputError(
+            f"no API key for {url}: set the environment variable {settings.api_key_env}, or choose another with "
+            "--set model.api_key_env=NAME, api_key_env in a [chat] table (any value will do if the server needs no key)"
+        )
+    return OpenAIChat(url, settings.name, api_key=key, parameters=settings.parameters, timeout=settings.timeout)
 
 
 def _answer(content: bytes, *, where: str) -> Answer:

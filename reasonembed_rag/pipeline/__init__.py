@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.hubness import HubScan, count_hubs, ranks_of, scan_hubs
     from reasonembed_rag.pipeline.iterating import IterationSettings, IterationTrace
     from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
+    from reasonembed_rag.pipeline.named import named_pipeline
+    from reasonembed_rag.pipeline.observer import SearchObserver, observing
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
     from reasonembed_rag.pipeline.reasoned import ReasonedRetriever
@@ -67,6 +69,7 @@ __all__ = [
     "ReplayedExpander",
     "RerankedRetriever",
     "RetrieverKind",
+    "SearchObserver",
     "StageContext",
     "StageCost",
     "StageSettings",
@@ -79,6 +82,8 @@ __all__ = [
     "count_hubs",
     "k_means",
     "keep_through",
+    "named_pipeline",
+    "observing",
     "parse_retriever",
     "ranks_of",
     "read_pipeline",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.fusion import Fusion
+from reasonembed_rag.pipeline.observer import searched
 from reasonembed_rag.protocols import DocumentVectors, Metered, Retriever, Usage, VectorRetriever
 
 if TYPE_CHECKING:
@@ -136,8 +137,11 @@ class _Layer:
     def search(
         self, queries: Sequence[str], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
     ) -> list[Hits]:
-        with self._timed(len(queries)):
-            return self._retriever.search(queries, k=k, excluded_ids=excluded_ids)
+        def search() -> list[Hits]:
+            with self._timed(len(queries)):
+                return self._retriever.search(queries, k=k, excluded_ids=excluded_ids)
+
+        return searched(self.name, queries, search)
 
     @contextmanager
     def _timed(self, queries: int) -> Iterator[None]:
@@ -206,8 +210,11 @@ class _VectorLayer(_Layer):
         excluded_ids: Sequence[Collection[str]] | None = None,
         texts: Sequence[str] | None = None,
     ) -> list[Hits]:
-        with self._timed(len(vectors_QD)):
-            return self._vectors.search_vectors(vectors_QD, k=k, excluded_ids=excluded_ids, texts=texts)
+        def search() -> list[Hits]:
+            with self._timed(len(vectors_QD)):
+                return self._vectors.search_vectors(vectors_QD, k=k, excluded_ids=excluded_ids, texts=texts)
+
+        return searched(self.name, texts or (), search)
 
     def vectors_of(self, ids: Sequence[str]) -> NDArray[np.float32]:
         with self._timed(len(ids)):

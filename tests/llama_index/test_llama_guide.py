@@ -18,10 +18,12 @@ def test_the_guide_works_as_written_and_a_second_run_gives_the_same(as_notebook,
     printed = capsys.readouterr().out.splitlines()
     first, second = printed[: len(printed) // 2], printed[len(printed) // 2 :]
     assert first == second
-    best, refreshed, count, synced, loaded, filtered, hybrid, saved = first
+    best, refreshed, count, synced, loaded, filtered, hybrid, saved, staged, nodes = first
     assert best.endswith("Default values are evaluated once. {'by': 'ann', 'on': '2024-01-02'}")
     assert (refreshed, count) == ("[False, True, False, True]", "3")
     assert synced == "['1', '2']"
     assert loaded == "ReasonEmbedVectorStore 3"
     assert filtered == "['ann']"
     assert hybrid == saved == "A loop may have an else clause."
+    assert staged.startswith("A loop may have an else clause. ")
+    assert nodes == "2"

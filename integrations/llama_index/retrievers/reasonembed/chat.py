@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from llama_index.core.llms import LLM
 
-from reasonembed_rag.llm import Answer, Chat
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.llm import Answer, Chat, ChatModelSettings, served_chat
 
-__all__ = ["as_chat"]
+__all__ = ["as_chat", "open_named_chat"]
+
+_OPENAI = "openai:"
+_OPENAI_URL = "https://api.openai.com/v1"
 
 
 def as_chat(llm: LLM) -> Chat:
@@ -28,6 +33,18 @@ def as_chat(llm: LLM) -> Chat:
         )
 
     return complete
+
+
+def open_named_chat(settings: ChatModelSettings) -> Chat:
+    """Return the chat model of a server, or of OpenAI for "openai:NAME"; raises InputError for any other name."""
+    if settings.base_url is not None:
+        return served_chat(settings)
+    if not settings.name.startswith(_OPENAI):
+        raise InputError(
+            f"{settings.name} names no server; want openai:NAME, a base_url in the pipeline's [chat] table, or an "
+            "LLM of LlamaIndex's: chat=..."
+        )
+    return served_chat(replace(settings, name=settings.name.removeprefix(_OPENAI), base_url=_OPENAI_URL))
 
 
 def _field(holder: Any, name: str) -> Any:
