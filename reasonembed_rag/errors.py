@@ -8,6 +8,7 @@ what it got, what it wanted and the cure.
     │   └── UnknownTaskError                a task name without a card
     ├── ModelError                          a model folder or checkpoint that cannot be loaded
     │   └── BackendError                    a worker, device or remote server failed while encoding
+    │       └── OutageError                 so that no text can have caused it: the next one would fail too
     ├── StoreError                          an index that cannot be read, written or trusted
     │   └── SpecMismatchError               an index or cache built with another model
     ├── EvaluationError                     a retriever or report that cannot be scored
@@ -23,6 +24,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "ModelError",
+    "OutageError",
     "ReasonEmbedError",
     "SpecMismatchError",
     "StoreError",
@@ -49,6 +51,10 @@ class ModelError(ReasonEmbedError):
 
 class BackendError(ModelError):
     """A worker, device or remote server that failed while encoding."""
+
+
+class OutageError(BackendError):
+    """A failure that no text can have caused: a worker died, a server stays away or refuses the key or the model."""
 
 
 class StoreError(ReasonEmbedError):

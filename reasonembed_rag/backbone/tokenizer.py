@@ -60,7 +60,7 @@ class TextTokenizer:
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
-        highest = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
+        self._highest = highest = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
         if vocabulary_size is not None and highest >= vocabulary_size:
             raise ModelError(
                 f"the tokenizer's highest id is {highest}, the embedding has {vocabulary_size} rows: "
@@ -117,6 +117,42 @@ class TextTokenizer:
             unread=unread,
             unknown=self._mostly_unknown(flat, offsets, frame=[*self._head, *head_ids, *tail]),
         )
+
+    def complete(self, sequences: Sequence[Sequence[int]], *, max_length: int) -> Tokens:
+        """Return token ids that were made elsewhere, special tokens included, truncated as texts are.
+
+        Raises InputError for none, for ids that the model does not have and for a sequence without the special tokens
+        that this tokenizer puts around every text: it is another tokenizer's.
+        """
+        arrays = [self._checked_ids(ids, position) for position, ids in enumerate(sequences)]
+        lengths = np.asarray([len(ids) for ids in arrays], dtype=np.int64)
+        kept = [
+            ids if len(ids) <= max_length else np.concatenate([ids[: max_length - len(self._tail)], self._tail])
+            for ids in arrays
+        ]
+        offsets = np.zeros(len(kept) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in kept], out=offsets[1:])
+        over = np.maximum(lengths - max_length, 0)
+        flat = np.concatenate(kept).astype(np.int32) if kept else np.empty(0, dtype=np.int32)
+        return Tokens(flat, offsets, int(np.count_nonzero(over)), unread=int(over.sum()))
+
+    def _checked_ids(self, ids: Sequence[int], position: int) -> NDArray[np.int32]:
+        if not len(ids):
+            raise InputError(f"sequence {position} has no token ids; want at least one")
+        least, most = min(ids), max(ids)
+        if least < 0 or most > self._highest:
+            wrong = least if least < 0 else most
+            raise InputError(
+                f"sequence {position} has the token id {wrong}; want ids of this model's own tokenizer, 0 to "
+                f"{self._highest}, or send texts"
+            )
+        head, tail = self._head, self._tail
+        if list(ids[: len(head)]) != head or (tail and list(ids[-len(tail) :]) != tail):
+            raise InputError(
+                f"sequence {position} does not begin with the token ids {head} and end with {tail}, which this model's "
+                "tokenizer puts around every text; send texts, or ids of its own tokenizer with the special tokens"
+            )
+        return np.asarray(ids, dtype=np.int32)
 
     def _mostly_unknown(self, flat: NDArray[np.int32], offsets: NDArray[np.int64], *, frame: list[int]) -> int:
         """Count the texts with many unknown tokens, those of the frame, which all texts have, left out."""

@@ -1,7 +1,8 @@
 """Join concurrent small requests, from any number of event loops and threads, into few calls of one thread.
 
 While the thread is idle, a request waits a few milliseconds for others; while it is busy, requests queue and form the
-next batch. Long requests are split into slices, so that a short one behind them does not wait long.
+next batch. A batch is filled in half by the request whose turn it is, then by those with the least left to do: a short
+request does not wait for long ones, and a long one advances in each of its turns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
@@ -22,14 +23,22 @@ from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.forks import renew_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-    Run: TypeAlias = Callable[[list[str], Hashable], NDArray[np.float32]]
+    Run: TypeAlias = Callable[[list[Any], Hashable], NDArray[np.float32]]
 
 __all__ = ["Coalescer"]
+
+
+@dataclass(slots=True)
+class _Room:
+    """How many texts a batch still takes, and of which cost."""
+
+    texts: int
+    cost: int
 
 
 @dataclass(slots=True, eq=False)
@@ -38,13 +47,19 @@ class _Request:
 
     owner: Coalescer
     """Keeps the coalescer alive while a request is pending; released before the future is resolved."""
-    texts: list[str]
+    texts: list[Any]
+    costs: list[int]
     key: Hashable
     future: Future[NDArray[np.float32]] = field(default_factory=Future)
     started: bool = False
     dropped: bool = False
     taken: int = 0
+    left: int = 0
+    """The cost of the texts that were not taken yet."""
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.left = sum(self.costs)
 
     def claim(self) -> bool:
         """Mark the request as running; return whether its caller still waits. Later only `dropped` can cancel it."""
@@ -53,11 +68,18 @@ class _Request:
             self.dropped = not self.future.set_running_or_notify_cancel() or self.dropped
         return not self.dropped
 
-    def take(self, most: int) -> list[str]:
-        """Return the next texts to run, at most `most`."""
-        texts = self.texts[self.taken : self.taken + most]
-        self.taken += len(texts)
-        return texts
+    def take(self, room: _Room, *, at_least: int = 0) -> list[Any]:
+        """Return the next texts that fit the room, which becomes smaller; `at_least` so many, whatever they cost."""
+        start = self.taken
+        while self.taken < len(self.texts):
+            cost = self.costs[self.taken]
+            if self.taken - start >= at_least and (room.texts < 1 or room.cost < cost):
+                break
+            self.taken += 1
+            self.left -= cost
+            room.texts -= 1
+            room.cost -= cost
+        return self.texts[start : self.taken]
 
     def add(self, vectors: NDArray[np.float32]) -> None:
         """Add the vectors of the next texts; resolve the future when all are there."""
@@ -77,15 +99,16 @@ class _Slice:
     """Texts of one request that are part of one batch."""
 
     request: _Request
-    texts: list[str]
+    texts: list[Any]
 
 
 class Coalescer:
     """Join requests with equal keys and run them in one thread, started by the first request.
 
     run(texts, key) returns one row per text; the key holds what must be equal for texts to share a call (role,
-    instruction, adapter). A failed batch is halved until only the request at fault fails; an error of the `outages`
-    types, which no text can cause, fails the whole batch at once.
+    instruction, adapter). Texts may be anything that run takes. A batch holds at most max_texts of them and, given the
+    cost of a text, at most max_cost together; a text of more is a batch by itself. A failed batch is halved until only
+    the request at fault fails; an error of the `outages` types, which no text can cause, fails the whole batch at once.
     """
 
     def __init__(
@@ -94,11 +117,17 @@ class Coalescer:
         *,
         window_s: float = 0.003,
         max_texts: int = 256,
+        cost: Callable[[Any], int] | None = None,
+        max_cost: int | None = None,
         outages: tuple[type[Exception], ...] = (),
     ) -> None:
         if window_s < 0 or max_texts < 1:
             raise InputError(f"window_s is {window_s} and max_texts {max_texts}; want at least 0 and 1")
+        if (cost is None) is not (max_cost is None):
+            raise InputError(f"cost is {cost} and max_cost {max_cost}; want both or neither")
         self.run = run
+        self._cost = cost
+        self._max_cost = max_texts if max_cost is None else max_cost
         self.outages = outages
         self._window_s = window_s
         self._max_texts = max_texts
@@ -120,11 +149,11 @@ class Coalescer:
     ) -> None:
         self.close()
 
-    def submit(self, texts: Sequence[str], key: Hashable) -> Future[NDArray[np.float32]]:
+    def submit(self, texts: Sequence[Any], key: Hashable) -> Future[NDArray[np.float32]]:
         """Return a future of the vectors (n, D) of the texts; raises BackendError where the coalescer is closed."""
         return self._enqueue(texts, key).future
 
-    async def encode(self, texts: Sequence[str], key: Hashable) -> NDArray[np.float32]:
+    async def encode(self, texts: Sequence[Any], key: Hashable) -> NDArray[np.float32]:
         """Return the vectors (n, D) of the texts; cancelling one caller does not affect the others.
 
         Raises what run raises for these texts, BackendError where the coalescer is closed.
@@ -145,8 +174,9 @@ class Coalescer:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _enqueue(self, texts: Sequence[str], key: Hashable) -> _Request:
-        request = _Request(self, list(texts), key)
+    def _enqueue(self, texts: Sequence[Any], key: Hashable) -> _Request:
+        costs = [1] * len(texts) if self._cost is None else [self._cost(text) for text in texts]
+        request = _Request(self, list(texts), costs, key)
         hash(key)  # an unhashable key fails in the caller's thread
         with self._lock:
             if self._closed:
@@ -154,7 +184,7 @@ class Coalescer:
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=_run_loop,
-                    args=(self._inbox, self._window_s, self._max_texts),
+                    args=(self._inbox, self._window_s, _Room(self._max_texts, self._max_cost)),
                     name="reasonembed-coalescer",
                     daemon=True,
                 )
@@ -164,16 +194,16 @@ class Coalescer:
         return request
 
 
-def _run_loop(inbox: SimpleQueue[_Request | None], window_s: float, max_texts: int) -> None:
+def _run_loop(inbox: SimpleQueue[_Request | None], window_s: float, most: _Room) -> None:
     """Run batches until None arrives; hold no coalescer while idle, so that an unused one can be collected."""
     waiting: deque[_Request] = deque()
     closing = False
     while waiting or not closing:
-        closing = closing or _receive(inbox, waiting, window_s=window_s, enough=max_texts)
-        _run(_next_batch(waiting, max_texts))
+        closing = closing or _receive(inbox, waiting, window_s=window_s, enough=most)
+        _run(_next_batch(waiting, most))
 
 
-def _receive(inbox: SimpleQueue[_Request | None], waiting: deque[_Request], *, window_s: float, enough: int) -> bool:
+def _receive(inbox: SimpleQueue[_Request | None], waiting: deque[_Request], *, window_s: float, enough: _Room) -> bool:
     """Collect requests for up to `window_s`, or only those queued if some wait already; return True on shutdown."""
     deadline = 0.0
     if not waiting:
@@ -183,8 +213,10 @@ def _receive(inbox: SimpleQueue[_Request | None], waiting: deque[_Request], *, w
         waiting.append(first)
         deadline = time.monotonic() + window_s
     count = sum(len(request.texts) for request in waiting)
+    cost = sum(request.left for request in waiting)
     while True:
-        pause = max(0.0, deadline - time.monotonic()) if count < enough else 0.0
+        is_full = count >= enough.texts or cost >= enough.cost
+        pause = 0.0 if is_full else max(0.0, deadline - time.monotonic())
         try:
             request = inbox.get(timeout=pause)
         except Empty:
@@ -193,25 +225,33 @@ def _receive(inbox: SimpleQueue[_Request | None], waiting: deque[_Request], *, w
             return True
         waiting.append(request)
         count += len(request.texts)
+        cost += request.left
 
 
-def _next_batch(waiting: deque[_Request], max_texts: int) -> list[_Slice]:
-    """Take the first request and those with its key, up to max_texts; the rest of a long one goes to the end."""
-    batch: list[_Slice] = []
-    unfinished: list[_Request] = []
-    room = max_texts
-    for _ in range(len(waiting)):  # once each: what is not taken keeps its order
-        request = waiting.popleft()
-        if batch and (room == 0 or request.key != batch[0].request.key):
-            waiting.append(request)
-        elif request.claim():
-            texts = request.take(room)
-            room -= len(texts)
-            batch.append(_Slice(request, texts))
-            if request.taken < len(request.texts):
-                unfinished.append(request)
-    waiting.extend(unfinished)
+def _next_batch(waiting: deque[_Request], most: _Room) -> list[_Slice]:
+    """Fill a batch with texts of one key; requests of which something is left go to the end."""
+    first = next((request for request in _popped(waiting) if request.claim()), None)
+    if first is None:
+        return []
+    half = _Room(max(1, most.texts // 2), most.cost // 2)
+    texts = first.take(half, at_least=1)
+    room = _Room(most.texts - len(texts), most.cost - most.cost // 2 + half.cost)
+    batch = [_Slice(first, texts)]
+    for request in sorted((other for other in waiting if other.key == first.key), key=lambda other: other.left):
+        if room.texts < 1 or room.cost < 1:
+            break
+        if request.claim() and (taken := request.take(room)):
+            batch.append(_Slice(request, taken))
+    texts += first.take(room)
+    for part in batch[1:]:
+        waiting.remove(part.request)
+    waiting.extend(part.request for part in batch if part.request.taken < len(part.request.texts))
     return batch
+
+
+def _popped(waiting: deque[_Request]) -> Iterator[_Request]:
+    while waiting:
+        yield waiting.popleft()
 
 
 def _run(batch: list[_Slice]) -> None:

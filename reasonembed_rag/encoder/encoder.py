@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 
-from reasonembed_rag.backbone import EncoderSettings
+from reasonembed_rag.backbone import EncoderSettings, Tokens
 from reasonembed_rag.encoder.batching import distinct, plan_packs
 from reasonembed_rag.encoder.cache import VectorCache, encode_through_cache, shared_cache, vector_keys
 from reasonembed_rag.encoder.coalescer import Coalescer
@@ -19,7 +19,7 @@ from reasonembed_rag.encoder.engines import load_engine
 from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation, report_unknown
-from reasonembed_rag.errors import BackendError, InputError, MissingDependencyError
+from reasonembed_rag.errors import BackendError, InputError, MissingDependencyError, OutageError
 from reasonembed_rag.files import check_texts
 from reasonembed_rag.forks import ForkLock, run_in_own_thread
 from reasonembed_rag.tasks import query_affixes
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone import Engine, RowVectors, Tokens
+    from reasonembed_rag.backbone import Engine, RowVectors
     from reasonembed_rag.encoder.engines import ModelDescription
     from reasonembed_rag.encoder.gradients import EncoderGradients
     from reasonembed_rag.export import ExportDtype, ExportKind
@@ -42,6 +42,10 @@ __all__ = ["Encoder"]
 _CPU_BUDGET = 2048
 """Tokens per pack on CPUs: enough to keep the cores busy, few enough for their caches."""
 _GPU_BUDGET = 32768
+_BATCH_BUDGETS = 2
+"""Packs of async calls that run at once: few, so that a short call does not wait long for long ones."""
+_CHARACTERS = 4
+"""Characters per token, for the cost of texts that are not tokenised yet."""
 _WINDOW = 8192
 """Texts planned at once: enough to sort well by length, few enough that their tokens take little memory."""
 
@@ -53,6 +57,16 @@ class _Call:
     role: Literal["query", "document"]
     affixes: tuple[str, str]
     adapter: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _TokenCall:
+    """Everything but the ids that the vectors of tokenised texts depend on."""
+
+    adapter: str | None
+    skip: int
+    prefix: bytes
+    """The token ids that all texts begin with."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -87,7 +101,9 @@ class Encoder:
         self._budget = token_budget
         self._counts = _Counts()
         self._lock = ForkLock()
-        self._coalescer = Coalescer(self._run_batch)
+        self._coalescer = Coalescer(
+            self._run_batch, cost=self._cost, max_cost=_BATCH_BUDGETS * token_budget, outages=(OutageError,)
+        )
         self._settings: EncoderSettings | None = None
         self._variants: dict[str | None, Encoder] = {None: self}
         """The encoder for each adapter requested so far; they share everything else."""
@@ -322,6 +338,41 @@ class Encoder:
             settings = dataclasses.replace(settings, adapter=dict(self._settings.adapters)[self._adapter])
         save_model(settings, folder, kind=kind, dtype=dtype, overwrite=overwrite)
 
+    def tokenize(
+        self,
+        texts: Sequence[str] | Sequence[Sequence[int]],
+        *,
+        role: Literal["query", "document"] | None = None,
+        task: str | None = None,
+        instruction: str | None = None,
+    ) -> Tokens:
+        """Return the token ids of queries or documents as they are encoded, for aencode_tokens.
+
+        Without a role no template is put around the texts, and token ids may be given in place of texts: they are
+        checked and truncated to the length of documents. Raises InputError for what cannot be encoded.
+        """
+        spec = self._spec
+        if role is None and not isinstance(next(iter(texts), ""), str):
+            ids = cast("Sequence[Sequence[int]]", texts)
+            return self._tokenizer.complete(ids, max_length=spec.max_document_length)
+        checked = check_texts(texts, kind="texts", allow_empty=role == "document")
+        if role == "query":
+            before, after = query_affixes(spec, task=task, instruction=instruction)
+        else:
+            before, after = spec.document_affixes() if role == "document" else ("", "")
+        length = spec.max_query_length if role == "query" else spec.max_document_length
+        return self._tokenizer(checked, before=before, after=after, max_length=length)
+
+    async def aencode_tokens(self, tokens: Tokens) -> NDArray[np.float32]:
+        """Return float32 vectors (n, dimension) of texts tokenised by `tokenize`, off the event loop.
+
+        Concurrent calls share forward passes; the cache is not asked, and truncated texts are not reported again.
+        """
+        if not len(tokens.lengths):
+            return np.empty((0, self.dimension), dtype=np.float32)
+        call = _TokenCall(self._adapter, tokens.skip, tokens.ids[: tokens.shared].tobytes())
+        return await self._coalescer.encode(tokens.rows(np.arange(len(tokens.lengths))), call)
+
     def close(self) -> None:
         """Release the model's memory and processes; later calls raise BackendError."""
         self._coalescer.close()
@@ -340,10 +391,28 @@ class Encoder:
             return np.empty((0, self.dimension), dtype=np.float32)
         return await self._coalescer.encode(texts, call)
 
-    def _run_batch(self, texts: list[str], key: Hashable) -> NDArray[np.float32]:
+    def _run_batch(self, texts: list[Any], key: Hashable) -> NDArray[np.float32]:
+        if isinstance(key, _TokenCall):
+            return self.with_adapter(key.adapter)._encode_joined(texts, key)  # noqa: SLF001 - a variant of this encoder
         if not isinstance(key, _Call):
             raise TypeError(f"want _Call, got {type(key).__name__}")
         return self.with_adapter(key.adapter)._encode(texts, key, show_progress=False)  # noqa: SLF001 - a variant of this encoder
+
+    def _encode_joined(self, sequences: list[NDArray[np.int32]], call: _TokenCall) -> NDArray[np.float32]:
+        unique = distinct([ids.tobytes() for ids in sequences])
+        rows = [sequences[row] for row in unique.first]
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in rows], out=offsets[1:])
+        shared = len(call.prefix) // np.dtype(np.int32).itemsize
+        tokens = Tokens(np.concatenate(rows), offsets, truncated=0, skip=call.skip, shared=shared)
+        return self._encode_tokens(tokens)[unique.inverse]
+
+    def _cost(self, text: str | NDArray[np.int32]) -> int:
+        """Return the tokens of an async call's text, estimated where it is not tokenised yet."""
+        if not isinstance(text, str):
+            return len(text)
+        longest = max(self._spec.max_query_length, self._spec.max_document_length)
+        return min(len(text) // _CHARACTERS + 1, longest)
 
     def _encode(self, texts: list[str], call: _Call, *, show_progress: bool) -> NDArray[np.float32]:
         if self._cache is None or not texts:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,10 +15,10 @@ import numpy as np
 from reasonembed_rag.encoder.batching import distinct
 from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.progress import progress_bar
-from reasonembed_rag.encoder.remote_client import CLOSED, EmbeddingsClient, OutageError, RemoteSettings
+from reasonembed_rag.encoder.remote_client import CLOSED, EmbeddingsClient, RemoteSettings
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.truncation import report_truncation, report_unknown
-from reasonembed_rag.errors import BackendError, InputError
+from reasonembed_rag.errors import BackendError, InputError, OutageError, SpecMismatchError
 from reasonembed_rag.files import check_texts
 from reasonembed_rag.forks import ForkLock, renew_in_child
 from reasonembed_rag.tasks import query_affixes
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteEncoder"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _TextFormat:
     """Prefix, suffix and maximum length of a text; async calls with the same format share requests."""
 
@@ -77,11 +77,12 @@ class RemoteEncoder:
             raise InputError(f"server_dimension is {self._width}; want at least the spec's {spec.dimension}")
         self._key_name = api_key_env
         key = _key(api_key, api_key_env)
-        self._client = EmbeddingsClient(base_url, model, api_key=key, settings=self._settings)
+        space = None if spec.weights is None else dataclasses.replace(spec, dimension=self._width).space()
+        self._client = EmbeddingsClient(base_url, model, api_key=key, settings=self._settings, space=space)
         self._coalescer = Coalescer(
             self._run_joined,
             max_texts=self._settings.batch_size * self._settings.concurrency,
-            outages=(OutageError,),
+            outages=(OutageError, SpecMismatchError),
         )
         self._tokenizer: TextTokenizer | None = None
         self._closed = False

@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from reasonembed_rag.api_key import ApiKey
-from reasonembed_rag.errors import BackendError, ChatError, InputError
+from reasonembed_rag.errors import BackendError, ChatError, InputError, OutageError, SpecMismatchError
 from reasonembed_rag.llm import ApiClient, RetryPolicy, failure_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CLOSED", "EmbeddingsClient", "OutageError", "RemoteSettings"]
+__all__ = ["CLOSED", "EmbeddingsClient", "RemoteSettings"]
 
 _FIRST_WAIT_S = 0.5
 
 CLOSED = "the remote encoder is closed; make a new one"
-
-
-class OutageError(BackendError):
-    """A failure that no text can have caused: the server stays away, or refuses the key or the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +60,12 @@ class RemoteSettings:
 class EmbeddingsClient:
     """One server and model. Threads may share a client; it connects at the first request."""
 
-    def __init__(self, base_url: str, model: str, *, api_key: str | None, settings: RemoteSettings) -> None:
+    def __init__(
+        self, base_url: str, model: str, *, api_key: str | None, settings: RemoteSettings, space: str | None = None
+    ) -> None:
+        """space is what the vectors must be of, for servers that say it: reasonembed's own."""
         self.model = model
+        self._space = space
         self.api_key = None if api_key is None else ApiKey(api_key)
         self._encoding = settings.encoding
         self._api = ApiClient(
@@ -90,7 +90,8 @@ class EmbeddingsClient:
         """Return the server's vectors (len(inputs), its dimension), in the order of the inputs.
 
         `stop` ends a wait between two attempts. Raises OutageError where the server stays away or refuses key or model,
-        BackendError where it refuses these inputs or the answer is not a list of vectors.
+        BackendError where it refuses these inputs or the answer is not a list of vectors, SpecMismatchError where it says
+        that its vectors are another model's.
         """
         body = {"model": self.model, "input": inputs, "encoding_format": self._encoding}
         attempt = 1
@@ -100,7 +101,9 @@ class EmbeddingsClient:
             except ChatError as error:
                 wait = self._wait_after(error, attempt)
             else:
-                return _vectors(_json(content, self._url), count=len(inputs), url=self._url)
+                answer = _json(content, self._url)
+                self._check_space(answer)
+                return _vectors(answer, count=len(inputs), url=self._url)
             attempt += 1
             if stop.wait(wait):
                 raise OutageError(f"{self._url}: stopped before attempt {attempt}, as another request failed")
@@ -108,6 +111,15 @@ class EmbeddingsClient:
     def close(self) -> None:
         """Close the connections; later requests raise BackendError."""
         self._api.close()
+
+    def _check_space(self, answer: Any) -> None:
+        got = answer.get("space") if isinstance(answer, dict) else None
+        if got is not None and self._space is not None and got != self._space:
+            raise SpecMismatchError(
+                f"the vectors of {self.model!r} at {self.base_url} are of the space {got}, want {self._space}: another "
+                "model, adapter or dimension than the index or the spec was made with; start the server with that "
+                "model, or name the one to ask"
+            )
 
     def _wait_after(self, error: ChatError, attempt: int) -> float:
         """Return the seconds to wait before the next attempt; raise the error of the call if there is none."""

@@ -68,6 +68,19 @@ class SharedEncoder:
         """Whether the embedder was loaded already."""
         return self._embedder is not None
 
+    def reload(self) -> Embedder:
+        """Load the embedder again in place of one that broke, such as one whose worker process died; close that one.
+
+        Raises InputError for an embedder of yours, which is not loaded here.
+        """
+        if self._settings is None:
+            raise InputError("an embedder of yours cannot be loaded again; share a new one with share_embedder")
+        with self._lock:
+            broken, self._embedder = self._embedder, None
+            if broken is not None:
+                broken.close()  # type: ignore[attr-defined]  # an Encoder or a RemoteEncoder
+            return self.embedder
+
     @property
     def spec(self) -> EmbeddingSpec:
         """The spec of the vectors; loads the model."""

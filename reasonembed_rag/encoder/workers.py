@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 import numpy as np
 
 from reasonembed_rag.encoder.worker_process import Failure, Pack, Ready, Vectors, build_local, run_worker
-from reasonembed_rag.errors import BackendError, InputError, ModelError, ReasonEmbedError
+from reasonembed_rag.errors import BackendError, InputError, ModelError, OutageError, ReasonEmbedError
 from reasonembed_rag.forks import renew_in_child
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ class WorkerEngine:
     def start(self) -> ModelDescription:
         """Start the workers unless they run, wait until all have loaded the model, and return its description.
 
-        Raises what loading the model raises, BackendError for a worker that dies, and InputError for devices that give
+        Raises what loading the model raises, OutageError for a worker that dies, and InputError for devices that give
         different vectors, as they may with dtype="auto".
         """
         if self._closed is not None:
-            raise BackendError(self._closed)
+            raise OutageError(self._closed)
         if self._description is None:
             try:
                 self._description = self._launch()
@@ -102,7 +102,7 @@ class WorkerEngine:
     def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
         """Yield the vectors of each pack as they are computed, in any order.
 
-        Raises the error of a worker, BackendError if one dies or the engine is closed. A later run ends this one.
+        Raises the error of a worker, OutageError if one dies or the engine is closed. A later run ends this one.
         """
         from reasonembed_rag.backbone import RowVectors
 
@@ -180,7 +180,7 @@ class WorkerEngine:
             self._fail(worker)
 
     def _receive(self) -> list[tuple[_Worker, object]]:
-        """Wait for messages and return one per worker that has sent any; raises BackendError if a worker has died."""
+        """Wait for messages and return one per worker that has sent any; raises OutageError if a worker has died."""
         ready = wait([worker.connection for worker in self._workers])
         received: list[tuple[_Worker, object]] = []
         for worker in self._workers:
@@ -199,7 +199,7 @@ class WorkerEngine:
             "means out of memory; an exit during start, that the program lacks `if __name__ == '__main__':`"
         )
         self._shut_down(reason)
-        raise BackendError(reason)
+        raise OutageError(reason)
 
     def _shut_down(self, reason: str) -> None:
         """Close the pipes, so that the workers exit; kill those that do not."""
