@@ -29,6 +29,7 @@ from reasonembed_cli.remix import remix_app
 from reasonembed_cli.report import report_command
 from reasonembed_cli.robustness import robustness_command
 from reasonembed_cli.search import search_command
+from reasonembed_cli.serve import serve_command
 from reasonembed_cli.train import train_command
 from reasonembed_cli.train_reasoner import train_reasoner_command
 from reasonembed_cli.train_reranker import train_reranker_command
@@ -66,6 +67,7 @@ app.command("ablate", rich_help_panel=_MEASURE)(ablate_command)
 app.command("report", rich_help_panel=_MEASURE)(report_command)
 app.command("robustness", rich_help_panel=_MEASURE)(robustness_command)
 app.command("models", rich_help_panel=_MODELS)(models_command)
+app.command("serve", rich_help_panel=_MODELS)(serve_command)
 app.command("embed", rich_help_panel=_MODELS)(embed_command)
 app.command("mine", rich_help_panel=_TRAIN)(mine_command)
 app.command("crop", rich_help_panel=_TRAIN)(crop_command)

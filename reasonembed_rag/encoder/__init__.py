@@ -9,6 +9,7 @@ from reasonembed_rag.lazy import lazy_face
 if TYPE_CHECKING:
     from reasonembed_rag.encoder.batching import distinct, plan_packs
     from reasonembed_rag.encoder.cache import VectorCache
+    from reasonembed_rag.encoder.coalescer import Coalescer
     from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus
     from reasonembed_rag.encoder.encoder import Encoder
     from reasonembed_rag.encoder.engines import LoadedTokenStates, load_engine, load_token_states
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CACHE_BYTES",
+    "Coalescer",
     "Encoder",
     "EncoderSettings",
     "EncodingProgress",

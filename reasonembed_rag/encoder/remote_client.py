@@ -63,7 +63,7 @@ class EmbeddingsClient:
     def __init__(
         self, base_url: str, model: str, *, api_key: str | None, settings: RemoteSettings, space: str | None = None
     ) -> None:
-        """space is what the vectors must be of, for servers that say it: reasonembed's own."""
+        """Describe a server; space is what its vectors must be of, where it says so: reasonembed's own does."""
         self.model = model
         self._space = space
         self.api_key = None if api_key is None else ApiKey(api_key)
@@ -90,8 +90,8 @@ class EmbeddingsClient:
         """Return the server's vectors (len(inputs), its dimension), in the order of the inputs.
 
         `stop` ends a wait between two attempts. Raises OutageError where the server stays away or refuses key or model,
-        BackendError where it refuses these inputs or the answer is not a list of vectors, SpecMismatchError where it says
-        that its vectors are another model's.
+        BackendError where it refuses these inputs or gives no list of vectors, SpecMismatchError where it says that its
+        vectors are another model's.
         """
         body = {"model": self.model, "input": inputs, "encoding_format": self._encoding}
         attempt = 1

@@ -68,18 +68,17 @@ class SharedEncoder:
         """Whether the embedder was loaded already."""
         return self._embedder is not None
 
-    def reload(self) -> Embedder:
-        """Load the embedder again in place of one that broke, such as one whose worker process died; close that one.
+    def release(self) -> None:
+        """Close the embedder, such as one whose worker process died; the next use loads it again.
 
         Raises InputError for an embedder of yours, which is not loaded here.
         """
         if self._settings is None:
-            raise InputError("an embedder of yours cannot be loaded again; share a new one with share_embedder")
+            raise InputError("an embedder of yours cannot be loaded again; close it yourself")
         with self._lock:
-            broken, self._embedder = self._embedder, None
-            if broken is not None:
-                broken.close()  # type: ignore[attr-defined]  # an Encoder or a RemoteEncoder
-            return self.embedder
+            loaded, self._embedder = self._embedder, None
+        if loaded is not None:
+            loaded.close()  # type: ignore[attr-defined]  # an Encoder or a RemoteEncoder
 
     @property
     def spec(self) -> EmbeddingSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
@@ -30,6 +31,17 @@ __all__ = ["CrossEncoder"]
 
 _WINDOW = 4096
 """Pairs planned at once: enough to sort well by length, few enough that their tokens take little memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairTokens:
+    """Token ids of pairs, each of its own length."""
+
+    sequences: list[NDArray[np.int32]]
+    truncated: int
+    """Number of pairs longer than the limit."""
+    unread: int
+    """Number of their tokens beyond it."""
 
 
 class CrossEncoder:
@@ -129,8 +141,10 @@ class CrossEncoder:
         """Release the model's memory; later calls raise BackendError."""
         self._states.close()
 
-    def _score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        ids = [self._ids([pair[side] for pair in pairs]) for side in (0, 1)]
+    def tokenize(self, pairs: Sequence[tuple[str, str]]) -> PairTokens:
+        """Return the token ids of pairs as `score` reads them; raises InputError for what is not a pair of strings."""
+        checked = check_pairs(pairs)
+        ids = [self._ids([pair[side] for pair in checked]) for side in (0, 1)]
         sequences = []
         truncated = unread = 0
         for query, document in zip(*ids, strict=True):
@@ -139,8 +153,16 @@ class CrossEncoder:
             truncated += lost > 0
             unread += lost
             sequences.append(self._tokenizer.join(query[: kept.first], document[: kept.second]))
-        report_truncation(truncated, max_length=self._max_length, tokens=unread)
+        return PairTokens(sequences, truncated, unread)
+
+    def score_tokens(self, sequences: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """Return the logits (n,) of pairs that `tokenize` tokenised."""
         return self._head(self._states(sequences))
+
+    def _score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        tokens = self.tokenize(pairs)
+        report_truncation(tokens.truncated, max_length=self._max_length, tokens=tokens.unread)
+        return self.score_tokens(tokens.sequences)
 
     def _ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the ids of texts, each tokenised once: a query comes with each of its documents."""

@@ -19,6 +19,7 @@ TOPS = (
     "reasonembed_stores",
     "langchain_reasonembed",
     "reasonembed_cli",
+    "reasonembed_server",
     "reasonembed_training",
 )
 
@@ -42,6 +43,7 @@ FREE = {"reasonembed_rag", "reasonembed_cli"}
 MIRRORED = {
     "backbone": ["reasonembed_rag.backbone", "reasonembed_rag.encoder"],  # what runs a forward is the encoder's engine
     "stores": ["reasonembed_stores"],
+    "server": ["reasonembed_server"],
     "readers": ["reasonembed_readers"],
     "langchain": ["langchain_reasonembed"],
     "llama_index": [name for name in ROOMS if name.startswith("llama_index")],
