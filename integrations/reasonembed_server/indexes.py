@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reasonembed_server.limits import Limits
     from reasonembed_server.models import EmbeddingModel
 
-__all__ = ["SearchIndex", "open_index"]
+__all__ = ["SearchIndex", "opened_index"]
 
 _THREADS = 4
 
@@ -115,7 +115,7 @@ class SearchIndex:
         self._retriever.store.close()
 
 
-def open_index(name: str, folder: Path, models: _Models, *, stages: tuple[PipelineStage, ...]) -> SearchIndex:
+def opened_index(name: str, folder: Path, models: _Models, *, stages: tuple[PipelineStage, ...]) -> SearchIndex:
     """Open an index with the served model of its vectors.
 
     Raises StoreError for a folder without an index, ModelError where its model cannot be loaded, SpecMismatchError for

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["EmbeddingModel", "LoadedModel", "RerankModel", "model_record"]
+__all__ = ["EmbeddingModel", "RunningModel", "RerankModel", "model_record"]
 
 _Result = TypeVar("_Result")
 _RETRY_S = 5.0
@@ -30,7 +30,7 @@ _RERANK_TOKENS = 4096
 """Tokens of pairs that run at once."""
 
 
-class LoadedModel:
+class RunningModel:
     """An encoder and its queue, shared by the names under which it is served; loaded again where it breaks."""
 
     def __init__(self, name: str, shared: SharedEncoder, *, queue_tokens: int) -> None:
@@ -98,7 +98,7 @@ class EmbeddingModel:
     """A model, or one of its adapters, under the name by which requests ask for it; an Embedder for indexes."""
 
     name: str
-    loaded: LoadedModel
+    loaded: RunningModel
     adapter: str | None = None
 
     @property

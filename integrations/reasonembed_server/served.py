@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reasonembed_rag.encoder import Encoder, EncoderSettings, SharedEncoder
 from reasonembed_rag.errors import InputError
-from reasonembed_server.indexes import SearchIndex, open_index
+from reasonembed_server.indexes import SearchIndex, opened_index
 from reasonembed_server.keys import ApiKeys
 from reasonembed_server.limits import Limits
 from reasonembed_server.measuring import Measures
-from reasonembed_server.models import EmbeddingModel, LoadedModel, RerankModel
+from reasonembed_server.models import EmbeddingModel, RunningModel, RerankModel
 from reasonembed_server.problems import ApiProblem
 from reasonembed_server.queueing import BoundedQueue
 from reasonembed_server.reading import HeldBytes
@@ -71,7 +71,7 @@ class Served:
         self.created = int(time.time())
         self.is_stopping = False
         """Whether the server finishes what it took and takes nothing more."""
-        self.loaded: list[LoadedModel] = []
+        self.loaded: list[RunningModel] = []
         self.embedders: dict[str, EmbeddingModel] = {}
         self.indexes: dict[str, SearchIndex] = {}
         for name, one in settings.models.items():
@@ -81,10 +81,10 @@ class Served:
             for name, model in settings.rerankers.items()
         }
         for name, folder in settings.indexes.items():
-            self.indexes[name] = open_index(name, folder, self, stages=settings.stages)
+            self.indexes[name] = opened_index(name, folder, self, stages=settings.stages)
 
     def _load(self, name: str, shared: SharedEncoder) -> EmbeddingModel:
-        loaded = LoadedModel(name, shared, queue_tokens=self.limits.queue_tokens)
+        loaded = RunningModel(name, shared, queue_tokens=self.limits.queue_tokens)
         self.loaded.append(loaded)
         self.embedders[name] = EmbeddingModel(name, loaded)
         for adapter in loaded.encoder.adapters:
