@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["EmbeddingModel", "RunningModel", "RerankModel", "model_record"]
+__all__ = ["EmbeddingModel", "RerankModel", "RunningModel", "model_record"]
 
 _Result = TypeVar("_Result")
 _RETRY_S = 5.0

@@ -15,7 +15,7 @@ from reasonembed_server.indexes import SearchIndex, opened_index
 from reasonembed_server.keys import ApiKeys
 from reasonembed_server.limits import Limits
 from reasonembed_server.measuring import Measures
-from reasonembed_server.models import EmbeddingModel, RunningModel, RerankModel
+from reasonembed_server.models import EmbeddingModel, RerankModel, RunningModel
 from reasonembed_server.problems import ApiProblem
 from reasonembed_server.queueing import BoundedQueue
 from reasonembed_server.reading import HeldBytes
