@@ -17,6 +17,7 @@ from reasonembed_cli.curves import curves_command
 from reasonembed_cli.delete import delete_command
 from reasonembed_cli.demo import demo_command
 from reasonembed_cli.embed import embed_command
+from reasonembed_cli.encode_corpus import encode_corpus_command
 from reasonembed_cli.eval import eval_command
 from reasonembed_cli.export import export_command
 from reasonembed_cli.get import get_command
@@ -69,6 +70,7 @@ app.command("robustness", rich_help_panel=_MEASURE)(robustness_command)
 app.command("models", rich_help_panel=_MODELS)(models_command)
 app.command("serve", rich_help_panel=_MODELS)(serve_command)
 app.command("embed", rich_help_panel=_MODELS)(embed_command)
+app.command("encode-corpus", rich_help_panel=_MODELS)(encode_corpus_command)
 app.command("mine", rich_help_panel=_TRAIN)(mine_command)
 app.command("crop", rich_help_panel=_TRAIN)(crop_command)
 app.add_typer(remix_app, name="remix", rich_help_panel=_TRAIN)

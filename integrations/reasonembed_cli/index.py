@@ -33,11 +33,11 @@ _STORE = "A new index"
 
 def index_command(  # noqa: PLR0913 - each is an option of the command
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SOURCES...", help="Files, folders and globs; 'docs/**/*.md' in quotes.", show_default=False
         ),
-    ],
+    ] = None,
     *,
     to: Annotated[Path, typer.Option("--to", "-o", help="The index folder: created, or brought up to date.")],
     model: Annotated[
@@ -66,6 +66,14 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
     cache: Annotated[
         Path | None,
         typer.Option(help="A folder of vectors by content, for indexes built anew.", rich_help_panel=_RUN),
+    ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Load what `reasonembed encode-corpus` wrote there, in place of sources.",
+            rich_help_panel=_READING,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=_RUN)] = False,
     include: Annotated[
@@ -158,6 +166,13 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
     from reasonembed_readers import ReadOptions
     from reasonembed_stores import FileCorpus, ListingOptions, build_index, keep_bm25
 
+    if vectors is not None:
+        if sources or sync:
+            raise InputError("--vectors is in place of sources and --sync; leave these out")
+        _index_vectors(vectors, to, model, dtype=dtype, ann=ann, plain=plain)
+        return
+    if not sources:
+        raise InputError("no sources; want files, folders or globs, or --vectors FOLDER")
     corpus = FileCorpus(
         sources,
         splitter=_splitter(splitter, splitter_settings),
@@ -196,6 +211,27 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
         if not plain:
             keep_bm25(to, on_message=progress.on_message)
     _print(report, to, as_json=as_json)
+
+
+def _index_vectors(
+    folder: str, to: Path, model: str | None, *, dtype: VectorDtype | None, ann: AnnKind | None, plain: bool
+) -> None:
+    """Load shards of vectors, checked against a model where one is named."""
+    from reasonembed_cli.progress import progress_of
+    from reasonembed_rag.backbone import read_spec
+    from reasonembed_rag.encoder import EncoderSettings
+    from reasonembed_rag.scale import VectorShards
+    from reasonembed_stores import index_vectors, keep_bm25
+
+    shards = VectorShards(folder)
+    if model is not None:
+        shards.check_spec(read_spec(EncoderSettings(model=model)))
+    with progress_of("Loading vectors") as (progress,):
+        count = index_vectors(shards, to, dtype=dtype, ann=ann, on_progress=progress)
+    if not plain:
+        keep_bm25(to)
+    typer.echo(f"documents: {count:,} loaded")
+    typer.echo(f'search with: reasonembed search {to} "your question"')
 
 
 def _print(report: IndexReport, to: Path, *, as_json: bool) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reasonembed_stores.opening import index_spec, open_store
     from reasonembed_stores.readers import FileCorpus, load_splitter
     from reasonembed_stores.retriever import IndexModel, IndexRetriever
+    from reasonembed_stores.shards import index_vectors, load_vectors
     from reasonembed_stores.sharing import open_shared
     from reasonembed_stores.splitting import TextSplitter
     from reasonembed_stores.staged import PipelineLike, StagedHits, StagedIndex, StageNames
@@ -81,11 +82,13 @@ __all__ = [
     "exported_lines",
     "fused",
     "index_spec",
+    "index_vectors",
     "indexed_sources",
     "inspect_index",
     "is_unfinished",
     "keep_bm25",
     "load_splitter",
+    "load_vectors",
     "open_shared",
     "open_store",
     "origin_of",

@@ -1,0 +1,188 @@
+"""Rows of a corpus: which files they are in, and slices of them."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from reasonembed_rag.documents import Document
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.files import TABLE_SUFFIXES, check_unicode, parse_jsonl
+from reasonembed_rag.scale.places import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Columns", "InputFile", "Slice", "find_inputs", "read_slice", "scan"]
+
+_SKIPPED = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The names of the columns that hold ids and contents."""
+
+    id: str = "id"
+    content: str = "content"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file of documents as it was when the plan was made."""
+
+    address: str
+    size: int
+    changed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Rows of a file: from a row of Parquet, or from a byte of (unpacked) JSON Lines."""
+
+    address: str
+    start: int
+    rows: int
+
+
+def find_inputs(sources: Sequence[str]) -> list[InputFile]:
+    """Return the files of documents in files and folders; raises InputError where there is none."""
+    found: dict[str, InputFile] = {}
+    for source in sources:
+        here = [
+            InputFile(place.address, size, changed)
+            for place, size, changed in Place(source).listed()
+            if place.address.endswith(TABLE_SUFFIXES)
+        ]
+        if not here:
+            raise InputError(f"{source}: has no file of documents; want {', '.join(TABLE_SUFFIXES)}")
+        found |= {one.address: one for one in here}
+    return list(found.values())
+
+
+def scan(file: InputFile, columns: Columns, *, rows: int) -> Iterator[tuple[Slice, list[str]]]:
+    """Yield slices of at most `rows` rows with their ids; raises InputError for a row without id or content."""
+    if file.address.endswith(".parquet"):
+        yield from _scan_parquet(file.address, columns, rows)
+    else:
+        yield from _scan_lines(file.address, columns, rows)
+
+
+def read_slice(part: Slice, columns: Columns, *, metadata: bool) -> list[Document]:
+    """Return the documents of a slice, with the other columns as metadata if wanted."""
+    rows = _parquet_rows(part, columns, metadata=metadata) if part.address.endswith(".parquet") else _line_rows(part)
+    documents = [_document(row, columns, where=where) for where, row in rows]
+    if len(documents) != part.rows:
+        raise InputError(f"{part.address}: has {len(documents)} rows where {part.rows} were; it has been changed")
+    return documents
+
+
+def _document(row: dict[str, Any], columns: Columns, *, where: str) -> Document:
+    identity, content = row.pop(columns.id, None), row.pop(columns.content, None)
+    if isinstance(identity, int) and not isinstance(identity, bool):
+        identity = str(identity)
+    if not isinstance(identity, str) or not identity:
+        raise InputError(f"{where}: {columns.id!r} is {identity!r}; want an id, or name its column: --id-column")
+    if not isinstance(content, str):
+        raise InputError(f"{where}: {columns.content!r} is {content!r}; want text, or name its column: --text-column")
+    check_unicode(identity, name=f"{where}: {columns.id!r}")
+    check_unicode(content, name=f"{where}: {columns.content!r} of {identity!r}")
+    return Document(identity, content, row)
+
+
+@contextmanager
+def _table(address: str, columns: Columns) -> Iterator[Any]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with Place(address).opened() as opened:
+        try:
+            file = parquet.ParquetFile(opened)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{address}: cannot be read as Parquet ({error}); copy it again") from error
+        missing = [name for name in (columns.id, columns.content) if name not in file.schema_arrow.names]
+        if missing:
+            raise InputError(
+                f"{address}: has no column {missing[0]!r}, only {', '.join(file.schema_arrow.names)}; "
+                "name the columns: --id-column, --text-column"
+            )
+        yield file
+
+
+def _scan_parquet(address: str, columns: Columns, rows: int) -> Iterator[tuple[Slice, list[str]]]:
+    with _table(address, columns) as file:
+        start = 0
+        for batch in file.iter_batches(batch_size=rows, columns=[columns.id, columns.content]):
+            table = batch.to_pydict()
+            pairs = zip(table[columns.id], table[columns.content], strict=True)
+            ids = [
+                _document({columns.id: i, columns.content: text}, columns, where=f"{address}, row {number}").id
+                for number, (i, text) in enumerate(pairs, start=start + 1)
+            ]
+            yield Slice(address, start, len(ids)), ids
+            start += len(ids)
+
+
+def _parquet_rows(part: Slice, columns: Columns, *, metadata: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    with _table(part.address, columns) as file:
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        starts = [sum(sizes[:number]) for number in range(len(sizes))]
+        stop = part.start + part.rows
+        groups = [g for g, start in enumerate(starts) if start < stop and start + sizes[g] > part.start]
+        if not groups:
+            return
+        wanted = None if metadata else [columns.id, columns.content]
+        table = file.read_row_groups(groups, columns=wanted).slice(part.start - starts[groups[0]], part.rows)
+        for number, row in enumerate(table.to_pylist(), start=part.start + 1):
+            yield f"{part.address}, row {number}", row
+
+
+def _lines(address: str, start: int) -> Iterator[bytes]:
+    """Yield the lines of a file from a byte on."""
+    packed = address.endswith(".gz")
+    with Place(address).opened(unpacked=packed) as file:
+        if packed:
+            left = start
+            while left > 0 and (skipped := file.read(min(left, _SKIPPED))):
+                left -= len(skipped)
+        else:
+            file.seek(start)
+        rest = b""
+        while block := file.read(_SKIPPED):
+            *whole, rest = (rest + block).split(b"\n")
+            yield from (line + b"\n" for line in whole)
+        if rest:
+            yield rest
+
+
+def _scan_lines(address: str, columns: Columns, rows: int) -> Iterator[tuple[Slice, list[str]]]:
+    begin = end = 0
+    ids: list[str] = []
+    for number, line in enumerate(_lines(address, 0), start=1):
+        if line.strip():
+            where = f"{address}:{number}"
+            ids.append(_document(_parsed(line, where), columns, where=where).id)
+        end += len(line)
+        if len(ids) == rows:
+            yield Slice(address, begin, rows), ids
+            begin, ids = end, []
+    if ids:
+        yield Slice(address, begin, len(ids)), ids
+
+
+def _parsed(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON in UTF-8 ({error}); want one object per line") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: got {type(row).__name__}, want a JSON object")
+    return row
+
+
+def _line_rows(part: Slice) -> Iterator[tuple[str, dict[str, Any]]]:
+    name = f"{part.address}, from byte {part.start}"
+    for number, row in islice(parse_jsonl(_lines(part.address, part.start), name=name), part.rows):
+        yield f"{name}, line {number}", row

@@ -1,0 +1,45 @@
+"""Two Ray actors, one killed in the middle, write the shards that one process writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.services
+def test_an_actor_killed_in_the_middle_loses_nothing(tmp_path):
+    pytest.importorskip("ray")
+    from ray_run import Lengths
+
+    from reasonembed_rag.scale import ScaleOptions, encode_to_shards
+
+    lines = [json.dumps({"id": f"d{n}", "content": f"text {n} " + "x" * n}) + "\n" for n in range(40)]
+    (tmp_path / "corpus.jsonl").write_text("".join(lines))
+    for name in ("pids", "pids-here"):
+        (tmp_path / name).mkdir()
+    script = Path(__file__).parents[1] / "support" / "ray_run.py"
+    arguments = [str(tmp_path / name) for name in ("corpus.jsonl", "by-ray", "pids")]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    run = subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False, env=environment
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    *counts, killed = run.stdout.split()
+    assert counts == ["40", "10", "0"]
+    by_pid = [path.name.partition("-")[0] for path in (tmp_path / "pids").iterdir()]
+    assert 10 <= len(by_pid) <= 12  # what the killed one held, and no more, came twice
+    assert killed in by_pid
+    assert len(set(by_pid)) > 1
+    encode_to_shards(
+        tmp_path / "corpus.jsonl",
+        tmp_path / "here",
+        Lengths(str(tmp_path / "pids-here")),
+        options=ScaleOptions(shard_rows=4),
+    )
+    for one in (tmp_path / "here").iterdir():
+        assert (tmp_path / "by-ray" / one.name).read_bytes() == one.read_bytes()
