@@ -46,11 +46,11 @@ def encode_corpus_command(  # noqa: PLR0913 - each is an option of the command
     """
     from reasonembed_cli.progress import progress_of
     from reasonembed_rag import EncoderSettings
-    from reasonembed_rag.scale import Columns, RayOptions, ScaleOptions, encode_to_shards
+    from reasonembed_rag.scale import RayOptions, ScaleOptions, TextColumns, encode_to_shards
 
     if ray is None and (cpus != 1.0 or gpus):
         raise InputError("--cpus and --gpus are for the actors of --ray N; leave them out, or add it")
-    options = ScaleOptions(columns=Columns(id_column, text_column), shard_rows=shard_rows, text=text)
+    options = ScaleOptions(columns=TextColumns(id_column, text_column), shard_rows=shard_rows, text=text)
     actors = None if ray is None else RayOptions(workers=ray, cpus=cpus, gpus=gpus)
     settings = EncoderSettings(model=model, adapter=adapter, device=device, dtype=dtype)
     with progress_of("Encoding") as (progress,):

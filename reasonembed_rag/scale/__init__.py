@@ -8,16 +8,16 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.scale.encoding import EncodedCorpus, RayOptions, ScaleOptions, encode_to_shards
-    from reasonembed_rag.scale.rows import Columns
+    from reasonembed_rag.scale.rows import TextColumns
     from reasonembed_rag.scale.sizing import CorpusPlan, plan_corpus
     from reasonembed_rag.scale.vector_shards import VectorBatch, VectorShards
 
 __all__ = [
-    "Columns",
     "CorpusPlan",
     "EncodedCorpus",
     "RayOptions",
     "ScaleOptions",
+    "TextColumns",
     "VectorBatch",
     "VectorShards",
     "encode_to_shards",

@@ -12,8 +12,8 @@ from reasonembed_rag.backbone import find_source
 from reasonembed_rag.encoder import Encoder, EncoderSettings, collect_truncations
 from reasonembed_rag.errors import InputError, MissingDependencyError, SpecMismatchError
 from reasonembed_rag.scale.places import Place, require_pyarrow
-from reasonembed_rag.scale.plan import MANIFEST, Plan, document_space, make_plan, shard_name
-from reasonembed_rag.scale.rows import Columns, read_slice
+from reasonembed_rag.scale.plan import MANIFEST, ShardPlan, document_space, plan_shards, shard_name
+from reasonembed_rag.scale.rows import TextColumns, read_slice
 from reasonembed_rag.scale.vector_shards import damage, write_shard
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class RayOptions:
 class ScaleOptions:
     """What shards are made of."""
 
-    columns: Columns = field(default_factory=Columns)
+    columns: TextColumns = field(default_factory=TextColumns)
     shard_rows: int = 8192
     """Documents per shard: what a killed worker loses, and what one holds in memory."""
     text: bool = True
@@ -71,7 +71,7 @@ class _Shard:
 class _Worker:
     """Read, encode and write shards; a model is loaded once."""
 
-    def __init__(self, model: Embedder | EncoderSettings, plan: Plan, folder: str) -> None:
+    def __init__(self, model: Embedder | EncoderSettings, plan: ShardPlan, folder: str) -> None:
         self._embedder = Encoder.from_settings(model) if isinstance(model, EncoderSettings) else model
         self._plan, self._folder = plan, Place(folder)
         if document_space(self._embedder.spec) != document_space(plan.spec):
@@ -115,7 +115,7 @@ def encode_to_shards(
     listed = [str(sources)] if not isinstance(sources, list | tuple) else [str(one) for one in sources]
     spec = find_source(model).spec(dtype="float32") if isinstance(model, EncoderSettings) else model.spec
     folder = Place(str(to))
-    plan = make_plan(listed, spec, columns=options.columns, shard_rows=options.shard_rows, text=options.text)
+    plan = plan_shards(listed, spec, columns=options.columns, shard_rows=options.shard_rows, text=options.text)
     _take_folder(folder, plan)
     names = folder.names()
     reasons = {n: reason for n in range(len(plan.shards)) if (reason := damage(folder, plan, n, names)) is not None}
@@ -138,11 +138,11 @@ def encode_to_shards(
     )
 
 
-def _take_folder(folder: Place, plan: Plan) -> None:
+def _take_folder(folder: Place, plan: ShardPlan) -> None:
     """Write the manifest into an empty folder, or check that the one there is the same plan."""
     names = folder.names()
     if MANIFEST in names:
-        plan.check_resumed(Plan.read(folder), folder)
+        plan.check_resumed(ShardPlan.read(folder), folder)
     elif names:
         raise InputError(f"{folder.address}: holds other files, such as {min(names)}; want a new or empty folder")
     else:
@@ -153,13 +153,13 @@ def _ignore(_done: int, _total: int) -> None:
     """Ignore a progress report."""
 
 
-def _here(model: Embedder | EncoderSettings, plan: Plan, folder: Place, numbers: list[int]) -> Iterator[_Shard]:
+def _here(model: Embedder | EncoderSettings, plan: ShardPlan, folder: Place, numbers: list[int]) -> Iterator[_Shard]:
     worker = _Worker(model, plan, folder.address)
     yield from map(worker.encode, numbers)
 
 
 def _by_ray(
-    model: Embedder | EncoderSettings, plan: Plan, folder: Place, numbers: list[int], options: RayOptions
+    model: Embedder | EncoderSettings, plan: ShardPlan, folder: Place, numbers: list[int], options: RayOptions
 ) -> Iterator[_Shard]:
     try:
         import ray
@@ -189,7 +189,7 @@ def _by_ray(
 class _RayWorker:
     """A worker as Ray Data calls it: batches of one row in and out."""
 
-    def __init__(self, model: Embedder | EncoderSettings, plan: Plan, folder: str) -> None:
+    def __init__(self, model: Embedder | EncoderSettings, plan: ShardPlan, folder: str) -> None:
         self._worker = _Worker(model, plan, folder)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

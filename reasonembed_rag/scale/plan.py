@@ -11,26 +11,26 @@ import numpy as np
 
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 from reasonembed_rag.scale.places import Place
-from reasonembed_rag.scale.rows import Columns, InputFile, Slice, find_inputs, scan
+from reasonembed_rag.scale.rows import InputFile, RowSlice, TextColumns, find_inputs, scan
 from reasonembed_rag.spec import EmbeddingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MANIFEST", "Plan", "document_space", "make_plan", "shard_name"]
+__all__ = ["MANIFEST", "ShardPlan", "document_space", "plan_shards", "shard_name"]
 
 MANIFEST = "manifest.json"
 _FORMAT = "reasonembed vector shards 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ShardPlan:
     """What a folder of shards is made of; kept in its manifest."""
 
     spec: EmbeddingSpec
     inputs: tuple[InputFile, ...]
-    shards: tuple[Slice, ...]
-    columns: Columns
+    shards: tuple[RowSlice, ...]
+    columns: TextColumns
     text: bool
     """Whether contents and metadata are kept beside the vectors."""
 
@@ -46,7 +46,7 @@ class Plan:
             file.write(json.dumps(content, ensure_ascii=False).encode())
 
     @classmethod
-    def read(cls, folder: Place) -> Plan:
+    def read(cls, folder: Place) -> ShardPlan:
         """Read a folder's manifest; raises StoreError where there is none, or a damaged one."""
         if MANIFEST not in folder.names():
             raise StoreError(f"{folder.address}: has no {MANIFEST}; want a folder that reasonembed encode-corpus wrote")
@@ -58,8 +58,8 @@ class Plan:
             return cls(
                 spec=EmbeddingSpec.from_json(json.dumps(content["spec"])),
                 inputs=tuple(InputFile(**one) for one in content["inputs"]),
-                shards=tuple(Slice(**one) for one in content["shards"]),
-                columns=Columns(**content["columns"]),
+                shards=tuple(RowSlice(**one) for one in content["shards"]),
+                columns=TextColumns(**content["columns"]),
                 text=content["text"],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -67,7 +67,7 @@ class Plan:
                 f"{folder.address}/{MANIFEST}: cannot be read ({error}); encode into a new folder"
             ) from error
 
-    def check_resumed(self, old: Plan, folder: Place) -> None:
+    def check_resumed(self, old: ShardPlan, folder: Place) -> None:
         """Raise an error unless a run of this plan may add to the shards of an old one."""
         if document_space(old.spec) != document_space(self.spec):
             raise SpecMismatchError(
@@ -92,14 +92,16 @@ def document_space(spec: EmbeddingSpec) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def make_plan(sources: Sequence[str], spec: EmbeddingSpec, *, columns: Columns, shard_rows: int, text: bool) -> Plan:
+def plan_shards(
+    sources: Sequence[str], spec: EmbeddingSpec, *, columns: TextColumns, shard_rows: int, text: bool
+) -> ShardPlan:
     """Read every row once and return the plan.
 
     Raises InputError for sources without documents, rows without an id or text, and an id that occurs twice, before
     anything is encoded. Ids are remembered as 8 bytes each.
     """
     inputs = find_inputs(sources)
-    shards: list[Slice] = []
+    shards: list[RowSlice] = []
     hashes: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
     for file in inputs:
         for part, ids in scan(file, columns, rows=shard_rows):
@@ -108,7 +110,7 @@ def make_plan(sources: Sequence[str], spec: EmbeddingSpec, *, columns: Columns, 
     if not shards:
         raise InputError(f"{', '.join(sources)}: no documents; want at least one")
     _check_unique(np.concatenate(hashes), inputs, columns, shard_rows=shard_rows)
-    return Plan(spec=spec, inputs=tuple(inputs), shards=tuple(shards), columns=columns, text=text)
+    return ShardPlan(spec=spec, inputs=tuple(inputs), shards=tuple(shards), columns=columns, text=text)
 
 
 def _hash(identity: str) -> int:
@@ -118,7 +120,7 @@ def _hash(identity: str) -> int:
 def _check_unique(
     hashes: np.ndarray[tuple[int], np.dtype[np.uint64]],
     inputs: Sequence[InputFile],
-    columns: Columns,
+    columns: TextColumns,
     *,
     shard_rows: int,
 ) -> None:

@@ -16,13 +16,13 @@ from reasonembed_rag.scale.places import Place
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Columns", "InputFile", "Slice", "find_inputs", "read_slice", "scan"]
+__all__ = ["InputFile", "RowSlice", "TextColumns", "find_inputs", "read_slice", "scan"]
 
 _SKIPPED = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class TextColumns:
     """The names of the columns that hold ids and contents."""
 
     id: str = "id"
@@ -39,7 +39,7 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class RowSlice:
     """Rows of a file: from a row of Parquet, or from a byte of (unpacked) JSON Lines."""
 
     address: str
@@ -62,7 +62,7 @@ def find_inputs(sources: Sequence[str]) -> list[InputFile]:
     return list(found.values())
 
 
-def scan(file: InputFile, columns: Columns, *, rows: int) -> Iterator[tuple[Slice, list[str]]]:
+def scan(file: InputFile, columns: TextColumns, *, rows: int) -> Iterator[tuple[RowSlice, list[str]]]:
     """Yield slices of at most `rows` rows with their ids; raises InputError for a row without id or content."""
     if file.address.endswith(".parquet"):
         yield from _scan_parquet(file.address, columns, rows)
@@ -70,7 +70,7 @@ def scan(file: InputFile, columns: Columns, *, rows: int) -> Iterator[tuple[Slic
         yield from _scan_lines(file.address, columns, rows)
 
 
-def read_slice(part: Slice, columns: Columns, *, metadata: bool) -> list[Document]:
+def read_slice(part: RowSlice, columns: TextColumns, *, metadata: bool) -> list[Document]:
     """Return the documents of a slice, with the other columns as metadata if wanted."""
     rows = _parquet_rows(part, columns, metadata=metadata) if part.address.endswith(".parquet") else _line_rows(part)
     documents = [_document(row, columns, where=where) for where, row in rows]
@@ -79,7 +79,7 @@ def read_slice(part: Slice, columns: Columns, *, metadata: bool) -> list[Documen
     return documents
 
 
-def _document(row: dict[str, Any], columns: Columns, *, where: str) -> Document:
+def _document(row: dict[str, Any], columns: TextColumns, *, where: str) -> Document:
     identity, content = row.pop(columns.id, None), row.pop(columns.content, None)
     if isinstance(identity, int) and not isinstance(identity, bool):
         identity = str(identity)
@@ -93,7 +93,7 @@ def _document(row: dict[str, Any], columns: Columns, *, where: str) -> Document:
 
 
 @contextmanager
-def _table(address: str, columns: Columns) -> Iterator[Any]:
+def _table(address: str, columns: TextColumns) -> Iterator[Any]:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -111,7 +111,7 @@ def _table(address: str, columns: Columns) -> Iterator[Any]:
         yield file
 
 
-def _scan_parquet(address: str, columns: Columns, rows: int) -> Iterator[tuple[Slice, list[str]]]:
+def _scan_parquet(address: str, columns: TextColumns, rows: int) -> Iterator[tuple[RowSlice, list[str]]]:
     with _table(address, columns) as file:
         start = 0
         for batch in file.iter_batches(batch_size=rows, columns=[columns.id, columns.content]):
@@ -121,11 +121,11 @@ def _scan_parquet(address: str, columns: Columns, rows: int) -> Iterator[tuple[S
                 _document({columns.id: i, columns.content: text}, columns, where=f"{address}, row {number}").id
                 for number, (i, text) in enumerate(pairs, start=start + 1)
             ]
-            yield Slice(address, start, len(ids)), ids
+            yield RowSlice(address, start, len(ids)), ids
             start += len(ids)
 
 
-def _parquet_rows(part: Slice, columns: Columns, *, metadata: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+def _parquet_rows(part: RowSlice, columns: TextColumns, *, metadata: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     with _table(part.address, columns) as file:
         sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
         starts = [sum(sizes[:number]) for number in range(len(sizes))]
@@ -157,7 +157,7 @@ def _lines(address: str, start: int) -> Iterator[bytes]:
             yield rest
 
 
-def _scan_lines(address: str, columns: Columns, rows: int) -> Iterator[tuple[Slice, list[str]]]:
+def _scan_lines(address: str, columns: TextColumns, rows: int) -> Iterator[tuple[RowSlice, list[str]]]:
     begin = end = 0
     ids: list[str] = []
     for number, line in enumerate(_lines(address, 0), start=1):
@@ -166,10 +166,10 @@ def _scan_lines(address: str, columns: Columns, rows: int) -> Iterator[tuple[Sli
             ids.append(_document(_parsed(line, where), columns, where=where).id)
         end += len(line)
         if len(ids) == rows:
-            yield Slice(address, begin, rows), ids
+            yield RowSlice(address, begin, rows), ids
             begin, ids = end, []
     if ids:
-        yield Slice(address, begin, len(ids)), ids
+        yield RowSlice(address, begin, len(ids)), ids
 
 
 def _parsed(line: bytes, where: str) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _parsed(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
-def _line_rows(part: Slice) -> Iterator[tuple[str, dict[str, Any]]]:
+def _line_rows(part: RowSlice) -> Iterator[tuple[str, dict[str, Any]]]:
     name = f"{part.address}, from byte {part.start}"
     for number, row in islice(parse_jsonl(_lines(part.address, part.start), name=name), part.rows):
         yield f"{name}, line {number}", row

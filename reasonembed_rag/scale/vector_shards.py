@@ -10,7 +10,7 @@ import numpy as np
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 from reasonembed_rag.scale.places import Place
-from reasonembed_rag.scale.plan import Plan, document_space, shard_name
+from reasonembed_rag.scale.plan import ShardPlan, document_space, shard_name
 from reasonembed_rag.spec import EmbeddingSpec
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class VectorShards:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Place(str(folder))
-        self._plan = Plan.read(self._folder)
+        self._plan = ShardPlan.read(self._folder)
         names = self._folder.names()
         bad = {
             n: reason for n in range(len(self._plan.shards)) if (reason := damage(self._folder, self._plan, n, names))
@@ -78,7 +78,7 @@ class VectorShards:
             yield _read(self._folder / shard_name(number), self._plan)
 
 
-def write_shard(place: Place, documents: Sequence[Document], vectors: NDArray[np.float32], plan: Plan) -> None:
+def write_shard(place: Place, documents: Sequence[Document], vectors: NDArray[np.float32], plan: ShardPlan) -> None:
     """Write a shard, which appears once it is complete."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -98,7 +98,7 @@ def write_shard(place: Place, documents: Sequence[Document], vectors: NDArray[np
         parquet.write_table(table, file, compression="zstd", use_dictionary=False)
 
 
-def damage(folder: Place, plan: Plan, number: int, names: dict[str, int]) -> str | None:
+def damage(folder: Place, plan: ShardPlan, number: int, names: dict[str, int]) -> str | None:
     """Return why a shard cannot be used; None for one that can."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -120,7 +120,7 @@ def damage(folder: Place, plan: Plan, number: int, names: dict[str, int]) -> str
     return None if kind == wanted else f"vectors are {kind}, want {wanted}"
 
 
-def _read(place: Place, plan: Plan) -> VectorBatch:
+def _read(place: Place, plan: ShardPlan) -> VectorBatch:
     import pyarrow as pa
     from pyarrow import parquet
 

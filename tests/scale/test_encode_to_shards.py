@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
-from reasonembed_rag.scale import Columns, ScaleOptions, VectorShards, encode_to_shards
+from reasonembed_rag.scale import ScaleOptions, TextColumns, VectorShards, encode_to_shards
 from reasonembed_stores import ChromaStore, FaissStore, index_vectors, load_vectors
 
 FOUR = ScaleOptions(shard_rows=4)
@@ -140,7 +140,7 @@ def test_columns_of_other_names_and_numeric_ids_are_read(tmp_path, make_embedder
     parquet.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(InputError, match="key, body"):
         encode_to_shards(tmp_path / "t.parquet", tmp_path / "out", make_embedder())
-    options = ScaleOptions(columns=Columns("key", "body"), text=False)
+    options = ScaleOptions(columns=TextColumns("key", "body"), text=False)
     encode_to_shards([tmp_path / "t.parquet"], tmp_path / "out", make_embedder(), options=options)
     documents, _ = read(tmp_path / "out")
     assert [document.id for document in documents] == ["7", "8"]
