@@ -17,6 +17,8 @@ __all__ = ["FAILED", "OVER_CONTEXT", "ChatClient", "ChatReply", "ChatRequest"]
 
 OVER_CONTEXT = "over the model's context"
 FAILED = "call failed"
+_TOO_LONG = ("context", "prompt is too long", "too many tokens")
+"""How servers refuse a prompt that is longer than the model reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class ChatReply:
     @property
     def reason(self) -> str:
         """Why there is no answer; one of few texts, under which failures are counted."""
-        if "context" in (self.failure or "").casefold():
+        told = (self.failure or "").casefold()
+        if self.permanent and any(words in told for words in _TOO_LONG):
             return OVER_CONTEXT
         return FAILED if self.permanent else "call failed, retryable"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from reasonembed_rag.errors import ChatError
-from reasonembed_rag.llm.client import ChatClient, ChatReply, ChatRequest
+from reasonembed_rag.llm.client import OVER_CONTEXT, ChatClient, ChatReply, ChatRequest
 
 __all__ = ["CallStats", "ChatJob", "run_jobs"]
 
@@ -179,7 +179,7 @@ class _Runner(Generic[T]):
 
     def _check_breaker(self, reply: ChatReply) -> None:
         """Raise ChatError when too many of the latest calls failed."""
-        if not reply.sent:
+        if not reply.sent or reply.reason == OVER_CONTEXT:  # this prompt's fault, and nothing is paid for it
             return
         recent = self._stats.recent
         recent.append(reply.answer is None)

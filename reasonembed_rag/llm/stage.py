@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm.cache import ResponseCache
 from reasonembed_rag.llm.chat import Answer, Chat
-from reasonembed_rag.llm.client import ChatClient, ChatRequest
+from reasonembed_rag.llm.client import OVER_CONTEXT, ChatClient, ChatReply, ChatRequest
 from reasonembed_rag.llm.first_answers import FirstAnswers
 from reasonembed_rag.llm.guard import ReadAnswer
 from reasonembed_rag.llm.model import ChatModel, settings_of
@@ -67,6 +67,8 @@ class StageRequest(Generic[T]):
     sample: int = 0
     temperature: float | None = None
     """Replaces the model's own, where its chat can be asked at another (see Tempered)."""
+    shorter: Callable[[], StageRequest[T] | None] | None = None
+    """Returns what is asked where the model refuses the prompt as over its context; None where nothing is shorter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,21 +205,42 @@ class ChatStage:
 
     def _asking(self, requests: Sequence[StageRequest[T]], rounds: int) -> ChatJob[list[T | None]]:
         read: list[T | None] = [None] * len(requests)
+        asked = list(requests)
         waiting = list(range(len(requests)))
         for again in range(rounds):
             if not waiting:
                 break
-            asked = [requests[number] for number in waiting]
-            replies = yield [ChatRequest(one.prompt, one.sample + again * _AGAIN, one.temperature) for one in asked]
+            replies = yield from self._replies(asked, waiting, again)
             answered = [(number, reply.answer) for number, reply in zip(waiting, replies, strict=True) if reply.answer]
             for number, answer in answered:
-                found = requests[number].read(answer)
+                found = asked[number].read(answer)
                 self._first.add(answer, found.reason if found.value is None else None)
                 read[number] = found.value
             waiting = [number for number, _ in answered if read[number] is None]
         with self._lock:
             self._unanswered += sum(value is None for value in read)
         return read
+
+    def _replies(self, asked: list[StageRequest[T]], places: Sequence[int], again: int) -> ChatJob[list[ChatReply]]:
+        """Return the replies to the requests at these places; those over the model's context are asked shorter.
+
+        Prompts are measured in estimated tokens, and servers may have a shorter context than their settings say.
+        """
+        replies: dict[int, ChatReply] = {}
+        waiting = list(places)
+        while waiting:
+            sent = [asked[place] for place in waiting]
+            new = yield [ChatRequest(one.prompt, one.sample + again * _AGAIN, one.temperature) for one in sent]
+            replies |= zip(waiting, new, strict=True)
+            refused = [place for place in waiting if replies[place].reason == OVER_CONTEXT]
+            waiting = []
+            for place in refused:
+                shorten = asked[place].shorter
+                request = None if shorten is None else shorten()
+                if request is not None:
+                    asked[place] = request
+                    waiting.append(place)
+        return [replies[place] for place in places]
 
     def _current_client(self) -> ChatClient:
         """Return the client, whose rate limits hold for all calls; a new one after a batch that stopped it."""

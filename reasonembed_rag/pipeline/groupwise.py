@@ -94,7 +94,7 @@ class GroupwiseReranker:
 
     def _job(self, query: str, hits: Hits, k: int | None) -> ChatJob[Hits]:
         groups = self._split(query, len(hits))
-        read = yield from self._stage.asking([self._request(query, hits, group) for group in groups])
+        read = yield from self._stage.asking([self._request(query, hits, group, self._writer) for group in groups])
         scores: dict[int, list[float]] = {}
         for group, found in zip(groups, read, strict=True):
             self._stage.note(repaired=found is not None and len(found) < len(group))
@@ -121,10 +121,17 @@ class GroupwiseReranker:
             groups += [order[start:stop] for start, stop in pairwise(edges)]
         return groups
 
-    def _request(self, query: str, hits: Hits, group: Sequence[int]) -> StageRequest[Mapping[int, float]]:
-        prompt = self._writer.write(query, [document.content for document in hits.take(group).documents or ()])
+    def _request(
+        self, query: str, hits: Hits, group: Sequence[int], writer: PromptWriter
+    ) -> StageRequest[Mapping[int, float]]:
+        prompt = writer.write(query, [document.content for document in hits.take(group).documents or ()])
         self._stage.note(shortened=prompt.shortened)
-        return StageRequest(prompt.text, partial(read_group_scores, size=len(group)))
+
+        def shorter() -> StageRequest[Mapping[int, float]] | None:
+            less = writer.shorter(prompt, documents=len(group))
+            return None if less is None else self._request(query, hits, group, less)
+
+        return StageRequest(prompt.text, partial(read_group_scores, size=len(group)), shorter=shorter)
 
 
 def read_group_scores(answer: Answer, *, size: int) -> ReadAnswer[Mapping[int, float]]:

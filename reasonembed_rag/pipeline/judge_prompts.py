@@ -6,7 +6,7 @@ None holds an example that could be read as an answer: a model that repeats its 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import enclosed, estimated_tokens
@@ -71,6 +71,13 @@ class PromptWriter:
         shown = _fitted(limited, room - estimated_tokens(shown_query))
         shortened = shown_query != query or shown != whole
         return WrittenPrompt(self.kind(self.card, shown_query, shown), shortened)
+
+    def shorter(self, prompt: WrittenPrompt, *, documents: int) -> PromptWriter | None:
+        """Return what writes a prompt of half the tokens, of so many documents; None where that is too few."""
+        try:
+            return replace(self, tokens=min(self.tokens, estimated_tokens(prompt.text)) // 2, documents=documents)
+        except InputError:
+            return None
 
     def _own_tokens(self, documents: int) -> int:
         # each text may start a token of its own, and its tags may grow

@@ -94,7 +94,7 @@ class ListwiseReranker:
         answered = missing = 0
         for window in windows(len(hits), size=self.windows.size, stride=self.windows.stride):
             shown = order[window]
-            (read,) = yield from self._stage.asking([self._request(query, hits, shown)])
+            (read,) = yield from self._stage.asking([self._request(query, hits, shown, self._writer)])
             if read is None:
                 missing += 1
                 continue
@@ -103,10 +103,15 @@ class ListwiseReranker:
             order[window] = [shown[position] for position in read.order]
         return order if answered and not (missing and self.windows.passes > 1) else None
 
-    def _request(self, query: str, hits: Hits, shown: Sequence[int]) -> StageRequest[Ranking]:
-        prompt = self._writer.write(query, [document.content for document in hits.take(shown).documents or ()])
+    def _request(self, query: str, hits: Hits, shown: Sequence[int], writer: PromptWriter) -> StageRequest[Ranking]:
+        prompt = writer.write(query, [document.content for document in hits.take(shown).documents or ()])
         self._stage.note(shortened=prompt.shortened)
-        return StageRequest(prompt.text, partial(read_ranking, size=len(shown), prompt=prompt.text))
+
+        def shorter() -> StageRequest[Ranking] | None:
+            less = writer.shorter(prompt, documents=len(shown))
+            return None if less is None else self._request(query, hits, shown, less)
+
+        return StageRequest(prompt.text, partial(read_ranking, size=len(shown), prompt=prompt.text), shorter=shorter)
 
     def _merged(self, hits: Hits, passes: Sequence[list[int] | None], k: int | None) -> Hits:
         counted = [order for order in passes if order is not None]

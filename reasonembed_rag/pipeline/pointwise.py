@@ -88,18 +88,23 @@ class PointwiseReranker:
         judged = _Judged(list(range(len(hits))))
         for step in self.schedule:
             wanted = judged.wanted(step)
-            scores = yield from self._stage.asking([self._request(query, hits, one) for one in wanted])
+            scores = yield from self._stage.asking([self._request(query, hits, one, self._writer) for one in wanted])
             judged.take(step, wanted, scores)
         if not judged.scores and len(hits):
             self._stage.note(kept=1)
             return hits[:k]
         return hits.reordered(judged.order[:k], judged.means())
 
-    def _request(self, query: str, hits: Hits, wanted: _Sample) -> StageRequest[float]:
+    def _request(self, query: str, hits: Hits, wanted: _Sample, writer: PromptWriter) -> StageRequest[float]:
         document = hits[wanted.position].document
-        prompt = self._writer.write(query, ["" if document is None else document.content])
+        prompt = writer.write(query, ["" if document is None else document.content])
         self._stage.note(shortened=prompt.shortened)
-        return StageRequest(prompt.text, read_score, sample=wanted.number)
+
+        def shorter() -> StageRequest[float] | None:
+            less = writer.shorter(prompt, documents=1)
+            return None if less is None else self._request(query, hits, wanted, less)
+
+        return StageRequest(prompt.text, read_score, sample=wanted.number, shorter=shorter)
 
 
 @dataclass(frozen=True, slots=True)
