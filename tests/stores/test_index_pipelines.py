@@ -12,6 +12,8 @@ from reasonembed_rag.errors import InputError, SpecMismatchError
 from reasonembed_rag.pipeline import (
     DenseReasoner,
     ExpandedRetriever,
+    FilteredRetriever,
+    NearDuplicateFilter,
     Pipeline,
     PipelineStage,
     ReasonedRetriever,
@@ -126,6 +128,18 @@ def test_a_reasoner_is_refused_where_vectors_are_of_another_model_or_none(folder
         Pipeline(IndexRetriever(folder), [PipelineStage("r", partial(ReasonedRetriever, reasoner=other))])
     with pytest.raises(InputError, match="BM25 gives no vectors"):
         Pipeline(BM25(DOCUMENTS), [PipelineStage("r", partial(ReasonedRetriever, reasoner=other))])
+
+
+def test_filters_of_planted_documents_take_the_vectors_of_the_index(folder, words):
+    near = partial(FilteredRetriever, filters=[NearDuplicateFilter(similarity=0.7)])
+    reasoner = PipelineStage("reasoner", partial(ReasonedRetriever, reasoner=_reasoner(words)))
+    for stages in ([PipelineStage("near", near)], [reasoner, PipelineStage("near", near)]):
+        (ours,) = Pipeline(IndexRetriever(folder), stages).search(["topic 3"], k=30)
+        by_id = {document.id: document for document in DOCUMENTS}
+        around = [*stages[:-1], PipelineStage("near", partial(near, documents=by_id))]
+        (theirs,) = Pipeline(DenseRetriever(words, DOCUMENTS), around).search(["topic 3"], k=30)
+        assert ours.ids == theirs.ids
+        assert 0 < len(ours) < 30
 
 
 def test_an_index_is_a_vector_retriever(folder, words):
