@@ -20,6 +20,7 @@ __all__ = [
     "DocumentVectors",
     "Embedder",
     "Expansion",
+    "Identified",
     "Metered",
     "QueryExpander",
     "Reranker",
@@ -27,6 +28,7 @@ __all__ = [
     "TokenCounter",
     "Usage",
     "VectorRetriever",
+    "sum_usages",
     "total_usage",
 ]
 
@@ -96,6 +98,14 @@ class VectorRetriever(Retriever, DocumentVectors, Protocol):
 
 
 @runtime_checkable
+class Identified(Protocol):
+    """A retriever that says what determines its scores."""
+
+    def identity(self) -> str:
+        """Return what determines its scores, beside its documents."""
+
+
+@runtime_checkable
 class QueryExpander(Protocol):
     """Write texts for queries that find what their own words do not."""
 
@@ -149,7 +159,11 @@ class Metered(Protocol):
 
 def total_usage(parts: Iterable[object]) -> Usage:
     """Return the sum of what parts have used, as far as it is known; those that are not Metered add nothing."""
-    used = [part.usage() for part in parts if isinstance(part, Metered)]
+    return sum_usages([part.usage() for part in parts if isinstance(part, Metered)])
+
+
+def sum_usages(used: Sequence[Usage]) -> Usage:
+    """Return the sum of usages, as far as it is known."""
     return Usage(
         encoding_seconds=_total([usage.encoding_seconds for usage in used]),
         document_tokens=_total([usage.document_tokens for usage in used]),

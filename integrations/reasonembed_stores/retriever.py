@@ -160,6 +160,11 @@ class IndexRetriever:
         """Return `spec`: this is a VectorRetriever, for the stages of a pipeline that move vectors."""
         return self.spec
 
+    def identity(self) -> str:
+        """Return what determines the scores, beside the documents: the space of the vectors, and BM25's weight."""
+        words = f" and BM25 by {self.bm25_weight}" if self.bm25_weight > 0.0 else ""
+        return f"vectors {self.spec.space()}{words}"
+
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return what encode_queries returns."""
         return self.encode_queries(texts)

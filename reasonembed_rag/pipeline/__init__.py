@@ -29,12 +29,18 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
     from reasonembed_rag.pipeline.reasoned import ReasonedRetriever
     from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever, rerank_texts
+    from reasonembed_rag.pipeline.route_features import PROBE_DEPTH
+    from reasonembed_rag.pipeline.routed import RouteArm, RoutedRetriever, Routes
+    from reasonembed_rag.pipeline.router import Router
+    from reasonembed_rag.pipeline.router_stage import RouterStage
     from reasonembed_rag.pipeline.settings import PipelineSettings, read_pipeline
-    from reasonembed_rag.pipeline.stages import STAGE_KINDS, StageContext, StageSettings
+    from reasonembed_rag.pipeline.stage_context import StageContext, StageSettings
+    from reasonembed_rag.pipeline.stages import STAGE_KINDS
     from reasonembed_rag.pipeline.state_machine import StateMachineRetriever
     from reasonembed_rag.pipeline.vector_feedback import VectorFeedback
 
 __all__ = [
+    "PROBE_DEPTH",
     "STAGE_KINDS",
     "AgenticRetriever",
     "DecomposingExpander",
@@ -69,6 +75,11 @@ __all__ = [
     "ReplayedExpander",
     "RerankedRetriever",
     "RetrieverKind",
+    "RouteArm",
+    "RoutedRetriever",
+    "Router",
+    "RouterStage",
+    "Routes",
     "SearchObserver",
     "StageContext",
     "StageCost",

@@ -15,7 +15,8 @@ from reasonembed_rag.llm import ChatModelSettings
 from reasonembed_rag.pipeline.expanded import ExpandedRetriever
 from reasonembed_rag.pipeline.reranked import RerankedRetriever
 from reasonembed_rag.pipeline.settings import PipelineSettings
-from reasonembed_rag.pipeline.stages import STAGE_KINDS, StageContext, StageSettings
+from reasonembed_rag.pipeline.stage_context import StageContext, StageSettings
+from reasonembed_rag.pipeline.stages import STAGE_KINDS
 from reasonembed_rag.protocols import QueryExpander, Reranker, Retriever
 
 __all__ = ["named_pipeline"]

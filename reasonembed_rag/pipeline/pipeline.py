@@ -15,7 +15,7 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.fusion import Fusion
 from reasonembed_rag.pipeline.observer import searched
-from reasonembed_rag.protocols import DocumentVectors, Metered, Retriever, Usage, VectorRetriever
+from reasonembed_rag.protocols import DocumentVectors, Identified, Metered, Retriever, Usage, VectorRetriever
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Pipeline", "PipelineStage", "StageCost", "class_name", "vectors_behind"]
+__all__ = ["Pipeline", "PipelineStage", "StageCost", "class_name", "identity_of", "used_between", "vectors_behind"]
 
 _RETRIEVE = "retrieve"
 """The name of the retriever among the costs."""
@@ -119,7 +119,7 @@ class Pipeline:
         costs = []
         for layer in self._layers:
             after = layer.usage()
-            costs.append(layer.cost(_difference(after, before)))
+            costs.append(layer.cost(used_between(before, after)))
             before = after
         return tuple(costs)
 
@@ -160,12 +160,16 @@ class _Layer:
     def described(self) -> str:
         return type(self._retriever).__name__
 
+    def identity(self) -> str:
+        own = identity_of(self._retriever)
+        return own if self._inner is None else f"{own} around {self._inner.identity()}"
+
     def vectors_behind(self) -> DocumentVectors | None:
         own = vectors_behind(self._retriever)
         return self._inner.vectors_behind() if own is None and self._inner is not None else own
 
     def usage(self) -> Usage:
-        return _difference(self._used(), self._at_start)
+        return used_between(self._at_start, self._used())
 
     def cost(self, own: Usage) -> StageCost:
         return StageCost(
@@ -226,6 +230,20 @@ def class_name(retriever: Retriever) -> str:
     return retriever.described() if isinstance(retriever, _Layer) else type(retriever).__name__
 
 
+def identity_of(retriever: Retriever) -> str:
+    """Return what determines a retriever's scores, beside its documents, as far as it is known: a class, a model."""
+    if isinstance(retriever, Identified):
+        return retriever.identity()
+    if isinstance(retriever, Fusion):
+        parts = ", ".join(f"{part.weight} {identity_of(part.retriever)}" for part in retriever.parts)
+        return f"fusion of {retriever.fusion}: {parts}"
+    return (
+        f"vectors {retriever.vector_spec().space()}"
+        if isinstance(retriever, VectorRetriever)
+        else class_name(retriever)
+    )
+
+
 def vectors_behind(retriever: Retriever) -> DocumentVectors | None:
     """Return what gives the vectors of a retriever's documents, through the stages of a pipeline and a fusion's parts.
 
@@ -244,7 +262,7 @@ def _layer(name: str, retriever: Retriever, *, inner: _Layer | None = None) -> _
     return _Layer(name, retriever, inner=inner)
 
 
-def _difference(after: Usage, before: Usage) -> Usage:
+def used_between(before: Usage, after: Usage) -> Usage:
     """Return what was used in between; what is not known after stays unknown."""
     values = {}
     for field in fields(Usage):

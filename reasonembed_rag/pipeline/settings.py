@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files import plain_record, read_toml, record_from
+from reasonembed_rag.files import read_toml, record_from
 from reasonembed_rag.llm import CallSettings, ChatModelSettings
 from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage
-from reasonembed_rag.pipeline.stages import STAGE_KINDS, StageContext, StageSettings
+from reasonembed_rag.pipeline.stage_context import StageContext, StageSettings, stage_record
+from reasonembed_rag.pipeline.stages import STAGE_KINDS
 from reasonembed_rag.protocols import Retriever
 
 __all__ = ["PipelineSettings", "read_pipeline"]
@@ -46,7 +47,7 @@ class PipelineSettings:
 
     def to_json(self) -> str:
         """Return the stages and the chat model's name as one line of JSON, every default written out."""
-        stages = [{"name": name, "kind": stage.kind, **plain_record(stage)} for name, stage in self.stages.items()]
+        stages = [{"name": name, **stage_record(stage)} for name, stage in self.stages.items()]
         return json.dumps({"stages": stages, "chat": self.chat.name if self.chat and self.asks_chat else None})
 
     def build(self, retriever: Retriever, context: StageContext | None = None) -> Pipeline:
@@ -101,7 +102,21 @@ def _stage(table: Any, *, folder: Path, where: str) -> tuple[str, StageSettings]
         close = difflib.get_close_matches(kind, STAGE_KINDS, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"want one of {', '.join(STAGE_KINDS)}"
         raise InputError(f"{where}: kind is {kind!r}; {hint}")
+    if kind == "router":
+        own["arms"] = _arms(own.get("arms", []), folder=folder, where=where)
     if isinstance(own.get("path"), str):  # of whatever kind
         own["path"] = str(folder / own["path"])
     stage: StageSettings = record_from(STAGE_KINDS[kind], own, where=f"{where} ({kind})", error=InputError)
     return name, stage
+
+
+def _arms(tables: Any, *, folder: Path, where: str) -> list[Any]:
+    """Return a router's arms with their stages read; what is not a table is left for the record to refuse."""
+    if not isinstance(tables, list):
+        return [tables]
+    return [
+        {**arm, "stages": [_stage(one, folder=folder, where=f"{where}, arm {number}")[1] for one in arm["stages"]]}
+        if isinstance(arm, dict) and isinstance(arm.get("stages"), list)
+        else arm
+        for number, arm in enumerate(tables, start=1)
+    ]

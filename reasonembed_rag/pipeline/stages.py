@@ -6,62 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from reasonembed_rag.errors import InputError
-from reasonembed_rag.llm import ChatAccess
 from reasonembed_rag.pipeline.agentic import AgenticRetriever
 from reasonembed_rag.pipeline.dense_reasoner import DenseReasoner
 from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, HypothesisExpander, ReasoningExpander
 from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings
 from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
 from reasonembed_rag.pipeline.expanded import Combination, ExpandedRetriever
-from reasonembed_rag.pipeline.filtered import FilteredRetriever
-from reasonembed_rag.pipeline.filters import Embed, HitFilter, NearDuplicateFilter, TrustFilter
+from reasonembed_rag.pipeline.filter_stages import HubnessStage, NearDuplicatesStage, TrustStage
 from reasonembed_rag.pipeline.fusion import FusionKind
 from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
-from reasonembed_rag.pipeline.hub_guarded import HubGuardedRetriever, read_reference_queries
 from reasonembed_rag.pipeline.iterating import IterationSettings
 from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
 from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
 from reasonembed_rag.pipeline.reasoned import ReasonedRetriever
-from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever
+from reasonembed_rag.pipeline.reranked import InterpolatedReranker, RerankedRetriever
+from reasonembed_rag.pipeline.router_stage import RouterStage
+from reasonembed_rag.pipeline.stage_context import StageContext, StageSettings
 from reasonembed_rag.pipeline.state_machine import StateMachineRetriever
 from reasonembed_rag.pipeline.vector_feedback import VectorFeedback
 from reasonembed_rag.protocols import QueryExpander, Reranker, Retriever
-from reasonembed_rag.tasks import DEFAULT_CARD, TaskCard
 
-__all__ = ["STAGE_KINDS", "StageContext", "StageSettings"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageContext:
-    """What stages are built with."""
-
-    documents: DocumentLookup | None = None
-    """The documents of a retriever whose hits are without."""
-    queries: Mapping[str, str] | None = None
-    """The queries by their ids, for recordings by id."""
-    card: TaskCard = DEFAULT_CARD
-    chat: ChatAccess | None = None
-    corpus_size: int | None = None
-    """The number of documents of the retriever."""
-
-    def chat_for(self, kind: str) -> ChatAccess:
-        """Return the chat model; raises InputError, naming the stage, where there is none."""
-        if self.chat is None:
-            raise InputError(f'the stage "{kind}" asks a chat model; want a table [chat] with its name')
-        return self.chat
-
-
-class StageSettings(Protocol):
-    """One [[stage]] table."""
-
-    kind: ClassVar[str]
-    asks_chat: ClassVar[bool]
-
-    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
-        """Return what puts the stage around a retriever; models are loaded here. Raises InputError and ModelError."""
+__all__ = ["STAGE_KINDS"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,79 +252,6 @@ class _LateInteraction(_Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Filter:
-    """What all filters share (FilteredRetriever)."""
-
-    asks_chat: ClassVar[bool] = False
-
-    depth: int = 20
-
-    def _around(self, one: HitFilter, context: StageContext) -> Callable[[Retriever], Retriever]:
-        return partial(FilteredRetriever, filters=[one], depth=self.depth, documents=context.documents)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ByVectors(_Filter):
-    """Filters that compare vectors: those of the retriever's documents, or of a model where it gives none."""
-
-    model: str | None = None
-
-    def _embed(self) -> Embed | None:
-        if self.model is None:
-            return None
-        from reasonembed_rag.encoder import EncoderSettings, shared_encoder
-
-        return shared_encoder(EncoderSettings(model=self.model)).embedder.encode_documents
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TrustFilter(_ByVectors):
-    kind: ClassVar[str] = "trust-filter"
-
-    similarity: float = 0.88
-    overlap: float = 0.25
-    n: int = 2
-
-    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
-        one = TrustFilter(embed=self._embed(), similarity=self.similarity, overlap=self.overlap, n=self.n)
-        return self._around(one, context)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _NearDuplicates(_ByVectors):
-    kind: ClassVar[str] = "near-duplicates"
-
-    similarity: float = 0.95
-
-    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
-        return self._around(NearDuplicateFilter(embed=self._embed(), similarity=self.similarity), context)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _HubnessGuard:
-    kind: ClassVar[str] = "hubness-guard"
-    asks_chat: ClassVar[bool] = False
-
-    path: Path
-    """Reference queries: one per line, or JSON Lines with "query"."""
-    k: int | None = None
-    z: float = 6.0
-    share: float = 0.045
-
-    def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
-        if context.corpus_size is None:
-            raise InputError(f'the stage "{self.kind}" compares with all documents; want StageContext(corpus_size=...)')
-        return partial(
-            HubGuardedRetriever,
-            queries=read_reference_queries(self.path),
-            documents=context.corpus_size,
-            k=self.k,
-            z=self.z,
-            share=self.share,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _StateMachine:
     kind: ClassVar[str] = "state-machine"
     asks_chat: ClassVar[bool] = True
@@ -396,7 +290,7 @@ class _Agentic:
 _KINDS: Sequence[type[StageSettings]] = (
     _Reasoning, _Hypothesis, _Decompose, _Feedback, _Replayed, _VectorFeedback, _DenseReasoner,
     _Pointwise, _Listwise, _Groupwise, _CrossEncoder, _YesNo, _LateInteraction, _StateMachine, _Agentic,
-    _TrustFilter, _NearDuplicates, _HubnessGuard,
+    TrustStage, NearDuplicatesStage, HubnessStage, RouterStage,
 )  # fmt: skip
 STAGE_KINDS: Mapping[str, type[StageSettings]] = {one.kind: one for one in _KINDS}
 """The settings of each kind of stage, by what `kind` is in its table."""

@@ -78,6 +78,10 @@ class BM25:
         index._set(postings, "bag-of-words", 0.9, 0.4)  # noqa: SLF001  # the same class
         return index
 
+    def identity(self) -> str:
+        """Return what determines the scores, beside the documents."""
+        return f"BM25 {self.variant} k1={self.k1} b={self.b} {type(self._analyzer).__name__}"
+
     def search(
         self,
         queries: Sequence[str],

@@ -97,7 +97,7 @@ budgets = {start = 2, budget = 2, iterations = 1}
     assert hits.ids == BM25(DOCUMENTS).search([query], k=2)[0].ids[::-1]
 
 
-@pytest.mark.parametrize("kind", [name for name, stage in STAGE_KINDS.items() if stage.asks_chat])
+@pytest.mark.parametrize("kind", [name for name, stage in STAGE_KINDS.items() if stage.asks_chat is True])
 def test_every_stage_that_asks_is_built_and_falls_back_without_an_answer(write, kind):
     def gone(prompt):
         raise ConnectionError(prompt)
