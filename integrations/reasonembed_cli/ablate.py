@@ -23,8 +23,7 @@ from reasonembed_cli.options import (
     WeightOption,
 )
 from reasonembed_cli.outputs import check_output_file
-from reasonembed_cli.pipelines import task_context
-from reasonembed_cli.systems import SystemChoice, open_retriever
+from reasonembed_cli.systems import SystemChoice, open_retriever, open_task_context
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,7 +85,8 @@ def ablate_command(  # noqa: PLR0913  # each is an option of the command
 
         def build(task: RetrievalTask) -> Pipeline:
             stack.close()  # of the task before: a file of answers is open once
-            stages = settings.open(stack.enter_context(task_context(settings, task)))  # before documents are encoded
+            context = stack.enter_context(open_task_context(settings, choice, task))
+            stages = settings.open(context)  # before documents are encoded
             return Pipeline(stack.enter_context(open_retriever(choice, task)), stages)
 
         ablation = ablate(

@@ -12,6 +12,7 @@ import typer
 
 from reasonembed_cli.ablate import ablate_command
 from reasonembed_cli.average import average_command
+from reasonembed_cli.calibrate import calibrate_command
 from reasonembed_cli.crop import crop_command
 from reasonembed_cli.curves import curves_command
 from reasonembed_cli.delete import delete_command
@@ -65,6 +66,7 @@ app.command("delete", rich_help_panel=_INDEX)(delete_command)
 app.command("export", rich_help_panel=_INDEX)(export_command)
 app.command("eval", rich_help_panel=_MEASURE)(eval_command)
 app.command("ablate", rich_help_panel=_MEASURE)(ablate_command)
+app.command("calibrate", rich_help_panel=_MEASURE)(calibrate_command)
 app.command("report", rich_help_panel=_MEASURE)(report_command)
 app.command("robustness", rich_help_panel=_MEASURE)(robustness_command)
 app.command("models", rich_help_panel=_MODELS)(models_command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ from reasonembed_cli.chat_models import open_chat_settings
 if TYPE_CHECKING:
     from reasonembed_rag.evaluation import RetrievalTask
     from reasonembed_rag.pipeline import PipelineSettings, StageContext
+    from reasonembed_rag.protocols import Retriever
     from reasonembed_rag.tasks import TaskCard
 
 __all__ = ["PipelineOption", "context_of", "task_context"]
@@ -50,11 +51,13 @@ def context_of(
 
 
 @contextmanager
-def task_context(settings: PipelineSettings, task: RetrievalTask) -> Iterator[StageContext]:
-    """Open what the stages need on a task: its card, its queries by id, and its documents."""
+def task_context(
+    settings: PipelineSettings, task: RetrievalTask, *, retrievers: Callable[[str], Retriever] | None = None
+) -> Iterator[StageContext]:
+    """Open what the stages need on a task: its card, its queries by id, its documents, other retrievers of them."""
     from dataclasses import replace
 
     queries = {example.id: example.query for example in task.examples}
     with context_of(settings, card=task.card, queries=queries) as context:
         documents = {document.id: document for document in task.documents}
-        yield replace(context, documents=documents, corpus_size=len(task.documents))
+        yield replace(context, documents=documents, corpus_size=len(task.documents), retrievers=retrievers)

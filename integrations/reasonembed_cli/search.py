@@ -175,19 +175,16 @@ def _found_through(
     settings: PipelineSettings, retriever: IndexRetriever, questions: Sequence[str], *, k: int, task: str | None
 ) -> Iterator[_Found]:
     """Yield what the pipeline finds for each question."""
-    from dataclasses import replace
-
     import numpy as np
 
     from reasonembed_rag import Hits
     from reasonembed_rag.tasks import get_task
-    from reasonembed_stores import HybridHits
+    from reasonembed_stores import HybridHits, with_index
 
     nothing = Hits((), np.zeros(0, np.float32))  # the lists behind a pipeline's hits are not told
 
     with context_of(settings, card=None if task is None else get_task(task)) as context:
-        sized = replace(context, corpus_size=len(retriever.store))
-        found = settings.build(retriever, sized).search(questions, k=k)
+        found = settings.build(retriever, with_index(context, retriever)).search(questions, k=k)
     for question, hits in zip(questions, found, strict=True):
         yield _Found(question, HybridHits(hits, nothing))
 

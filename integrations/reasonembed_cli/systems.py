@@ -22,11 +22,19 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder import EncoderSettings
     from reasonembed_rag.evaluation import RetrievalTask, System
     from reasonembed_rag.hits import Hits
-    from reasonembed_rag.pipeline import PipelineSettings
+    from reasonembed_rag.pipeline import PipelineSettings, StageContext
     from reasonembed_rag.protocols import Embedder, Retriever, Usage
     from reasonembed_stores import IndexModel
 
-__all__ = ["StoreKind", "SystemChoice", "Through", "describe_system", "embedder_of", "open_retriever"]
+__all__ = [
+    "StoreKind",
+    "SystemChoice",
+    "Through",
+    "describe_system",
+    "embedder_of",
+    "open_retriever",
+    "open_task_context",
+]
 
 Through = Literal["core", "langchain", "llama-index"]
 StoreKind = Literal["faiss", "chroma"]
@@ -146,10 +154,26 @@ def open_retriever(
         return
     from reasonembed_rag.pipeline import Pipeline
 
-    with task_context(choice.pipeline, task) as context:
+    with open_task_context(choice.pipeline, choice, task) as context:
         stages = choice.pipeline.open(context)  # before the documents are encoded
         with _open_bare(choice, task, on_progress) as bare:
             yield Pipeline(bare, stages)
+
+
+@contextmanager
+def open_task_context(settings: PipelineSettings, choice: SystemChoice, task: RetrievalTask) -> Iterator[StageContext]:
+    """Open what the stages need on a task, other retrievers over its documents as the system's is opened.
+
+    Over an index the router is the one beside it.
+    """
+    from reasonembed_rag.pipeline import build_retriever
+    from reasonembed_stores import router_beside
+
+    def opened(name: str) -> Retriever:
+        return build_retriever(name, task.documents, settings=choice.settings, cache=choice.cache)
+
+    with task_context(settings, task, retrievers=opened) as context:
+        yield context if choice.index is None else replace(context, router=router_beside(choice.index))
 
 
 @contextmanager

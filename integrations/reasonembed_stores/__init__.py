@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from reasonembed_stores.shards import index_vectors, load_vectors
     from reasonembed_stores.sharing import open_shared
     from reasonembed_stores.splitting import TextSplitter
+    from reasonembed_stores.stage_context import router_beside, with_index
     from reasonembed_stores.staged import PipelineLike, StagedHits, StagedIndex, StageNames
     from reasonembed_stores.store import Store
     from reasonembed_stores.windows import Progress
@@ -94,9 +95,11 @@ __all__ = [
     "origin_of",
     "parse_filter",
     "plain_metadata",
+    "router_beside",
     "search_mmr",
     "select_mmr",
     "with_documents",
+    "with_index",
 ]
 
 __getattr__, __dir__ = lazy_face(

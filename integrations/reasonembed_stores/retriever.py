@@ -152,6 +152,11 @@ class IndexRetriever:
         return self._source.opened().store
 
     @property
+    def folder(self) -> Path | None:
+        """The folder of the index; None for a store that was given open."""
+        return Path(self._source.index) if isinstance(self._source.index, str | Path) else None
+
+    @property
     def model_name(self) -> str | None:
         """The model of the queries, where it is known without opening anything."""
         return self._source.model_name

@@ -25,6 +25,8 @@ from reasonembed_rag.pipeline import (
 )
 from reasonembed_rag.protocols import QueryExpander, Reranker, Retriever
 from reasonembed_rag.tasks import DEFAULT_CARD, get_task
+from reasonembed_stores.retriever import IndexRetriever
+from reasonembed_stores.stage_context import with_index
 
 __all__ = ["PipelineLike", "StageNames", "StagedHits", "StagedIndex"]
 
@@ -147,20 +149,21 @@ class StagedIndex:
             if isinstance(self._read, Pipeline):
                 return self._read
             if task not in self._of_task:
-                self._of_task[task] = self._opened(self._read, task)
+                self._of_task[task] = self._opened(self._read, task, retriever)
             if retriever is None:
                 raise InputError("got no index; want the folder of one, or a Pipeline that brings its retriever")
             return Pipeline(retriever, self._of_task[task])
 
     def _opened(
-        self, stages: PipelineSettings | tuple[PipelineStage, ...], task: str | None
+        self, stages: PipelineSettings | tuple[PipelineStage, ...], task: str | None, retriever: Retriever | None
     ) -> Sequence[PipelineStage]:
         if not isinstance(stages, PipelineSettings):
             return stages
         card = DEFAULT_CARD if task is None else get_task(task)
         if self._chat is None:
             self._chat = self.names.chat or self._opened_chat(stages)
-        return stages.open(StageContext(card=card, chat=self._chat))
+        context = StageContext(card=card, chat=self._chat)
+        return stages.open(with_index(context, retriever) if isinstance(retriever, IndexRetriever) else context)
 
     def _opened_chat(self, stages: PipelineSettings) -> ChatAccess | None:
         if not stages.asks_chat or stages.chat is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import read_toml, record_from
 from reasonembed_rag.llm import CallSettings, ChatModelSettings
 from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage
+from reasonembed_rag.pipeline.routed import RouteArm, Routes
+from reasonembed_rag.pipeline.router_stage import RouterStage
 from reasonembed_rag.pipeline.stage_context import StageContext, StageSettings, stage_record
 from reasonembed_rag.pipeline.stages import STAGE_KINDS
 from reasonembed_rag.protocols import Retriever
@@ -39,6 +41,8 @@ class PipelineSettings:
     calls: CallSettings = field(default_factory=CallSettings)
     answers: Path | None = None
     """The file that keeps the chat model's answers, so that none is paid for twice."""
+    router: Path | None = None
+    """The file of a router whose stage names none, where the context has none either."""
 
     @property
     def asks_chat(self) -> bool:
@@ -60,8 +64,51 @@ class PipelineSettings:
         Raises InputError for a stage that asks a chat model where the context has none, and for what a stage refuses;
         ModelError for a model that cannot be loaded.
         """
-        given = context or StageContext()
+        given = self._given(context)
         return [PipelineStage(name, stage.around(given)) for name, stage in self.stages.items()]
+
+    def open_routes(self, context: StageContext | None = None) -> Callable[[Retriever], Routes]:
+        """Return what makes the arms of the pipeline's router, each within the whole pipeline, around a retriever.
+
+        For calibration: the router is not read. Raises InputError where the pipeline has not one router, and what
+        `open` raises.
+        """
+        given = self._given(context)
+        router = self._router()
+        routes_around = router.routes(given)
+        others = {name: stage.around(given) for name, stage in self.stages.items() if stage is not router}
+        made: list[Routes] = []
+
+        def arm_around(place: int) -> Callable[[Retriever], Retriever]:
+            def around(inner: Retriever) -> Retriever:
+                made.append(routes_around(inner))
+                return made[-1].arms[place].retriever
+
+            return around
+
+        def routes(retriever: Retriever) -> Routes:
+            arms = []
+            for place, arm in enumerate(router.arms):
+                around = others | {name: arm_around(place) for name, stage in self.stages.items() if stage is router}
+                stages = [PipelineStage(name, around[name]) for name in self.stages]
+                arms.append(RouteArm(arm.name, Pipeline(retriever, stages), identity=arm.identity()))
+            return replace(made[-1], arms=arms)
+
+        return routes
+
+    def router_file(self, context: StageContext | None = None) -> Path:
+        """Return the file of the pipeline's router; raises InputError where it has not one router, or no file."""
+        return self._router().file(self._given(context))
+
+    def _router(self) -> RouterStage:
+        routers = [stage for stage in self.stages.values() if isinstance(stage, RouterStage)]
+        if len(routers) != 1:
+            raise InputError(f"the pipeline has {len(routers)} routers; want one stage of the kind router")
+        return routers[0]
+
+    def _given(self, context: StageContext | None) -> StageContext:
+        given = context or StageContext()
+        return given if given.router is not None else replace(given, router=self.router)
 
 
 def read_pipeline(path: Path) -> PipelineSettings:
@@ -83,7 +130,13 @@ def read_pipeline(path: Path) -> PipelineSettings:
             raise InputError(f'{path}: two stages are named {name}; give one a name of its own: name = "..."')
         stages[name] = stage
     answers = None if header.answers is None else path.parent / header.answers
-    settings = PipelineSettings(stages=stages, chat=header.chat, calls=header.calls, answers=answers)
+    settings = PipelineSettings(
+        stages=stages,
+        chat=header.chat,
+        calls=header.calls,
+        answers=answers,
+        router=path.with_name(f"{path.stem}.router.json"),
+    )
     if settings.asks_chat and settings.chat is None:
         kinds = ", ".join(stage.kind for stage in stages.values() if stage.asks_chat)
         raise InputError(f'{path}: the stages {kinds} ask a chat model; want a table [chat] with name = "..."')

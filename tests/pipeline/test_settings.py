@@ -115,7 +115,8 @@ def test_every_stage_that_asks_is_built_and_falls_back_without_an_answer(write, 
 def test_every_kind_is_read_with_its_defaults(write, kind):
     models = dict.fromkeys(("cross-encoder", "yes-no", "late-interaction"), 'model = "m"')
     paths = dict.fromkeys(("replayed", "dense-reasoner", "hubness-guard"), 'path = "x"')
-    needed = (paths | models).get(kind, "")
+    arms = {"router": 'arms = [{name = "a"}, {name = "b"}]'}
+    needed = (paths | models | arms).get(kind, "")
     settings = read_pipeline(write(f'[chat]\nname = "m"\n[[stage]]\nkind = "{kind}"\n{needed}\n'))
     assert isinstance(settings.stages[kind], STAGE_KINDS[kind])
 
