@@ -137,3 +137,25 @@ def test_answers_of_a_chat_model_are_kept_and_not_paid_for_twice(succeeds, folde
     queries_with_hits = 1  # the other one shares no word with any document
     assert asked.count("fake") <= 2 * queries_with_hits
     assert (folder / "kept" / "answers.sqlite").is_file()
+
+
+def test_calibrate_writes_a_router_that_the_pipeline_then_follows(succeeds, fails, folder):
+    rows = [{"id": f"q{n}", "query": f"what of it {n}?", "gold_ids": ["dog"]} for n in range(20)]
+    (folder / "examples.jsonl").write_text(_lines(rows))
+    (folder / "recorded.jsonl").write_text(
+        _lines([{"id": row["id"], "reasoned_query": "the lazy dog"} for row in rows])
+    )
+    arms = '[{name = "plain"}, {name = "reasoned", stages = [{kind = "replayed", path = "recorded.jsonl"}]}]'
+    (folder / "pipeline.toml").write_text(f'[[stage]]\nkind = "router"\narms = {arms}\n')
+    options = ("--data", folder, "--retriever", "bm25")
+    evaluated = ("eval", *options, "--pipeline", folder / "pipeline.toml")
+    assert "no such router; learn it with `reasonembed calibrate`" in fails(*evaluated)
+    shown = succeeds("calibrate", folder / "pipeline.toml", *options)
+    assert "not better than sending every query to reasoned: the router does that" in shown
+    assert max(len(line) for line in shown.splitlines() if "json" not in line) <= 80
+    assert json.loads((folder / "pipeline.router.json").read_text())["default"] == "reasoned"
+    assert "100.0" in succeeds(*evaluated)
+    other = ("eval", "--data", folder, "--retriever", "bm25-query-side", "--pipeline", folder / "pipeline.toml")
+    assert "learnt for another retriever" in fails(*other)
+    (folder / "pipeline.toml").write_text(PIPELINE)
+    assert "has 0 routers" in fails("calibrate", folder / "pipeline.toml", *options)
