@@ -274,3 +274,34 @@ def test_a_resolved_future_keeps_no_reference_to_the_coalescer():
     kept = held()
     go_on.set()
     assert kept is None
+
+
+async def test_short_requests_of_the_same_key_overtake_the_rest_of_long_ones_and_these_still_advance():
+    recorder = Recorder(held=True)
+    with Coalescer(recorder, window_s=0.0, max_texts=4) as coalescer:
+        first = coalescer.submit(["first"], "k")
+        await recorder.held()
+        long = [coalescer.submit([f"{name}{row}" for row in range(8)], "k") for name in "ab"]
+        short = [coalescer.submit([f"short {row}"], "k") for row in range(2)]
+        recorder.gate.set()
+        for future in [first, *long, *short]:
+            future.result(WAIT_S)
+    assert recorder.calls[1][0] == ["a0", "a1", "short 0", "short 1"]
+    assert recorder.calls[2][0] == ["b0", "b1", "a2", "a3"]
+    assert [len(texts) for texts, _ in recorder.calls] == [1, 4, 4, 4, 4, 2]
+
+
+async def test_a_batch_is_bounded_by_the_cost_of_its_texts_and_one_of_more_is_alone():
+    recorder = Recorder(held=True)
+    with Coalescer(recorder, window_s=0.0, cost=len, max_cost=6) as coalescer:
+        first = coalescer.submit(["f"], "k")
+        await recorder.held()
+        futures = [coalescer.submit(texts, "k") for texts in (["aaaaaaaa", "bb"], ["ccc", "ccc"], ["d"])]
+        recorder.gate.set()
+        for future in [first, *futures]:
+            future.result(WAIT_S)
+    batches = [texts for texts, _ in recorder.calls[1:]]
+    assert sorted(text for texts in batches for text in texts) == ["aaaaaaaa", "bb", "ccc", "ccc", "d"]
+    assert batches[0] == ["aaaaaaaa"]
+    assert all(sum(map(len, texts)) <= 6 for texts in batches[1:])
+    assert len(batches) == 3
