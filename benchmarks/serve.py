@@ -60,6 +60,7 @@ class Turn:
 
     @property
     def every(self) -> list[float]:
+        """The seconds of all requests, of whatever kind."""
         return [one for listed in self.latencies.values() for one in listed]
 
 
@@ -95,8 +96,11 @@ async def load(url: str, asked: list[Asked], *, clients: int, seconds: float) ->
                 try:
                     answer = await http.post("/embeddings", json=body)
                     rows = len(answer.json()["data"])
-                except (httpx.HTTPError, ValueError, KeyError) as error:
+                except httpx.HTTPError as error:
                     turn.errors.append(repr(error))
+                    continue
+                except (ValueError, KeyError):
+                    turn.errors.append(f"{answer.status_code} {answer.text}")
                     continue
                 if rows != len(one.texts):
                     turn.errors.append(f"{rows} vectors for {len(one.texts)} texts")
