@@ -326,7 +326,7 @@ def main() -> None:
     parser.add_argument("--latents", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--documents", type=int, default=2000)
     parser.add_argument("--queries", type=int, default=500)
