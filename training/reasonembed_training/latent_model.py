@@ -205,7 +205,7 @@ def build_latent_model(recipe: Recipe, *, device: torch.device, bfloat16: bool) 
 
 
 def export_latent(module: LatentModule, folder: Path, *, files: dict[str, str]) -> None:
-    """Write the trained parts and `files` to a folder that LatentEncoder loads; it appears once it is complete."""
+    """Write the trained parts and `files` to a folder that load_latent loads; it appears once it is complete."""
     with replacing_folder(folder) as aside:
         save_latent(module.loaded, aside)
         for name, text in files.items():

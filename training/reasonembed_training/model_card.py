@@ -92,10 +92,10 @@ def _use(run: TrainedRun) -> str:
         return (
             f"A GRC-style reconstruction (arXiv 2605.09100): {latents} latents behind a text give its vector and a "
             "memory, from which the frozen decoder answers.\n\n"
-            "## Use\n\n```python\nfrom reasonembed_rag.memory import LatentEncoder\n\n"
-            'encoder = LatentEncoder.from_folder("path/to/this/folder")\n'
-            "scores = encoder.encode_queries([query]) @ encoder.encode_documents(documents).T\n"
-            "print(encoder.generate(query, memories=encoder.compress(documents)))\n```"
+            "## Use\n\n```python\nfrom pathlib import Path\n\n"
+            "from reasonembed_rag.memory import load_latent\n\n"
+            'loaded = load_latent(Path("path/to/this/folder"))\n'
+            "reading = loaded.model([token_ids])  # vectors and memories, as LatentModel describes\n```"
         )
     needs = "query, task=..." if run.spec.takes_instruction else "query"
     return (
