@@ -5,11 +5,12 @@ PYTHON ?= $(firstword $(foreach p,python3 python python3.13 python3.12 python3.1
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help venv demo test test-avx2 check bench-encode bench-start latent-memory real-llm default-model default-large
+.PHONY: help venv demo test test-avx2 test-examples check bench-encode bench-start latent-memory real-llm default-model default-large
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
 	@echo "make test    run every test, those of the engine and of training a second time as on a CPU with AVX2 alone"
+	@echo "make test-examples  install Ray and three databases, and run what stands on them"
 	@echo "make check   the whole gate: format, lint, types, import contracts, tests"
 	@echo "make bench-encode   print the encoder beside its peers"
 	@echo "make bench-start    print what cold commands cost, beside import torch and sentence-transformers"
@@ -49,6 +50,11 @@ test-avx2: $(STAMP)
 	AVX512*) set -x; $(AVX2) $(BIN)/python -m pytest $(PROCESSOR_TESTS) ;; \
 	*) echo "no second run as on AVX2: torch uses $$level here, so that nothing would differ" ;; \
 	esac
+
+# Ray and databases: hundreds of MB, and minutes to start on a busy machine, so they are no part of `test`.
+test-examples: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,examples]'
+	$(BIN)/python -m pytest -m services --force-enable-socket tests/scale tests/examples
 
 check:
 	.ci/run

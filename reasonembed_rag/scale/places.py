@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "require_pyarrow"]
 
+_WITHOUT_FOLDERS = {"s3", "gcs", "abfs"}
+"""Object stores, in which a folder is the start of a name."""
+
 
 def require_pyarrow() -> None:
     """Raise MissingDependencyError where pyarrow is not installed."""
@@ -50,12 +53,12 @@ class Place:
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(
                 f"{self.address}: cannot be reached ({error}); want a path, or an address that pyarrow knows: "
-                "s3://, gs://, abfs://, hdfs://"
+                "s3://, gs://"
             ) from error
         return system, path
 
-    def listed(self) -> list[tuple[Place, int, str]]:
-        """Return the files here, however deep, with sizes and times of change, sorted; the file itself if it is one."""
+    def listed(self) -> list[tuple[Place, int]]:
+        """Return the files here, however deep, with their sizes, sorted; the file itself if it is one."""
         from pyarrow import fs
 
         system, path = self._resolved()
@@ -68,11 +71,7 @@ class Place:
             raise InputError(f"{self.address}: cannot be read ({error}); want a file or a folder") from error
         prefix = "" if self.is_local else f"{self.address.partition('://')[0]}://"
         return sorted(
-            (
-                (Place(f"{prefix}{one.path}"), int(one.size or 0), str(one.mtime_ns))
-                for one in found
-                if one.type == fs.FileType.File
-            ),
+            ((Place(f"{prefix}{one.path}"), int(one.size or 0)) for one in found if one.type == fs.FileType.File),
             key=lambda one: one[0].address,
         )
 
@@ -105,5 +104,7 @@ class Place:
         # An object appears when its stream is closed, also by an error: so it is written at once.
         sink = pa.BufferOutputStream()
         yield sink
+        if system.type_name not in _WITHOUT_FOLDERS:
+            system.create_dir(path.rpartition("/")[0], recursive=True)
         with system.open_output_stream(path) as file:
             file.write(sink.getvalue())

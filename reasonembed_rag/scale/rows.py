@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,6 @@ class InputFile:
 
     address: str
     size: int
-    changed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class RowSlice:
     address: str
     start: int
     rows: int
+    digest: str
+    """Changes with any id or text of the rows."""
 
 
 def find_inputs(sources: Sequence[str]) -> list[InputFile]:
@@ -52,8 +54,8 @@ def find_inputs(sources: Sequence[str]) -> list[InputFile]:
     found: dict[str, InputFile] = {}
     for source in sources:
         here = [
-            InputFile(place.address, size, changed)
-            for place, size, changed in Place(source).listed()
+            InputFile(place.address, size)
+            for place, size in Place(source).listed()
             if place.address.endswith(TABLE_SUFFIXES)
         ]
         if not here:
@@ -74,9 +76,23 @@ def read_slice(part: RowSlice, columns: TextColumns, *, metadata: bool) -> list[
     """Return the documents of a slice, with the other columns as metadata if wanted."""
     rows = _parquet_rows(part, columns, metadata=metadata) if part.address.endswith(".parquet") else _line_rows(part)
     documents = [_document(row, columns, where=where) for where, row in rows]
-    if len(documents) != part.rows:
-        raise InputError(f"{part.address}: has {len(documents)} rows where {part.rows} were; it has been changed")
+    if _digest(documents) != part.digest:
+        raise InputError(f"{part.address}: has been changed since the plan was made; encode it into a new folder")
     return documents
+
+
+def _slice(address: str, start: int, documents: Sequence[Document]) -> tuple[RowSlice, list[str]]:
+    part = RowSlice(address, start, len(documents), _digest(documents))
+    return part, [document.id for document in documents]
+
+
+def _digest(documents: Sequence[Document]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for document in documents:
+        for text in (document.id, document.content):
+            content = text.encode()
+            digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()
 
 
 def _document(row: dict[str, Any], columns: TextColumns, *, where: str) -> Document:
@@ -117,12 +133,12 @@ def _scan_parquet(address: str, columns: TextColumns, rows: int) -> Iterator[tup
         for batch in file.iter_batches(batch_size=rows, columns=[columns.id, columns.content]):
             table = batch.to_pydict()
             pairs = zip(table[columns.id], table[columns.content], strict=True)
-            ids = [
-                _document({columns.id: i, columns.content: text}, columns, where=f"{address}, row {number}").id
+            documents = [
+                _document({columns.id: i, columns.content: text}, columns, where=f"{address}, row {number}")
                 for number, (i, text) in enumerate(pairs, start=start + 1)
             ]
-            yield RowSlice(address, start, len(ids)), ids
-            start += len(ids)
+            yield _slice(address, start, documents)
+            start += len(documents)
 
 
 def _parquet_rows(part: RowSlice, columns: TextColumns, *, metadata: bool) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -159,17 +175,17 @@ def _lines(address: str, start: int) -> Iterator[bytes]:
 
 def _scan_lines(address: str, columns: TextColumns, rows: int) -> Iterator[tuple[RowSlice, list[str]]]:
     begin = end = 0
-    ids: list[str] = []
+    documents: list[Document] = []
     for number, line in enumerate(_lines(address, 0), start=1):
         if line.strip():
             where = f"{address}:{number}"
-            ids.append(_document(_parsed(line, where), columns, where=where).id)
+            documents.append(_document(_parsed(line, where), columns, where=where))
         end += len(line)
-        if len(ids) == rows:
-            yield RowSlice(address, begin, rows), ids
-            begin, ids = end, []
-    if ids:
-        yield RowSlice(address, begin, len(ids)), ids
+        if len(documents) == rows:
+            yield _slice(address, begin, documents)
+            begin, documents = end, []
+    if documents:
+        yield _slice(address, begin, documents)
 
 
 def _parsed(line: bytes, where: str) -> dict[str, Any]:

@@ -113,6 +113,18 @@ def test_another_model_source_or_option_is_refused(corpus, tmp_path, make_embedd
         encode_to_shards(corpus, out, make_embedder(), options=FOUR)
 
 
+def test_a_source_rewritten_as_it_was_is_the_same_and_one_changed_in_place_is_not(corpus, tmp_path, make_embedder):
+    path = corpus / "a.jsonl"
+    content = path.read_bytes()
+    encode_to_shards(path, tmp_path / "out", make_embedder(), options=FOUR)
+    path.unlink()
+    path.write_bytes(content)
+    assert encode_to_shards(path, tmp_path / "out", make_embedder(), options=FOUR).encoded_shards == 0
+    path.write_bytes(content.replace(b"text 7", b"text X"))
+    with pytest.raises(InputError, match="shards"):
+        encode_to_shards(path, tmp_path / "out", make_embedder(), options=FOUR)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -133,6 +145,21 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, make_embedder
     with pytest.raises(InputError, match=words):
         encode_to_shards(source, tmp_path / "out", make_embedder())
     assert not (tmp_path / "out").exists()
+
+
+def test_addresses_are_read_and_written_as_paths_are(corpus, tmp_path, make_embedder):
+    encode_to_shards(corpus, tmp_path / "by-path", make_embedder(), options=FOUR)
+    done = encode_to_shards(corpus.as_uri(), (tmp_path / "out").as_uri(), make_embedder(), options=FOUR)
+    assert done.encoded_shards == 9
+    assert (
+        encode_to_shards(corpus.as_uri(), (tmp_path / "out").as_uri(), make_embedder(), options=FOUR).encoded_shards
+        == 0
+    )
+    for one in (tmp_path / "by-path").glob("vectors*"):
+        assert (tmp_path / "out" / one.name).read_bytes() == one.read_bytes()
+    for address in ("nothing://here", "s3:"):
+        with pytest.raises(InputError):
+            encode_to_shards(address, tmp_path / "no", make_embedder())
 
 
 def test_columns_of_other_names_and_numeric_ids_are_read(tmp_path, make_embedder):

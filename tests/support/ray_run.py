@@ -1,4 +1,4 @@
-"""Encode a corpus by two Ray actors, of which one is killed by SIGKILL in the middle: ray_run.py CORPUS TO PIDS."""
+"""Encode a corpus by two Ray actors, one killed by SIGKILL in the middle: ray_run.py CORPUS TO PIDS COUNTS."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Lengths:
         return np.asarray([[len(text), 1.0] for text in texts], np.float32)
 
 
-def main(corpus: str, to: str, pids: str) -> None:
+def main(corpus: str, to: str, pids: str, counts: str) -> None:
     killed = []
 
     def kill_one(done: int, _total: int) -> None:
@@ -51,7 +51,7 @@ def main(corpus: str, to: str, pids: str) -> None:
     options = ScaleOptions(shard_rows=4)
     done = encode_to_shards(corpus, to, Lengths(pids), options=options, ray=RayOptions(workers=2), progress=kill_one)
     again = encode_to_shards(corpus, to, Lengths(pids), options=options, ray=RayOptions(workers=2))
-    sys.stdout.write(f"{done.documents} {done.encoded_shards} {again.encoded_shards} {killed[0]}\n")
+    Path(counts).write_text(f"{done.documents} {done.encoded_shards} {again.encoded_shards} {killed[0]}")
     ray.shutdown()
 
 
