@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from reasonembed_rag.encoder.coalescer import Coalescer
     from reasonembed_rag.encoder.corpus import EncodingProgress, encode_corpus
     from reasonembed_rag.encoder.encoder import Encoder
-    from reasonembed_rag.encoder.engines import LoadedTokenStates, load_engine, load_token_states
+    from reasonembed_rag.encoder.engines import LoadedTokenStates, ModelDescription, load_engine, load_token_states
+    from reasonembed_rag.encoder.progress import progress_bar
     from reasonembed_rag.encoder.remote import RemoteEncoder
     from reasonembed_rag.encoder.remote_client import RemoteSettings
     from reasonembed_rag.encoder.shared import (
@@ -37,6 +38,7 @@ __all__ = [
     "EncoderSettings",
     "EncodingProgress",
     "LoadedTokenStates",
+    "ModelDescription",
     "RemoteEncoder",
     "RemoteSettings",
     "SharedEncoder",
@@ -49,6 +51,7 @@ __all__ = [
     "load_token_states",
     "passage_splitter",
     "plan_packs",
+    "progress_bar",
     "report_truncation",
     "share_embedder",
     "shared_encoder",

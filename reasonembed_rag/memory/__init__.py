@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import Dependency, lazy_face
 
 if TYPE_CHECKING:
+    from reasonembed_rag.memory.encoder import LatentEncoder
     from reasonembed_rag.memory.folder import LoadedLatent, create_latent, is_latent_folder, load_latent, save_latent
+    from reasonembed_rag.memory.generation import GenerationSettings
+    from reasonembed_rag.memory.memories import Memory
     from reasonembed_rag.memory.model import REPEAT, LatentModel, LatentReading
     from reasonembed_rag.memory.settings import LatentSettings
+    from reasonembed_rag.memory.store import BuildReport, MemoryStore
 
 __all__ = [
     "REPEAT",
+    "BuildReport",
+    "GenerationSettings",
+    "LatentEncoder",
     "LatentModel",
     "LatentReading",
     "LatentSettings",
     "LoadedLatent",
+    "Memory",
+    "MemoryStore",
     "create_latent",
     "is_latent_folder",
     "load_latent",

@@ -340,8 +340,9 @@ class LatentModel(nn.Module):
         needed = int(positions.max()) + 1
         if name not in self._rotary or len(self._rotary[name][0]) < needed:
             table = cast("Callable[[str, int], tuple[Tensor, Tensor]]", self._blueprint.rotary_table)
-            cos, sin = table(name, max(512, 1 << (needed - 1).bit_length()))
-            self._rotary[name] = cos.to(self._blueprint.dtype), sin.to(self._blueprint.dtype)
+            with torch.inference_mode(mode=False):  # kept, also for passes with gradients
+                cos, sin = table(name, max(512, 1 << (needed - 1).bit_length()))
+                self._rotary[name] = cos.to(self._blueprint.dtype), sin.to(self._blueprint.dtype)
         cos, sin = self._rotary[name]
         return rotated(x, cos[positions, None], sin[positions, None])
 

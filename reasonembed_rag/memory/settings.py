@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["LatentSettings"]
+__all__ = ["LatentSettings", "want_count"]
 
 _TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -28,11 +29,15 @@ class LatentSettings:
 
     def __post_init__(self) -> None:
         for name, least in (("latents", 1), ("rank", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InputError(f"{name} is {value!r}; want a whole number of at least {least}")
+            want_count(name, getattr(self, name), least=least)
         if not self.alpha > 0:
             raise InputError(f"alpha is {self.alpha!r}; want a number above 0")
         for name, field in (("question_template", "{question}"), ("text_template", "{text}")):
             if getattr(self, name).count(field) != 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; want {field} in it exactly once")
+
+
+def want_count(name: str, value: Any, *, least: int) -> None:
+    """Raise InputError unless a value is a whole number of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} is {value!r}; want a whole number of at least {least}")
