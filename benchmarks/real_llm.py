@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reasonembed_rag.errors import ChatError
+from reasonembed_rag.errors import ChatError, TrainingError
 from reasonembed_rag.evaluation import Report, RetrievalTask, RunOptions, compare, evaluate
 from reasonembed_rag.evaluation.python_reference import load_python_reference
 from reasonembed_rag.files import record_from, replacing
@@ -227,14 +227,14 @@ def run_remixer(bench: Bench, chat: TimedChat, *, passages: int, out: Path) -> N
         "calls": {"concurrency": 1},
         "pilot": 0,
     }
-    config = record_from(RemixConfig, table, where="benchmark", error=ChatError)
+    config = record_from(RemixConfig, table, where="benchmark", error=TrainingError)
     models: Mapping[str, ChatModel] = {stage: ChatModel(chat, bench.access.model) for stage in MODEL_STAGES}
     print("| stage | records | calls | tokens/s | dropped |\n|---|---|---|---|---|")
     for stage in ("generate", "reason", "judge"):
         try:
             state = remix(config, models=models, make_retriever=BM25, until=stage)[stage]
-        except ChatError as error:
-            print(f"| {stage} | {error} |")
+        except TrainingError as error:
+            print(f"\n{error}")
             return
         print(
             f"| {stage} | {state.records} | {state.spent.calls} | {chat.rate()} | {_counts(state.drops)} |", flush=True

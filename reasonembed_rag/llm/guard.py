@@ -39,6 +39,10 @@ _GRAM = 5
 """Words in a row that an answer shares with the prompt by copying, hardly by chance."""
 _ECHOED = 0.25
 """The share of an answer's words in such rows from which on it is an echo: a heading or two in a long one are none."""
+_LOOPED = 0.5
+"""The share of rows of words that occurred before from which on an answer runs in a loop, as small models' do."""
+_LEAST_LOOPED = 30
+"""Words; a shorter answer may say a thing twice."""
 _TALKED = 0.5
 """The share of words said to the asker from which on too little else is left."""
 
@@ -59,8 +63,7 @@ class AnswerGuard:
     """
 
     def __init__(self, own_words: str, *, written_tags: Collection[str] = ()) -> None:
-        words = _words(own_words)
-        self._grams = {tuple(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1)}
+        self._grams = set(_grams(_words(own_words)))
         self._markers = {name.lower() for name in _TAG.findall(own_words)} - set(written_tags)
 
     def check(self, answer: Answer, *, inputs: str = "") -> ReadAnswer[str]:
@@ -76,6 +79,8 @@ class AnswerGuard:
         bare = _without_talk(text)
         if len(_words(bare)) <= (1 - _TALKED) * len(_words(text)):
             return ReadAnswer(None, "talks to the asker")
+        if _loops(bare):
+            return ReadAnswer(None, "repeats itself")
         copied = self.copied(bare, inputs=inputs)
         return ReadAnswer(bare) if copied is None else ReadAnswer(None, copied)
 
@@ -94,8 +99,8 @@ class AnswerGuard:
         """Return the share of the words that lie in a row of words of the prompt's own."""
         words = _words(text)
         copied: set[int] = set()
-        for start in range(len(words) - _GRAM + 1):
-            if tuple(words[start : start + _GRAM]) in self._grams:
+        for start, gram in enumerate(_grams(words)):
+            if gram in self._grams:
                 copied.update(range(start, start + _GRAM))
         return len(copied) / max(len(words), 1)
 
@@ -129,6 +134,17 @@ def _without_talk(text: str) -> str:
     while first < last and _TALK.search(text[edges[last - 1] : edges[last]].strip()):
         last -= 1
     return text[edges[first] : edges[last]].strip()
+
+
+def _loops(text: str) -> bool:
+    words = _words(text)
+    rows = _grams(words)
+    return len(words) >= _LEAST_LOOPED and len(set(rows)) <= (1 - _LOOPED) * len(rows)
+
+
+def _grams(words: list[str]) -> list[tuple[str, ...]]:
+    """Return all rows of words, one after the other."""
+    return [tuple(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1)]
 
 
 def _words(text: str) -> list[str]:

@@ -28,6 +28,8 @@ GOOD = "Mitosis copies a cell so that tissue can grow, and cyclins decide when i
         ("<query>Why do cells divide?</query> They divide to grow.", "holds markers of the prompt"),
         ("They divide to grow.<|im_end|>\n<|im_start|>user", "holds markers of the prompt"),
         ("Say what the essential problem behind the words of the question is.", "repeats the prompt"),
+        ("They are a set of sentences that discuss a concept or a theory. " * 4, "repeats itself"),
+        ("The question: How does it work?\n" + "A passage is not a passage, but a text.\n" * 6, "repeats itself"),
         ("2. REASON step by step about what a helpful passage would - and so on", "repeats the prompt"),
     ],
 )
@@ -47,6 +49,8 @@ def test_an_answer_that_was_truncated_among_its_thoughts_says_so():
         f"Certainly the cell divides when it has grown. {GOOD}",
         f"<part>{GOOD}</part>",
         "Yes",
+        "Row, row, row your boat, gently down the stream, merrily. Row, row, row your boat.",
+        "for i in range(3):\n    print(i, end=' ')\nfor j in range(3):\n    print(j, end=' ')\n" + GOOD,
         f"Say what the essential problem behind the words of the question is.\n{GOOD} {GOOD.upper()}",
     ],
 )
