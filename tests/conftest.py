@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["letter_embedder", "bag_embedder", "served_chat"]
+pytest_plugins = ["letter_embedder", "bag_embedder", "served_chat", "latent_models"]
 
 TinyModel = Callable[..., Path]
 

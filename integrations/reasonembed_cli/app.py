@@ -25,6 +25,7 @@ from reasonembed_cli.get import get_command
 from reasonembed_cli.index import index_command
 from reasonembed_cli.info import info_command
 from reasonembed_cli.listing import list_command
+from reasonembed_cli.memory import memory_app
 from reasonembed_cli.mine import mine_command
 from reasonembed_cli.models import models_command
 from reasonembed_cli.remix import remix_app
@@ -72,6 +73,7 @@ app.command("robustness", rich_help_panel=_MEASURE)(robustness_command)
 app.command("models", rich_help_panel=_MODELS)(models_command)
 app.command("serve", rich_help_panel=_MODELS)(serve_command)
 app.command("embed", rich_help_panel=_MODELS)(embed_command)
+app.add_typer(memory_app, name="memory", rich_help_panel=_MODELS)
 app.command("encode-corpus", rich_help_panel=_MODELS)(encode_corpus_command)
 app.command("mine", rich_help_panel=_TRAIN)(mine_command)
 app.command("crop", rich_help_panel=_TRAIN)(crop_command)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import Dependency, lazy_face
 
 if TYPE_CHECKING:
+    from reasonembed_rag.memory.answering import MemoryAnswers
+    from reasonembed_rag.memory.chat_format import ChatFormat
     from reasonembed_rag.memory.encoder import LatentEncoder
     from reasonembed_rag.memory.folder import LoadedLatent, create_latent, is_latent_folder, load_latent, save_latent
     from reasonembed_rag.memory.generation import GenerationSettings
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "REPEAT",
     "BuildReport",
+    "ChatFormat",
     "GenerationSettings",
     "LatentEncoder",
     "LatentModel",
@@ -25,6 +28,7 @@ __all__ = [
     "LatentSettings",
     "LoadedLatent",
     "Memory",
+    "MemoryAnswers",
     "MemoryStore",
     "create_latent",
     "is_latent_folder",

@@ -67,6 +67,8 @@ class LatentEncoder(Encoder):
         self._reasoning = reasoning_tokens
         self._latent_settings = latent.model.settings
         self._fingerprint = latent.fingerprint
+        self.chat_format = latent.chat_format
+        """How the backbone takes messages."""
 
     @classmethod
     def from_folder(
@@ -191,11 +193,20 @@ class LatentEncoder(Encoder):
         prompt = np.asarray([*head, *self._tokenizer.ids_alone([asked])[0]], np.int32)
         return self._answer(prompt, memories, settings)
 
-    def complete(self, prompt: str, *, settings: GenerationSettings = _GREEDY) -> Iterator[str]:
-        """Yield the backbone's own continuation of a prompt in pieces, without templates, memories or adapters."""
+    def complete(
+        self,
+        prompt: str,
+        *,
+        memories: Sequence[Memory] | None = None,
+        settings: GenerationSettings = _GREEDY,
+    ) -> Iterator[str]:
+        """Yield the continuation of a prompt as it is, without templates, behind memories where they are given."""
         check_words(prompt, name="prompt")
-        ids = np.asarray([*self._tokenizer.head_ids, *self._tokenizer.ids_alone([prompt])[0]], np.int32)
-        return self._answer(ids, None, settings)
+        ids = self._tokenizer.ids_alone([prompt])[0]
+        head = np.asarray(self._tokenizer.head_ids if memories is None else [], np.int32)
+        if not np.array_equal(ids[: len(head)], head):  # chat templates often begin with BOS themselves
+            ids = np.concatenate([head, ids])
+        return self._answer(ids, memories, settings)
 
     def regenerate(self, memory: Memory, *, settings: GenerationSettings = _GREEDY) -> str:
         """Return the text that a memory holds, as far as the model can say it again."""

@@ -23,6 +23,7 @@ from reasonembed_rag.backbone import (
 )
 from reasonembed_rag.errors import InputError, ModelError
 from reasonembed_rag.files import plain_record, record_from, replacing, write_text
+from reasonembed_rag.memory.chat_format import ChatFormat, read_chat_format
 from reasonembed_rag.memory.model import LatentModel
 from reasonembed_rag.memory.settings import LatentSettings
 from reasonembed_rag.spec import EmbeddingSpec
@@ -65,12 +66,14 @@ class LoadedLatent:
     """Mean-pooled over the latents; `weights` is the fingerprint of `fingerprint`."""
     backbone: EncoderSettings
     backbone_fingerprint: str
+    chat_format: ChatFormat
 
     @property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits that change with the backbone's weights, and with any trained row or matrix."""
+        """32 hexadecimal digits that change with the backbone's weights, any trained part and documents' template."""
         digest = hashlib.blake2b(self.backbone_fingerprint.encode(), digest_size=16)
-        digest.update(json.dumps([self.model.settings.latents, self.model.settings.alpha]).encode())
+        settings = self.model.settings
+        digest.update(json.dumps([settings.latents, settings.alpha, self.spec.document_template]).encode())
         for name, one in sorted(self.model.trained().items()):
             digest.update(f"{name}{tuple(one.shape)}".encode())
             digest.update(one.detach().float().cpu().contiguous().numpy().tobytes())
@@ -98,7 +101,9 @@ def create_latent(
     model.check_backbone()
     known = loaded.spec.weights or ""
     spec = dataclasses.replace(loaded.spec, pooling="mean", pool_prompt=True, normalize=True)
-    made = LoadedLatent(model, loaded.tokenizer, spec, backbone, known)
+    made = LoadedLatent(
+        model, loaded.tokenizer, spec, backbone, known, read_chat_format(source.facts.transformer_folder)
+    )
     return _fingerprinted(made)
 
 

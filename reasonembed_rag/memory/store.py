@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,13 +102,20 @@ class MemoryStore:
         record = record_from(StoreRecord, table, where=str(path), error=StoreError)
         if record.format != _FORMAT:
             raise StoreError(f"{path}: format {record.format}; want {_FORMAT}: use the version that wrote it")
-        if encoder is not None and record != _record_of(encoder):
+        store = cls(Path(folder), record)
+        if encoder is not None:
+            store.check(encoder)
+        return store
+
+    def check(self, encoder: LatentEncoder) -> None:
+        """Raise SpecMismatchError unless the memories are this encoder's own."""
+        record = self._record
+        if record != _record_of(encoder):
             raise SpecMismatchError(
-                f"{folder}: memories of model {record.fingerprint} with k = {record.latents}, {record.dtype}; this one "
-                f"is {encoder.fingerprint} with k = {encoder.memory_shape[3]}, {encoder.spec.dtype}: open them with "
-                "their own model, or build others in another folder"
+                f"{self.folder}: memories of model {record.fingerprint} with k = {record.latents}, {record.dtype}; "
+                f"this one is {encoder.fingerprint} with k = {encoder.memory_shape[3]}, {encoder.spec.dtype}: open "
+                "them with their own model, or build others in another folder"
             )
-        return cls(Path(folder), record)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -131,17 +139,23 @@ class MemoryStore:
         return self._record.latents
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of every memory: (layers, 2, kv heads, k, head width)."""
+        return self._record.shape
+
+    @property
     def memory_bytes(self) -> int:
         """The bytes of one memory."""
-        size = 1
-        for number in self._record.shape:
-            size *= number
-        return size * {"float32": 4}.get(self._record.dtype, 2)
+        return math.prod(self.shape) * {"float32": 4}.get(self._record.dtype, 2)
 
     @property
     def file_bytes(self) -> int:
         """The bytes of all files, headers and replaced rows included."""
         return sum(path.stat().st_size for path in [self.folder / _ABOUT, *self._shards])
+
+    def holds(self, document: Document) -> bool:
+        """Return whether there is a memory of a document with its present content."""
+        return self._row_of(document) is not None
 
     def get(self, documents: Sequence[Document]) -> list[Memory | None]:
         """Return the memory of each document; None where there is none, or one of another content."""
@@ -158,7 +172,7 @@ class MemoryStore:
             raise InputError(f"got {len(documents)} documents and {len(memories)} memories; want one for each")
         if not documents:
             return
-        shape = tuple(self._record.shape)
+        shape = self.shape
         for document, memory in zip(documents, memories, strict=True):
             got = tuple(memory.values_N2KkD.shape)
             if memory.fingerprint != self.fingerprint or got != shape:
@@ -193,7 +207,7 @@ class MemoryStore:
         waiting: list[Document] = []
         for document in documents:
             seen.add(document.id)
-            if self._row_of(document) is not None:
+            if self.holds(document):
                 kept += 1
             else:
                 waiting.append(document)

@@ -43,7 +43,7 @@ def _documented() -> list[list[str]]:
 def _context(words: list[str]) -> typer.Context:
     name, *arguments = words
     command = COMMANDS[name]
-    if name == "remix":
+    if name in {"memory", "remix"}:
         name, *arguments = arguments
         command = command.commands[name]
     return command.make_context(name, arguments)
