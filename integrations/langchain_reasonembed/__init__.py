@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from langchain_reasonembed.compressors import DefendedRetriever, ReasonEmbedCompressor
     from langchain_reasonembed.embeddings import ReasonEmbedEmbeddings
     from langchain_reasonembed.evaluation import as_retriever
+    from langchain_reasonembed.memory import LatentChatModel, memory_chain
     from langchain_reasonembed.rag_evaluation import LangChainRag
     from langchain_reasonembed.retrievers import ReasonEmbedRetriever
     from langchain_reasonembed.stages import ReasonEmbedQueryExpander, ReasonEmbedReranker
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DefendedRetriever",
     "LangChainRag",
+    "LatentChatModel",
     "ReasonEmbedCompressor",
     "ReasonEmbedEmbeddings",
     "ReasonEmbedQueryExpander",
@@ -32,6 +34,7 @@ __all__ = [
     "ReasonEmbedVectorStore",
     "as_chat",
     "as_retriever",
+    "memory_chain",
     "open_chat",
     "open_chroma",
 ]

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from llama_index.retrievers.reasonembed.chat import as_chat
     from llama_index.retrievers.reasonembed.deprecated import DefendedRetriever
     from llama_index.retrievers.reasonembed.evaluation import LlamaIndexRag, as_retriever
+    from llama_index.retrievers.reasonembed.memory import MemoryQueryEngine
     from llama_index.retrievers.reasonembed.query_transform import ReasonEmbedQueryTransform
 
 __all__ = [
     "DefendedRetriever",
     "LlamaIndexRag",
+    "MemoryQueryEngine",
     "ReasonEmbedQueryTransform",
     "ReasonEmbedRetriever",
     "as_chat",
