@@ -55,7 +55,7 @@ class LowRank:
 class GatedLinear:
     """A linear of the packed forward, to whose latent rows low-rank changes are added; a Linear.
 
-    The base computes all rows first; latent rows are then computed anew and replace theirs.
+    The base computes all rows; only behind an activation are latent rows computed anew.
     """
 
     def __init__(
@@ -77,25 +77,39 @@ class GatedLinear:
 
     def __call__(self, x: Tensor, *, activation: str | None = None) -> Tensor:
         """Return the activation of the product."""
-        return self._replaced(self._base(x, activation=activation), x, lambda y, _: activate(y, activation))
+        out, change = self._base(x, activation=activation), self._change(x)
+        if change is None:
+            return out
+        if activation is None:
+            return self._added(out, change)
+        rows = cast("Tensor", self._gate.rows)
+        latent = activate(self._base(x[rows]) + change, activation)
+        return out.index_copy(0, rows, latent) if torch.is_grad_enabled() else out.index_copy_(0, rows, latent)
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
         """Return the product plus a residual (T, out)."""
-        return self._replaced(self._base.plus(x, residual), x, lambda y, rows: y + residual[rows])
+        out, change = self._base.plus(x, residual), self._change(x)
+        return out if change is None else self._added(out, change)
 
     def times(self, x: Tensor, factor: Tensor) -> Tensor:
         """Return the product times a factor (T, out), element by element."""
-        return self._replaced(self._base.times(x, factor), x, lambda y, rows: y * factor[rows])
+        out, change = self._base.times(x, factor), self._change(x)
+        return out if change is None else self._added(out, change * factor[cast("Tensor", self._gate.rows)])
 
-    def _replaced(self, out: Tensor, x: Tensor, end: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _change(self, x: Tensor) -> Tensor | None:
+        """Return the change (R, out) of the latent rows; None where there is none."""
         rows = self._gate.rows
         if rows is None or not any(change is not None for change in self._changes):
-            return out
+            return None
         latent = x[rows]
         widths = [int(cast("nn.Linear", module).out_features) for module in self._modules]
         parts = [
             latent.new_zeros(len(latent), width) if change is None else change(latent)
             for change, width in zip(self._changes, widths, strict=True)
         ]
-        changed = self._base(latent) + (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))
-        return out.index_copy(0, rows, end(changed, rows))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+    def _added(self, out: Tensor, change: Tensor) -> Tensor:
+        """Add a change to the latent rows of a fresh output; in place where no gradient needs the old ones."""
+        rows = cast("Tensor", self._gate.rows)
+        return out.index_add(0, rows, change) if torch.is_grad_enabled() else out.index_add_(0, rows, change)

@@ -72,11 +72,9 @@ def attend_latents(
     return torch.cat(outputs).flatten(1)
 
 
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate keys or queries (..., d); cos and sin broadcast to them, both halves of an angle's pair alike."""
-    half = x.shape[-1] // 2
-    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
-    return x * cos + turned * sin
+def rotated(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
+    """Rotate keys or queries (..., d); of the sines the first half is negated, so that rolling replaces rotate-half."""
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * signed_sin
 
 
 def _seen(bucket: Bucket, sight: Sight, *, window: int | None) -> Tensor | None:

@@ -342,7 +342,9 @@ class LatentModel(nn.Module):
             table = cast("Callable[[str, int], tuple[Tensor, Tensor]]", self._blueprint.rotary_table)
             with torch.inference_mode(mode=False):  # kept, also for passes with gradients
                 cos, sin = table(name, max(512, 1 << (needed - 1).bit_length()))
-                self._rotary[name] = cos.to(self._blueprint.dtype), sin.to(self._blueprint.dtype)
+                half = sin.shape[1] // 2
+                signed = torch.cat([-sin[:, :half], sin[:, half:]], dim=1)
+                self._rotary[name] = cos.to(self._blueprint.dtype), signed.to(self._blueprint.dtype)
         cos, sin = self._rotary[name]
         return rotated(x, cos[positions, None], sin[positions, None])
 
