@@ -15,6 +15,7 @@ from reasonembed_rag.evaluation import (
     Report,
     RetrievalTask,
     RunOptions,
+    check_tasks,
     compare,
     evaluate,
 )
@@ -122,14 +123,7 @@ def ablate(
     InputError for no task, two of one name, and a pipeline without stages or with others than before; EvaluationError
     as evaluate does.
     """
-    if not tasks:
-        raise InputError("got no task; want at least one to measure the pipeline on")
-    labels = [(task.name, task.split) for task in tasks]
-    twice = next((task.name for task in tasks if labels.count((task.name, task.split)) > 1), None)
-    if twice is not None:
-        raise InputError(f"got two tasks named {twice}; want each once")
-    for task in tasks:
-        task.check_judged()
+    check_tasks(tasks)
     measured: dict[tuple[str, ...], list[AblatedTask]] = {}
     names: tuple[str, ...] | None = None
     for task in tasks:

@@ -17,6 +17,7 @@ from reasonembed_rag.evaluation import (
     RetrievalTask,
     RunOptions,
     System,
+    check_tasks,
     compare,
     evaluate,
 )
@@ -132,14 +133,7 @@ class _Lessons:
 
 
 def _check(tasks: Sequence[RetrievalTask]) -> None:
-    if not tasks:
-        raise InputError("got no task; want judged queries to learn from")
-    labels = [(task.name, task.split) for task in tasks]
-    twice = next((task.name for task in tasks if labels.count((task.name, task.split)) > 1), None)
-    if twice is not None:
-        raise InputError(f"got two tasks named {twice}; want each once")
-    for task in tasks:
-        task.check_judged()
+    check_tasks(tasks)
     queries = len({example.query for task in tasks for example in task.examples})
     if queries < _LEAST_QUERIES:
         raise InputError(f"got {queries} different queries; want at least {_LEAST_QUERIES}, better hundreds")

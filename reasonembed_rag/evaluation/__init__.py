@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation.run import QueryResult, Run, RunOptions, RunProgress, run_retriever
     from reasonembed_rag.evaluation.scoring import rankings_of, score_run, task_facts
     from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, resampled_means
-    from reasonembed_rag.evaluation.task import Example, RetrievalTask, read_examples, read_task_folder
+    from reasonembed_rag.evaluation.task import Example, RetrievalTask, check_tasks, read_examples, read_task_folder
     from reasonembed_rag.evaluation.trec import read_run, write_run
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "TaskComparison",
     "TaskFacts",
     "bootstrap_intervals",
+    "check_tasks",
     "compare",
     "describe_environment",
     "evaluate",

@@ -12,7 +12,7 @@ from reasonembed_rag.errors import EvaluationError, InputError
 from reasonembed_rag.files import find_table, read_rows, read_table_documents
 from reasonembed_rag.tasks import TASKS, TaskCard
 
-__all__ = ["Example", "RetrievalTask", "example_of", "find_defects", "read_examples", "read_task_folder"]
+__all__ = ["Example", "RetrievalTask", "check_tasks", "example_of", "find_defects", "read_examples", "read_task_folder"]
 
 NOT_AVAILABLE = "N/A"
 """How BRIGHT writes an empty list of ids."""
@@ -58,6 +58,18 @@ class RetrievalTask:
     def card(self) -> TaskCard | None:
         """The task card of this name; None where there is none."""
         return TASKS.get(self.name.removeprefix("bright_"))
+
+
+def check_tasks(tasks: Sequence[RetrievalTask]) -> None:
+    """Raise InputError for no task and for two of one name and split, EvaluationError for one that is not judged."""
+    if not tasks:
+        raise InputError("got no task; want at least one with judged queries")
+    labels = [(task.name, task.split) for task in tasks]
+    twice = next((task.name for task in tasks if labels.count((task.name, task.split)) > 1), None)
+    if twice is not None:
+        raise InputError(f"got two tasks named {twice}; want each once")
+    for task in tasks:
+        task.check_judged()
 
 
 def read_task_folder(folder: Path, *, split: str | None = None) -> RetrievalTask:

@@ -74,7 +74,7 @@ def save_model(
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
-            raise InputError(f"{folder}: is not empty; want a new folder, or overwrite=True")
+            raise InputError(f"{folder}: is not empty; want a new folder, or overwrite=True (--overwrite)")
         if not (folder / "modules.json").is_file():
             raise InputError(f"{folder}: is not an exported model, and is not overwritten; choose another folder")
     elif folder.exists() and not folder.is_dir():
