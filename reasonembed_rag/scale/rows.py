@@ -96,7 +96,10 @@ def _digest(documents: Sequence[Document]) -> str:
 
 
 def _document(row: dict[str, Any], columns: TextColumns, *, where: str) -> Document:
-    identity, content = row.pop(columns.id, None), row.pop(columns.content, None)
+    for column, option in ((columns.id, "--id-column"), (columns.content, "--text-column")):
+        if column not in row:
+            raise InputError(f"{where}: got the columns {', '.join(row)}; want {column!r}, or name another: {option}")
+    identity, content = row.pop(columns.id), row.pop(columns.content)
     if isinstance(identity, int) and not isinstance(identity, bool):
         identity = str(identity)
     if not isinstance(identity, str) or not identity:

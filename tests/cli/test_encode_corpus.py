@@ -38,6 +38,8 @@ def test_what_makes_no_sense_is_refused(corpus, tmp_path, capsys):
     to = ["--to", str(tmp_path / "out")]
     assert main(["encode-corpus", str(corpus), *to, "--gpus", "1"]) == 2
     assert "--ray" in capsys.readouterr().err
+    assert main(["encode-corpus", str(corpus), *to, "--text-column", "body"]) == 2
+    assert "got the columns id, content; want 'body', or name another: --text-column" in capsys.readouterr().err
     assert main(["index", *to]) == 2
     assert main(["index", str(corpus), "--vectors", str(tmp_path), *to]) == 2
     assert main(["index", "--vectors", str(tmp_path), *to]) == 2
