@@ -1,8 +1,9 @@
 """Join concurrent small requests, from any number of event loops and threads, into few calls of one thread.
 
 While the thread is idle, a request waits a few milliseconds for others; while it is busy, requests queue and form the
-next batch. A batch is filled in half by the request whose turn it is, then by those with the least left to do: a short
-request does not wait for long ones, and a long one advances in each of its turns.
+next batch. A short request overtakes long ones, but only while these have waited for less than `_PATIENCE` times their
+own cost: the order is that of weighted fair queueing, with the cost run so far as the clock. A long request is queued
+piece by piece, so that under any load it has one `_PATIENCE`th of the machine, and all of an idle one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import asyncio
 import threading
 import time
 import weakref
-from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -23,7 +23,7 @@ from reasonembed_rag.errors import BackendError, InputError
 from reasonembed_rag.forks import renew_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Run: TypeAlias = Callable[[list[Any], Hashable], NDArray[np.float32]]
 
 __all__ = ["Coalescer"]
+
+_PATIENCE = 12
+"""How many times its own cost a request lets be run for shorter ones. With 64 clients that always wait, 0 (the order of
+arrival) gives questions and batches of 32 documents the same latency; 12 gives questions half of it."""
 
 
 @dataclass(slots=True)
@@ -54,8 +58,12 @@ class _Request:
     started: bool = False
     dropped: bool = False
     taken: int = 0
+    done: int = 0
+    """The cost of the texts that were taken."""
     left: int = 0
-    """The cost of the texts that were not taken yet."""
+    """The cost of those that were not."""
+    arrived: int = 0
+    """The cost that the thread had run when the request came."""
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,6 +76,10 @@ class _Request:
             self.dropped = not self.future.set_running_or_notify_cancel() or self.dropped
         return not self.dropped
 
+    def turn(self, piece: int) -> int:
+        """Return the clock at which the next piece of the request, of at most this cost, is due."""
+        return self.arrived + _PATIENCE * (self.done + min(self.left, piece))
+
     def take(self, room: _Room, *, at_least: int = 0) -> list[Any]:
         """Return the next texts that fit the room, which becomes smaller; `at_least` so many, whatever they cost."""
         start = self.taken
@@ -76,6 +88,7 @@ class _Request:
             if self.taken - start >= at_least and (room.texts < 1 or room.cost < cost):
                 break
             self.taken += 1
+            self.done += cost
             self.left -= cost
             room.texts -= 1
             room.cost -= cost
@@ -100,6 +113,7 @@ class _Slice:
 
     request: _Request
     texts: list[Any]
+    cost: int
 
 
 class Coalescer:
@@ -196,14 +210,19 @@ class Coalescer:
 
 def _run_loop(inbox: SimpleQueue[_Request | None], window_s: float, most: _Room) -> None:
     """Run batches until None arrives; hold no coalescer while idle, so that an unused one can be collected."""
-    waiting: deque[_Request] = deque()
-    closing = False
+    waiting: list[_Request] = []
+    closing, clock = False, 0
     while waiting or not closing:
+        known = len(waiting)
         closing = closing or _receive(inbox, waiting, window_s=window_s, enough=most)
-        _run(_next_batch(waiting, most))
+        for request in waiting[known:]:
+            request.arrived = clock
+        batch = _next_batch(waiting, most)
+        clock += sum(part.cost for part in batch)
+        _run(batch)
 
 
-def _receive(inbox: SimpleQueue[_Request | None], waiting: deque[_Request], *, window_s: float, enough: _Room) -> bool:
+def _receive(inbox: SimpleQueue[_Request | None], waiting: list[_Request], *, window_s: float, enough: _Room) -> bool:
     """Collect requests for up to `window_s`, or only those queued if some wait already; return True on shutdown."""
     deadline = 0.0
     if not waiting:
@@ -228,30 +247,26 @@ def _receive(inbox: SimpleQueue[_Request | None], waiting: deque[_Request], *, w
         cost += request.left
 
 
-def _next_batch(waiting: deque[_Request], most: _Room) -> list[_Slice]:
-    """Fill a batch with texts of one key; requests of which something is left go to the end."""
-    first = next((request for request in _popped(waiting) if request.claim()), None)
-    if first is None:
-        return []
-    half = _Room(max(1, most.texts // 2), most.cost // 2)
-    texts = first.take(half, at_least=1)
-    room = _Room(most.texts - len(texts), most.cost - most.cost // 2 + half.cost)
-    batch = [_Slice(first, texts)]
-    for request in sorted((other for other in waiting if other.key == first.key), key=lambda other: other.left):
+def _next_batch(waiting: list[_Request], most: _Room) -> list[_Slice]:
+    """Fill a batch with the texts that are due first, of one key; what is served or dropped leaves the queue."""
+    batch: list[_Slice] = []
+    room = _Room(most.texts, most.cost)
+    for request in sorted(waiting, key=lambda one: one.turn(most.cost)):  # stable: equal turns in order of arrival
         if room.texts < 1 or room.cost < 1:
             break
-        if request.claim() and (taken := request.take(room)):
-            batch.append(_Slice(request, taken))
-    texts += first.take(room)
-    for part in batch[1:]:
-        waiting.remove(part.request)
-    waiting.extend(part.request for part in batch if part.request.taken < len(part.request.texts))
+        if batch and request.key != batch[0].request.key:
+            continue
+        if not request.claim():
+            waiting.remove(request)
+            continue
+        before = request.done
+        texts = request.take(room, at_least=0 if batch else 1)
+        is_over = request.taken == len(request.texts)  # at once where it has no text
+        if texts or is_over:
+            batch.append(_Slice(request, texts, request.done - before))
+        if is_over:
+            waiting.remove(request)
     return batch
-
-
-def _popped(waiting: deque[_Request]) -> Iterator[_Request]:
-    while waiting:
-        yield waiting.popleft()
 
 
 def _run(batch: list[_Slice]) -> None:
