@@ -82,7 +82,7 @@ $(LLM)/installed: Makefile
 latent-memory: $(STAMP)
 	$(BIN)/python benchmarks/latent_memory.py $(LATENT)
 
-MINE = $(BIN)/reasonembed mine --split train --model default-base --depth 40
+MINE = $(BIN)/reasonembed train mine --split train --model default-base --depth 40
 ROWS := runs/default-rows
 
 $(ROWS)/entailmentbank.jsonl: MINED = --skip 8 --negatives 7
@@ -98,10 +98,10 @@ $(ROWS)/%.jsonl: | $(STAMP)
 # Halves of long texts as queries for each other, since all other rows are short.
 $(ROWS)/halves.jsonl: | $(STAMP)
 	$(BIN)/python training/dataset_scripts/docstrings.py $(ROWS)/docstrings
-	$(BIN)/reasonembed crop --documents $(ROWS)/docstrings/documents.jsonl --out $@
+	$(BIN)/reasonembed train crop --documents $(ROWS)/docstrings/documents.jsonl --out $@
 
 $(ROWS)/attack-halves.jsonl: | $(STAMP)
-	$(BIN)/reasonembed crop --documents ../shared/data/attack/documents.jsonl --out $@
+	$(BIN)/reasonembed train crop --documents ../shared/data/attack/documents.jsonl --out $@
 
 # Mathematics: a theorem is the query for those that its proof uses. Everyday words: a definition, for its usage.
 $(ROWS)/theorems.jsonl: MINED = --negatives 15
@@ -133,13 +133,13 @@ REFERENCE := $(call READ,theorems) reference.weight=0.5 run.interpolate=0.22 bat
 WORDS := $(SHORT) $(call READ,theorems wordnet) reference.weight=0.5 \
 	reference.tasks=["entailmentbank","ecare","strategyqa","attack","tldr","theorems"] batch.tasks.attack.weight=0.15 \
 	batch.tasks.theorems={weight=0.6,group=4} batch.tasks.wordnet={weight=0.6,group=4}
-TRAIN = $(BIN)/reasonembed train training/recipes/default.toml $(foreach one,$(1),--set '$(one)')
+TRAIN = $(BIN)/reasonembed train run training/recipes/default.toml $(foreach one,$(1),--set '$(one)')
 RUNS := default default-short default-reference default-words
 THRICE := default-untaught default-untaught default-untaught
 
 ALL_ROWS := $(foreach set,$(SETS) theorems wordnet manuals programs written,$(ROWS)/$(set).jsonl)
 FIRST := runs/default-large-first/model
-TAUGHT = $(BIN)/reasonembed train training/recipes/default-taught.toml --set 'teacher.model="$(FIRST)"'
+TAUGHT = $(BIN)/reasonembed train run training/recipes/default-taught.toml --set 'teacher.model="$(FIRST)"'
 
 # A finished run is not trained again, and a stopped one is resumed. The first stage of default-large teaches the last two.
 default-model: $(STAMP) $(ALL_ROWS) $(FIRST)
@@ -150,13 +150,13 @@ default-model: $(STAMP) $(ALL_ROWS) $(FIRST)
 	$(TAUGHT)
 	$(TAUGHT) --set optim.lr=1.5e-3 --set run.output=runs/default-taught-fast
 	rm -rf runs/default-untaught runs/default-average
-	$(BIN)/reasonembed average $(foreach run,$(RUNS),runs/$(run)/model) --rank 112 --out runs/default-untaught
-	$(BIN)/reasonembed average $(foreach run,$(THRICE) default-taught/model default-taught-fast/model,runs/$(run)) --rank 112 --out runs/default-average
+	$(BIN)/reasonembed train average $(foreach run,$(RUNS),runs/$(run)/model) --rank 112 --out runs/default-untaught
+	$(BIN)/reasonembed train average $(foreach run,$(THRICE) default-taught/model default-taught-fast/model,runs/$(run)) --rank 112 --out runs/default-average
 	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-average/$(file)) reasonembed_rag/default/
 
 $(FIRST): | $(STAMP) $(ALL_ROWS)
-	$(BIN)/reasonembed train training/recipes/default-large.toml --set run.output=$(patsubst %/model,%,$@)
+	$(BIN)/reasonembed train run training/recipes/default-large.toml --set run.output=$(patsubst %/model,%,$@)
 
 default-large: $(STAMP) $(ALL_ROWS) $(FIRST)
-	$(BIN)/reasonembed train training/recipes/default-large-sets.toml
+	$(BIN)/reasonembed train run training/recipes/default-large-sets.toml
 	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-large-sets/model/$(file)) reasonembed_rag/default_large/

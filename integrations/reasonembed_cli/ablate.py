@@ -9,21 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reasonembed_cli.eval_tables import notes, slim_table
-from reasonembed_cli.options import (
-    AdapterOption,
-    BackendOption,
-    DeviceOption,
-    DtypeOption,
-    HitsOption,
-    LimitOption,
-    QueryBatchOption,
-    RetrieverOption,
-    SplitOption,
-    SystemModelOption,
-    WeightOption,
-)
+from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.outputs import check_output_file
-from reasonembed_cli.systems import SystemChoice, open_retriever, open_task_context
+from reasonembed_cli.system_options import FolderOptions, RetrieverOptions, RunningOptions
+from reasonembed_cli.systems import open_retriever, open_task_context
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,23 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["ablate_command"]
 
 
-def ablate_command(  # noqa: PLR0913  # each is an option of the command
+@with_options
+def ablate_command(
     pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="The stages: a TOML file.")],
     *,
-    data: Annotated[
-        list[Path], typer.Option(help="A folder of documents and examples[.split]; give it again for more tasks.")
-    ],
-    split: SplitOption = None,
-    limit: LimitOption = None,
-    model: SystemModelOption = None,
-    adapter: AdapterOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
-    backend: BackendOption = "auto",
-    retriever: RetrieverOption = "model",
-    weight: WeightOption = 0.5,
-    k: HitsOption = 100,
-    query_batch: QueryBatchOption = 1,
+    folders: FolderOptions,
+    system: RetrieverOptions,
+    running: RunningOptions,
     cache: Annotated[Path | None, typer.Option(help="Keep document vectors here, to resume after a kill.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a self-contained HTML page.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write every figure, query by query.")] = None,
@@ -63,23 +42,14 @@ def ablate_command(  # noqa: PLR0913  # each is an option of the command
     from rich.console import Console
 
     from reasonembed_rag.ablation import ablate
-    from reasonembed_rag.encoder import EncoderSettings
-    from reasonembed_rag.evaluation import RunOptions, load_task
     from reasonembed_rag.pipeline import Pipeline, read_pipeline
 
     for path in (html, json):
         if path is not None:
             check_output_file(path)
     settings = read_pipeline(pipeline)
-    choice = SystemChoice(
-        settings=EncoderSettings(
-            model=model or "default", adapter=adapter, device=device, dtype=dtype, backend=backend
-        ),
-        kind=retriever,
-        weight=weight,
-        cache=cache,
-    )
-    tasks = [load_task(None, folder=folder, split=split, limit=limit) for folder in data]
+    choice = system.choice(cache=cache)
+    tasks = folders.load()
     console = Console()
     with ExitStack() as stack:
 
@@ -92,7 +62,7 @@ def ablate_command(  # noqa: PLR0913  # each is an option of the command
         ablation = ablate(
             build,
             tasks,
-            options=RunOptions(k=k, batch_size=query_batch),
+            options=running.run_options(),
             on_variant=lambda task, variant: typer.echo(f"{task}: {variant}", err=True),
         )
     console.print(_variants_table(ablation))

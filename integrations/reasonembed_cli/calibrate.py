@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,21 +13,10 @@ import typer
 from reasonembed_cli.eval_index import task_over_index
 from reasonembed_cli.eval_tables import notes, slim_table
 from reasonembed_cli.hybrid import PlainOption, with_bm25
-from reasonembed_cli.options import (
-    AdapterOption,
-    BackendOption,
-    DeviceOption,
-    DtypeOption,
-    HitsOption,
-    IndexOption,
-    LimitOption,
-    QueryBatchOption,
-    RetrieverOption,
-    SplitOption,
-    SystemModelOption,
-    WeightOption,
-)
+from reasonembed_cli.option_groups import with_options
+from reasonembed_cli.options import IndexOption, QueryBatchOption
 from reasonembed_cli.outputs import check_output_file
+from reasonembed_cli.system_options import FolderOptions, RetrieverOptions, RunningOptions
 from reasonembed_cli.systems import SystemChoice, open_retriever, open_task_context
 
 if TYPE_CHECKING:
@@ -40,25 +30,20 @@ if TYPE_CHECKING:
 __all__ = ["calibrate_command"]
 
 
-def calibrate_command(  # noqa: PLR0913  # each is an option of the command
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CalibrateRunningOptions(RunningOptions):
+    query_batch: QueryBatchOption = 8
+
+
+@with_options
+def calibrate_command(
     pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="The stages, a router among them: a TOML file.")],
     *,
-    data: Annotated[
-        list[Path], typer.Option(help="A folder of documents and examples[.split]; give it again for more tasks.")
-    ],
-    split: SplitOption = None,
-    limit: LimitOption = None,
-    model: SystemModelOption = None,
-    adapter: AdapterOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
-    backend: BackendOption = "auto",
-    retriever: RetrieverOption = "model",
-    weight: WeightOption = 0.5,
+    folders: FolderOptions,
+    system: RetrieverOptions,
+    running: _CalibrateRunningOptions,
     index: IndexOption = None,
     plain: PlainOption = False,
-    k: HitsOption = 100,
-    query_batch: QueryBatchOption = 8,
     cache: Annotated[Path | None, typer.Option(help="Keep document vectors here, to resume after a kill.")] = None,
 ) -> None:
     """Learn on judged queries which arm of a pipeline's router a query should take, and write the router.
@@ -72,25 +57,14 @@ def calibrate_command(  # noqa: PLR0913  # each is an option of the command
     from rich.console import Console
 
     from reasonembed_rag.calibration import calibrate
-    from reasonembed_rag.encoder import EncoderSettings
-    from reasonembed_rag.evaluation import RunOptions, load_task
     from reasonembed_rag.pipeline import StageContext, read_pipeline
     from reasonembed_stores import router_beside
 
     settings = read_pipeline(pipeline)
     path = settings.router_file(StageContext(router=None if index is None else router_beside(index)))
     check_output_file(path)
-    choice = SystemChoice(
-        settings=EncoderSettings(
-            model=model or "default", adapter=adapter, device=device, dtype=dtype, backend=backend
-        ),
-        kind=retriever,
-        weight=weight,
-        cache=cache,
-        index=index,
-        index_model=model if index is not None else None,
-    )
-    tasks = [load_task(None, folder=folder, split=split, limit=limit) for folder in data]
+    choice = system.choice(cache=cache, index=index)
+    tasks = folders.load()
     if index is not None:
         tasks = [task_over_index(task, index) for task in tasks]
     with ExitStack() as stack:
@@ -103,7 +77,7 @@ def calibrate_command(  # noqa: PLR0913  # each is an option of the command
         calibration = calibrate(
             build,
             tasks,
-            options=RunOptions(k=k, batch_size=query_batch),
+            options=running.run_options(),
             on_arm=lambda task, arm: typer.echo(f"{task}: {arm}", err=True),
         )
     console = Console()

@@ -26,7 +26,7 @@ memory_app = typer.Typer(
 )
 
 _LatentOption = Annotated[
-    Path, typer.Option("--model", "-m", help="A latent model, as `reasonembed train` writes it for [latent].")
+    Path, typer.Option("--model", "-m", help="A latent model, as `reasonembed train run` writes it for [latent].")
 ]
 _BackboneOption = Annotated[
     str | None, typer.Option("--backbone", help="Where the latent model's backbone is now, if it moved.")

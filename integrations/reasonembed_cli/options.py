@@ -7,30 +7,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from reasonembed_cli.systems import StoreKind, Through
-from reasonembed_rag.pipeline import RetrieverKind
-
 __all__ = [
     "AdapterOption",
     "BackendOption",
-    "ComponentOption",
     "DataOption",
     "DeviceOption",
     "DtypeOption",
     "HitsOption",
     "IndexOption",
     "InstructionOption",
-    "KeepGoingOption",
     "LimitOption",
     "ModelOption",
     "QueryBatchOption",
-    "RetrieverOption",
     "SplitOption",
-    "StoreOption",
     "SystemModelOption",
     "TaskCardOption",
-    "ThroughOption",
-    "WeightOption",
 ]
 
 # The model, and the instruction before a query.
@@ -61,17 +52,9 @@ TaskCardOption = Annotated[
 InstructionOption = Annotated[str | None, typer.Option(help="Your own instruction, before each query.")]
 
 # The retriever that is measured.
-RetrieverOption = Annotated[RetrieverKind, typer.Option(help="The retriever.")]
 IndexOption = Annotated[
     Path | None,
     typer.Option("--index", help="Measure a saved index with its own model: a folder that `reasonembed index` wrote."),
-]
-WeightOption = Annotated[float, typer.Option(help="The model's weight in a hybrid.")]
-ThroughOption = Annotated[Through, typer.Option(help="Run the model through a framework's own classes.")]
-StoreOption = Annotated[StoreKind, typer.Option(help="The vector store that the framework searches.")]
-ComponentOption = Annotated[
-    str | None,
-    typer.Option(help="Measure your own component instead: module:object, of LangChain, LlamaIndex or plain Python."),
 ]
 
 # The task, and how its queries are run.
@@ -86,7 +69,4 @@ LimitOption = Annotated[int | None, typer.Option(help="Run only the first N quer
 HitsOption = Annotated[int, typer.Option("-k", help="Hits per query.")]
 QueryBatchOption = Annotated[
     int, typer.Option(help="Queries per batch: 1 measures latency, more are faster (and change the last bits).")
-]
-KeepGoingOption = Annotated[
-    bool, typer.Option("--keep-going", help="Count a failed query as 0 and continue, instead of stopping there.")
 ]

@@ -1,4 +1,4 @@
-"""The systems that `reasonembed eval` measures: a model, BM25, a hybrid, a saved index, or a component of yours."""
+"""The systems that `reasonembed eval run` measures: a model, BM25, a hybrid, a saved index, or a component of yours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reasonembed train-reasoner`: a dense reasoner from rows with reasoning queries."""
+"""`reasonembed train reasoner`: a dense reasoner from rows with reasoning queries."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def train_reasoner_command(
 ) -> None:
     """Train a small network from the vector of a query to that of its reasoning; the identity where dev does not gain.
 
-    reasonembed train-reasoner rows.jsonl --model default --dev entailmentbank --split dev --out reasoner/
+    reasonembed train reasoner rows.jsonl --model default --dev entailmentbank --split dev --out reasoner/
     """
     from reasonembed_rag.encoder import EncoderSettings, shared_encoder
     from reasonembed_rag.errors import InputError

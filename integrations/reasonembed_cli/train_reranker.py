@@ -1,4 +1,4 @@
-"""`reasonembed train-reranker`: a distilled cross-encoder from a recipe."""
+"""`reasonembed train reranker`: a distilled cross-encoder from a recipe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train_reranker_command(
 ) -> None:
     """Train a cross-encoder from rows with negatives; the same command resumes a stopped or killed run.
 
-    reasonembed train-reranker training/recipes/reranker.toml --set run.output=runs/mine
+    reasonembed train reranker training/recipes/reranker.toml --set run.output=runs/mine
     """
     from reasonembed_training import read_reranker_recipe, train_reranker, training_bar
 

@@ -19,7 +19,7 @@ from reasonembed_rag.spec import EmbeddingSpec
 __all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"]
 
 _FORMAT = 1
-_WANTED = "want the JSON that `reasonembed eval` wrote"
+_WANTED = "want the JSON that `reasonembed eval run` wrote"
 _OTHER_SUFFIXES = (".mteb.json", ".robustness.json")
 
 
@@ -196,5 +196,5 @@ def read_reports(path: Path) -> list[Report]:
         return [read_report(path)]
     files = sorted(file for file in path.glob("*.json") if not file.name.endswith(_OTHER_SUFFIXES))
     if not files:
-        raise InputError(f"{path}: holds no report; want the folder that `reasonembed eval --out` wrote")
+        raise InputError(f"{path}: holds no report; want the folder that `reasonembed eval run --out` wrote")
     return [read_report(file) for file in files]

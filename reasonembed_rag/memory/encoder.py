@@ -81,7 +81,7 @@ class LatentEncoder(Encoder):
         token_budget: int | None = None,
         reasoning_tokens: int = 0,
     ) -> LatentEncoder:
-        """Load what save_latent or `reasonembed train` wrote; `backbone` says where its backbone is now.
+        """Load what save_latent or `reasonembed train run` wrote; `backbone` says where its backbone is now.
 
         Raises ModelError for a folder that is not a latent model and for another backbone than it was trained on.
         """

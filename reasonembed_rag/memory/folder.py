@@ -151,7 +151,7 @@ def load_latent(
     on.
     """
     if not is_latent_folder(folder):
-        raise ModelError(f"{folder}: no {LATENT_CONFIG}; want a folder that `reasonembed train` wrote for [latent]")
+        raise ModelError(f"{folder}: no {LATENT_CONFIG}; want a folder that `reasonembed train run` wrote for [latent]")
     record = record_from(
         LatentRecord, read_json(folder / LATENT_CONFIG), where=str(folder / LATENT_CONFIG), error=ModelError
     )

@@ -100,7 +100,7 @@ class DenseReasoner:
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise ModelError(f"{path}: no such file; want a folder that `reasonembed train-reasoner` wrote") from error
+            raise ModelError(f"{path}: no such file; want a folder that `reasonembed train reasoner` wrote") from error
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: cannot be read ({error}); train the reasoner again") from error
         about = record_from(_About, table, where=str(path), error=ModelError)

@@ -14,7 +14,7 @@ from reasonembed_rag.errors import MissingDependencyError, ModelError
 
 COMMANDS = [
     "demo", "index", "search", "info", "list", "get", "delete", "export",
-    "embed", "encode-corpus", "eval", "report", "models", "mine", "train", "remix", "curves",
+    "embed", "encode-corpus", "eval", "models", "train", "remix",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`reasonembed average` writes the mean of adapters, and refuses a folder that is not empty."""
+"""`reasonembed train average` writes the mean of adapters, and refuses a folder that is not empty."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def _adapter(folder, seed):
 def test_two_adapters_are_averaged_and_interpolated_with_the_base(succeeds, fails, tmp_path):
     (first, one), (second, two) = (_adapter(tmp_path / name, seed) for seed, name in enumerate(("a", "b")))
     out = tmp_path / "c"
-    assert succeeds("average", first, second, "--interpolate", "0.5", "--out", out).strip() == str(out)
+    assert succeeds("train", "average", first, second, "--interpolate", "0.5", "--out", out).strip() == str(out)
     tensors = load_file(tmp_path / "c" / "adapter_model.safetensors")
     config = json.loads((tmp_path / "c" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"]) == (4, 4)
     change = tensors["q.lora_B.weight"] @ tensors["q.lora_A.weight"]
     torch.testing.assert_close(change, 0.25 * (one + two))
-    assert str(tmp_path / "c") in fails("average", first, second, "--out", tmp_path / "c")
+    assert str(tmp_path / "c") in fails("train", "average", first, second, "--out", tmp_path / "c")
 
 
 def test_the_deprecated_name_of_interpolate_still_works(succeeds, tmp_path):
     first, second = (_adapter(tmp_path / name, seed)[0] for seed, name in enumerate(("a", "b")))
-    succeeds("average", first, second, "--interpolate", "0.5", "--out", tmp_path / "new")
+    succeeds("train", "average", first, second, "--interpolate", "0.5", "--out", tmp_path / "new")
     with pytest.warns(FutureWarning, match="--interpolate"):
-        succeeds("average", first, second, "--base-share", "0.5", "--out", tmp_path / "old")
+        succeeds("train", "average", first, second, "--base-share", "0.5", "--out", tmp_path / "old")
     old, new = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("old", "new"))
     assert all(torch.equal(old[name], new[name]) for name in new)

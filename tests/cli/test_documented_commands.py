@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from reasonembed_cli.app import app
 
@@ -43,7 +44,7 @@ def _documented() -> list[list[str]]:
 def _context(words: list[str]) -> typer.Context:
     name, *arguments = words
     command = COMMANDS[name]
-    if name in {"memory", "remix"}:
+    while isinstance(command, TyperGroup):
         name, *arguments = arguments
         command = command.commands[name]
     return command.make_context(name, arguments)

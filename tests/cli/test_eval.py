@@ -41,7 +41,7 @@ def model(tiny_model) -> Path:
 
 def test_the_report_and_the_table_have_the_measures_of_evaluate_embedder(succeeds, folder, tmp_path, model):
     out = tmp_path / "reports" / "r.json"
-    table = succeeds("eval", "--data", folder, "--split", "dev", "--model", model, "--out", out)
+    table = succeeds("eval", "run", "--data", folder, "--split", "dev", "--model", model, "--out", out)
     expected = evaluate_embedder(Encoder.from_pretrained(str(model)), read_task_folder(folder, split="dev"))
     written = read_report(out)
     assert [(q.id, q.measures, q.found) for q in written.queries] == [
@@ -57,7 +57,7 @@ def test_the_report_and_the_table_have_the_measures_of_evaluate_embedder(succeed
 
 def test_without_a_split_the_plain_examples_are_run(succeeds, folder, model):
     (folder / "examples.jsonl").write_text(_lines(EXAMPLES[:1]))
-    assert re.search(r"\b1 quer(y|ies)\b", succeeds("eval", "--data", folder, "--model", model))
+    assert re.search(r"\b1 quer(y|ies)\b", succeeds("eval", "run", "--data", folder, "--model", model))
 
 
 @pytest.mark.parametrize(
@@ -80,16 +80,16 @@ def test_without_a_split_the_plain_examples_are_run(succeeds, folder, model):
 def test_a_broken_folder_is_refused_with_file_and_line(fails, folder, model, name, content, expected):
     (folder / name).write_text(content)
     options = ("--split", "dev", "--model", model, "--out", folder / "report.json")
-    assert re.search(expected, fails("eval", "--data", folder, *options))
+    assert re.search(expected, fails("eval", "run", "--data", folder, *options))
 
 
 def test_a_missing_folder_or_split_is_named_together_with_what_exists(fails, folder, tmp_path):
-    assert str(tmp_path / "nope") in fails("eval", "--data", tmp_path / "nope")
-    assert "examples.dev.jsonl" in fails("eval", "--data", folder, "--split", "test")
+    assert str(tmp_path / "nope") in fails("eval", "run", "--data", tmp_path / "nope")
+    assert "examples.dev.jsonl" in fails("eval", "run", "--data", folder, "--split", "test")
 
 
 def test_an_unwritable_report_is_refused_before_the_model_is_loaded(fails, folder):
     (folder / "report.json").mkdir()
     options = ("--data", folder, "--split", "dev", "--model", "./none")
-    assert str(folder / "report.json") in fails("eval", *options, "--out", folder / "report.json")
-    assert str(folder / "documents.jsonl") in fails("eval", *options, "--out", folder / "documents.jsonl")
+    assert str(folder / "report.json") in fails("eval", "run", *options, "--out", folder / "report.json")
+    assert str(folder / "documents.jsonl") in fails("eval", "run", *options, "--out", folder / "documents.jsonl")

@@ -1,4 +1,4 @@
-"""`reasonembed eval --index` measures a saved index as its model is measured through core."""
+"""`reasonembed eval run --index` measures a saved index as its model is measured through core."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def index(succeeds, data, model, tmp_path) -> Path:
 def test_an_index_gives_the_run_file_of_its_model_through_core(succeeds, data, model, index, tmp_path, kind, named):
     options = ("--data", data, "--split", "dev", "--retriever", kind)
     own = ("--index", index, "--model", model) if named else ("--index", index)
-    table = succeeds("eval", *own, *options, "--out", tmp_path / "i")
-    succeeds("eval", *options, "--model", model, "--out", tmp_path / "core")
+    table = succeeds("eval", "run", *own, *options, "--out", tmp_path / "i")
+    succeeds("eval", "run", *options, "--model", model, "--out", tmp_path / "core")
     ours, theirs = (tmp_path / name / "task.dev.run.gz" for name in ("i", "core"))
     lines, wanted = (gzip.decompress(path.read_bytes()).decode().splitlines() for path in (ours, theirs))
     assert [line.split()[:4] for line in lines] == [line.split()[:4] for line in wanted]
@@ -73,7 +73,7 @@ def test_an_index_gives_the_run_file_of_its_model_through_core(succeeds, data, m
 
 
 def test_an_index_is_measured_again_each_time(succeeds, data, index, tmp_path):
-    options = ("eval", "--index", index, "--data", data, "--split", "dev", "--out", tmp_path / "out")
+    options = ("eval", "run", "--index", index, "--data", data, "--split", "dev", "--out", tmp_path / "out")
     succeeds(*options)
     assert "--fresh" not in succeeds(*options)
 
@@ -81,7 +81,7 @@ def test_an_index_is_measured_again_each_time(succeeds, data, index, tmp_path):
 def test_an_index_may_hold_more_than_the_task_s_documents(succeeds, data, model, index, tmp_path):
     _write(data / "more.jsonl", [{"id": "extra", "content": "who is lazy, the dog?"}])
     succeeds("index", data / "more.jsonl", "--to", index, "--model", model)
-    succeeds("eval", "--index", index, "--data", data, "--split", "dev", "--out", tmp_path / "r.json")
+    succeeds("eval", "run", "--index", index, "--data", data, "--split", "dev", "--out", tmp_path / "r.json")
     report = read_report(tmp_path / "r.json")
     assert report.task.documents == 6
     assert [query.found for query in report.queries] == [6, 5, 6]
@@ -90,19 +90,19 @@ def test_an_index_may_hold_more_than_the_task_s_documents(succeeds, data, model,
 def test_an_index_that_lacks_gold_documents_is_refused_with_the_cure(fails, succeeds, data, model, tmp_path):
     _write(tmp_path / "some.jsonl", DOCUMENTS[:2])
     succeeds("index", tmp_path / "some.jsonl", "--to", tmp_path / "some", "--model", model)
-    line = fails("eval", "--index", tmp_path / "some", "--data", data, "--split", "dev")
+    line = fails("eval", "run", "--index", tmp_path / "some", "--data", data, "--split", "dev")
     assert re.search(r"/some\b.*\b2\b.*'cell'.*reasonembed index .*documents\.jsonl --to \S*/some\b", line)
 
 
 def test_an_index_of_another_model_is_refused(fails, data, index, tiny_model):
     other = tiny_model("bert", pooling="mean", seed=7)
-    line = fails("eval", "--index", index, "--data", data, "--split", "dev", "--model", other)
+    line = fails("eval", "run", "--index", index, "--data", data, "--split", "dev", "--model", other)
     assert str(other) in line
 
 
 def test_an_unfinished_index_is_refused(fails, data, index):
     (index / "unfinished").touch()
-    line = fails("eval", "--index", index, "--data", data, "--split", "dev")
+    line = fails("eval", "run", "--index", index, "--data", data, "--split", "dev")
     assert re.search(rf"{re.escape(str(index))}\b.*\breasonembed index\b", line)
 
 
@@ -114,15 +114,14 @@ def test_an_unfinished_index_is_refused(fails, data, index):
         (("--through", "langchain"), "--through langchain"),
         (("--component", "a:b"), "--component"),
         (("--retriever", "bm25"), "--retriever bm25"),
-        (("--run", "run.txt"), "--run"),
     ],
 )
 def test_options_that_contradict_the_index_are_refused(fails, data, index, options, wanted):
-    assert wanted in fails("eval", "--index", index, "--data", data, "--split", "dev", *options)
+    assert wanted in fails("eval", "run", "--index", index, "--data", data, "--split", "dev", *options)
 
 
 def test_a_folder_without_an_index_is_refused(fails, data):
-    assert str(data / "none") in fails("eval", "--index", data / "none", "--data", data, "--split", "dev")
+    assert str(data / "none") in fails("eval", "run", "--index", data / "none", "--data", data, "--split", "dev")
 
 
 def test_robustness_measures_an_index_too(succeeds, data, model, index, tmp_path):

@@ -55,9 +55,10 @@ def _both(folder: Path) -> tuple[object, ...]:
 
 
 def test_eval_measures_the_retriever_with_its_stages(succeeds, folder):
-    plain = succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", folder / "plain.json")
+    plain = succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--out", folder / "plain.json")
     staged = succeeds(
         "eval",
+        "run",
         "--data",
         folder,
         "--retriever",
@@ -105,14 +106,14 @@ def test_search_puts_the_stages_around_the_index(succeeds, fails, folder, tiny_m
 
 def test_a_pipeline_that_cannot_be_read_stops_before_any_work(fails, folder):
     (folder / "pipeline.toml").write_text('[[stage]]\nkind = "reasoning"\n')
-    for command in (("ablate", folder / "pipeline.toml"), ("eval", "--pipeline", folder / "pipeline.toml")):
+    for command in (("ablate", folder / "pipeline.toml"), ("eval", "run", "--pipeline", folder / "pipeline.toml")):
         assert "ask a chat model; want a table [chat]" in fails(*command, "--data", folder, "--retriever", "bm25")
 
 
 def test_a_model_of_a_stage_that_is_not_there_stops_before_the_documents_are_encoded(fails, folder, monkeypatch):
     monkeypatch.setattr("reasonembed_cli.systems._open_bare", lambda *_: pytest.fail("documents were encoded"))
     (folder / "pipeline.toml").write_text(f'[[stage]]\nkind = "cross-encoder"\nmodel = "{folder}/gone"\n')
-    for command in (("ablate", folder / "pipeline.toml"), ("eval", "--pipeline", folder / "pipeline.toml")):
+    for command in (("ablate", folder / "pipeline.toml"), ("eval", "run", "--pipeline", folder / "pipeline.toml")):
         assert "gone: no such model folder" in fails(*command, "--data", folder, "--retriever", "bm25")
 
 
@@ -148,14 +149,14 @@ def test_calibrate_writes_a_router_that_the_pipeline_then_follows(succeeds, fail
     arms = '[{name = "plain"}, {name = "reasoned", stages = [{kind = "replayed", path = "recorded.jsonl"}]}]'
     (folder / "pipeline.toml").write_text(f'[[stage]]\nkind = "router"\narms = {arms}\n')
     options = ("--data", folder, "--retriever", "bm25")
-    evaluated = ("eval", *options, "--pipeline", folder / "pipeline.toml")
+    evaluated = ("eval", "run", *options, "--pipeline", folder / "pipeline.toml")
     assert "no such router; learn it with `reasonembed calibrate`" in fails(*evaluated)
     shown = succeeds("calibrate", folder / "pipeline.toml", *options)
     assert "not better than sending every query to reasoned: the router does that" in shown
     assert max(len(line) for line in shown.splitlines() if "json" not in line) <= 80
     assert json.loads((folder / "pipeline.router.json").read_text())["default"] == "reasoned"
     assert "100.0" in succeeds(*evaluated)
-    other = ("eval", "--data", folder, "--retriever", "bm25-query-side", "--pipeline", folder / "pipeline.toml")
+    other = ("eval", "run", "--data", folder, "--retriever", "bm25-query-side", "--pipeline", folder / "pipeline.toml")
     assert "learnt for another retriever" in fails(*other)
     (folder / "pipeline.toml").write_text(PIPELINE)
     assert "has 0 routers" in fails("calibrate", folder / "pipeline.toml", *options)

@@ -90,11 +90,11 @@ def test_truncated_texts_are_reported_in_one_line_per_length(folder, tiny_model,
 
 
 def test_reports_of_both_commands_may_share_a_folder(succeeds, folder, tmp_path):
-    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "out")
+    succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "out")
     succeeds(
         "robustness", "--data", folder, "--retriever", "bm25", "--kinds", "reordering", *FAST, "--out", tmp_path / "out"
     )
-    assert "BM25" in succeeds("report", tmp_path / "out")
+    assert "BM25" in succeeds("eval", "compare", tmp_path / "out")
 
 
 def test_another_model_judges_the_synonyms_and_the_one_under_test_may_not(

@@ -1,4 +1,4 @@
-"""`reasonembed eval` measures every kind of system and resumes after an interruption; `report` compares."""
+"""`reasonembed eval run` measures every kind of system and resumes after an interruption; `report` compares."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def _run_text(folder: Path) -> str:
 def test_every_framework_and_store_gives_the_core_s_run_file(succeeds, folder, tmp_path, model, through, store):
     if store == "chroma":
         pytest.importorskip("chromadb", reason="chromadb is not installed")
-    succeeds("eval", "--data", folder, "--model", model, "--out", tmp_path / "core")
+    succeeds("eval", "run", "--data", folder, "--model", model, "--out", tmp_path / "core")
     options = ("--through", through, "--store", store)
-    succeeds("eval", "--data", folder, "--model", model, *options, "--out", tmp_path / "other")
+    succeeds("eval", "run", "--data", folder, "--model", model, *options, "--out", tmp_path / "other")
     core, other = (read_run(tmp_path / name / "task.run.gz") for name in ("core", "other"))
     assert [result.hits.ids for result in other.results] == [result.hits.ids for result in core.results]
     if store == "faiss":
@@ -75,24 +75,28 @@ def test_every_framework_and_store_gives_the_core_s_run_file(succeeds, folder, t
 @pytest.mark.parametrize("through", ["langchain", "llama-index"])
 def test_the_async_methods_give_the_same_run_file(succeeds, folder, tmp_path, model, through):
     for name, options in (("plain", ()), ("async", ("--async",))):
-        succeeds("eval", "--data", folder, "--model", model, "--through", through, *options, "--out", tmp_path / name)
+        succeeds(
+            "eval", "run", "--data", folder, "--model", model, "--through", through, *options, "--out", tmp_path / name
+        )
     assert _run_text(tmp_path / "async") == _run_text(tmp_path / "plain")
 
 
 def test_model_settings_reach_the_core_and_both_frameworks(succeeds, folder, tmp_path, model):
-    options = ("eval", "--data", folder, "--model", model, "--max-document-length", "4", "--dtype", "float32")
+    options = ("eval", "run", "--data", folder, "--model", model, "--max-document-length", "4", "--dtype", "float32")
     for through in ("core", "langchain", "llama-index"):
         succeeds(*options, "--through", through, "--out", tmp_path / through)
         assert read_report(tmp_path / through / "task.json").system.spec.max_document_length == 4
         assert _run_text(tmp_path / through) == _run_text(tmp_path / "core")
-    succeeds("eval", "--data", folder, "--model", model, "--out", tmp_path / "whole")
+    succeeds("eval", "run", "--data", folder, "--model", model, "--out", tmp_path / "whole")
     assert _run_text(tmp_path / "whole") != _run_text(tmp_path / "core")
 
 
 @pytest.mark.parametrize("kind", ["bm25", "bm25-query-side", "hybrid"])
 def test_baselines_and_hybrids_are_measured(succeeds, folder, tmp_path, model, kind):
     out = tmp_path / "report.json"
-    table = succeeds("eval", "--data", folder, "--model", model, "--retriever", kind, "--weight", "0.25", "--out", out)
+    table = succeeds(
+        "eval", "run", "--data", folder, "--model", model, "--retriever", kind, "--weight", "0.25", "--out", out
+    )
     report = read_report(out)
     assert "BM25" in report.system.name
     assert ("query-side" in report.system.name) == (kind == "bm25-query-side")
@@ -103,7 +107,7 @@ def test_baselines_and_hybrids_are_measured(succeeds, folder, tmp_path, model, k
 
 def test_a_results_folder_has_report_run_vectors_and_mteb_result(succeeds, folder, tmp_path, model):
     out = tmp_path / "out"
-    printed = succeeds("eval", "--data", folder, "--model", model, "--out", out)
+    printed = succeeds("eval", "run", "--data", folder, "--model", model, "--out", out)
     assert sorted(path.name for path in out.iterdir()) == ["task.json", "task.mteb.json", "task.run.gz", "vectors"]
     assert read_run(out / "task.run.gz").results[1].hits.ids == tuple(
         line.split(" Q0 ")[1].rsplit(" ", 3)[0] for line in _run_text(out).splitlines() if line.startswith("q2 ")
@@ -112,7 +116,7 @@ def test_a_results_folder_has_report_run_vectors_and_mteb_result(succeeds, folde
 
 
 def test_a_second_run_measures_again_only_with_fresh_or_after_a_change(succeeds, folder, tmp_path, model):
-    options = ("eval", "--data", folder, "--model", model, "--out", tmp_path / "out")
+    options = ("eval", "run", "--data", folder, "--model", model, "--out", tmp_path / "out")
     succeeds(*options)
     first = (tmp_path / "out" / "task.json").read_bytes()
     assert "--fresh" in succeeds(*options)
@@ -126,14 +130,14 @@ def test_a_second_run_measures_again_only_with_fresh_or_after_a_change(succeeds,
 
 
 def test_a_limit_runs_the_first_queries(succeeds, folder, tmp_path):
-    succeeds("eval", "--data", folder, "--retriever", "bm25", "--limit", "2", "--out", tmp_path / "r.json")
+    succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--limit", "2", "--out", tmp_path / "r.json")
     assert [query.id for query in read_report(tmp_path / "r.json").queries] == ["q1", "q2"]
 
 
 def test_a_run_file_is_scored_and_so_is_the_folder_that_eval_wrote(succeeds, folder, tmp_path):
-    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "out")
+    succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "out")
     for run in (tmp_path / "out", tmp_path / "out" / "task.run.gz"):
-        succeeds("eval", "--data", folder, "--run", run, "--out", tmp_path / "again.json")
+        succeeds("eval", "score", run, "--data", folder, "--out", tmp_path / "again.json")
         again, report = read_report(tmp_path / "again.json"), read_report(tmp_path / "out" / "task.json")
         assert again.mean_all == report.mean_all
     assert again.system.name == "task"
@@ -159,7 +163,7 @@ def components(tmp_path, monkeypatch):
 def test_custom_components_are_measured(succeeds, folder, tmp_path, components):
     for name, through in (("search", "core"), ("chain", "langchain")):
         component = f"{components}:{name}"
-        succeeds("eval", "--data", folder, "--component", component, "--out", tmp_path / "r.json")
+        succeeds("eval", "run", "--data", folder, "--component", component, "--out", tmp_path / "r.json")
         report = read_report(tmp_path / "r.json")
         assert (report.system.name, report.system.through) == (component, through)
         assert report.queries[0].measures["nDCG@1"] == 1.0
@@ -167,7 +171,7 @@ def test_custom_components_are_measured(succeeds, folder, tmp_path, components):
 
 
 def test_a_failed_query_stops_the_run_or_counts_zero(succeeds, fails, folder, tmp_path, components):
-    options = ("eval", "--data", folder, "--component", f"{components}:broken", "--out", tmp_path / "r.json")
+    options = ("eval", "run", "--data", folder, "--component", f"{components}:broken", "--out", tmp_path / "r.json")
     assert re.search(r"'q1'.*RuntimeError: no index", fails(*options))
     assert re.search(r"\bq1\b.*RuntimeError: no index", " ".join(succeeds(*options, "--keep-going").split()))
     report = read_report(tmp_path / "r.json")
@@ -190,7 +194,6 @@ def test_a_failed_query_stops_the_run_or_counts_zero(succeeds, fails, folder, tm
         (("--data", "task", "--component", "nowhere"), r"'nowhere'.*\bmodule:object\b"),
         (("--data", "task", "--component", "no_such_module:x"), "'no_such_module:x'"),
         (("--data", "task", "--component", "math:pi"), r"\bcomponent\b.*\bfloat\b"),
-        (("--data", "task", "--run", "absent.txt"), r"\babsent\.txt\b"),
         (("--data", "task", "-k", "0"), r"\bk\b.*\b0\b"),
         (("--data", "task", "--retriever", "bm42"), "bm42"),
         (("--data", "task", "--revision", "main"), r"\brevision\b.*'main'"),
@@ -198,18 +201,24 @@ def test_a_failed_query_stops_the_run_or_counts_zero(succeeds, fails, folder, tm
 )
 def test_invalid_options_are_refused_in_one_line(fails, folder, monkeypatch, arguments, expected):
     monkeypatch.chdir(folder.parent)
-    assert re.search(expected, fails("eval", *arguments))
+    assert re.search(expected, fails("eval", "run", *arguments))
+
+
+def test_a_run_file_that_is_absent_or_ambiguous_is_refused(fails, folder):
+    assert "absent.txt" in fails("eval", "score", "absent.txt", "--data", folder)
+    assert "task.*" in fails("eval", "score", folder, "--data", folder)
+    assert "--data" in fails("eval", "score", folder)
 
 
 def test_a_task_without_gold_is_refused_before_the_model_is_loaded(fails, folder):
     _write(folder / "examples.jsonl", [example | {"gold_ids": []} for example in EXAMPLES])
-    assert re.search(r"\bgold\b.*\b3\b", fails("eval", "--data", folder, "--model", folder / "no-such-model"))
+    assert re.search(r"\bgold\b.*\b3\b", fails("eval", "run", "--data", folder, "--model", folder / "no-such-model"))
 
 
 def test_truncated_texts_are_counted_once(folder, model, capsys, caplog):
     _write(folder / "documents.jsonl", [row | {"content": f"{row['content']} so" * 99} for row in DOCUMENTS])
     limits = ("--max-document-length", "8", "--max-query-length", "4")
-    assert main(["eval", "--data", str(folder), "--model", str(model), *limits]) == 0
+    assert main(["eval", "run", "--data", str(folder), "--model", str(model), *limits]) == 0
     messages = capsys.readouterr().err
     assert re.search(r"\btask\b.*\b4\b.*\b8 tokens\b", messages)  # two are the same
     assert re.search(r"\btask\b.*\b3\b.*\b4 tokens\b", messages)
@@ -217,9 +226,9 @@ def test_truncated_texts_are_counted_once(folder, model, capsys, caplog):
 
 
 def test_notes_of_both_reports_are_printed_once(succeeds, folder, tmp_path):
-    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
-    succeeds("eval", "--data", folder, "--retriever", "bm25-query-side", "--out", tmp_path / "b.json")
-    assert succeeds("report", tmp_path / "a.json", tmp_path / "b.json").count("gold ids") == 1
+    succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
+    succeeds("eval", "run", "--data", folder, "--retriever", "bm25-query-side", "--out", tmp_path / "b.json")
+    assert succeeds("eval", "compare", tmp_path / "a.json", tmp_path / "b.json").count("gold ids") == 1
 
 
 def test_long_documents_are_shown_by_their_first_hit(succeeds, tmp_path):
@@ -228,35 +237,37 @@ def test_long_documents_are_shown_by_their_first_hit(succeeds, tmp_path):
         (tmp_path / "copy" / config).mkdir(parents=True)
         _write(tmp_path / "copy" / config / "biology.jsonl", rows)
     options = ("--data", tmp_path / "copy", "--tasks", "biology", "--long", "--retriever", "bm25")
-    table = succeeds("eval", *options, "--out", tmp_path / "out")
+    table = succeeds("eval", "run", *options, "--out", tmp_path / "out")
     assert "recall@1" in table
     assert "recall@100" not in table
     assert (tmp_path / "out" / "biology.json").is_file()
 
 
 def test_two_reports_are_compared_with_significance_and_drawn(succeeds, folder, tmp_path, model):
-    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "bm25")
-    succeeds("eval", "--data", folder, "--model", model, "--out", tmp_path / "model.json")
+    succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "bm25")
+    succeeds("eval", "run", "--data", folder, "--model", model, "--out", tmp_path / "model.json")
     page = tmp_path / "page.html"
-    table = succeeds("report", tmp_path / "bm25", tmp_path / "model.json", "--measure", "recall@1", "--html", page)
+    table = succeeds(
+        "eval", "compare", tmp_path / "bm25", tmp_path / "model.json", "--measure", "recall@1", "--html", page
+    )
     first, second = read_report(tmp_path / "bm25" / "task.json"), read_report(tmp_path / "model.json")
     difference = 100 * (second.mean_all["recall@1"] - first.mean_all["recall@1"])
     assert f"{difference:+.2f}" in table
     assert re.search(r"\brandomi[sz]ation\b", table)
     assert re.search(r"<svg.*</svg>", page.read_text(), flags=re.DOTALL)
-    assert re.search(r"\bqueries +count +nDCG@10\b", succeeds("report", tmp_path / "bm25"))
+    assert re.search(r"\bqueries +count +nDCG@10\b", succeeds("eval", "compare", tmp_path / "bm25"))
 
 
 def test_reports_that_cannot_be_compared_are_refused_in_one_line(succeeds, fails, folder, tmp_path):
-    succeeds("eval", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
-    succeeds("eval", "--data", folder, "--retriever", "bm25", "--limit", "1", "--out", tmp_path / "b.json")
+    succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--out", tmp_path / "a.json")
+    succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--limit", "1", "--out", tmp_path / "b.json")
     (tmp_path / "empty").mkdir()
-    assert re.search(r"\btask\b.*\bgold\b", fails("report", tmp_path / "a.json", tmp_path / "b.json"))
-    assert str(tmp_path / "absent.json") in fails("report", tmp_path / "absent.json")
-    assert str(tmp_path / "empty") in fails("report", tmp_path / "empty")
-    line = fails("report", tmp_path / "a.json", tmp_path / "a.json", "--measure", "x")
+    assert re.search(r"\btask\b.*\bgold\b", fails("eval", "compare", tmp_path / "a.json", tmp_path / "b.json"))
+    assert str(tmp_path / "absent.json") in fails("eval", "compare", tmp_path / "absent.json")
+    assert str(tmp_path / "empty") in fails("eval", "compare", tmp_path / "empty")
+    line = fails("eval", "compare", tmp_path / "a.json", tmp_path / "a.json", "--measure", "x")
     assert re.search(r"\bmeasure\b.*'x'", line)
-    assert "documents.jsonl" in fails("report", folder / "documents.jsonl")
+    assert "documents.jsonl" in fails("eval", "compare", folder / "documents.jsonl")
 
 
 _SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -268,8 +279,8 @@ _GOLDEN = {"biology": 43.49, "leetcode": 31.68, "pony": 19.55, "theoremqa_theore
     reason="../shared/data/golden_runs or bright_queries is absent",
 )
 def test_the_golden_runs_score_what_they_are_known_to_score(succeeds, tmp_path):
-    options = ("--data", _SHARED / "bright_queries", "--tasks", ",".join(_GOLDEN), "--run", _SHARED / "golden_runs")
-    table = succeeds("eval", *options, "--out", tmp_path / "out")
+    options = ("--data", _SHARED / "bright_queries", "--tasks", ",".join(_GOLDEN))
+    table = succeeds("eval", "score", _SHARED / "golden_runs", *options, "--out", tmp_path / "out")
     for name, known in _GOLDEN.items():
         score = 100 * read_report(tmp_path / "out" / f"{name}.json").mean("nDCG@10")
         assert round(score, 2) == known
@@ -283,5 +294,5 @@ def test_the_golden_runs_score_what_they_are_known_to_score(succeeds, tmp_path):
 @pytest.mark.parametrize(("kind", "known"), [("bm25", 0.212), ("bm25-query-side", 0.250)])
 def test_bm25_reaches_its_known_figure_on_a_real_task(succeeds, tmp_path, kind, known):
     data = _SHARED / "bright_theoremqa_questions"
-    succeeds("eval", "--data", data, "--retriever", kind, "--out", tmp_path / "report.json")
+    succeeds("eval", "run", "--data", data, "--retriever", kind, "--out", tmp_path / "report.json")
     assert read_report(tmp_path / "report.json").mean_present["nDCG@10"] == pytest.approx(known, abs=0.01)

@@ -60,15 +60,19 @@ def recipe(tmp_path: Path, folder: Path, model: Path) -> Path:
 
 def test_mine_then_train_then_curves(succeeds, tmp_path, folder, recipe, model):
     rows = tmp_path / "rows.jsonl"
-    printed = succeeds("mine", "--data", folder, "--split", "train", "--out", rows, "--model", model, "--negatives", 3)
+    printed = succeeds(
+        "train", "mine", "--data", folder, "--split", "train", "--out", rows, "--model", model, "--negatives", 3
+    )
     assert re.findall(r"\d[\d.]*", printed) == ["5", "3.0", "0"]  # rows, negatives per row, rows without any
     assert [len(json.loads(line)["neg"]) for line in rows.read_text().splitlines()] == [3] * 5
 
-    trained = succeeds("train", recipe, "--set", f"data=[{{path='{rows}'}}]", "--set", "optim.epochs=2", "--quiet")
+    trained = succeeds(
+        "train", "run", recipe, "--set", f"data=[{{path='{rows}'}}]", "--set", "optim.epochs=2", "--quiet"
+    )
     assert trained.strip() == str(tmp_path / "run" / "model")
-    assert succeeds("eval", "--data", folder, "--split", "train", "--model", tmp_path / "run" / "model")
+    assert succeeds("eval", "run", "--data", folder, "--split", "train", "--model", tmp_path / "run" / "model")
 
-    picture = succeeds("curves", tmp_path / "run", "--out", tmp_path / "run.png")
+    picture = succeeds("train", "curves", tmp_path / "run", "--out", tmp_path / "run.png")
     assert Path(picture.strip()).read_bytes().startswith(b"\x89PNG")
 
 
@@ -86,7 +90,9 @@ def test_the_guides_python_trains_by_a_recipe(tmp_path, recipe, monkeypatch, cap
 
 def test_mine_with_bm25_needs_no_model(succeeds, tmp_path, folder):
     out = tmp_path / "rows.jsonl"
-    succeeds("mine", "--data", folder, "--split", "train", "--out", out, "--model", "bm25", "--reasoning", "none")
+    succeeds(
+        "train", "mine", "--data", folder, "--split", "train", "--out", out, "--model", "bm25", "--reasoning", "none"
+    )
     assert "reasoning_query" not in json.loads(out.read_text().splitlines()[0])
 
 
@@ -95,7 +101,7 @@ def test_a_stopped_run_exits_with_the_code_of_sigterm(monkeypatch, capsys, recip
 
     progress = TrainingProgress(step=3, recipe="", data="")
     monkeypatch.setattr("reasonembed_training.train", lambda recipe, *, callback: TrainingOutcome(progress, 9, None))
-    assert main(["train", str(recipe), "--quiet"]) == 143
+    assert main(["train", "run", str(recipe), "--quiet"]) == 143
     assert capsys.readouterr().out == ""
 
 
@@ -111,7 +117,7 @@ def test_a_stopped_run_exits_with_the_code_of_sigterm(monkeypatch, capsys, recip
     ],
 )
 def test_an_invalid_recipe_is_refused_in_one_line(capsys, recipe, tmp_path, arguments, message):
-    assert main(["train", str(recipe), *arguments, "--quiet"]) == 2
+    assert main(["train", "run", str(recipe), *arguments, "--quiet"]) == 2
     printed = capsys.readouterr()
     assert re.search(message, printed.err.splitlines()[-1])
     assert printed.out == ""
@@ -119,9 +125,11 @@ def test_an_invalid_recipe_is_refused_in_one_line(capsys, recipe, tmp_path, argu
 
 
 def test_missing_inputs_are_refused_in_one_line(fails, tmp_path, folder):
-    assert str(tmp_path / "absent.toml") in fails("train", tmp_path / "absent.toml")
-    assert str(tmp_path) in fails("curves", tmp_path)
-    assert str(tmp_path / "absent") in fails("mine", "--data", tmp_path / "absent", "--out", tmp_path / "rows.jsonl")
-    assert str(folder) in fails("mine", "--data", folder, "--split", "train", "--out", folder)
+    assert str(tmp_path / "absent.toml") in fails("train", "run", tmp_path / "absent.toml")
+    assert str(tmp_path) in fails("train", "curves", tmp_path)
+    assert str(tmp_path / "absent") in fails(
+        "train", "mine", "--data", tmp_path / "absent", "--out", tmp_path / "rows.jsonl"
+    )
+    assert str(folder) in fails("train", "mine", "--data", folder, "--split", "train", "--out", folder)
     options = ("--split", "train", "--out", tmp_path / "rows.jsonl", "--negatives", "0")
-    assert re.search(r"\bnegatives\b.*\b0\b", fails("mine", "--data", folder, *options))
+    assert re.search(r"\bnegatives\b.*\b0\b", fails("train", "mine", "--data", folder, *options))

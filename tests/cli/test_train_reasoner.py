@@ -1,4 +1,4 @@
-"""`reasonembed train-reasoner` writes a reasoner that its model can use, and refuses what cannot be learnt from."""
+"""`reasonembed train reasoner` writes a reasoner that its model can use, and refuses what cannot be learnt from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_reasoner_is_trained_saved_and_used(succeeds, tmp_path, tiny_model):
     folder = tiny_model("bert", pooling="mean")
     rows = _write(tmp_path / "rows.jsonl", _rows(reasoning_query="a lazy dog jumps"))
     out = tmp_path / "reasoner"
-    told = succeeds("train-reasoner", rows, "--model", folder, "--out", out, "--epochs", "3", "--lr", "0.01")
+    told = succeeds("train", "reasoner", rows, "--model", folder, "--out", out, "--epochs", "3", "--lr", "0.01")
     assert "22 rows" in told
     assert "dev nDCG@10" in told
     encoder = Encoder.from_pretrained(str(folder))
@@ -32,7 +32,7 @@ def test_a_reasoner_is_trained_saved_and_used(succeeds, tmp_path, tiny_model):
 def test_what_cannot_be_learnt_from_is_refused_before_any_work(fails, tmp_path, tiny_model):
     rows = _write(tmp_path / "rows.jsonl", _rows())
     folder = tiny_model("bert", pooling="mean")
-    assert "0 of 24 rows" in fails("train-reasoner", rows, "--model", folder, "--out", tmp_path / "out")
-    assert "--dev" in fails("train-reasoner", rows, "--split", "dev", "--out", tmp_path / "out")
-    assert str(tmp_path) in fails("train-reasoner", rows, "--out", tmp_path)
-    assert "none.jsonl" in fails("train-reasoner", tmp_path / "none.jsonl", "--out", tmp_path / "out")
+    assert "0 of 24 rows" in fails("train", "reasoner", rows, "--model", folder, "--out", tmp_path / "out")
+    assert "--dev" in fails("train", "reasoner", rows, "--split", "dev", "--out", tmp_path / "out")
+    assert str(tmp_path) in fails("train", "reasoner", rows, "--out", tmp_path)
+    assert "none.jsonl" in fails("train", "reasoner", tmp_path / "none.jsonl", "--out", tmp_path / "out")

@@ -24,7 +24,7 @@ def trained(succeeds, tmp_path):
     def train(recipe: str, *changes: str) -> Path:
         here = [f"run.output={tmp_path / 'run'}", f"run.cache={tmp_path / 'cache'}", "run.trackers=[]", *changes]
         options = [part for change in here for part in ("--set", change)]
-        return Path(succeeds("train", ROOT / "training" / "recipes" / recipe, "--quiet", *options).strip())
+        return Path(succeeds("train", "run", ROOT / "training" / "recipes" / recipe, "--quiet", *options).strip())
 
     return train
 

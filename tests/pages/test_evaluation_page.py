@@ -28,7 +28,9 @@ def _report(name, places, *, system):
         ids[place] = "gold"
         results.append(QueryResult(example.id, Hits(tuple(ids), -np.arange(12, dtype=np.float32)), 0.002))
     task = RetrievalTask(name, None, (), examples, warnings=("a <defect> & more",))
-    return score_run(Run(tuple(results), 12), task, system=System(name=system), command="reasonembed eval --x '<1>'")
+    return score_run(
+        Run(tuple(results), 12), task, system=System(name=system), command="reasonembed eval run --x '<1>'"
+    )
 
 
 _FIRST = [
@@ -92,7 +94,7 @@ def test_the_page_is_self_contained_and_escapes_what_it_shows():
     assert set(re.findall(r"https?://[^\"']+", page)) == {"http://www.w3.org/2000/svg"}
     assert "&lt;script&gt;A&lt;/script&gt; &amp; co" in page
     assert "a &lt;defect&gt; &amp; more" in page
-    assert "reasonembed eval --x &#39;&lt;1&gt;&#39;" in page
+    assert "reasonembed eval run --x &#39;&lt;1&gt;&#39;" in page
 
 
 def test_what_cannot_be_shown_is_refused():

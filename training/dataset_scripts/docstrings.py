@@ -3,8 +3,8 @@
 python training/dataset_scripts/docstrings.py FOLDER
 
 Writes FOLDER/documents.jsonl, and the packages with their versions, licences and numbers of texts to
-FOLDER/sources.json. A text is the part of a docstring after its summary, without examples; `reasonembed crop` makes
-training rows from them. Python's own library, numpy, scipy, scikit-learn, networkx and sympy are excluded, since
+FOLDER/sources.json. A text is the part of a docstring after its summary, without examples; `reasonembed train crop`
+makes training rows from them. Python's own library, numpy, scipy, scikit-learn, networkx and sympy are excluded, since
 benchmarks/generality.py and the choice of the default model measure on them.
 """
 

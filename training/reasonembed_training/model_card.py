@@ -156,6 +156,6 @@ def _training(run: TrainedRun) -> str:
         f"documents in {progress.seconds:,.0f} seconds on {progress.world} "
         f"process{'es' if progress.world > 1 else ''}, "
         f"seed {recipe.run.seed}.\n\nData: {rows}; digest `{progress.data}`.\n\n"
-        "`training.json` has every setting and the scores per query; `reasonembed train` with the same recipe and data "
-        "reproduces the model."
+        "`training.json` has every setting and the scores per query; `reasonembed train run` with the same recipe and "
+        "data reproduces the model."
     )

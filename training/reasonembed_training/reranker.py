@@ -231,7 +231,7 @@ class _Run:
         if not lists:
             raise TrainingError(
                 f"none of the {len(drawn)} rows of step {number} has a negative; want rows with `neg`, such as "
-                "`reasonembed mine` writes"
+                "`reasonembed train mine` writes"
             )
         return lists
 

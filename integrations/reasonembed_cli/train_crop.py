@@ -1,4 +1,4 @@
-"""`reasonembed crop`: training rows from unlabelled texts."""
+"""`reasonembed train crop`: training rows from unlabelled texts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import typer
 
 from reasonembed_cli.outputs import check_output_file
 
-__all__ = ["crop_command"]
+__all__ = ["train_crop_command"]
 
 
-def crop_command(
+def train_crop_command(
     *,
     documents: Annotated[Path, typer.Option(help='A JSON Lines file of {"id", "content"} rows.')],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file of training rows to write, JSON Lines.")],
@@ -24,7 +24,7 @@ def crop_command(
 
     Trained on some of these, a model that otherwise sees short texts keeps finding long ones.
 
-    reasonembed crop --documents docs/documents.jsonl --out halves.jsonl
+    reasonembed train crop --documents docs/documents.jsonl --out halves.jsonl
     """
     from reasonembed_rag.files import read_jsonl_documents
     from reasonembed_training.data import crop

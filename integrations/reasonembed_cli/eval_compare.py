@@ -1,4 +1,4 @@
-"""`reasonembed report`: show one system's reports, or compare two systems with significance tests."""
+"""`reasonembed eval compare`: show one system's reports, or compare two systems with significance tests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import typer
 
 from reasonembed_cli.outputs import check_output_file
 
-__all__ = ["report_command"]
+__all__ = ["eval_compare_command"]
 
 
-def report_command(
+def eval_compare_command(
     first: Annotated[Path, typer.Argument(help="A report file, or a folder that eval --out wrote.")],
     second: Annotated[Path | None, typer.Argument(help="The same of another system, on the same tasks.")] = None,
     *,
@@ -21,7 +21,7 @@ def report_command(
 ) -> None:
     """Show a report, or compare two: differences with bootstrap intervals and a paired randomisation test.
 
-    reasonembed report bm25/ model/ --html page.html
+    reasonembed eval compare bm25/ model/ --html page.html
     """
     from rich.console import Console
 

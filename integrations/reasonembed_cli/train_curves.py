@@ -1,4 +1,4 @@
-"""`reasonembed curves`: plot a training run."""
+"""`reasonembed train curves`: plot a training run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import typer
 
 from reasonembed_cli.outputs import check_output_file
 
-__all__ = ["curves_command"]
+__all__ = ["train_curves_command"]
 
 
-def curves_command(
+def train_curves_command(
     run: Annotated[Path, typer.Argument(help="The output folder of a training run.")],
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG file; RUN/curves.png by default.")] = None,
 ) -> None:
     """Plot a run's loss, reasoning intensity and dev nDCG@10 as a PNG.
 
-    reasonembed curves runs/tiny-cpu
+    reasonembed train curves runs/tiny-cpu
     """
     from reasonembed_training import draw_curves
 

@@ -1,4 +1,4 @@
-"""`reasonembed average`: average trained adapters into one."""
+"""`reasonembed train average`: average trained adapters into one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import typer
 
 from reasonembed_cli.outputs import check_new_folder
 
-__all__ = ["average_command"]
+__all__ = ["train_average_command"]
 
 
-def average_command(
+def train_average_command(
     adapters: Annotated[
         list[Path],
         typer.Argument(help="Adapter folders, exported with run.export=adapter; one named twice counts twice."),
@@ -27,7 +27,7 @@ def average_command(
 ) -> None:
     """Average adapters of one base, trained with other seeds or for other lengths, into one.
 
-    reasonembed average runs/seed-1/model runs/seed-2/model --out averaged/
+    reasonembed train average runs/seed-1/model runs/seed-2/model --out averaged/
     """
     from reasonembed_rag.deprecation import warn_deprecated
     from reasonembed_training import average_adapters

@@ -1,4 +1,4 @@
-"""`reasonembed mine`: training rows with hard negatives from a folder of judged queries."""
+"""`reasonembed train mine`: training rows with hard negatives from a folder of judged queries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.evaluation import RetrievalTask
     from reasonembed_rag.protocols import Retriever
 
-__all__ = ["mine_command"]
+__all__ = ["train_mine_command"]
 
 
 class _Reasoning(StrEnum):
@@ -25,7 +25,7 @@ class _Reasoning(StrEnum):
     NONE = "none"
 
 
-def mine_command(  # noqa: PLR0913 - each is an option of the command
+def train_mine_command(  # noqa: PLR0913 - each is an option of the command
     *,
     data: Annotated[Path, typer.Option(help="A folder of documents.jsonl and examples[.split].jsonl.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file of training rows to write, JSON Lines.")],
@@ -56,7 +56,7 @@ def mine_command(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Find hard negatives for the queries of a task and write training rows; the same command resumes a killed run.
 
-    reasonembed mine --data ecare --split train --out ecare.jsonl
+    reasonembed train mine --data ecare --split train --out ecare.jsonl
     """
     from reasonembed_rag.evaluation import read_task_folder
     from reasonembed_training.data import MiningSettings, mine

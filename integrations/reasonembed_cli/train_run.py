@@ -1,4 +1,4 @@
-"""`reasonembed train`: train a model from a recipe."""
+"""`reasonembed train run`: train a model from a recipe."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["train_command"]
+__all__ = ["train_run_command"]
 
 _SIGTERM_EXIT_CODE = 143
 """The exit code that a shell reports for a process that SIGTERM ended: 128 + 15."""
 
 
-def train_command(
+def train_run_command(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, such as training/recipes/tiny-cpu.toml.")],
     *,
     changes: Annotated[
@@ -24,9 +24,9 @@ def train_command(
 ) -> None:
     """Train a model from a recipe; the same command resumes a stopped or killed run.
 
-    reasonembed train training/recipes/tiny-cpu.toml --set run.output=runs/mine
+    reasonembed train run training/recipes/tiny-cpu.toml --set run.output=runs/mine
 
-    On several GPUs: torchrun --nproc-per-node 8 $(which reasonembed) train RECIPE
+    On several GPUs: torchrun --nproc-per-node 8 $(which reasonembed) train run RECIPE
     """
     from reasonembed_training import read_recipe, train, training_bar
 
