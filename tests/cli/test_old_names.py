@@ -56,11 +56,10 @@ def test_a_recipe_of_any_name_that_exists_is_trained(tmp_path):
         assert current_names(["train", str(recipe)]) == ["train", "run", str(recipe)]
 
 
-def test_an_old_command_does_its_work(capsys, tmp_path):
-    from reasonembed_cli.app import main
-
+def test_an_old_command_does_its_work(succeeds, tmp_path):
     documents, out = tmp_path / "documents.jsonl", tmp_path / "rows.jsonl"
-    documents.write_text(json.dumps({"id": "a", "content": "one two three. " * 30}) + "\n")
-    assert main(["crop", "--documents", str(documents), "--out", str(out)]) == 0
+    content = "\n\n".join(" ".join(f"{name}{number}" for number in range(9)) for name in "abcd")
+    documents.write_text(json.dumps({"id": "a", "content": content}) + "\n")
+    with pytest.warns(FutureWarning, match="`reasonembed crop`.*`reasonembed train crop`"):
+        succeeds("crop", "--documents", documents, "--out", out, "--least-words", "5")
     assert len(out.read_text().splitlines()) == 1
-    assert capsys.readouterr().err == "warning: `reasonembed crop` is deprecated; use `reasonembed train crop`\n"
