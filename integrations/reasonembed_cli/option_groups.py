@@ -22,7 +22,9 @@ def with_options(command: Callable[..., _T]) -> Callable[..., _T]:
     of a dataclass that has a `panel`, a ClassVar, under that title.
     """
     signature = inspect.signature(command, eval_str=True)
-    groups = {name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)}
+    groups: dict[str, Any] = {
+        name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)
+    }
     parameters = [one for name, one in signature.parameters.items() if name not in groups]
     for group in groups.values():
         hints = get_type_hints(group, include_extras=True)
