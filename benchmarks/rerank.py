@@ -63,6 +63,7 @@ def contenders(folder: Path) -> dict[str, Score]:
     peer = Peer(str(folder), device="cpu")
     ours = {f"ours {dtype}": CrossEncoder.from_pretrained(folder, dtype=dtype).score for dtype in ("float32", "int8")}
     ours["ours torch"] = CrossEncoder.from_pretrained(folder, backend="torch").score
+    ours["ours bfloat16"] = CrossEncoder.from_pretrained(folder, dtype="bfloat16").score
     import torch
 
     # the activation costs nothing; without it the scores are logits, as ours

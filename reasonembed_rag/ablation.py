@@ -21,7 +21,7 @@ from reasonembed_rag.evaluation import (
 )
 from reasonembed_rag.pipeline import Pipeline, StageCost
 
-__all__ = ["AblatedPipeline", "AblatedTask", "Ablation", "StageEffect", "Verdict", "ablate"]
+__all__ = ["AblatedPipeline", "AblatedTask", "Ablation", "StageEffect", "StageGain", "Verdict", "ablate"]
 
 Verdict = Literal["helps", "hurts", "not shown to help"]
 
@@ -81,16 +81,17 @@ class AblatedPipeline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageEffect:
-    """What a stage gains: the full pipeline less that without it, and the stage alone less no stage."""
+class StageGain:
+    """What a stage gains on a task, or on the mean of the tasks."""
 
-    stage: str
+    task: str | None
+    """None: the mean of the tasks."""
     within: Difference
     """The pipeline without the stage, then the full one."""
     alone: Difference
     """No stage, then the stage alone."""
     better: int
-    """How many queries of all tasks score higher with the stage, within the pipeline."""
+    """How many queries score higher with the stage, within the pipeline."""
     worse: int
 
     @property
@@ -99,6 +100,20 @@ class StageEffect:
         if self.within.interval.low > 0:
             return "helps"
         return "hurts" if self.within.interval.high < 0 else "not shown to help"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageEffect:
+    """What a stage gains: the full pipeline less that without it, and the stage alone less no stage."""
+
+    stage: str
+    mean: StageGain
+    tasks: tuple[StageGain, ...]
+
+    @property
+    def gains(self) -> tuple[StageGain, ...]:
+        """The gain on each task and on their mean; of one task, that alone."""
+        return (*self.tasks, self.mean) if len(self.tasks) > 1 else self.tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,10 +180,16 @@ def _effect(stage: str, names: tuple[str, ...], variants: Sequence[AblatedPipeli
     by_stages = {variant.stages: variant.reports for variant in variants}
     rest = tuple(name for name in names if name != stage)
     within = compare(by_stages[rest], by_stages[names])
-    return StageEffect(
-        stage=stage,
-        within=within.mean,
-        alone=compare(by_stages[()], by_stages[(stage,)]).mean,
-        better=sum(task.better for task in within.tasks),
-        worse=sum(task.worse for task in within.tasks),
+    alone = compare(by_stages[()], by_stages[(stage,)])
+    tasks = tuple(
+        StageGain(task=one.label, within=one.mean, alone=by_itself.mean, better=one.better, worse=one.worse)
+        for one, by_itself in zip(within.tasks, alone.tasks, strict=True)
     )
+    mean = StageGain(
+        task=None,
+        within=within.mean,
+        alone=alone.mean,
+        better=sum(one.better for one in tasks),
+        worse=sum(one.worse for one in tasks),
+    )
+    return StageEffect(stage=stage, mean=mean, tasks=tasks)

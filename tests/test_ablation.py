@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -85,17 +85,30 @@ def test_every_variant_is_measured_and_equal_ones_are_run_once():
 
 def test_effects_are_paired_differences_and_verdicts_follow_their_intervals():
     result = ablate(_build("idle", "good", "bad"), [TASK])
-    effects = {effect.stage: effect for effect in result.effects}
+    effects = {effect.stage: effect.mean for effect in result.effects}
     assert {name: effect.verdict for name, effect in effects.items()} == {
         "idle": "not shown to help", "good": "not shown to help", "bad": "hurts",
     }  # fmt: skip
     assert effects["good"].alone.interval.low > 0
-    assert ablate(_build("idle", "good"), [TASK]).effects[1].verdict == "helps"
+    assert ablate(_build("idle", "good"), [TASK]).effects[1].mean.verdict == "helps"
     expected = compare(
         evaluate(Pipeline(InOrder()), TASK, system="plain"), evaluate(First(InOrder()), TASK, system="good")
     )
     assert effects["good"].alone == expected.mean
     assert (effects["bad"].better, effects["bad"].worse) == (expected.tasks[0].worse, len(TASK.examples))
+
+
+def test_a_stage_that_helps_on_one_task_and_hurts_on_another_has_a_verdict_on_each():
+    last = RetrievalTask("last", "dev", TASK.documents, tuple(replace(one, gold_ids=("00",)) for one in TASK.examples))
+    (effect,) = ablate(_build("good"), [TASK, last]).effects
+    assert {gain.task: gain.verdict for gain in effect.tasks} == {"made (dev)": "helps", "last (dev)": "hurts"}
+    assert [gain.within for gain in effect.tasks] == [gain.alone for gain in effect.tasks]
+    assert effect.gains == (*effect.tasks, effect.mean)
+    assert effect.mean.better == effect.tasks[0].better > 0
+    assert effect.mean.worse == effect.tasks[1].worse > 0
+    (alone,) = ablate(_build("good"), [TASK]).effects
+    assert alone.gains == alone.tasks
+    assert alone.tasks[0].within == alone.mean.within
 
 
 def test_costs_are_those_of_the_variant():

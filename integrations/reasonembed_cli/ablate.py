@@ -37,7 +37,7 @@ def ablate_command(
 ) -> None:
     """Measure a pipeline, the pipeline without each stage, each stage alone, and the bare retriever.
 
-    reasonembed ablate pipeline.toml --data entailmentbank --split dev --html ablation.html
+    reasonembed ablate pipeline.toml --data entailmentbank:dev --data strategyqa:dev --html ablation.html
     """
     from rich.console import Console
 
@@ -130,10 +130,16 @@ def _effects_table(ablation: Ablation) -> Table:
     caption = "nDCG@10 x 100, 95 % interval paired by query; verdict, queries up and down: within the pipeline"
     table = slim_table("stage", ("within", "alone", "verdict"), title="What each stage gains", caption=caption)
     for effect in ablation.effects:
-        said = f"{effect.verdict}\n{effect.better:,} up, {effect.worse:,} down"
-        table.add_row(effect.stage, _gain(effect.within), _gain(effect.alone), said)
+        several = len(effect.gains) > 1
+        if several:
+            table.add_row(f"{effect.stage}:")
+        for gain in effect.gains:
+            name = f"  {gain.task or 'mean of tasks'}" if several else effect.stage
+            said = f"{gain.verdict}\n{gain.better:,} up, {gain.worse:,} down"
+            table.add_row(name, _difference(gain.within), _difference(gain.alone), said)
+        table.add_section()
     return table
 
 
-def _gain(of: Difference) -> str:
+def _difference(of: Difference) -> str:
     return f"{100 * of.difference:+.2f} ({100 * of.interval.low:+.2f} to {100 * of.interval.high:+.2f})"

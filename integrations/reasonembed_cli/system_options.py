@@ -89,7 +89,11 @@ class FolderOptions:
 
     panel: ClassVar[str] = "Tasks"
     data: Annotated[
-        list[Path], typer.Option(help="A folder of documents and examples[.split]; give it again for more tasks.")
+        list[str],
+        typer.Option(
+            metavar="FOLDER[:SPLIT]",
+            help="A folder of documents and examples[.split]; give it again for more tasks.",
+        ),
     ]
     split: SplitOption = None
     limit: LimitOption = None
@@ -98,7 +102,14 @@ class FolderOptions:
         """Return the tasks; raises InputError for a folder that cannot be read."""
         from reasonembed_rag.evaluation import load_task
 
-        return [load_task(None, folder=folder, split=self.split, limit=self.limit) for folder in self.data]
+        named = map(_folder_and_split, self.data)
+        return [load_task(None, folder=folder, split=own or self.split, limit=self.limit) for folder, own in named]
+
+
+def _folder_and_split(text: str) -> tuple[Path, str | None]:
+    """Return the folder and its own split, if one is named behind a colon; a folder of the whole name comes first."""
+    folder, colon, split = text.rpartition(":")
+    return (Path(text), None) if not colon or Path(text).is_dir() else (Path(folder), split)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,6 +176,12 @@ class ChatStage:
         settings = self._model.settings
         return settings.context - (settings.max_output_tokens or settings.context // 4) - _SPARE_TOKENS
 
+    @property
+    def temperature(self) -> float:
+        """The temperature in the model's settings; 0 where they name none."""
+        named = (self._model.settings.parameters or {}).get("temperature")
+        return float(named) if isinstance(named, int | float) else 0.0
+
     def report(self) -> StageReport:
         """Return the counts since construction."""
         with self._lock:

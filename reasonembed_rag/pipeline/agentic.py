@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import ChatError
 from reasonembed_rag.hits import Hit, Hits
-from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ChatStage, ReadAnswer, StageReport, StageRequest
-from reasonembed_rag.pipeline.iterating import (
-    Browser,
-    IterationSettings,
-    IterationTrace,
-    StateWriter,
-    json_objects,
-    listed_state,
-    read_query,
-    without_a_model,
-)
-from reasonembed_rag.pipeline.judge_prompts import card_of
-from reasonembed_rag.pipeline.reranked import DocumentLookup, followed_by
-from reasonembed_rag.protocols import Retriever, Usage, total_usage
+from reasonembed_rag.llm import Answer, ChatJob, ReadAnswer, StageRequest
+from reasonembed_rag.pipeline.iterating import IteratingRetriever, LoopState, json_objects, listed_state, read_query
+from reasonembed_rag.pipeline.reranked import followed_by
 from reasonembed_rag.tasks import TaskCard
 
 __all__ = ["AgenticRetriever", "read_need"]
@@ -29,7 +17,7 @@ __all__ = ["AgenticRetriever", "read_need"]
 _RANK_OFFSET = 60
 
 
-class AgenticRetriever:
+class AgenticRetriever(IteratingRetriever):
     """Search again with what a chat model says is missing, and fuse what all searches found by reciprocal rank.
 
     The loop ends when the model has enough, a search finds nothing new, the budget of documents or iterations is spent,
@@ -38,61 +26,10 @@ class AgenticRetriever:
     Raises InputError for a context too small for a full list.
     """
 
-    def __init__(
-        self,
-        retriever: Retriever,
-        access: ChatAccess,
-        *,
-        task: str | TaskCard | None = None,
-        settings: IterationSettings | None = None,
-        documents: DocumentLookup | None = None,
-        fall_back: bool = False,
-    ) -> None:
-        self.retriever = retriever
-        self.settings = settings or IterationSettings()
-        self._fall_back = fall_back
-        self._browser = Browser(retriever, self.settings, documents)
-        self._stage = ChatStage(access, name="iterate-agentic")
-        self._writer = StateWriter(_prompt, card_of(task), self.settings, self._stage)
+    _name = "iterate-agentic"
 
-    def search(
-        self,
-        queries: Sequence[str],
-        *,
-        k: int,
-        excluded_ids: Sequence[Collection[str]] | None = None,
-    ) -> list[Hits]:
-        """Return at most k hits for each query: the fused ones, then what the first search found besides.
-
-        A query that is searched for once keeps its hits as they are. Raises InputError for hits without documents;
-        ChatError and StoreError as ChatStage.ask does.
-        """
-        return [trace.hits for trace in self.trace(queries, k=k, excluded_ids=excluded_ids)]
-
-    def trace(
-        self, queries: Sequence[str], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
-    ) -> list[IterationTrace]:
-        """Search, and return how each query came to its hits; raises what search raises."""
-        found = self._browser.first(queries, k, excluded_ids)
-        bans = excluded_ids if excluded_ids is not None else [()] * len(queries)
-        jobs = (self._job(query, first, banned, k) for query, first, banned in zip(queries, found, bans, strict=True))
-        try:
-            return self._stage.run(jobs)
-        except ChatError as error:
-            if not self._fall_back:
-                raise
-            return without_a_model(queries, found, k, stage=self._stage, error=error)
-
-    def usage(self) -> Usage:
-        """Return what the retriever and the chat model have used."""
-        return total_usage([self.retriever, self._stage])
-
-    def report(self) -> StageReport:
-        """Return the counts of the chat model since construction; kept are queries whose first list was returned."""
-        return self._stage.report()
-
-    def _job(self, query: str, first: Hits, banned: Collection[str], k: int) -> ChatJob[IterationTrace]:
-        state = _Searches([self._browser.listed(first)])
+    def _iterate(self, query: str, first: Hits, banned: Collection[str]) -> ChatJob[LoopState]:
+        state = _Searches(first=first, lists=[self._browser.listed(first)])
         while not state.ended:
             fused = state.fused()
             if state.actions == self.settings.iterations or not len(fused):
@@ -111,23 +48,26 @@ class AgenticRetriever:
             else:
                 state.written.append(need)
                 state.add(self._browser.again(need, banned), budget=self.settings.budget)
-        trace = IterationTrace(
-            first=first[:k],
-            hits=_ranked(state, first, k),
-            queries=(query, *state.written),
-            actions=state.actions,
-            ended=state.ended,
+        return state
+
+    @staticmethod
+    def _prompt(written: Sequence[str], card: TaskCard, query: str, inner: Sequence[str]) -> str:
+        kind, asked = card.document_type, card.query_type
+        return (
+            f"Texts, each a {kind}, are searched for that help with a {asked}. A {kind} is relevant where "
+            f"{card.relevance}.\n"
+            "Below are the query, what has been searched for besides, and the documents found so far.\n\n"
+            f"{listed_state(query, written, inner)}\n\n"
+            "Decide whether an answer to the query could rest on these documents. If a fact, concept or step is "
+            "missing, say which, and write the words to search for it: another search than those before.\n"
+            'Answer with one JSON object alone. Where something is missing it has the keys "missing" and "query", both '
+            'text; where nothing is, it has the key "enough" with the value true.'
         )
-        self._stage.note(kept=not trace.changed)
-        return trace
 
 
-@dataclass(slots=True)
-class _Searches:
+@dataclass(slots=True, kw_only=True)
+class _Searches(LoopState):
     lists: list[Hits]
-    written: list[str] = field(default_factory=list)
-    actions: int = 0
-    ended: str = ""
 
     def add(self, found: Hits, *, budget: int) -> None:
         """Add what a search found; new documents only while there is room for them."""
@@ -152,6 +92,10 @@ class _Searches:
                 documents[hit.id] = hit.document
         return Hits.ranked(Hit(identity, score, documents[identity]) for identity, score in sums.items())
 
+    def ranked(self, k: int) -> Hits:
+        """Return the fused hits, then what the first search found besides; the hits of one search as they are."""
+        return self.first[:k] if len(self.lists) == 1 else followed_by(self.fused(), self.first, k=k)
+
 
 def read_need(answer: Answer) -> ReadAnswer[str]:
     """Return the query for what is missing; an empty one where the model has enough."""
@@ -162,24 +106,3 @@ def read_need(answer: Answer) -> ReadAnswer[str]:
         if query is not None:
             return ReadAnswer(query)
     return ReadAnswer(None, "truncated" if answer.truncated else "no decision")
-
-
-def _ranked(state: _Searches, first: Hits, k: int) -> Hits:
-    """Return the fused hits and, behind them, what the first search found besides; the first hits of one search."""
-    if len(state.lists) == 1:
-        return first[:k]
-    return followed_by(state.fused(), first, k=k)
-
-
-def _prompt(written: Sequence[str], card: TaskCard, query: str, inner: Sequence[str]) -> str:
-    kind, asked = card.document_type, card.query_type
-    return (
-        f"Texts, each a {kind}, are searched for that help with a {asked}. A {kind} is relevant where "
-        f"{card.relevance}.\n"
-        "Below are the query, what has been searched for besides, and the documents found so far.\n\n"
-        f"{listed_state(query, written, inner)}\n\n"
-        "Decide whether an answer to the query could rest on these documents. If a fact, concept or step is missing, "
-        "say which, and write the words to search for it: another search than those before.\n"
-        'Answer with one JSON object alone. Where something is missing it has the keys "missing" and "query", both '
-        'text; where nothing is, it has the key "enough" with the value true.'
-    )

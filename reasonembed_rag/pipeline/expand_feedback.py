@@ -8,10 +8,11 @@ from functools import partial
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.llm import AnswerGuard, ChatAccess, ChatStage, StageReport, StageRequest
+from reasonembed_rag.llm import AnswerGuard, ChatAccess, ChatStage, StageRequest
+from reasonembed_rag.pipeline.asks_chat import AsksChat
 from reasonembed_rag.pipeline.expand_prompts import feedback_prompt
 from reasonembed_rag.pipeline.reranked import DocumentLookup, with_texts
-from reasonembed_rag.protocols import Expansion, Retriever, Usage
+from reasonembed_rag.protocols import Expansion, Retriever
 from reasonembed_rag.tasks import DEFAULT_CARD, TaskCard
 
 __all__ = [
@@ -45,7 +46,7 @@ class FeedbackSettings:
         check_repeat_weight(self.repeat_weight)
 
 
-class FeedbackExpander:
+class FeedbackExpander(AsksChat):
     """Search, let a chat model write with the best documents before it, search by that, and so on.
 
     As ThinkQE does (arXiv 2506.09260), with prompts of its own. `documents` gives the documents of a retriever
@@ -60,7 +61,7 @@ class FeedbackExpander:
         settings: FeedbackSettings | None = None,
         documents: DocumentLookup | None = None,
     ) -> None:
-        self._stage = ChatStage(access, name="expand: feedback")
+        super().__init__(ChatStage(access, name="expand: feedback"))
         self._card = card
         self._settings = settings or FeedbackSettings()
         self._documents = documents
@@ -91,14 +92,6 @@ class FeedbackExpander:
                     kept = written[place].queries if self._settings.accumulate else ()
                     written[place] = replace(written[place], queries=(*kept, answer))
         return written
-
-    def report(self) -> StageReport:
-        """Return what was asked, answered and dropped since construction."""
-        return self._stage.report()
-
-    def usage(self) -> Usage:
-        """Return the calls and tokens since construction."""
-        return self._stage.usage()
 
     def _ask(self, queries: Sequence[str], found: Sequence[list[str]]) -> list[str | None]:
         """Return what is written for each query; nothing where nothing new was found."""

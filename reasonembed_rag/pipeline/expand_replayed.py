@@ -24,12 +24,12 @@ class ReplayedExpander:
         self._missing: set[str] = set()
 
     @classmethod
-    def read(cls, path: Path, *, queries: Mapping[str, str] | None = None) -> Self:
+    def read(cls, path: Path, *, queries: Mapping[str, str] | None = None, optional: bool = False) -> Self:
         """Read JSON Lines of {"query" or "id", "reasoned_query"}; `queries` are the queries by their ids.
 
         Several lines of one query are several texts, blank ones none. Ids outside `queries` are passed over, so that a
         recording serves a part of its queries. Raises InputError, naming file:line, for other lines, and where no line
-        is of one of the queries.
+        is of one of the queries, unless the recording is `optional`.
         """
         texts: dict[str, list[str]] = {}
         for number, row in read_jsonl(path):
@@ -41,7 +41,7 @@ class ReplayedExpander:
             query = _query_of(row, queries, where=where)
             if query is not None and text.strip():
                 texts.setdefault(query, []).append(text.strip())
-        if not texts:
+        if not texts and not optional:
             raise InputError(f"{path}: no text for any of the queries; want a recording of the same queries")
         return cls(texts)
 

@@ -7,26 +7,15 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from statistics import fmean
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.llm import (
-    Answer,
-    ChatAccess,
-    ChatJob,
-    ChatStage,
-    ReadAnswer,
-    StageReport,
-    StageRequest,
-    without_thoughts,
-)
-from reasonembed_rag.pipeline.judge_prompts import PromptWriter, card_of, grouping_prompt
+from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ReadAnswer, without_thoughts
+from reasonembed_rag.pipeline.chat_judge import ChatJudge
+from reasonembed_rag.pipeline.judge_prompts import WrittenPrompt, grouping_prompt
 from reasonembed_rag.pipeline.rankings import plain_numbers
-from reasonembed_rag.pipeline.reranked import with_texts
-from reasonembed_rag.protocols import Usage
 from reasonembed_rag.tasks import TaskCard
 
 __all__ = ["GroupSettings", "GroupwiseReranker", "read_group_scores"]
@@ -56,45 +45,26 @@ class GroupSettings:
                 raise InputError(f"{name} is {getattr(self, name)}; want at least 1")
 
 
-class GroupwiseReranker:
+class GroupwiseReranker(ChatJudge[Mapping[int, float]]):
     """Rank by the mean of the scores, 0 to 10, that documents get in overlapping groups; ties keep their order.
 
     Documents without any legible score are behind the others. Raises InputError for a context too small for a group.
     """
 
+    _name = "rerank-groupwise"
+
     def __init__(
         self, access: ChatAccess, *, task: str | TaskCard | None = None, groups: GroupSettings | None = None
     ) -> None:
         self.groups = groups or GroupSettings()
-        self._stage = ChatStage(access, name="rerank-groupwise")
-        self._writer = PromptWriter(
-            grouping_prompt,
-            card_of(task),
-            self._stage.prompt_tokens,
-            documents=self.groups.size,
-            words=self.groups.words,
-        )
+        super().__init__(access, grouping_prompt, task=task, documents=self.groups.size, words=self.groups.words)
 
-    def rerank(self, queries: Sequence[str], hits: Sequence[Hits], *, k: int | None = None) -> list[Hits]:
-        """Return the same hits of each query, best first; the first k, or all.
+    def _reranked(self, queries: Sequence[str], hits: Sequence[Hits]) -> Sequence[Hits]:
+        return self._stage.run(self._job(query, one) for query, one in zip(queries, hits, strict=True))
 
-        A query for which no score could be read keeps its hits as they are. Raises InputError for hits without
-        documents, before any call; ChatError and StoreError as ChatStage.ask does.
-        """
-        checked = [with_texts(one, None) for one in hits]
-        return self._stage.run(self._job(query, one, k) for query, one in zip(queries, checked, strict=True))
-
-    def usage(self) -> Usage:
-        """Return the calls and tokens since construction."""
-        return self._stage.usage()
-
-    def report(self) -> StageReport:
-        """Return the counts since construction."""
-        return self._stage.report()
-
-    def _job(self, query: str, hits: Hits, k: int | None) -> ChatJob[Hits]:
+    def _job(self, query: str, hits: Hits) -> ChatJob[Hits]:
         groups = self._split(query, len(hits))
-        read = yield from self._stage.asking([self._request(query, hits, group, self._writer) for group in groups])
+        read = yield from self._stage.asking([self._request(query, hits, group) for group in groups])
         scores: dict[int, list[float]] = {}
         for group, found in zip(groups, read, strict=True):
             self._stage.note(repaired=found is not None and len(found) < len(group))
@@ -102,10 +72,10 @@ class GroupwiseReranker:
                 scores.setdefault(group[number], []).append(score)
         if not scores and len(hits):
             self._stage.note(kept=1)
-            return hits[:k]
+            return hits
         judged = sorted(sorted(scores), key=lambda position: -fmean(scores[position]))
         order = [*judged, *(position for position in range(len(hits)) if position not in scores)]
-        return hits.reordered(order[:k], [fmean(scores[position]) for position in judged])
+        return hits.reordered(order, [fmean(scores[position]) for position in judged])
 
     def _split(self, query: str, count: int) -> list[list[int]]:
         """Return the groups of all rounds, as positions of the hits."""
@@ -121,17 +91,8 @@ class GroupwiseReranker:
             groups += [order[start:stop] for start, stop in pairwise(edges)]
         return groups
 
-    def _request(
-        self, query: str, hits: Hits, group: Sequence[int], writer: PromptWriter
-    ) -> StageRequest[Mapping[int, float]]:
-        prompt = writer.write(query, [document.content for document in hits.take(group).documents or ()])
-        self._stage.note(shortened=prompt.shortened)
-
-        def shorter() -> StageRequest[Mapping[int, float]] | None:
-            less = writer.shorter(prompt, documents=len(group))
-            return None if less is None else self._request(query, hits, group, less)
-
-        return StageRequest(prompt.text, partial(read_group_scores, size=len(group)), shorter=shorter)
+    def _read(self, answer: Answer, *, prompt: WrittenPrompt) -> ReadAnswer[Mapping[int, float]]:
+        return read_group_scores(answer, size=prompt.documents)
 
 
 def read_group_scores(answer: Answer, *, size: int) -> ReadAnswer[Mapping[int, float]]:

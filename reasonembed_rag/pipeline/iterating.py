@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from reasonembed_rag.errors import ChatError, InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.llm import Answer, ChatStage, without_thoughts
+from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ChatStage, without_thoughts
+from reasonembed_rag.pipeline.asks_chat import AsksChat
 from reasonembed_rag.pipeline.expand_feedback import first_words
-from reasonembed_rag.pipeline.judge_prompts import PromptWriter
+from reasonembed_rag.pipeline.judge_prompts import PromptWriter, card_of
 from reasonembed_rag.pipeline.reranked import DocumentLookup, with_texts
-from reasonembed_rag.protocols import Retriever
+from reasonembed_rag.protocols import Retriever, Usage, total_usage
 from reasonembed_rag.tasks import TaskCard
 
 __all__ = [
-    "Browser",
+    "IteratingRetriever",
     "IterationSettings",
     "IterationTrace",
-    "StatePrompt",
-    "StateWriter",
+    "LoopState",
     "json_objects",
     "listed_state",
     "read_query",
-    "without_a_model",
 ]
 
 _QUERY_LENGTH = 1000
@@ -76,27 +76,105 @@ class IterationTrace:
         return self.hits.ids != self.first.ids
 
 
-def without_a_model(
-    queries: Sequence[str], found: Sequence[Hits], k: int, *, stage: ChatStage, error: ChatError
-) -> list[IterationTrace]:
-    """Return traces of queries that keep what they found first, which is counted and logged."""
-    stage.warn_once("no model", f"queries keep what they found first: {error}")
-    stage.note(kept=len(queries))
-    return [
-        IterationTrace(first=hits[:k], hits=hits[:k], queries=(query,), actions=0, ended="no model")
-        for query, hits in zip(queries, found, strict=True)
-    ]
+@dataclass(slots=True, kw_only=True)
+class LoopState(ABC):
+    """How far the loop of one query has come."""
+
+    first: Hits
+    """What the first search found."""
+    written: list[str] = field(default_factory=list)
+    """The queries that the chat model wrote."""
+    actions: int = 0
+    ended: str = ""
+    """Why the loop ended; empty while it runs."""
+
+    @abstractmethod
+    def ranked(self, k: int) -> Hits:
+        """Return the first k hits of the loop and, behind them, what the first search found besides."""
 
 
-StatePrompt = Callable[[Sequence[str], TaskCard, str, Sequence[str]], str]
-"""From the queries that were written so far, the task, the query and the documents' texts as inner JSON."""
+class IteratingRetriever(AsksChat, ABC):
+    """Search, and let a chat model act on what was found, again and again; subclasses say what it can do."""
+
+    _name: ClassVar[str]
+    """The name of the stage that asks."""
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        access: ChatAccess,
+        *,
+        task: str | TaskCard | None = None,
+        settings: IterationSettings | None = None,
+        documents: DocumentLookup | None = None,
+        fall_back: bool = False,
+    ) -> None:
+        super().__init__(ChatStage(access, name=self._name))
+        self.retriever = retriever
+        self.settings = settings or IterationSettings()
+        self._fall_back = fall_back
+        self._browser = _Browser(retriever, self.settings, documents)
+        self._writer = _StateWriter(self._prompt, card_of(task), self.settings, self._stage)
+
+    def search(
+        self, queries: Sequence[str], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
+    ) -> list[Hits]:
+        """Return at most k hits for each query: what the loop ends with, then what the first search found besides.
+
+        Raises InputError for hits without documents; ChatError and StoreError as ChatStage.ask does.
+        """
+        return [trace.hits for trace in self.trace(queries, k=k, excluded_ids=excluded_ids)]
+
+    def trace(
+        self, queries: Sequence[str], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
+    ) -> list[IterationTrace]:
+        """Search, and return how each query came to its hits; raises what search raises."""
+        found = self._browser.first(queries, k, excluded_ids)
+        bans = excluded_ids if excluded_ids is not None else [()] * len(queries)
+        jobs = (self._job(query, first, banned, k) for query, first, banned in zip(queries, found, bans, strict=True))
+        try:
+            return self._stage.run(jobs)
+        except ChatError as error:
+            if not self._fall_back:
+                raise
+            self._stage.warn_once("no model", f"queries keep what they found first: {error}")
+            self._stage.note(kept=len(queries))
+            return [
+                IterationTrace(first=hits[:k], hits=hits[:k], queries=(query,), actions=0, ended="no model")
+                for query, hits in zip(queries, found, strict=True)
+            ]
+
+    def usage(self) -> Usage:
+        """Return what the retriever and the chat model have used."""
+        return total_usage([self.retriever, self._stage])
+
+    @staticmethod
+    @abstractmethod
+    def _prompt(written: Sequence[str], card: TaskCard, query: str, inner: Sequence[str]) -> str:
+        """Return the prompt for a state: the queries written so far, and the documents' texts as inner JSON."""
+
+    @abstractmethod
+    def _iterate(self, query: str, first: Hits, banned: Collection[str]) -> ChatJob[LoopState]:
+        """Run the loop of one query to its end."""
+
+    def _job(self, query: str, first: Hits, banned: Collection[str], k: int) -> ChatJob[IterationTrace]:
+        state = yield from self._iterate(query, first, banned)
+        trace = IterationTrace(
+            first=first[:k],
+            hits=state.ranked(k),
+            queries=(query, *state.written),
+            actions=state.actions,
+            ended=state.ended,
+        )
+        self._stage.note(kept=not trace.changed)
+        return trace
 
 
 @dataclass(frozen=True, slots=True)
-class StateWriter:
+class _StateWriter:
     """Write prompts that show the state of a loop; raises InputError where a full list does not fit."""
 
-    kind: StatePrompt
+    kind: Callable[[Sequence[str], TaskCard, str, Sequence[str]], str]
     card: TaskCard
     settings: IterationSettings
     stage: ChatStage
@@ -120,7 +198,7 @@ class StateWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class Browser:
+class _Browser:
     """Search for one query after another, with documents."""
 
     retriever: Retriever

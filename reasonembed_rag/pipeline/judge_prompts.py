@@ -14,6 +14,7 @@ from reasonembed_rag.pipeline.expand_feedback import first_words
 from reasonembed_rag.tasks import DEFAULT_CARD, TaskCard, get_task
 
 __all__ = [
+    "PromptKind",
     "PromptWriter",
     "WrittenPrompt",
     "card_of",
@@ -31,10 +32,12 @@ PromptKind = Callable[[TaskCard, str, Sequence[str]], str]
 
 @dataclass(frozen=True, slots=True)
 class WrittenPrompt:
-    """A prompt, and whether a text in it was cut."""
+    """A prompt that shows documents."""
 
     text: str
+    documents: int
     shortened: bool
+    """Whether a text in it was truncated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,13 @@ class PromptWriter:
         (shown_query,) = _fitted([query], max(room // 2, room - needed))
         shown = _fitted(limited, room - estimated_tokens(shown_query))
         shortened = shown_query != query or shown != whole
-        return WrittenPrompt(self.kind(self.card, shown_query, shown), shortened)
+        return WrittenPrompt(self.kind(self.card, shown_query, shown), len(shown), shortened)
 
-    def shorter(self, prompt: WrittenPrompt, *, documents: int) -> PromptWriter | None:
-        """Return what writes a prompt of half the tokens, of so many documents; None where that is too few."""
+    def shorter(self, prompt: WrittenPrompt) -> PromptWriter | None:
+        """Return what writes the prompt in half the tokens; None where they are too few for its documents."""
+        tokens = min(self.tokens, estimated_tokens(prompt.text)) // 2
         try:
-            return replace(self, tokens=min(self.tokens, estimated_tokens(prompt.text)) // 2, documents=documents)
+            return replace(self, tokens=tokens, documents=prompt.documents)
         except InputError:
             return None
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.llm import ChatAccess, ChatJob, ChatStage, StageReport, StageRequest
-from reasonembed_rag.pipeline.judge_prompts import PromptWriter, card_of, ranking_prompt
+from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ReadAnswer
+from reasonembed_rag.pipeline.chat_judge import ChatJudge
+from reasonembed_rag.pipeline.judge_prompts import WrittenPrompt, ranking_prompt
 from reasonembed_rag.pipeline.rankings import Ranking, rank_sums, read_ranking, windows
-from reasonembed_rag.pipeline.reranked import with_texts
-from reasonembed_rag.protocols import Usage
 from reasonembed_rag.tasks import TaskCard
 
 __all__ = ["ListwiseReranker", "WindowSettings"]
@@ -40,7 +38,7 @@ class WindowSettings:
                 raise InputError(f"{name} is {getattr(self, name)}; want at least 1")
 
 
-class ListwiseReranker:
+class ListwiseReranker(ChatJudge[Ranking]):
     """Sort windows of the list from its back to its front; the best of each move on into the next.
 
     A window without a readable answer keeps its order, and a pass with such a window does not count among several.
@@ -49,40 +47,21 @@ class ListwiseReranker:
     small for a window.
     """
 
+    _name = "rerank-listwise"
+
     def __init__(
         self, access: ChatAccess, *, task: str | TaskCard | None = None, windows: WindowSettings | None = None
     ) -> None:
         self.windows = windows or WindowSettings()
-        self._stage = ChatStage(access, name="rerank-listwise")
-        self._writer = PromptWriter(
-            ranking_prompt,
-            card_of(task),
-            self._stage.prompt_tokens,
-            documents=self.windows.size,
-            words=self.windows.words,
-        )
+        super().__init__(access, ranking_prompt, task=task, documents=self.windows.size, words=self.windows.words)
 
-    def rerank(self, queries: Sequence[str], hits: Sequence[Hits], *, k: int | None = None) -> list[Hits]:
-        """Return the same hits of each query, best first; the first k, or all.
-
-        A query for which no answer could be read keeps its hits as they are. Raises InputError for hits without
-        documents, before any call; ChatError and StoreError as ChatStage.ask does.
-        """
-        checked = [with_texts(one, None) for one in hits]
+    def _reranked(self, queries: Sequence[str], hits: Sequence[Hits]) -> Sequence[Hits]:
         passes = range(self.windows.passes)
-        sorted_lists = self._stage.run(
-            self._sort(query, one, number) for query, one in zip(queries, checked, strict=True) for number in passes
+        made = self._stage.run(
+            self._sort(query, one, number) for query, one in zip(queries, hits, strict=True) for number in passes
         )
-        per_query = [sorted_lists[start : start + len(passes)] for start in range(0, len(sorted_lists), len(passes))]
-        return [self._merged(one, made, k) for one, made in zip(checked, per_query, strict=True)]
-
-    def usage(self) -> Usage:
-        """Return the calls and tokens since construction."""
-        return self._stage.usage()
-
-    def report(self) -> StageReport:
-        """Return the counts since construction."""
-        return self._stage.report()
+        per_query = [made[start : start + len(passes)] for start in range(0, len(made), len(passes))]
+        return [self._merged(one, own) for one, own in zip(hits, per_query, strict=True)]
 
     def _sort(self, query: str, hits: Hits, number: int) -> ChatJob[list[int] | None]:
         """Return the positions of the hits as one pass sorts them; None where the pass does not count."""
@@ -94,7 +73,7 @@ class ListwiseReranker:
         answered = missing = 0
         for window in windows(len(hits), size=self.windows.size, stride=self.windows.stride):
             shown = order[window]
-            (read,) = yield from self._stage.asking([self._request(query, hits, shown, self._writer)])
+            (read,) = yield from self._stage.asking([self._request(query, hits, shown)])
             if read is None:
                 missing += 1
                 continue
@@ -103,22 +82,15 @@ class ListwiseReranker:
             order[window] = [shown[position] for position in read.order]
         return order if answered and not (missing and self.windows.passes > 1) else None
 
-    def _request(self, query: str, hits: Hits, shown: Sequence[int], writer: PromptWriter) -> StageRequest[Ranking]:
-        prompt = writer.write(query, [document.content for document in hits.take(shown).documents or ()])
-        self._stage.note(shortened=prompt.shortened)
+    def _read(self, answer: Answer, *, prompt: WrittenPrompt) -> ReadAnswer[Ranking]:
+        return read_ranking(answer, size=prompt.documents, prompt=prompt.text)
 
-        def shorter() -> StageRequest[Ranking] | None:
-            less = writer.shorter(prompt, documents=len(shown))
-            return None if less is None else self._request(query, hits, shown, less)
-
-        return StageRequest(prompt.text, partial(read_ranking, size=len(shown), prompt=prompt.text), shorter=shorter)
-
-    def _merged(self, hits: Hits, passes: Sequence[list[int] | None], k: int | None) -> Hits:
+    def _merged(self, hits: Hits, passes: Sequence[list[int] | None]) -> Hits:
         counted = [order for order in passes if order is not None]
         if not counted:
             self._stage.note(kept=1)
-            return hits[:k]
+            return hits
         sums = rank_sums(counted)
         order = sorted(range(len(hits)), key=sums.__getitem__)
         scores = [len(hits) - sums[position] / len(counted) for position in order]
-        return hits.reordered(order[:k], scores)
+        return hits.reordered(order, scores)

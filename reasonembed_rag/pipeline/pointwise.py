@@ -9,19 +9,9 @@ from statistics import fmean
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.llm import (
-    Answer,
-    ChatAccess,
-    ChatJob,
-    ChatStage,
-    ReadAnswer,
-    StageReport,
-    StageRequest,
-    without_thoughts,
-)
-from reasonembed_rag.pipeline.judge_prompts import PromptWriter, card_of, scoring_prompt
-from reasonembed_rag.pipeline.reranked import with_texts
-from reasonembed_rag.protocols import Usage
+from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ReadAnswer, without_thoughts
+from reasonembed_rag.pipeline.chat_judge import ChatJudge
+from reasonembed_rag.pipeline.judge_prompts import WrittenPrompt, scoring_prompt
 from reasonembed_rag.tasks import TaskCard
 
 __all__ = ["JudgingStep", "PointwiseReranker", "read_score"]
@@ -43,7 +33,7 @@ class JudgingStep:
                 raise InputError(f"{name} of a judging step is {getattr(self, name)}; want at least 1")
 
 
-class PointwiseReranker:
+class PointwiseReranker(ChatJudge[float]):
     """Rank by the mean of the scores, 0 to 100, that a chat model gives each document; ties keep their order.
 
     Each step of the schedule judges the best documents of the one before it; samples that a document has already count,
@@ -52,6 +42,8 @@ class PointwiseReranker:
     takes several samples. Raises InputError for a schedule without steps or whose steps grow, and for a context too
     small for a prompt.
     """
+
+    _name = "rerank-pointwise"
 
     def __init__(
         self,
@@ -64,47 +56,25 @@ class PointwiseReranker:
         if not tops or tops != sorted(tops, reverse=True):
             raise InputError(f"the schedule judges {tops or 'nothing'}; want steps, each of no more documents")
         self.schedule = tuple(schedule)
-        self._stage = ChatStage(access, name="rerank-pointwise")
-        self._writer = PromptWriter(scoring_prompt, card_of(task), self._stage.prompt_tokens, documents=1)
+        super().__init__(access, scoring_prompt, task=task, documents=1)
 
-    def rerank(self, queries: Sequence[str], hits: Sequence[Hits], *, k: int | None = None) -> list[Hits]:
-        """Return the same hits of each query, best first; the first k, or all.
+    def _reranked(self, queries: Sequence[str], hits: Sequence[Hits]) -> Sequence[Hits]:
+        return self._stage.run(self._job(query, one) for query, one in zip(queries, hits, strict=True))
 
-        A query of which no document could be judged keeps its hits as they are. Raises InputError for hits without
-        documents, before any call; ChatError and StoreError as ChatStage.ask does.
-        """
-        checked = [with_texts(one, None) for one in hits]
-        return self._stage.run(self._job(query, one, k) for query, one in zip(queries, checked, strict=True))
-
-    def usage(self) -> Usage:
-        """Return the calls and tokens since construction."""
-        return self._stage.usage()
-
-    def report(self) -> StageReport:
-        """Return the counts since construction."""
-        return self._stage.report()
-
-    def _job(self, query: str, hits: Hits, k: int | None) -> ChatJob[Hits]:
+    def _job(self, query: str, hits: Hits) -> ChatJob[Hits]:
         judged = _Judged(list(range(len(hits))))
         for step in self.schedule:
             wanted = judged.wanted(step)
-            scores = yield from self._stage.asking([self._request(query, hits, one, self._writer) for one in wanted])
+            asked = [self._request(query, hits, [one.position], sample=one.number) for one in wanted]
+            scores = yield from self._stage.asking(asked)
             judged.take(step, wanted, scores)
         if not judged.scores and len(hits):
             self._stage.note(kept=1)
-            return hits[:k]
-        return hits.reordered(judged.order[:k], judged.means())
+            return hits
+        return hits.reordered(judged.order, judged.means())
 
-    def _request(self, query: str, hits: Hits, wanted: _Sample, writer: PromptWriter) -> StageRequest[float]:
-        document = hits[wanted.position].document
-        prompt = writer.write(query, ["" if document is None else document.content])
-        self._stage.note(shortened=prompt.shortened)
-
-        def shorter() -> StageRequest[float] | None:
-            less = writer.shorter(prompt, documents=1)
-            return None if less is None else self._request(query, hits, wanted, less)
-
-        return StageRequest(prompt.text, read_score, sample=wanted.number, shorter=shorter)
+    def _read(self, answer: Answer, *, prompt: WrittenPrompt) -> ReadAnswer[float]:  # noqa: ARG002 - the base's
+        return read_score(answer)
 
 
 @dataclass(frozen=True, slots=True)

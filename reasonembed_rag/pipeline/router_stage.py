@@ -61,9 +61,11 @@ class RouterStage:
 
     def routes(self, context: StageContext) -> Callable[[Retriever], Routes]:
         """Return what makes the arms around a retriever; models of their stages are loaded now."""
-        second = None if self.second is None else _opened(self.second, context)
+        second = None if self.second is None else context.opened(self.second, stage=self.kind)
         stages = {arm.name: [stage.around(context) for stage in arm.stages] for arm in self.arms}
-        others = {arm.name: _opened(arm.retriever, context) for arm in self.arms if arm.retriever is not None}
+        others = {
+            arm.name: context.opened(arm.retriever, stage=self.kind) for arm in self.arms if arm.retriever is not None
+        }
 
         def made(retriever: Retriever) -> Routes:
             arms = []
@@ -83,12 +85,6 @@ class RouterStage:
         if path is None:
             raise InputError('the stage "router" names no file; want path = "router.json", or StageContext(router=...)')
         return path
-
-
-def _opened(name: str, context: StageContext) -> Retriever:
-    if context.retrievers is None:
-        raise InputError(f"the router wants the retriever {name!r}; want StageContext(retrievers=...), which opens it")
-    return context.retrievers(name)
 
 
 def _without_folders(value: Any) -> Any:

@@ -34,6 +34,14 @@ class StageContext:
     router: Path | None = None
     """The file of a router whose stage names none."""
 
+    def opened(self, name: str, *, stage: str) -> Retriever:
+        """Return a retriever over the same documents; raises InputError, naming the stage, where none can be opened."""
+        if self.retrievers is None:
+            raise InputError(
+                f"the {stage} wants the retriever {name!r}; want StageContext(retrievers=...), which opens it"
+            )
+        return self.retrievers(name)
+
     def chat_for(self, kind: str) -> ChatAccess:
         """Return the chat model; raises InputError, naming the stage, where there is none."""
         if self.chat is None:

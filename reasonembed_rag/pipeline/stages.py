@@ -16,6 +16,7 @@ from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
 from reasonembed_rag.pipeline.expanded import Combination, ExpandedRetriever
 from reasonembed_rag.pipeline.filter_stages import HubnessStage, NearDuplicatesStage, TrustStage
 from reasonembed_rag.pipeline.fusion import FusionKind
+from reasonembed_rag.pipeline.fusion_stage import FusionStage
 from reasonembed_rag.pipeline.groupwise import GroupSettings, GroupwiseReranker
 from reasonembed_rag.pipeline.iterating import IterationSettings
 from reasonembed_rag.pipeline.listwise import ListwiseReranker, WindowSettings
@@ -108,9 +109,11 @@ class _Replayed(_Expansion):
     asks_chat: ClassVar[bool] = False
 
     path: Path
+    optional: bool = False
+    """Whether a task of which nothing is recorded is searched as it is, instead of refused."""
 
     def around(self, context: StageContext) -> Callable[[Retriever], Retriever]:
-        return self._around(ReplayedExpander.read(self.path, queries=context.queries))
+        return self._around(ReplayedExpander.read(self.path, queries=context.queries, optional=self.optional))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +293,7 @@ class _Agentic:
 _KINDS: Sequence[type[StageSettings]] = (
     _Reasoning, _Hypothesis, _Decompose, _Feedback, _Replayed, _VectorFeedback, _DenseReasoner,
     _Pointwise, _Listwise, _Groupwise, _CrossEncoder, _YesNo, _LateInteraction, _StateMachine, _Agentic,
-    TrustStage, NearDuplicatesStage, HubnessStage, RouterStage,
+    FusionStage, TrustStage, NearDuplicatesStage, HubnessStage, RouterStage,
 )  # fmt: skip
 STAGE_KINDS: Mapping[str, type[StageSettings]] = {one.kind: one for one in _KINDS}
 """The settings of each kind of stage, by what `kind` is in its table."""

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from reasonembed_rag.errors import ChatError
 from reasonembed_rag.hits import Hits
-from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ChatStage, ReadAnswer, StageReport, StageRequest
-from reasonembed_rag.pipeline.iterating import (
-    Browser,
-    IterationSettings,
-    IterationTrace,
-    StateWriter,
-    json_objects,
-    listed_state,
-    read_query,
-    without_a_model,
-)
-from reasonembed_rag.pipeline.judge_prompts import card_of
-from reasonembed_rag.pipeline.reranked import DocumentLookup, followed_by
-from reasonembed_rag.protocols import Retriever, Usage, total_usage
+from reasonembed_rag.llm import Answer, ChatJob, ReadAnswer, StageRequest
+from reasonembed_rag.pipeline.iterating import IteratingRetriever, LoopState, json_objects, listed_state, read_query
+from reasonembed_rag.pipeline.reranked import followed_by
 from reasonembed_rag.tasks import TaskCard
 
 __all__ = ["StateMachineRetriever", "read_action"]
@@ -34,7 +22,7 @@ _WARMER = 0.1
 _NUMBER = re.compile(r"\d{1,9}")
 
 
-class StateMachineRetriever:
+class StateMachineRetriever(IteratingRetriever):
     """Let a chat model act on the query and the list of what was found, until it stops or changes nothing.
 
     Refining the query appends what it finds anew while the budget allows; re-ranking drops unknown ids and keeps
@@ -44,71 +32,19 @@ class StateMachineRetriever:
     model cannot be used. Raises InputError for a context too small for a full list.
     """
 
-    def __init__(
-        self,
-        retriever: Retriever,
-        access: ChatAccess,
-        *,
-        task: str | TaskCard | None = None,
-        settings: IterationSettings | None = None,
-        documents: DocumentLookup | None = None,
-        fall_back: bool = False,
-    ) -> None:
-        self.retriever = retriever
-        self.settings = settings or IterationSettings()
-        self._fall_back = fall_back
-        self._browser = Browser(retriever, self.settings, documents)
-        self._stage = ChatStage(access, name="iterate-state-machine")
-        self._writer = StateWriter(_prompt, card_of(task), self.settings, self._stage)
-        temperature = (access.chat_model().settings.parameters or {}).get("temperature")
-        self._temperature = float(temperature) if isinstance(temperature, int | float) else 0.0
+    _name = "iterate-state-machine"
 
-    def search(
-        self,
-        queries: Sequence[str],
-        *,
-        k: int,
-        excluded_ids: Sequence[Collection[str]] | None = None,
-    ) -> list[Hits]:
-        """Return at most k hits for each query: its list, then what the first search found besides.
-
-        Raises InputError for hits without documents; ChatError and StoreError as ChatStage.ask does.
-        """
-        return [trace.hits for trace in self.trace(queries, k=k, excluded_ids=excluded_ids)]
-
-    def trace(
-        self, queries: Sequence[str], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None
-    ) -> list[IterationTrace]:
-        """Search, and return how each query came to its hits; raises what search raises."""
-        found = self._browser.first(queries, k, excluded_ids)
-        bans = excluded_ids if excluded_ids is not None else [()] * len(queries)
-        jobs = (self._job(query, first, banned, k) for query, first, banned in zip(queries, found, bans, strict=True))
-        try:
-            return self._stage.run(jobs)
-        except ChatError as error:
-            if not self._fall_back:
-                raise
-            return without_a_model(queries, found, k, stage=self._stage, error=error)
-
-    def usage(self) -> Usage:
-        """Return what the retriever and the chat model have used."""
-        return total_usage([self.retriever, self._stage])
-
-    def report(self) -> StageReport:
-        """Return the counts of the chat model since construction; kept are queries whose first list was returned."""
-        return self._stage.report()
-
-    def _job(self, query: str, first: Hits, banned: Collection[str], k: int) -> ChatJob[IterationTrace]:
-        state = _State(query, self._browser.listed(first))
+    def _iterate(self, query: str, first: Hits, banned: Collection[str]) -> ChatJob[LoopState]:
+        state = _State(first=first, original=query, listed=self._browser.listed(first))
         unreadable = 0
         while len(state.listed) and not state.ended:
             if state.actions == self.settings.iterations:
                 state.ended = "iterations"
                 break
             reader = _Reader(len(state.listed))
-            temperature = self._temperature + _WARMER * unreadable if unreadable else None
+            warmer = self._stage.temperature + _WARMER * unreadable if unreadable else None
             prompt = self._writer.write(query, state.written, state.listed)
-            request = StageRequest(prompt, reader.read, sample=unreadable, temperature=temperature)
+            request = StageRequest(prompt, reader.read, sample=unreadable, temperature=warmer)
             (action,) = yield from self._stage.asking([request], asked_again=0)
             if action is not None:
                 self._act(state, action, banned)
@@ -118,15 +54,8 @@ class StateMachineRetriever:
                 state.ended = "no answer"
             elif unreadable == _UNREADABLE:
                 state.ended = "unreadable"
-        trace = IterationTrace(
-            first=first[:k],
-            hits=_ranked(state.listed, first, k),
-            queries=(query, *state.written),
-            actions=state.actions,
-            ended=state.ended or "stop",
-        )
-        self._stage.note(kept=not trace.changed)
-        return trace
+        state.ended = state.ended or "stop"
+        return state
 
     def _act(self, state: _State, action: _Action, banned: Collection[str]) -> None:
         state.actions += 1
@@ -145,18 +74,36 @@ class StateMachineRetriever:
         if not changed and state.listed.ids == before:
             state.ended = "unchanged"
 
+    @staticmethod
+    def _prompt(written: Sequence[str], card: TaskCard, query: str, inner: Sequence[str]) -> str:
+        kind, asked = card.document_type, card.query_type
+        return (
+            f"You steer a search for texts, each a {kind}, that help with a {asked}. A {kind} is relevant where "
+            f"{card.relevance}.\n"
+            "The state of the search: the query, the queries that you have written for it so far, the last one being "
+            "in use, and the documents found, the best one first.\n\n"
+            f"{listed_state(query, written, inner)}\n\n"
+            "Choose the one action that helps most now, and answer with its JSON object alone:\n"
+            '- the documents lack something the query needs: {"action": "refine query", "query": the words to search '
+            "for}\n"
+            '- better documents stand behind worse ones: {"action": "re-rank", "ids": all ids as a list, best first}\n'
+            '- the best documents are at the front, or nothing more can be won: the action "stop".'
+        )
 
-@dataclass(slots=True)
-class _State:
+
+@dataclass(slots=True, kw_only=True)
+class _State(LoopState):
     original: str
     listed: Hits
-    written: list[str] = field(default_factory=list)
-    actions: int = 0
-    ended: str = ""
 
     @property
     def query(self) -> str:
         return self.written[-1] if self.written else self.original
+
+    def ranked(self, k: int) -> Hits:
+        """Return the list and, behind it, what the first search found besides; scored by rank."""
+        whole = followed_by(self.listed, self.first, k=k)
+        return whole.reordered(range(len(whole)), [_HIGHEST // rank for rank in range(1, len(whole) + 1)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,24 +144,3 @@ def _positions(ids: Sequence[object], size: int) -> tuple[int, ...]:
     numbers = [match.group() for match in (_NUMBER.search(str(one)) for one in ids) if match]
     named = dict.fromkeys(int(number) - 1 for number in numbers if 1 <= int(number) <= size)
     return (*named, *(position for position in range(size) if position not in named))
-
-
-def _ranked(listed: Hits, first: Hits, k: int) -> Hits:
-    """Return the list and, behind it, what the first search found besides; scored by rank."""
-    whole = followed_by(listed, first, k=k)
-    return whole.reordered(range(len(whole)), [_HIGHEST // rank for rank in range(1, len(whole) + 1)])
-
-
-def _prompt(written: Sequence[str], card: TaskCard, query: str, inner: Sequence[str]) -> str:
-    kind, asked = card.document_type, card.query_type
-    return (
-        f"You steer a search for texts, each a {kind}, that help with a {asked}. A {kind} is relevant where "
-        f"{card.relevance}.\n"
-        "The state of the search: the query, the queries that you have written for it so far, the last one being in "
-        "use, and the documents found, the best one first.\n\n"
-        f"{listed_state(query, written, inner)}\n\n"
-        "Choose the one action that helps most now, and answer with its JSON object alone:\n"
-        '- the documents lack something the query needs: {"action": "refine query", "query": the words to search for}\n'
-        '- better documents stand behind worse ones: {"action": "re-rank", "ids": all ids as a list, best first}\n'
-        '- the best documents are at the front, or nothing more can be won: the action "stop".'
-    )

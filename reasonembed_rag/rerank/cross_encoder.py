@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from reasonembed_rag.backbone import EncoderSettings, find_bare_source, find_model, read_transformer_config
 from reasonembed_rag.encoder import distinct, load_engine, report_truncation
 from reasonembed_rag.errors import ModelError
-from reasonembed_rag.protocols import Usage
 from reasonembed_rag.rerank.heads import head_pooling, read_head
-from reasonembed_rag.rerank.ordering import check_pairs, rerank_by
+from reasonembed_rag.rerank.ordering import check_pairs
+from reasonembed_rag.rerank.pair_scorer import PairScorer
 from reasonembed_rag.rerank.states import PooledStates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import PairTokenizer
-    from reasonembed_rag.hits import Hits
     from reasonembed_rag.rerank.heads import Head
     from reasonembed_rag.spec import EmbeddingSpec
 
@@ -44,7 +42,7 @@ class PairTokens:
     """Number of their tokens beyond it."""
 
 
-class CrossEncoder:
+class CrossEncoder(PairScorer):
     """Score pairs of a query and a document with a sequence-classification model of one label; a Reranker.
 
     Build it with from_pretrained. Scores are logits: any number, higher is better; a sigmoid of them is for display.
@@ -53,7 +51,8 @@ class CrossEncoder:
     def __init__(
         self, spec: EmbeddingSpec, tokenizer: PairTokenizer, states: PooledStates, head: Head, *, max_length: int
     ) -> None:
-        self._spec, self._tokenizer, self._states, self._head = spec, tokenizer, states, head
+        super().__init__(spec, states)
+        self._tokenizer, self._head = tokenizer, head
         self._max_length = max_length
 
     @classmethod
@@ -96,19 +95,6 @@ class CrossEncoder:
         tokenizer = loaded.description.tokenizer.for_pairs(segments=source.facts.segments)
         return cls(spec, tokenizer, states, head, max_length=spec.max_document_length)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def spec(self) -> EmbeddingSpec:
-        """The settings of the model whose states the head reads."""
-        return self._spec
-
     @property
     def max_length(self) -> int:
         """The most tokens of a pair that are read, special tokens included."""
@@ -125,21 +111,6 @@ class CrossEncoder:
         for start in range(0, len(checked), _WINDOW):
             scores[start : start + _WINDOW] = self._score(checked[start : start + _WINDOW])
         return scores
-
-    def rerank(self, queries: Sequence[str], hits: Sequence[Hits], *, k: int | None = None) -> list[Hits]:
-        """Return each query's hits by their logits; the first k, or all. Raises InputError for hits without documents.
-
-        A text that several hits of a query share is computed once.
-        """
-        return rerank_by(self.score, queries, hits, k=k)
-
-    def usage(self) -> Usage:
-        """Return the tokens computed so far, of queries and documents together, as those of queries."""
-        return Usage(query_tokens=self._states.tokens)
-
-    def close(self) -> None:
-        """Release the model's memory; later calls raise BackendError."""
-        self._states.close()
 
     def tokenize(self, pairs: Sequence[tuple[str, str]]) -> PairTokens:
         """Return the token ids of pairs as `score` reads them; raises InputError for what is not a pair of strings."""

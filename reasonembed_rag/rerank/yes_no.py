@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reasonembed_rag.backbone import EncoderSettings, find_bare_source, read_matrix_rows
 from reasonembed_rag.encoder import load_engine, report_truncation
 from reasonembed_rag.errors import InputError, ModelError
-from reasonembed_rag.protocols import Usage
-from reasonembed_rag.rerank.ordering import check_pairs, rerank_by
+from reasonembed_rag.rerank.ordering import check_pairs
+from reasonembed_rag.rerank.pair_scorer import PairScorer
 from reasonembed_rag.rerank.states import PooledStates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import ModelSource, TextTokenizer
-    from reasonembed_rag.hits import Hits
     from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["YesNoReranker"]
@@ -37,7 +35,7 @@ _OUTPUTS = ("lm_head.weight", "model.embed_tokens.weight")
 """The output matrix, and the one that models without an own output matrix share with their input."""
 
 
-class YesNoReranker:
+class YesNoReranker(PairScorer):
     """Score a pair by the probability of "yes" against "no" as a decoder's next token; a Reranker.
 
     Build it with from_pretrained. Scores lie in 0 to 1, higher is better.
@@ -53,7 +51,8 @@ class YesNoReranker:
         instruction: str = _INSTRUCTION,
     ) -> None:
         """rows_2D are the output matrix's rows of "no" and "yes"."""
-        self._spec, self._tokenizer, self._states, self._rows_2D = spec, tokenizer, states, rows_2D
+        super().__init__(spec, states)
+        self._tokenizer, self._rows_2D = tokenizer, rows_2D
         self._before, self._after = tokenizer.ids_alone([_BEFORE, _AFTER])
         self._instruction = instruction
         self._room = spec.max_document_length - len(self._before) - len(self._after)
@@ -97,19 +96,6 @@ class YesNoReranker:
         instruction = _INSTRUCTION if instruction is None else instruction
         return cls(description.spec, description.tokenizer, states, rows_2D, instruction=instruction)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def spec(self) -> EmbeddingSpec:
-        """The settings of the model whose states meet the output matrix."""
-        return self._spec
-
     def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Return the probabilities (n,) of "yes" for pairs of a query and a document, in input order.
 
@@ -126,21 +112,6 @@ class YesNoReranker:
             logits_B2 = self._states(sequences, shared=_common(sequences)) @ self._rows_2D.T
             scores[rows] = 1 / (1 + np.exp(np.clip(logits_B2[:, 0] - logits_B2[:, 1], -80, 80)))
         return scores
-
-    def rerank(self, queries: Sequence[str], hits: Sequence[Hits], *, k: int | None = None) -> list[Hits]:
-        """Return each query's hits by their probabilities; the first k, or all.
-
-        Raises InputError for hits without documents. A text that several hits of a query share is computed once.
-        """
-        return rerank_by(self.score, queries, hits, k=k)
-
-    def usage(self) -> Usage:
-        """Return the tokens of the prompts so far, as those of queries."""
-        return Usage(query_tokens=self._states.tokens)
-
-    def close(self) -> None:
-        """Release the model's memory; later calls raise BackendError."""
-        self._states.close()
 
     def _sequences(self, pairs: Sequence[tuple[str, str]]) -> list[NDArray[np.int32]]:
         bodies = [

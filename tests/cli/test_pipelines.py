@@ -91,6 +91,23 @@ def test_ablate_shows_what_each_stage_gains_and_writes_page_and_figures(succeeds
     assert "replayed" in (folder / "page.html").read_text()
 
 
+def test_a_stage_is_measured_on_tasks_that_it_has_nothing_for_and_of_splits_of_their_own(succeeds, fails, folder):
+    *_, other = _both(folder)
+    (other / "examples.jsonl").rename(other / "examples.dev.jsonl")
+    (other / "examples.dev.jsonl").write_text(_lines([{"id": "else", "query": "lazy fox", "gold_ids": ["dog"]}]))
+    command = ("ablate", folder / "pipeline.toml", "--data", folder, "--data", f"{other}:dev", "--retriever", "bm25")
+    assert "no text for any of the queries" in fails(*command)
+    (folder / "pipeline.toml").write_text(f'{PIPELINE}optional = true\n[[stage]]\nkind = "fusion"\n')
+    shown = succeeds(*command, "--json", folder / "all.json")
+    assert "other (dev)" in shown
+    replayed, fusion = json.loads((folder / "all.json").read_text())["effects"]
+    assert [gain["within"]["difference"] for gain in replayed["tasks"]] == [1.0, 0.0]
+    assert [gain["within"]["difference"] for gain in fusion["tasks"]] == [0.0, 0.0]  # with itself
+    assert "examples.test.jsonl: no such file; the folder has examples.dev.jsonl" in fails(
+        "ablate", folder / "pipeline.toml", "--data", f"{other}:test", "--retriever", "bm25"
+    )
+
+
 def test_search_puts_the_stages_around_the_index(succeeds, fails, folder, tiny_model):
     index = folder / "docs.index"
     recorded = [{"query": "who sleeps?", "reasoned_query": "cells divide"}]

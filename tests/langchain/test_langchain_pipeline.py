@@ -13,34 +13,17 @@ from langchain_core.load import dumps, loads
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
+from stub_stages import Backwards, Topic
 
 from langchain_reasonembed import ReasonEmbedRetriever
-from reasonembed_rag import Document, Hit, Hits
+from reasonembed_rag import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.pipeline import Pipeline, PipelineStage, RerankedRetriever, VectorFeedback, read_pipeline
-from reasonembed_rag.protocols import Expansion
 from reasonembed_rag.retrieval import BM25
 from reasonembed_stores import FaissStore, IndexRetriever
 
 TEXTS = [f"passage about topic {n % 5}, number {n}" for n in range(30)]
 FEEDBACK = '[[stage]]\nkind = "vector-feedback"\n'
-
-
-class Backwards:
-    """Rank what was found last first."""
-
-    def rerank(self, queries, hits, *, k=None):
-        del queries
-        scored = [[Hit(hit.id, float(place), hit.document) for place, hit in enumerate(one)] for one in hits]
-        return [Hits.ranked(one, k=k) for one in scored]
-
-
-class Topic:
-    """Write a query about topic 4 for every query."""
-
-    def expand(self, queries, *, retriever=None, excluded_ids=None):
-        del retriever, excluded_ids
-        return [Expansion(queries=("topic 4",)) for _ in queries]
 
 
 @pytest.fixture

@@ -16,33 +16,16 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import MetadataMode, QueryBundle
 from llama_index.retrievers.reasonembed import ReasonEmbedRetriever, as_retriever
 from pydantic import PrivateAttr
+from stub_stages import Backwards, Topic
 
-from reasonembed_rag import Document, Hit, Hits
+from reasonembed_rag import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.pipeline import Pipeline, PipelineStage, VectorFeedback
-from reasonembed_rag.protocols import Expansion
 from reasonembed_stores import FaissStore, IndexRetriever
 
 TEXTS = [f"passage about topic {n % 5}, number {n}" for n in range(30)]
 DOCUMENTS = [Document(f"d{n:02}", text, {"n": n}) for n, text in enumerate(TEXTS)]
 SCORE = "reasonembed_retrieval_score"
-
-
-class Backwards:
-    """Rank what was found last first."""
-
-    def rerank(self, queries, hits, *, k=None):
-        del queries
-        scored = [[Hit(hit.id, float(place), hit.document) for place, hit in enumerate(one)] for one in hits]
-        return [Hits.ranked(one, k=k) for one in scored]
-
-
-class Topic:
-    """Write a query about topic 4 for every query."""
-
-    def expand(self, queries, *, retriever=None, excluded_ids=None):
-        del retriever, excluded_ids
-        return [Expansion(queries=("topic 4",)) for _ in queries]
 
 
 class SaysLast(CustomLLM):

@@ -32,9 +32,11 @@ def _page():
 
 def test_it_shows_every_variant_with_its_figures_and_says_what_hurts():
     ablation, page = _page()
-    assert [effect.verdict for effect in ablation.effects] == ["hurts"]
+    assert [gain.verdict for effect in ablation.effects for gain in effect.gains] == ["hurts"] * 3
     assert "<b>hurts</b>" in page
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    for task in ("made", "a &lt;second&gt;", "mean of tasks"):
+        assert f" &lt;turn&gt; {task} -100.00 " in text
     for variant in ("full", "without &lt;turn&gt;", "&lt;turn&gt; alone", "no stage"):
         assert f" {variant} " in text
     assert "no stage 100.00 100.00 100.00" in text

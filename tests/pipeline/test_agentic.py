@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judge_chat import ScriptedChat, access_to
+from stub_stages import LETTERS, Letters
 
-from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import Answer, CallSettings
@@ -17,23 +17,7 @@ from reasonembed_rag.pipeline.agentic import AgenticRetriever, read_need
 from reasonembed_rag.pipeline.iterating import IterationSettings
 from reasonembed_rag.protocols import Metered, Retriever
 
-DOCUMENTS = {name: Document(name, f"text of {name}") for name in "abcdefghijklmnopqrstuvwxyz"}
 ENOUGH = '{"enough": true}'
-
-
-class Letters:
-    def __init__(self, *, bare=False):
-        self.bare = bare
-
-    def search(self, queries, *, k, excluded_ids=None):
-        bans = excluded_ids or [()] * len(queries)
-        return [
-            self._of([n for n in query if n not in banned][:k]) for query, banned in zip(queries, bans, strict=True)
-        ]
-
-    def _of(self, names):
-        documents = None if self.bare else tuple(DOCUMENTS[name] for name in names)
-        return Hits(tuple(names), list(range(len(names), 0, -1)), documents)
 
 
 def need(query):
@@ -90,7 +74,7 @@ def test_the_model_sees_what_was_found_and_what_was_searched_for():
     states = [json.loads(prompt[prompt.index("{") : prompt.rindex("]}") + 2]) for prompt in chat.prompts]
     assert states[0]["written_queries"] == []
     assert states[1]["written_queries"] == ["bx"]
-    assert [one["text"][-1] for one in states[1]["documents"]] == list("baxc")
+    assert [one["text"][-2] for one in states[1]["documents"]] == list("baxc")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +99,7 @@ def test_exclusions_and_documents_hold_for_every_search():
     budgets = IterationSettings(start=3, budget=8)
     answers = iter([need("xyb"), ENOUGH])
     access = access_to(lambda *_: next(answers))
-    known = AgenticRetriever(Letters(bare=True), access, settings=budgets, documents=DOCUMENTS)
+    known = AgenticRetriever(Letters(bare=True), access, settings=budgets, documents=LETTERS)
     (hits,) = known.search(["abc"], k=9, excluded_ids=[{"b", "x"}])
     assert hits.ids == ("y", "a", "c")
     assert isinstance(known, Retriever)

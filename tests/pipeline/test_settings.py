@@ -9,7 +9,7 @@ import pytest
 from reasonembed_rag import BM25, Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import Answer, CallSettings, ChatAccess, ChatModelSettings
-from reasonembed_rag.pipeline import STAGE_KINDS, StageContext, read_pipeline
+from reasonembed_rag.pipeline import STAGE_KINDS, Fusion, StageContext, Weighted, read_pipeline
 
 DOCUMENTS = [Document("a", "grey cat"), Document("b", "red fox"), Document("c", "red hen"), Document("d", "blue jay")]
 BY_ID = {document.id: document for document in DOCUMENTS}
@@ -79,6 +79,19 @@ depth = 2
     assert hits.ids == (bare[1], bare[0], *bare[2:])
     assert pipeline.only(["replayed"]).search(["what lays eggs?"], k=4)[0].ids == bare
     assert [cost.llm_calls for cost in pipeline.costs()][-1] == 1
+
+
+def test_another_retriever_is_fused_with_its_share(write):
+    settings = read_pipeline(write('[[stage]]\nkind = "fusion"\nretriever = "other"\nweight = 0.4\nfusion = "ranks"\n'))
+    others = {"other": BM25(DOCUMENTS, variant="query-side")}
+    pipeline = settings.build(BM25(DOCUMENTS), StageContext(retrievers=others.__getitem__))
+    parts = [Weighted(BM25(DOCUMENTS), 0.6), Weighted(others["other"], 0.4)]
+    query = "a red bird that lays eggs, a hen"
+    assert pipeline.search([query], k=4) == Fusion(parts, fusion="ranks").search([query], k=4)
+    with pytest.raises(InputError, match="the fusion wants the retriever 'other'"):
+        settings.build(BM25(DOCUMENTS))
+    with pytest.raises(InputError, match=r"weight is 1\.0; want the share of bm25"):
+        read_pipeline(write('[[stage]]\nkind = "fusion"\nweight = 1.0\n'))
 
 
 def test_a_loop_is_built_with_its_budgets_and_the_documents(write):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judge_chat import ScriptedChat, access_to
+from stub_stages import LETTERS, Letters
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import ChatError, InputError
@@ -16,30 +17,7 @@ from reasonembed_rag.llm import Answer, CallSettings
 from reasonembed_rag.pipeline.agentic import AgenticRetriever
 from reasonembed_rag.pipeline.iterating import IterationSettings
 from reasonembed_rag.pipeline.state_machine import StateMachineRetriever, read_action
-from reasonembed_rag.protocols import Metered, Retriever, Usage
-
-DOCUMENTS = {name: Document(name, f'text of "{name}"') for name in "abcdefghijklmnopqrstuvwxyz"}
-
-
-class Letters:
-    """Finds the letters of the query, in their order."""
-
-    def __init__(self, *, bare=False):
-        self.bare, self.searched = bare, []
-
-    def search(self, queries, *, k, excluded_ids=None):
-        self.searched += queries
-        bans = excluded_ids or [()] * len(queries)
-        return [
-            self._of([n for n in query if n not in banned][:k]) for query, banned in zip(queries, bans, strict=True)
-        ]
-
-    def _of(self, names):
-        documents = None if self.bare else tuple(DOCUMENTS[name] for name in names)
-        return Hits(tuple(names), list(range(len(names), 0, -1)), documents)
-
-    def usage(self):
-        return Usage(query_tokens=1)
+from reasonembed_rag.protocols import Metered, Retriever
 
 
 def refine(query):
@@ -169,7 +147,7 @@ def test_exclusions_hold_for_every_search():
 
 
 def test_documents_are_looked_up_or_asked_for_before_the_model_is():
-    machine = StateMachineRetriever(Letters(bare=True), access_to(lambda *_: rerank(2)), documents=DOCUMENTS)
+    machine = StateMachineRetriever(Letters(bare=True), access_to(lambda *_: rerank(2)), documents=LETTERS)
     assert machine.search(["ab"], k=2)[0].ids == tuple("ab")
     machine, chat = _machine(STOP, retriever=Letters(bare=True))
     with pytest.raises(InputError, match="documents="):

@@ -129,3 +129,11 @@ def test_the_bar_of_a_step_that_is_not_weighted_shows_no_intensity(capsys):
     told = capsys.readouterr().err
     assert "loss" in told
     assert "1.20" not in told  # the median, which the bar of a weighted step shows
+
+
+def test_without_a_terminal_steps_are_lines_not_more_often_than_a_reader_needs(capsys):
+    with training_bar() as callback:
+        for number in (1, 2, 3, 4):
+            callback.step(step(number), steps=4)
+    told = " ".join(capsys.readouterr().err.split())
+    assert re.findall(r"step (\d) of 4, left 0:01:02: loss 2\.000", told) == ["1", "4"]

@@ -10,7 +10,8 @@ import pytest
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.rerank import CrossEncoder
-from reasonembed_training import read_reranker_recipe, train_reranker
+from reasonembed_training import read_metrics, read_reranker_recipe, train_reranker
+from reasonembed_training.progress import SilentCallback
 from reasonembed_training.reranker import listwise_loss
 
 WORDS = ["fox", "dog", "list", "brown", "lazy", "quick", "cells", "divide"]
@@ -39,15 +40,18 @@ def recipe(tiny_model, tmp_path):
     return lambda *changes: read_reranker_recipe(path, changes=changes)
 
 
-class Messages:
-    """Keep what a run says, and stop it at a message."""
+class Told(SilentCallback):
+    """Keep what a run says, and stop it at a step."""
 
     def __init__(self, *, stop_at=None):
-        self.texts, self.stop_at = [], stop_at
+        self.texts, self.steps, self.stop_at = [], [], stop_at
 
     def message(self, text):
         self.texts.append(text)
-        if self.stop_at is not None and text.startswith(self.stop_at):
+
+    def step(self, metrics, *, steps):
+        self.steps.append(metrics)
+        if metrics.step == self.stop_at:
             raise KeyboardInterrupt
 
 
@@ -66,9 +70,9 @@ def test_the_loss_is_that_of_the_formula():
 
 
 def test_a_trained_model_loads_and_prefers_the_positives(recipe):
-    messages = Messages()
-    outcome = train_reranker(recipe("optim.max_steps=120"), callback=messages)
-    losses = [float(text.rpartition(" ")[2]) for text in messages.texts]
+    told = Told()
+    outcome = train_reranker(recipe("optim.max_steps=120"), callback=told)
+    losses = [metrics.loss for metrics in told.steps]
     assert sum(losses[-10:]) / 10 < 0.5 * losses[0]
     model = CrossEncoder.from_pretrained(outcome.model)
     firsts = 0
@@ -80,10 +84,13 @@ def test_a_trained_model_loads_and_prefers_the_positives(recipe):
 
 def test_a_stopped_run_ends_as_an_undisturbed_one(recipe, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train_reranker(recipe(), callback=Messages(stop_at="step 5"))
-    messages = Messages()
-    resumed = train_reranker(recipe(), callback=messages)
-    assert messages.texts[0].startswith("resuming after step 4 of 6")
+        train_reranker(recipe(), callback=Told(stop_at=5))
+    told = Told()
+    resumed = train_reranker(recipe(), callback=told)
+    assert told.texts[0].startswith("resuming after step 4 of 6")
+    logged = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in logged] == [1, 2, 3, 4, 5, 6]
+    assert [line["loss"] for line in logged[4:]] == [metrics.loss for metrics in told.steps]
     whole = train_reranker(recipe(f"run.output={tmp_path}/whole"))
     pairs = [("the fox", f"a {word}") for word in WORDS]
     first, second = (CrossEncoder.from_pretrained(one.model).score(pairs) for one in (resumed, whole))
@@ -95,11 +102,11 @@ def test_a_stopped_run_ends_as_an_undisturbed_one(recipe, tmp_path):
 def test_the_loss_is_the_same_in_parts_of_any_size(recipe, tmp_path):
     said = []
     for tokens in (1, 100_000):
-        messages = Messages()
+        told = Told()
         train_reranker(
-            recipe(f"batch.tokens={tokens}", "optim.max_steps=1", f"run.output={tmp_path}/{tokens}"), callback=messages
+            recipe(f"batch.tokens={tokens}", "optim.max_steps=1", f"run.output={tmp_path}/{tokens}"), callback=told
         )
-        said.append(float(messages.texts[-1].rpartition(" ")[2]))
+        said.append(told.steps[-1].loss)
     assert said[0] == pytest.approx(said[1], abs=0.3)  # dropout differs with the parts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import replacing
 from reasonembed_training.redapter import IntensityStatistics
 
-__all__ = ["DevMetrics", "LatentLosses", "MetricsLog", "StepMetrics", "read_metrics"]
+__all__ = ["DevMetrics", "LatentLosses", "MetricsLog", "Pace", "StepMetrics", "read_metrics"]
+
+_WINDOW = 20
+"""Steps over which the speed is averaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class StepMetrics:
     loss: float
     """The objective, weighted."""
     info_nce: float
-    """Mean InfoNCE, unweighted."""
+    """Mean InfoNCE, unweighted; of a cross-encoder the listwise loss."""
     intensity: IntensityStatistics | None
     divergence: float | None = None
     """Mean KL of perturbed queries' rankings from the queries' own, unweighted."""
@@ -67,6 +71,30 @@ class DevMetrics:
     sets: Mapping[str, float]
     """nDCG@10 by set."""
     best: bool
+
+
+class Pace:
+    """The speed of a run, averaged over its latest steps."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_WINDOW)
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """Count a step."""
+        self._recent.append((tokens, seconds))
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The tokens of the latest steps by their seconds."""
+        return sum(tokens for tokens, _ in self._recent) / self._seconds
+
+    def seconds_left(self, steps: int) -> float:
+        """Return what so many further steps will take."""
+        return self._seconds / len(self._recent) * steps
+
+    @property
+    def _seconds(self) -> float:
+        return sum(seconds for _, seconds in self._recent)
 
 
 class MetricsLog:

@@ -7,7 +7,6 @@ import math
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from reasonembed_training.data import BatchMaker, TrainingBatch, prefetched
 from reasonembed_training.dev_eval import Measurement, measure_dev_sets
 from reasonembed_training.devices import Machine
 from reasonembed_training.gather import sum_over_processes
-from reasonembed_training.log import DevMetrics, MetricsLog, StepMetrics
+from reasonembed_training.log import DevMetrics, MetricsLog, Pace, StepMetrics
 from reasonembed_training.model import TrainingModel
 from reasonembed_training.progress import TrainingCallback
 from reasonembed_training.redapter import intensity_statistics
@@ -36,23 +35,12 @@ from reasonembed_training.step import NotFiniteError, StepResult
 
 __all__ = ["Loop", "StopRequest", "rate_at", "stop_on_signals"]
 
-_WINDOW = 20
-"""Steps over which the speed is averaged."""
-
 
 class MakeGradient(Protocol):
     """Turn a batch into a gradient on the parameters."""
 
     def __call__(self, batch: TrainingBatch, *, weighted: bool) -> StepResult:
         """Add the gradient and return the figures of the step."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pace:
-    """Tokens of a step, and how long it took."""
-
-    tokens: int
-    seconds: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,12 +77,12 @@ class Loop:
         if self.progress.base is None:
             self._measure()
         steps = range(self.progress.step, self.steps)
-        recent: deque[_Pace] = deque(maxlen=_WINDOW)
+        pace = Pace()
         with closing(prefetched(self.maker, self.maker.sampler, steps, workers=self.recipe.run.workers)) as batches:
             for batch in batches:
                 if self._stopped_early():
                     break
-                self._step(batch, recent)
+                self._step(batch, pace)
                 done = self.progress.step
                 if done % self.recipe.dev.every == 0 or done == self.steps:
                     self._measure()
@@ -107,7 +95,7 @@ class Loop:
         self._save()
         return self.progress
 
-    def _step(self, batch: TrainingBatch, recent: deque[_Pace]) -> None:
+    def _step(self, batch: TrainingBatch, pace: Pace) -> None:
         started = time.perf_counter()
         config = self.recipe.optim
         lr = config.lr * rate_at(batch.step, steps=self.steps, warmup=config.warmup, schedule=config.schedule)
@@ -121,14 +109,15 @@ class Loop:
             raise self._stop_at(batch, str(error)) from error
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        recent.append(_Pace(result.tokens, time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        pace.add(result.tokens, seconds)
         self.progress = replace(
             self.progress,
             step=batch.step + 1,
-            seconds=self.progress.seconds + recent[-1].seconds,
+            seconds=self.progress.seconds + seconds,
             tokens=self.progress.tokens + result.tokens,
         )
-        self._report_step(batch, result, norm=norm, lr=lr, recent=recent)
+        self._report_step(batch, result, norm=norm, lr=lr, pace=pace)
 
     def _clip(self) -> float:
         """Clip the gradient in place and return its norm before."""
@@ -149,16 +138,13 @@ class Loop:
             "check those rows, lower optim.lr, or train in float32 (model.precision)"
         )
 
-    def _report_step(
-        self, batch: TrainingBatch, result: StepResult, *, norm: float, lr: float, recent: deque[_Pace]
-    ) -> None:
+    def _report_step(self, batch: TrainingBatch, result: StepResult, *, norm: float, lr: float, pace: Pace) -> None:
         step = batch.step + 1
         if self.log is None or (step % self.recipe.run.log_every and step != self.steps):
             return
         intensity = None
         if result.intensity is not None:
             intensity = intensity_statistics(result.intensity, kappa=self.recipe.redapter.kappa)
-        seconds = sum(pace.seconds for pace in recent)
         metrics = StepMetrics(
             step=step,
             task=batch.task,
@@ -172,8 +158,8 @@ class Loop:
             gradient_norm=norm,
             lr=lr,
             tokens=result.tokens,
-            tokens_per_second=sum(pace.tokens for pace in recent) / seconds,
-            seconds_left=seconds / len(recent) * (self.steps - step),
+            tokens_per_second=pace.tokens_per_second,
+            seconds_left=pace.seconds_left(self.steps - step),
         )
         self.log.step(metrics)
         self.callback.step(metrics, steps=self.steps)

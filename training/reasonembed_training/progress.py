@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,6 +11,9 @@ from typing import Any, Protocol
 from reasonembed_training.log import DevMetrics, StepMetrics
 
 __all__ = ["SilentCallback", "TrainingCallback", "training_bar"]
+
+_LINE_EVERY = 30.0
+"""Seconds between lines where there is no terminal for a bar."""
 
 
 class TrainingCallback(Protocol):
@@ -40,7 +44,10 @@ class SilentCallback:
 
 @contextmanager
 def training_bar(*, show: bool = True) -> Iterator[TrainingCallback]:
-    """Yield a callback that draws a progress bar on standard error, metrics below it and messages above it."""
+    """Yield a callback that draws a progress bar on standard error, metrics below it and messages above it.
+
+    Where standard error is a file, steps are lines in it, one every half minute.
+    """
     if not show:
         yield SilentCallback()
         return
@@ -71,6 +78,7 @@ class _BarCallback:
         self._progress: Any = progress
         self._task: Any = None
         self._dev = ""
+        self._next_line = 0.0
 
     def message(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False)
@@ -80,6 +88,9 @@ class _BarCallback:
             self._task = self._progress.add_task("Training", total=steps, metrics="", left="")
         left = str(timedelta(seconds=round(metrics.seconds_left)))
         shown = " · ".join(filter(None, [*_figures(metrics), self._dev]))
+        if not self._progress.console.is_terminal and (metrics.step == steps or time.monotonic() >= self._next_line):
+            self._next_line = time.monotonic() + _LINE_EVERY
+            self.message(f"step {metrics.step} of {steps}, left {left}: {shown}")
         self._progress.update(self._task, completed=metrics.step, total=steps, metrics=shown, left=left)
 
     def dev(self, metrics: DevMetrics) -> None:

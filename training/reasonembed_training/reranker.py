@@ -23,6 +23,7 @@ from reasonembed_training import checkpoint
 from reasonembed_training.checkpoint import TrainingProgress
 from reasonembed_training.config import BatchConfig
 from reasonembed_training.data import Drawn, RowTable, Sampler, open_rows
+from reasonembed_training.log import MetricsLog, Pace, StepMetrics
 from reasonembed_training.loop import rate_at, stop_on_signals
 from reasonembed_training.plan import sources_from, steps_of, task_plans
 from reasonembed_training.progress import SilentCallback, TrainingCallback
@@ -142,17 +143,30 @@ def train_reranker(recipe: RerankerRecipe, *, callback: TrainingCallback | None 
     steps = steps_of(sampler, recipe.optim)
     progress = _progress(recipe, table)
     torch.manual_seed(recipe.run.seed)
-    run = _Run(recipe, table, sampler, _Reranker(recipe), callback)
+    run = _Run(recipe, table, sampler, _Reranker(recipe))
+    log = MetricsLog(recipe.run.output / "metrics.jsonl", after_step=progress.step)
     folder = recipe.run.output / "checkpoints"
     if progress.step:
         checkpoint.restore(checkpoint.checkpoints(folder)[-1], run.reranker.module, run.optimizer)
         callback.message(f"resuming after step {progress.step} of {steps}")
     with stop_on_signals() as stop:
         while progress.step < steps and not stop.made:
-            progress = run.step(progress, steps=steps)
+            started = time.perf_counter()
+            metrics = run.step(progress.step, steps=steps)
+            progress = replace(
+                progress,
+                step=metrics.step,
+                seconds=progress.seconds + time.perf_counter() - started,
+                tokens=progress.tokens + metrics.tokens,
+            )
+            if progress.step % recipe.run.log_every == 0 or progress.step == steps:
+                log.step(metrics)
+                callback.step(metrics, steps=steps)
             if progress.step % recipe.run.checkpoint_every == 0 or progress.step == steps or stop.made:
                 checkpoint.save(folder, progress, run.reranker.module, run.optimizer)
                 checkpoint.prune(folder, keep=recipe.run.checkpoints)
+    if progress.step < steps:
+        callback.message(f"stopped and saved at step {progress.step} of {steps}; run again to resume")
     return TrainingOutcome(progress, steps, _export(run, progress) if progress.step >= steps else None)
 
 
@@ -174,16 +188,9 @@ def _progress(recipe: RerankerRecipe, table: RowTable) -> TrainingProgress:
 class _Run:
     """One run: rows, model and optimiser."""
 
-    def __init__(
-        self,
-        recipe: RerankerRecipe,
-        table: RowTable,
-        sampler: Sampler,
-        reranker: _Reranker,
-        callback: TrainingCallback,
-    ) -> None:
+    def __init__(self, recipe: RerankerRecipe, table: RowTable, sampler: Sampler, reranker: _Reranker) -> None:
         self.recipe, self.reranker = recipe, reranker
-        self._table, self._sampler, self._callback = table, sampler, callback
+        self._table, self._sampler, self._pace = table, sampler, Pace()
         self._tasks = {task.name: task for task in table.tasks()}
         config = recipe.optim
         self.optimizer = torch.optim.AdamW(
@@ -194,29 +201,34 @@ class _Run:
             weight_decay=config.weight_decay,
         )
 
-    def step(self, progress: TrainingProgress, *, steps: int) -> TrainingProgress:
-        """Do one optimiser step; which rows and documents it sees depends on its number alone."""
-        started, config, number = time.perf_counter(), self.recipe.optim, progress.step
+    def step(self, number: int, *, steps: int) -> StepMetrics:
+        """Do one optimiser step; which rows and documents it sees depends on its number, from 0, alone."""
+        started, config = time.perf_counter(), self.recipe.optim
         pairs = self.reranker.pairs(self._drawn(number))
         self.reranker.module.train()
         torch.manual_seed(self.recipe.run.seed + number)  # dropout of a resumed run is that of an uninterrupted one
         loss = sum(self._backward(pairs, rows) for rows in self._parts(pairs))
         if not np.isfinite(loss):
             raise TrainingError(f"the loss of step {number} is {loss}; want a lower optim.lr")
-        if config.clip:
-            torch.nn.utils.clip_grad_norm_(self.reranker.module.parameters(), config.clip)
-        rate = rate_at(number, steps=steps, warmup=config.warmup, schedule=config.schedule)
+        norm = torch.nn.utils.clip_grad_norm_(self.reranker.module.parameters(), config.clip or float("inf"))
+        lr = config.lr * rate_at(number, steps=steps, warmup=config.warmup, schedule=config.schedule)
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * rate
+            group["lr"] = lr
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if (number + 1) % self.recipe.run.log_every == 0:
-            self._callback.message(f"step {number + 1} of {steps}: loss {loss:.4f}")
-        return replace(
-            progress,
+        tokens = sum(map(len, pairs.sequences))
+        self._pace.add(tokens, time.perf_counter() - started)
+        return StepMetrics(
             step=number + 1,
-            seconds=progress.seconds + time.perf_counter() - started,
-            tokens=progress.tokens + sum(map(len, pairs.sequences)),
+            task=self._sampler.batch(number).task,
+            loss=loss,
+            info_nce=loss,
+            intensity=None,
+            gradient_norm=norm.item(),
+            lr=lr,
+            tokens=tokens,
+            tokens_per_second=self._pace.tokens_per_second,
+            seconds_left=self._pace.seconds_left(steps - number - 1),
         )
 
     def _drawn(self, number: int) -> list[Drawn]:

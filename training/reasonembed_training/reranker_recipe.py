@@ -70,7 +70,7 @@ class RerankerRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankerRecipe:
-    """All settings of a run of train-reranker."""
+    """All settings of a run of `train reranker`."""
 
     model: RerankerModel
     data: tuple[DataConfig, ...]
