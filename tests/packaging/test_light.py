@@ -1,11 +1,16 @@
-"""The installation without torch: the default model is indexed, searched and used through both frameworks."""
+"""The installation without torch: the default model is indexed, searched, served and used through both frameworks."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
+import time
+from contextlib import suppress
 
+import httpx
 import pytest
 
 LARGEST = 450
@@ -44,9 +49,12 @@ def command(light, folder, *arguments: str) -> str:
     return outcome([str(program), *arguments], folder)
 
 
+def environment(folder) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_HUB_OFFLINE": "1"}
+
+
 def outcome(command: list[str], folder) -> str:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -72,6 +80,38 @@ def test_the_frameworks_find_and_embed(light, indexed, script):
     text, dimension = json.loads(outcome([str(light.python), "-I", "-c", program], indexed).splitlines()[-1])
     assert text.startswith(("Cells divide", "# Cells", "Cells\n"))
     assert dimension == 384
+
+
+@pytest.mark.loopback
+@pytest.mark.usefixtures("socket_enabled")
+def test_a_server_embeds_and_searches(light, indexed):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve = [light.python.with_name("reasonembed"), "serve", "--model", "default", "--index", "docs=docs.index"]
+    with (
+        subprocess.Popen([*serve, "--port", str(port)], cwd=indexed, env=environment(indexed)) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        try:
+            wait_until_ready(client, server)
+            vector = client.post("/v1/embeddings", json={"model": "default", "input": QUESTION}).json()
+            found = client.post("/v1/search", json={"index": "docs", "query": QUESTION, "k": 1})
+        finally:
+            server.send_signal(signal.SIGTERM)
+    assert server.returncode == 0
+    assert len(vector["data"][0]["embedding"]) == 384
+    assert "Cells divide" in found.text
+
+
+def wait_until_ready(client, server) -> None:
+    deadline = time.monotonic() + 120
+    while server.poll() is None and time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if client.get("/ready").is_success:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"the server is not ready; exit status {server.poll()}")
 
 
 def test_a_decoder_names_the_extra_that_it_needs(light, tmp_path, tiny_model):
