@@ -42,7 +42,9 @@ class ReplayedExpander:
             if query is not None and text.strip():
                 texts.setdefault(query, []).append(text.strip())
         if not texts and not optional:
-            raise InputError(f"{path}: no text for any of the queries; want a recording of the same queries")
+            raise InputError(
+                f"{path}: no text for any of the queries; want a recording of the same queries, or optional = true"
+            )
         return cls(texts)
 
     def expand(
@@ -54,7 +56,7 @@ class ReplayedExpander:
     ) -> list[Expansion]:
         """Return the recorded texts of each query, searched as queries."""
         missing = [query for query in queries if query not in self._expansions]
-        if missing and not self._missing:
+        if missing and not self._missing and self._expansions:  # else the whole recording is of others
             _logger.warning(
                 "%d of %d queries have no recorded text and are searched as they are", len(missing), len(queries)
             )

@@ -212,6 +212,14 @@ def test_recorded_texts_are_replayed_by_id_and_by_query_and_missing_ones_told_on
     assert isinstance(expander, QueryExpander)
 
 
+def test_an_optional_recording_of_other_queries_changes_nothing(tmp_path, caplog):
+    path = tmp_path / "reasoned.jsonl"
+    path.write_text(json.dumps({"id": "9", "reasoned_query": "x"}))
+    expander = ReplayedExpander.read(path, queries={"1": "tides"}, optional=True)
+    assert [one.queries for one in expander.expand(["tides"])] == [()]
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
