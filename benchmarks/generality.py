@@ -1,6 +1,6 @@
 """Measure what the default model lost and gained against its base: general sets, dev sets, drift of cosines.
 
-python benchmarks/generality.py [--base default-base] [--model default] [--data ../shared/data] [--more FOLDER ...]
+python benchmarks/generality.py [--base default-base] [--model default] [--data data] [--more FOLDER ...]
     [--json out.json]
 
 The general sets are made from what every environment of this project has: python_reference (its test split) and the

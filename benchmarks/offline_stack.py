@@ -1,6 +1,6 @@
 """Measure what each stage that needs no LLM adds to a model's vectors: BM25 over pieces of words or stems, feedback.
 
-python benchmarks/offline_stack.py [--model default ...] [--split dev] [--data ../shared/data] [--set FOLDER ...]
+python benchmarks/offline_stack.py [--model default ...] [--split dev] [--data data] [--set FOLDER ...]
     [--queries N] [--only NAME ...] [--vectors FOLDER] [--no-encoding] [--json out.json]
 
 The sets are python_reference (of --split), the docstrings of benchmarks/generality.py, the dev splits of --data, and

@@ -12,6 +12,7 @@ import typer
 
 from reasonembed_cli.ablate import ablate_command
 from reasonembed_cli.calibrate import calibrate_command
+from reasonembed_cli.data import data_app
 from reasonembed_cli.delete import delete_command
 from reasonembed_cli.demo import demo_command
 from reasonembed_cli.embed import embed_command
@@ -78,6 +79,7 @@ app.command("serve", rich_help_panel=_MODELS)(serve_command)
 app.command("embed", rich_help_panel=_MODELS)(embed_command)
 app.add_typer(memory_app, name="memory", rich_help_panel=_MODELS)
 app.command("encode-corpus", rich_help_panel=_MODELS)(encode_corpus_command)
+app.add_typer(data_app, name="data", rich_help_panel=_TRAIN)
 app.add_typer(remix_app, name="remix", rich_help_panel=_TRAIN)
 app.add_typer(_train_app, rich_help_panel=_TRAIN)
 _eval_app.command("run")(eval_run_command)

@@ -42,10 +42,13 @@ class _EvalSystemOptions(SystemOptions):
         from reasonembed_rag.pipeline import read_pipeline
 
         system = self.system(cache=cache)
-        lengths = {"max_query_length": self.max_query_length, "max_document_length": self.max_document_length}
         return replace(
             system,
-            settings=replace(system.settings, **lengths),
+            settings=replace(
+                system.settings,
+                max_query_length=self.max_query_length,
+                max_document_length=self.max_document_length,
+            ),
             use_async=self.use_async,
             pipeline=None if self.pipeline is None else read_pipeline(self.pipeline),
         )

@@ -95,8 +95,9 @@ def test_the_model_of_a_decoder_recipe_embeds_equally_in_all_frameworks(trained,
 
 
 @pytest.mark.skipif(not all((DATA / name).is_dir() for name in SETS), reason="the sets of ../shared/data are not here")
-def test_the_model_of_tiny_cpu_on_its_own_data_embeds_equally_in_all_frameworks(trained, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_the_model_of_tiny_cpu_on_its_own_data_embeds_equally_in_all_frameworks(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(DATA)
     folder = trained("tiny-cpu.toml", "optim.max_steps=2", "dev.sets=[]", "batch.queries=16", "redapter.start_step=1")
     assert_all_frameworks_embed_equally(folder)
     record = json.loads((folder / "training.json").read_text())

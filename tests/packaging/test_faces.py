@@ -47,7 +47,7 @@ MIRRORED = {
     "readers": ["reasonembed_readers"],
     "langchain": ["langchain_reasonembed"],
     "llama_index": [name for name in ROOMS if name.startswith("llama_index")],
-    "training": ["reasonembed_training", "reasonembed_training.data"],
+    "training": ["reasonembed_training", "reasonembed_training.data", "reasonembed_training.datasets"],
     "remixer": ["reasonembed_training.remixer"],
 }
 """Which rooms the folders of tests look into, where the names differ."""
