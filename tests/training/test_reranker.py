@@ -110,6 +110,16 @@ def test_the_loss_is_the_same_in_parts_of_any_size(recipe, tmp_path):
     assert said[0] == pytest.approx(said[1], abs=0.3)  # dropout differs with the parts
 
 
+def test_a_task_has_a_weight_of_its_own(recipe, tmp_path):
+    (tmp_path / "more.jsonl").write_text((tmp_path / "rows.jsonl").read_text())
+    both = f'data=[{{path="{tmp_path}/rows.jsonl"}}, {{path="{tmp_path}/more.jsonl"}}]'
+    told = Told()
+    train_reranker(recipe(both, "batch.tasks={more={weight=0.5}}"), callback=told)
+    assert sorted(metrics.task for metrics in told.steps) == ["more"] * 2 + ["rows"] * 4
+    with pytest.raises(TrainingError, match=r"batch\.tasks names 'mor'.*'more'"):
+        train_reranker(recipe(both, "batch.tasks={mor={weight=0.5}}"))
+
+
 def test_another_recipe_does_not_resume_a_run(recipe):
     train_reranker(recipe("optim.max_steps=2"))
     with pytest.raises(TrainingError, match=r"optim\.lr"):

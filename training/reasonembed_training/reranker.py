@@ -138,7 +138,8 @@ def train_reranker(recipe: RerankerRecipe, *, callback: TrainingCallback | None 
     """
     callback = callback or SilentCallback()
     table = open_rows(sources_from(recipe.data), cache=recipe.run.cache, on_rows=lambda _: None)
-    plans = task_plans(table.tasks(), BatchConfig(queries=recipe.batch.queries, group=recipe.batch.group))
+    batch = recipe.batch
+    plans = task_plans(table.tasks(), BatchConfig(queries=batch.queries, group=batch.group, tasks=batch.tasks))
     sampler = Sampler(plans, seed=recipe.run.seed)
     steps = steps_of(sampler, recipe.optim)
     progress = _progress(recipe, table)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import change_setting, flat_record, plain_record, read_toml, record_from
 from reasonembed_training.checks import check_setting
-from reasonembed_training.config import DataConfig, OptimConfig
+from reasonembed_training.config import DataConfig, OptimConfig, TaskBatchConfig
 
 __all__ = ["RerankerBatch", "RerankerModel", "RerankerRecipe", "RerankerRun", "read_reranker_recipe"]
 
@@ -42,6 +43,7 @@ class RerankerBatch:
     """Documents per query: one positive, group - 1 of its row's negatives, or all where it has fewer."""
     tokens: int = 8192
     """Tokens per forward pass, padding included; bounds the memory of a step."""
+    tasks: Mapping[str, TaskBatchConfig] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         check_setting(self.queries >= 1, f"batch.queries is {self.queries}; want at least 1")
