@@ -1,52 +1,87 @@
-"""`reasonembed eval compare`: show one system's reports, or compare two systems with significance tests."""
+"""`reasonembed eval compare`: show one system's reports, or compare several systems with significance tests."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reasonembed_cli.options import DataOption
 from reasonembed_cli.outputs import check_output_file
+from reasonembed_cli.showing import JsonOption, json_text
+
+if TYPE_CHECKING:
+    from reasonembed_rag.evaluation import Report, RetrievalTask
 
 __all__ = ["eval_compare_command"]
 
 
 def eval_compare_command(
-    first: Annotated[Path, typer.Argument(help="A report file, or a folder that eval --out wrote.")],
-    second: Annotated[Path | None, typer.Argument(help="The same of another system, on the same tasks.")] = None,
+    systems: Annotated[
+        list[Path], typer.Argument(help="For each system its report file, or the folder that eval run --out wrote.")
+    ],
     *,
     measure: Annotated[str, typer.Option(help="The measure to compare, for example recall@100.")] = "nDCG@10",
-    html: Annotated[Path | None, typer.Option("--html", help="Write a self-contained HTML page.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a self-contained HTML page, with every query and its best hits."),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show a report, or compare two: differences with bootstrap intervals and a paired randomisation test.
+    """Show a system's reports, or compare two or more: intervals and paired tests, corrected by Holm's method.
 
-    reasonembed eval compare bm25/ model/ --html page.html
+    --data is needed only for the texts of results that eval run wrote before it kept them, or as a single file.
+
+    reasonembed eval compare bm25/ model/ hybrid/ --html page.html
     """
     from rich.console import Console
 
+    from reasonembed_cli.eval_record import results_record
     from reasonembed_cli.eval_tables import comparison_table, notes, slices_table, tasks_table
-    from reasonembed_rag.evaluation import compare, read_reports
+    from reasonembed_rag.evaluation import compare_systems, read_results
     from reasonembed_rag.files import write_text
     from reasonembed_rag.pages import report_page
 
     if html is not None:
         check_output_file(html)
-    reports = read_reports(first)
-    others = read_reports(second) if second is not None else []
-    page = report_page(reports, others, measure=measure) if html is not None else None
+    results = [read_results(path, load=None if data is None else _loader(data)) for path in systems]
+    reports = [one.reports for one in results]
+    comparison = compare_systems(reports, measure=measure) if len(reports) > 1 else None
+    if html is not None:
+        write_text(report_page(*results, measure=measure), html)
+    told = list(dict.fromkeys(note for side in reports for one in side for note in notes(one)))
+    if comparison is not None:
+        told += [
+            f"{task.label}: {note}"
+            for pair in comparison.pairs
+            for task in pair.comparison.tasks
+            for note in task.notes
+        ]
+    if as_json:
+        typer.echo(json_text(results_record(reports, comparison, notes=told)))
+        return
     console = Console()
-    if others:
-        comparison = compare(reports, others, measure=measure)
+    if comparison is not None:
         console.print(comparison_table(comparison))
-        for task in comparison.tasks:
-            for note in task.notes:
-                console.print(f"{task.task}: {note}", style="yellow", markup=False, highlight=False)
     else:
-        console.print(tasks_table(reports))
-        console.print(slices_table(reports))
-    for note in dict.fromkeys(note for one in (*reports, *others) for note in notes(one)):
+        console.print(tasks_table(reports[0]))
+        console.print(slices_table(reports[0]))
+    for note in told:
         console.print(note, style="yellow", markup=False, highlight=False)
-    if html is not None and page is not None:
-        write_text(page, html)
+    if html is not None:
         console.print(f"{html}: open it in a browser")
+
+
+def _loader(data: Path) -> Callable[[Report], RetrievalTask]:
+    """Return what loads a report's task from a folder that is one task, or a copy of BRIGHT."""
+    from reasonembed_rag.evaluation import load_task
+
+    def load(report: Report) -> RetrievalTask:
+        facts = report.task
+        name = facts.name if (data / "examples").is_dir() else None
+        return load_task(name, folder=data, split=facts.split, queries=facts.query_source, long=facts.long)
+
+    return load

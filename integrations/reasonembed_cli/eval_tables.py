@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reasonembed_rag.evaluation import Comparison, Difference, Report
+    from reasonembed_rag.evaluation import Difference, Report, SystemsComparison
 
 __all__ = ["comparison_table", "notes", "scores_table", "slices_table", "slim_table", "tasks_table"]
 
@@ -64,19 +64,27 @@ def slim_table(first: str, figures: Sequence[str], *, title: str, caption: str |
     return table
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """Return a table of two systems' means, their difference, its interval and p-value, task by task."""
+def comparison_table(comparison: SystemsComparison) -> Table:
+    """Return a table of each pair's means, their difference, its interval and p-value, task by task."""
+    first, *others = comparison.systems
+    several = len(others) > 1
     table = slim_table(
-        "task",
-        ("first", "second", "difference", "95 % interval", "p"),
-        title=f"{comparison.measure} x 100: first {comparison.first}, second {comparison.second}",
-        caption="paired by query: bootstrap, randomisation test",
+        "pair, task" if several else "task",
+        ("first", "second", "difference", f"{100 * comparison.level:.4g} % interval", "p"),
+        title=f"{comparison.measure} x 100"
+        + (f" of {len(comparison.systems)} systems" if several else f": first {first}, second {others[0]}"),
+        caption="paired by query: bootstrap, randomisation test; p by Holm over the rows of its kind",
     )
-    for task in comparison.tasks:
-        table.add_row(task.label, *_difference(task.mean))
-    if len(comparison.tasks) > 1:
-        table.add_section()
-        table.add_row("mean of tasks", *_difference(comparison.mean))
+    for pair in comparison.pairs:
+        of = pair.comparison
+        if several:
+            table.add_row(f"{of.first}, then {of.second}", *_difference(of.mean, pair.p_value))
+        for task, p_value in zip(of.tasks, pair.task_p_values, strict=True):
+            if len(of.tasks) > 1 or not several:
+                table.add_row(f"  {task.label}" if several else task.label, *_difference(task.mean, p_value))
+        if len(of.tasks) > 1 and not several:
+            table.add_section()
+            table.add_row("mean of tasks", *_difference(of.mean, pair.p_value))
     return table
 
 
@@ -92,7 +100,8 @@ def slices_table(reports: Sequence[Report]) -> Table:
 
 def notes(report: Report) -> list[str]:
     """Return the warnings of a report: the task's, and queries that failed, found nothing or have no ranking."""
-    lines = [f"{_task(report)}: {warning}" for warning in (*report.task.warnings, *report.notes)]
+    few = report.few_hits_notes(_SHOWN)
+    lines = [f"{_task(report)}: {warning}" for warning in (*report.task.warnings, *report.notes, *few)]
     failed = [query for query in report.queries if query.problem is not None]
     lines += [f"{_task(report)}, query {query.id}: {query.problem}; it counts 0" for query in failed[:_PROBLEMS_SHOWN]]
     if len(failed) > _PROBLEMS_SHOWN:
@@ -121,9 +130,9 @@ def _interval(report: Report, reports: Sequence[Report]) -> str:
     return f"{100 * interval.low:.1f}-{100 * interval.high:.1f}" if interval else ""
 
 
-def _difference(mean: Difference) -> list[str]:
+def _difference(mean: Difference, p: float) -> list[str]:
     interval = f"{100 * mean.interval.low:+.2f} to {100 * mean.interval.high:+.2f}"
-    p_value = f"{mean.p_value:.4f}" if mean.p_value >= 0.0001 else "< 0.0001"
+    p_value = f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
     return [f"{100 * mean.first:.2f}", f"{100 * mean.second:.2f}", f"{100 * mean.difference:+.2f}", interval, p_value]
 
 

@@ -8,24 +8,36 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.evaluation.bright import load_task, task_size
-    from reasonembed_rag.evaluation.comparison import Comparison, Difference, QueryPair, TaskComparison, compare
+    from reasonembed_rag.evaluation.comparison import (
+        Comparison,
+        Difference,
+        QueryPair,
+        SystemPair,
+        SystemsComparison,
+        TaskComparison,
+        compare,
+        compare_systems,
+    )
     from reasonembed_rag.evaluation.environment import Environment, describe_environment
     from reasonembed_rag.evaluation.evaluator import evaluate, evaluate_embedder
     from reasonembed_rag.evaluation.matching import DocumentNames, FoundText
-    from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES, score_rankings
+    from reasonembed_rag.evaluation.metrics import CUTOFFS, HEADLINE, MEASURES, score_rankings
     from reasonembed_rag.evaluation.mteb import MtebModel
     from reasonembed_rag.evaluation.rag import Context, RagChain, evaluate_context
     from reasonembed_rag.evaluation.report import Report, System, TaskFacts, read_report, read_reports, write_report
-    from reasonembed_rag.evaluation.results import ResultsFolder, find_run
+    from reasonembed_rag.evaluation.results import Results, ResultsFolder, find_run, read_results
     from reasonembed_rag.evaluation.run import QueryResult, Run, RunOptions, RunProgress, run_retriever
     from reasonembed_rag.evaluation.scoring import rankings_of, score_run, task_facts
     from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, resampled_means
     from reasonembed_rag.evaluation.task import Example, RetrievalTask, check_tasks, read_examples, read_task_folder
+    from reasonembed_rag.evaluation.top_hits import Beginning, RankedQuery, TopHits, top_hits_of
     from reasonembed_rag.evaluation.trec import read_run, write_run
 
 __all__ = [
+    "CUTOFFS",
     "HEADLINE",
     "MEASURES",
+    "Beginning",
     "Comparison",
     "Context",
     "Difference",
@@ -38,18 +50,24 @@ __all__ = [
     "QueryPair",
     "QueryResult",
     "RagChain",
+    "RankedQuery",
     "Report",
+    "Results",
     "ResultsFolder",
     "RetrievalTask",
     "Run",
     "RunOptions",
     "RunProgress",
     "System",
+    "SystemPair",
+    "SystemsComparison",
     "TaskComparison",
     "TaskFacts",
+    "TopHits",
     "bootstrap_intervals",
     "check_tasks",
     "compare",
+    "compare_systems",
     "describe_environment",
     "evaluate",
     "evaluate_context",
@@ -60,6 +78,7 @@ __all__ = [
     "read_examples",
     "read_report",
     "read_reports",
+    "read_results",
     "read_run",
     "read_task_folder",
     "resampled_means",
@@ -68,6 +87,7 @@ __all__ = [
     "score_run",
     "task_facts",
     "task_size",
+    "top_hits_of",
     "write_report",
     "write_run",
 ]

@@ -1,7 +1,8 @@
-"""Compare two systems query by query, with an interval and a test of their difference."""
+"""Compare systems query by query, with intervals and tests of their differences."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,23 @@ from numpy.typing import NDArray
 from reasonembed_rag.errors import EvaluationError
 from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES
 from reasonembed_rag.evaluation.report import Report
-from reasonembed_rag.evaluation.significance import Interval, bootstrap_intervals, randomization_p_value
+from reasonembed_rag.evaluation.significance import (
+    Interval,
+    bootstrap_intervals,
+    holm_p_values,
+    randomization_p_value,
+)
 
-__all__ = ["Comparison", "Difference", "QueryPair", "compare"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "QueryPair",
+    "SystemPair",
+    "SystemsComparison",
+    "TaskComparison",
+    "compare",
+    "compare_systems",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +42,7 @@ class QueryPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Two systems' means, their difference (second minus first), its 95 % bootstrap interval and its p-value."""
+    """Two systems' means, their difference (second minus first), its bootstrap interval and its p-value."""
 
     first: float
     second: float
@@ -74,27 +89,84 @@ class Comparison:
     mean: Difference
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemPair:
+    """Two of several systems, with p-values corrected by Holm's method."""
+
+    comparison: Comparison
+    p_value: float
+    """Of the mean of the tasks, over all pairs of systems."""
+    task_p_values: tuple[float, ...]
+    """Of each task, over all pairs and tasks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemsComparison:
+    """Every pair of two or more systems, each of the earlier one first."""
+
+    measure: str
+    systems: tuple[str, ...]
+    level: float
+    """Of the intervals: those of all pairs' means hold together with 95 % (Bonferroni)."""
+    pairs: tuple[SystemPair, ...]
+
+
+def compare_systems(
+    systems: Sequence[Report | Sequence[Report]], *, measure: str = HEADLINE, level: float = 0.95
+) -> SystemsComparison:
+    """Compare every pair of two or more systems on the same tasks; raises EvaluationError as compare does.
+
+    The intervals of all pairs hold together at the level given. Raises EvaluationError for fewer than two systems, and
+    for two of the same name.
+    """
+    if len(systems) < 2:
+        raise EvaluationError(f"got {len(systems)} systems; want at least two to compare")
+    together = 1.0 - (1.0 - level) / (len(systems) * (len(systems) - 1) / 2)
+    pairs = [compare(one, other, measure=measure, level=together) for one, other in itertools.combinations(systems, 2)]
+    names = (pairs[0].first, *(pair.second for pair in pairs[: len(systems) - 1]))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise EvaluationError(f"got two systems named {twice!r}; want names that tell them apart")
+    of_mean = holm_p_values([pair.mean.p_value for pair in pairs])
+    of_tasks = iter(holm_p_values([task.mean.p_value for pair in pairs for task in pair.tasks]))
+    return SystemsComparison(
+        measure=measure,
+        systems=names,
+        level=together,
+        pairs=tuple(
+            SystemPair(
+                comparison=pair, p_value=p_value, task_p_values=tuple(itertools.islice(of_tasks, len(pair.tasks)))
+            )
+            for pair, p_value in zip(pairs, of_mean, strict=True)
+        ),
+    )
+
+
 def compare(
-    first: Report | Sequence[Report], second: Report | Sequence[Report], *, measure: str = HEADLINE
+    first: Report | Sequence[Report],
+    second: Report | Sequence[Report],
+    *,
+    measure: str = HEADLINE,
+    level: float = 0.95,
 ) -> Comparison:
     """Compare two systems' reports on the same tasks: one report each, or one per task.
 
-    Differences are paired by query; the overall interval and test draw queries within each task. Raises EvaluationError
-    for no reports, an unknown measure, reports of more than one system per side, and tasks, judgements or exclusions
-    that differ between the sides.
+    Differences are paired by query; the overall interval and test draw queries within each task. `level` is that of the
+    intervals. Raises EvaluationError for no reports, an unknown measure, reports of more than one system per side, and
+    tasks, judgements or exclusions that differ between the sides.
     """
     if measure not in MEASURES:
         raise EvaluationError(f"measure is {measure!r}; want one of {', '.join(MEASURES)}")
     first, second = ([side] if isinstance(side, Report) else side for side in (first, second))
     pairs = _pairs(first, second)
-    tasks = tuple(_compare_task(ours, theirs, measure) for ours, theirs in pairs)
+    tasks = tuple(_compare_task(ours, theirs, measure, level) for ours, theirs in pairs)
     values = [_values(task.queries) for task in tasks]
     return Comparison(
         measure=measure,
         first=_system(first),
         second=_system(second),
         tasks=tasks,
-        mean=_difference(values),
+        mean=_difference(values, level),
     )
 
 
@@ -126,7 +198,7 @@ def _label(key: tuple[str, str | None]) -> str:
     return f"{name} ({split})" if split else name
 
 
-def _compare_task(first: Report, second: Report, measure: str) -> TaskComparison:
+def _compare_task(first: Report, second: Report, measure: str, level: float) -> TaskComparison:
     ours = {query.id: query.measures[measure] for query in first.queries}
     theirs = {query.id: query.measures[measure] for query in second.queries}
     ids = [*ours, *(query for query in theirs if query not in ours)]
@@ -134,7 +206,7 @@ def _compare_task(first: Report, second: Report, measure: str) -> TaskComparison
     return TaskComparison(
         task=first.task.name,
         split=first.task.split,
-        mean=_difference([_values(queries)]),
+        mean=_difference([_values(queries)], level),
         queries=queries,
         notes=_notes(first, second),
     )
@@ -145,14 +217,14 @@ def _values(queries: Sequence[QueryPair]) -> NDArray[np.float64]:
     return np.asarray([(pair.first, pair.second) for pair in queries], dtype=np.float64)
 
 
-def _difference(groups: Sequence[NDArray[np.float64]]) -> Difference:
+def _difference(groups: Sequence[NDArray[np.float64]], level: float) -> Difference:
     first, second = np.mean([values_Q2.mean(axis=0) for values_Q2 in groups], axis=0).tolist()
     differences = [values_Q2[:, 1] - values_Q2[:, 0] for values_Q2 in groups]
     return Difference(
         first=first,
         second=second,
         difference=second - first,
-        interval=bootstrap_intervals([difference_Q[:, None] for difference_Q in differences])[0],
+        interval=bootstrap_intervals([difference_Q[:, None] for difference_Q in differences], level=level)[0],
         p_value=randomization_p_value(differences),
     )
 

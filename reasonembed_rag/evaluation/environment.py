@@ -40,6 +40,8 @@ class Environment:
     processor: str
     cpus: int
     memory_gib: float | None
+    instruction_set: str | None = None
+    """What the processor can do that changes speed and last bits, such as "AVX512, bfloat16 native, int8 exact"."""
 
 
 def describe_environment(command: str | None = None) -> Environment:
@@ -52,6 +54,7 @@ def describe_environment(command: str | None = None) -> Environment:
         processor=_processor(),
         cpus=_cpus(),
         memory_gib=_memory_gib(),
+        instruction_set=_instruction_set(),
     )
 
 
@@ -73,12 +76,27 @@ def _cpus() -> int:
 
 
 def _processor() -> str:
+    return _cpu_line("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_line(name: str) -> str:
+    """Return the first such line of /proc/cpuinfo; empty where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _instruction_set() -> str | None:
+    """Return torch's view where torch is loaded (loading it takes seconds), else the vector flags of the processor."""
+    if "torch" in sys.modules:
+        from reasonembed_rag.backbone import instruction_set
+
+        return instruction_set()
+    flags = _cpu_line("flags").split()
+    known = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if name in flags]
+    return ", ".join(known) or None
 
 
 def _memory_gib() -> float | None:

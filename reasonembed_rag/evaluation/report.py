@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,17 @@ from reasonembed_rag.files import plain_record, record_from, write_text
 from reasonembed_rag.protocols import Usage
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["Latency", "QueryScore", "Report", "System", "TaskFacts", "read_report", "read_reports", "write_report"]
+__all__ = [
+    "Latency",
+    "QueryScore",
+    "Report",
+    "System",
+    "TaskFacts",
+    "read_report",
+    "read_reports",
+    "report_files",
+    "write_report",
+]
 
 _FORMAT = 1
 _WANTED = "want the JSON that `reasonembed eval run` wrote"
@@ -115,6 +125,34 @@ class Report:
         """
         return sum(query.measures[measure] for query in self.queries) / self.task.queries
 
+    def too_few_hits(self, measure: str) -> int:
+        """Return how many queries got fewer hits than the measure counts on; the failed ones are told apart.
+
+        A corpus smaller than the measure's cutoff can give no more.
+        """
+        wanted = self._wanted(measure)
+        return sum(query.found < wanted and query.problem is None for query in self.queries)
+
+    def few_hits_notes(self, measures: Iterable[str]) -> list[str]:
+        """Return a sentence for the measures for which queries got too few hits; those cut off alike share one.
+
+        That rankings were truncated before a measure's cutoff is among the report's own notes.
+        """
+        names: dict[int, list[str]] = {}
+        for measure in dict.fromkeys(measures):
+            names.setdefault(self._wanted(measure), []).append(measure)
+        fewest = min((query.found for query in self.queries if query.problem is None), default=0)
+        return [
+            f"{few:,} of {self.task.queries:,} queries got fewer than the {wanted:,} hits that {', '.join(alike)} "
+            f"looks at, the fewest {fewest:,}: it may read too low"
+            for wanted, alike in sorted(names.items())
+            if wanted <= self.k and (few := self.too_few_hits(alike[0]))
+        ]
+
+    def _wanted(self, measure: str) -> int:
+        _, at, cutoff = measure.partition("@")
+        return min(int(cutoff), self.task.documents or int(cutoff)) if at else 0
+
     def costs(self) -> str:
         """Return the costs in one line: latency, encoding time, tokens, bytes, calls of language models."""
         usage = self.usage or Usage()
@@ -154,6 +192,8 @@ class Report:
             fields["system"]["spec"] = {
                 name: value for name, value in own.items() if name not in newer or value != newer[name]
             }
+        if self.environment.instruction_set is None:
+            del fields["environment"]["instruction_set"]
         if self.usage is not None and self.usage.llm_cost is None:
             del fields["usage"]["llm_cost"]
         return {"format": _FORMAT, **fields}
@@ -192,9 +232,14 @@ def read_reports(path: Path) -> list[Report]:
 
     Result files in MTEB's layout and robustness reports in the folder are skipped.
     """
+    return [read_report(file) for file in report_files(path)]
+
+
+def report_files(path: Path) -> list[Path]:
+    """Return the report files of a folder by name, or the file itself; raises InputError where there is none."""
     if not path.is_dir():
-        return [read_report(path)]
+        return [path]
     files = sorted(file for file in path.glob("*.json") if not file.name.endswith(_OTHER_SUFFIXES))
     if not files:
         raise InputError(f"{path}: holds no report; want the folder that `reasonembed eval run --out` wrote")
-    return [read_report(file) for file in files]
+    return files

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.errors import EvaluationError
 
-__all__ = ["Interval", "bootstrap_intervals", "randomization_p_value", "resampled_means"]
+__all__ = ["Interval", "bootstrap_intervals", "holm_p_values", "randomization_p_value", "resampled_means"]
 
 _BLOCK = 4_000_000
 """Numbers drawn at once; bounds the memory."""
@@ -75,6 +75,16 @@ def randomization_p_value(
         signs_RQ = generator.integers(0, 2, size=(count, len(weighted_Q)), dtype=np.int8) * 2.0 - 1.0
         extreme += int(np.count_nonzero(np.abs(signs_RQ @ weighted_Q) >= observed))
     return (extreme + 1) / (resamples + 1)
+
+
+def holm_p_values(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values of a family of tests, corrected so that one error among them all is as rare (Holm 1979)."""
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for place, number in enumerate(sorted(range(len(p_values)), key=lambda n: p_values[n])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[number]))
+        corrected[number] = largest
+    return corrected
 
 
 def resampled_means(values_QM: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:

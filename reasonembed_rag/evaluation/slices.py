@@ -12,7 +12,7 @@ from reasonembed_rag.errors import MissingDependencyError
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_rag.retrieval import EnglishAnalyzer
 
-__all__ = ["QuerySlice", "query_type", "slices_of"]
+__all__ = ["QuerySlice", "levels_of", "query_type", "slices_of"]
 
 _GOLD_BANDS = ((1, 1), (2, 3), (4, 7), (8, None))
 
@@ -28,27 +28,30 @@ class QuerySlice:
 
 
 def slices_of(task: RetrievalTask, values: Mapping[str, float]) -> tuple[QuerySlice, ...]:
-    """Slice the judged queries by length, number of gold ids, words shared with gold documents and reasoning type.
-
-    `values` holds nDCG@10 by query id; absent queries count 0. A property with a single level is left out, and so are
-    shared words for a task without documents or without PyStemmer, and types where the examples name none
-    ("reasoning_type").
-    """
-    judged = [example for example in task.examples if example.gold_ids]
-    properties: list[tuple[str, dict[str, list[Example]]]] = [
-        ("words in the query", _thirds(judged, lambda e: len(e.query.split()), "{:.0f}")),
-        ("gold documents", _gold_bands(judged)),
-    ]
-    overlap = _overlaps(task, judged)
-    if overlap is not None:
-        properties.append(("query words in gold", _thirds(judged, lambda e: overlap[e.id], "{:.0%}")))
-    properties.append(("reasoning type", _types(judged)))
+    """Return the mean nDCG@10 of each slice of levels_of; `values` holds it by query id, absent queries count 0."""
     return tuple(
         QuerySlice(by, level, len(members), float(np.mean([values.get(example.id, 0.0) for example in members])))
-        for by, levels in properties
-        if len(levels) > 1
+        for by, levels in levels_of(task).items()
         for level, members in levels.items()
     )
+
+
+def levels_of(task: RetrievalTask) -> dict[str, dict[str, list[Example]]]:
+    """Slice the judged queries by length, number of gold ids, words shared with gold documents and reasoning type.
+
+    A property with a single level is left out, and so are shared words for a task without documents or without
+    PyStemmer, and types where the examples name none ("reasoning_type").
+    """
+    judged = [example for example in task.examples if example.gold_ids]
+    properties = {
+        "words in the query": _thirds(judged, lambda e: len(e.query.split()), "{:.0f}"),
+        "gold documents": _gold_bands(judged),
+    }
+    overlap = _overlaps(task, judged)
+    if overlap is not None:
+        properties["query words in gold"] = _thirds(judged, lambda e: overlap[e.id], "{:.0%}")
+    properties["reasoning type"] = _types(judged)
+    return {by: levels for by, levels in properties.items() if len(levels) > 1}
 
 
 def _thirds(examples: Sequence[Example], size: Callable[[Example], float], form: str) -> dict[str, list[Example]]:

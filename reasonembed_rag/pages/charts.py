@@ -23,16 +23,21 @@ _SCATTER = 420
 _LINES_HEIGHT = 220
 _LINES_LEFT = 44
 _MARGIN = 54
-_MOST_NAMES = 12
+_MOST_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A value from -1 to 1 and its interval."""
+    """A value from -1 to 1 and its interval; None where none was computed."""
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The interval's two ends; empty without one."""
+        return () if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def bar_chart(groups: Mapping[str, Sequence[Bar | None]], *, title: str) -> Mark
     The position in a group is the system and its colour, None where it has no value. The axis includes 0 and ends at
     the tenth beyond every value.
     """
-    ends = [end for bars in groups.values() for bar in bars if bar for end in (bar.low, bar.value, bar.high)]
+    ends = [end for bars in groups.values() for bar in bars if bar for end in (bar.value, *bar.ends)]
     axis = _Axis(
         max(-1.0, math.floor(min([0.0, *ends]) * 10 + 1e-9) / 10),
         min(1.0, max(0.1, math.ceil(max([0.0, *ends]) * 10 - 1e-9) / 10)),
@@ -76,17 +81,20 @@ def bar_chart(groups: Mapping[str, Sequence[Bar | None]], *, title: str) -> Mark
     return _svg(_LABEL_WIDTH + _PLOT_WIDTH + 70, sum(heights) + _AXIS_HEIGHT, title, shapes)
 
 
-def scatter_chart(points: Sequence[Point], *, x_label: str, y_label: str, title: str) -> Markup:
-    """Return the points in a unit square with its diagonal; points that coincide are one larger dot naming them all."""
-    shapes = _scatter_axes(x_label, y_label)
+def scatter_chart(points: Sequence[Point], *, x: tuple[str, int], y: tuple[str, int], title: str) -> Markup:
+    """Return the points in a unit square with its diagonal; points that coincide are one larger dot naming them all.
+
+    x and y are the names and the colours of the two systems; a dot has the colour of the one with the higher score.
+    """
+    shapes = _scatter_axes(x[0], y[0])
     labels_at: dict[tuple[float, float], list[str]] = defaultdict(list)
     for point in points:
         labels_at[round(point.x, 3), round(point.y, 3)].append(point.label)
-    for (x, y), labels in sorted(labels_at.items(), key=lambda spot: -len(spot[1])):
-        kind = "up" if y > x else "down" if y < x else "level"
-        more = f" and {len(labels) - _MOST_NAMES} more" if len(labels) > _MOST_NAMES else ""
-        place = {"cx": _x(x), "cy": _y(y), "r": min(16.0, 2.8 + 1.2 * math.sqrt(len(labels)))}
-        tip = f"{', '.join(labels[:_MOST_NAMES])}{more}: {x:g} and {y:g}"
+    for (across, up), labels in sorted(labels_at.items(), key=lambda spot: -len(spot[1])):
+        kind = f"system{y[1]}" if up > across else f"system{x[1]}" if up < across else "level"
+        more = f"; and {len(labels) - _MOST_NAMES} more" if len(labels) > _MOST_NAMES else ""
+        place = {"cx": _x(across), "cy": _y(up), "r": min(16.0, 2.8 + 1.2 * math.sqrt(len(labels)))}
+        tip = f"{'; '.join(labels[:_MOST_NAMES])}{more}: {across:g} and {up:g}"
         shapes.append(_Shape("circle", f"dot {kind}", place, tip))
     return _svg(_SCATTER + 2 * _MARGIN, _SCATTER + 2 * _MARGIN, title, shapes)
 
@@ -127,15 +135,19 @@ class _Axis:
 
 
 def _bar(bar: Bar, y: float, system: int, axis: _Axis) -> list[_Shape]:
-    zero, value, low, high = (axis.x(number) for number in (0.0, bar.value, bar.low, bar.high))
+    zero, value = axis.x(0.0), axis.x(bar.value)
     middle = y + _BAR_HEIGHT / 2
-    tip = f"{100 * bar.value:.1f} (95 % interval {100 * bar.low:.1f} to {100 * bar.high:.1f})"
     box = {"x": min(zero, value), "y": y + 1.5, "width": abs(value - zero), "height": _BAR_HEIGHT - 3.0, "rx": 2.0}
-    whisker = f"M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {middle - 3:.1f}v6M{high:.1f} {middle - 3:.1f}v6"
+    tip, whisker, end = f"{100 * bar.value:.1f}", [], max(zero, value)
+    if bar.ends:
+        tip += " (95 % interval {:.1f} to {:.1f})".format(*(100 * end for end in bar.ends))
+        low, high = (axis.x(end) for end in bar.ends)
+        path = f"M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {middle - 3:.1f}v6M{high:.1f} {middle - 3:.1f}v6"
+        whisker, end = [_path("whisker", path)] if low < high else [], max(end, high)
     return [
         _Shape("rect", f"bar system{system}", box, tip),
-        *([_path("whisker", whisker)] if bar.low < bar.high else []),
-        _text("value", max(zero, value, high) + 6, middle, f"{100 * bar.value:.1f}"),
+        *whisker,
+        _text("value", end + 6, middle, f"{100 * bar.value:.1f}"),
     ]
 
 

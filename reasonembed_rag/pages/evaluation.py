@@ -1,80 +1,154 @@
-"""Evaluation reports of one or two systems as a self-contained HTML page: no script, font or network."""
+"""Evaluation reports of one system or several as a self-contained HTML page that loads nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation import HEADLINE, MEASURES, Comparison, QueryPair, Report, compare
+from reasonembed_rag.evaluation import HEADLINE, MEASURES, Comparison, Report, Results, compare_systems
 from reasonembed_rag.pages.charts import Bar, Point, bar_chart, scatter_chart
-from reasonembed_rag.pages.rendering import render_template
+from reasonembed_rag.pages.costs import cost_table
+from reasonembed_rag.pages.palette import SERIES_COLOURS
+from reasonembed_rag.pages.queries import query_list
+from reasonembed_rag.pages.rendering import json_block, render_template
 
 __all__ = ["report_page"]
 
 _SHOWN = ("nDCG@10", "recall@10", "recall@100", "P@1", "MRR")
-_LARGEST_DIFFERENCES = 20
+_MOST_SCATTERS = 3
+_MOST_POINTS = 2_000
+"""Beyond, a point's place is rounded to 2 decimals, not 3, so that the chart stays small."""
+_NAME = 70
 
 
-def report_page(first: Sequence[Report], second: Sequence[Report] = (), *, measure: str = HEADLINE) -> str:
-    """Return the page of one system's reports, or of two systems side by side.
+def report_page(*systems: Results | Sequence[Report], measure: str = HEADLINE) -> str:
+    """Return the page of one system's results, or of up to six systems side by side, compared pair by pair.
 
-    Raises EvaluationError for no reports, an unknown measure, and two sides that cannot be compared.
+    With Results, the page lists the queries with their gold documents and each system's best hits. Raises
+    EvaluationError for no reports, an unknown measure, more than six systems, and systems that cannot be compared.
     """
-    if not first:
-        raise EvaluationError("got no report; want at least one")
     if measure not in MEASURES:
         raise EvaluationError(f"measure is {measure!r}; want one of {', '.join(MEASURES)}")
-    comparison = compare(first, second, measure=measure) if second else None
-    sides = [list(first)]
-    if comparison is not None:
-        by_task = {report.task.label: report for report in second}
-        sides.append([by_task[report.task.label] for report in first])
+    sides = _in_one_order([one if isinstance(one, Results) else Results(tuple(one)) for one in systems])
+    comparison = compare_systems([side.reports for side in sides], measure=measure) if len(sides) > 1 else None
+    reports = [side.reports for side in sides]
+    queries = query_list(sides, measure=measure)
+    pairs = [pair.comparison for pair in comparison.pairs] if comparison else []
     return render_template(
         "evaluation.html.j2",
-        sides=sides,
-        systems=[side[0].system.label for side in sides],
+        script="queries.js",
+        sides=reports,
+        systems=[side[0].system.label for side in reports],
         measure=measure,
-        means=[sum(report.mean(measure) for report in side) / len(side) for side in sides],
-        bars=_bars(sides, measure),
+        means=[sum(report.mean(measure) for report in side) / len(side) for side in reports],
+        bars=_bars(reports, measure),
         comparison=comparison,
-        scatter=_scatter(comparison) if comparison else None,
-        largest=_largest(comparison) if comparison else None,
+        scatters=[_scatter(pair, sides) for pair in pairs[:_MOST_SCATTERS]],
+        warnings=list(dict.fromkeys(_warnings(reports, pairs, measure))),
         shown=_SHOWN,
-        slices=list(_slices(sides)),
+        slices=list(_slices(reports)),
+        costs=cost_table(reports),
+        queries=queries,
+        data=json_block(queries.data),
+        circumstances=[report for side in reports for report in _distinct(side)],
     )
 
 
+def _in_one_order(sides: Sequence[Results]) -> list[Results]:
+    """Return the systems with their tasks in the order of the first one's; other tasks are for compare to refuse."""
+    if not sides or not all(side.reports for side in sides):
+        raise EvaluationError("got no report; want at least one")
+    if len(sides) > len(SERIES_COLOURS):
+        raise EvaluationError(f"got {len(sides)} systems; a page shows up to {len(SERIES_COLOURS)}")
+    places = {report.task.label: place for place, report in enumerate(sides[0].reports)}
+    last = len(places)
+    return [
+        replace(side, reports=tuple(sorted(side.reports, key=lambda report: places.get(report.task.label, last))))
+        for side in sides
+    ]
+
+
 def _bars(sides: Sequence[Sequence[Report]], measure: str) -> Markup:
-    pairs = zip(*sides, strict=True)
-    groups = {reports[0].task.label: [_bar(report, measure) for report in reports] for reports in pairs}
+    groups = {
+        reports[0].task.label: [_bar(report, measure) for report in reports] for reports in zip(*sides, strict=True)
+    }
     return bar_chart(groups, title=f"{measure} by task")
 
 
 def _bar(report: Report, measure: str) -> Bar:
-    interval = report.intervals[measure]
-    return Bar(report.mean_present[measure], interval.low, interval.high)
+    """Return a bar; one query alone has no interval."""
+    interval = report.intervals[measure] if len(report.queries) > 1 else None
+    return Bar(report.mean_present[measure], interval.low if interval else None, interval.high if interval else None)
 
 
-def _scatter(comparison: Comparison) -> Markup:
+def _scatter(pair: Comparison, sides: Sequence[Results]) -> Markup:
+    """Return each query's scores under two systems, in the colour of the one that does better."""
+    questions = _questions(sides)
+    decimals = 3 if sum(len(task.queries) for task in pair.tasks) <= _MOST_POINTS else 2
     points = [
-        Point(f"{task.task} {pair.id}", pair.first, pair.second) for task in comparison.tasks for pair in task.queries
+        Point(
+            questions.get((task.label, query.id), query.id), round(query.first, decimals), round(query.second, decimals)
+        )
+        for task in pair.tasks
+        for query in task.queries
     ]
-    title = f"{comparison.measure} query by query"
-    return scatter_chart(points, x_label=comparison.first, y_label=comparison.second, title=title)
+    names = [side.reports[0].system.label for side in sides]
+    return scatter_chart(
+        points,
+        x=(pair.first, names.index(pair.first)),
+        y=(pair.second, names.index(pair.second)),
+        title=f"{pair.measure} query by query: {pair.first} and {pair.second}",
+    )
 
 
-def _largest(comparison: Comparison) -> list[tuple[str, QueryPair]]:
-    """Return the task and scores of the queries on which the systems differ most."""
-    pairs = [(task.task, pair) for task in comparison.tasks for pair in task.queries if pair.first != pair.second]
-    return sorted(pairs, key=lambda item: -abs(item[1].second - item[1].first))[:_LARGEST_DIFFERENCES]
+def _questions(sides: Sequence[Results]) -> dict[tuple[str, str], str]:
+    return {
+        (label, query.id): " ".join(query.query.text[:_NAME].split())
+        for side in sides
+        for label, hits in side.top_hits.items()
+        for query in hits.queries
+    }
+
+
+def _warnings(sides: Sequence[Sequence[Report]], pairs: Sequence[Comparison], measure: str) -> Iterator[str]:
+    for pair in pairs:
+        for task in pair.tasks:
+            yield from (f"{task.label}: {pair.first} and {pair.second} differ in {note}" for note in task.notes)
+    for side in sides:
+        for report in side:
+            yield from (f"{report.task.label}: {warning}" for warning in report.task.warnings)
+            yield from (f"{report.task.label}, {report.system.label}: {note}" for note in _faults(report, measure))
+
+
+def _faults(report: Report, measure: str) -> Iterator[str]:
+    yield from report.notes
+    failed = sum(query.problem is not None for query in report.queries)
+    if failed:
+        yield f"{failed:,} of {report.task.queries:,} queries failed and count 0"
+    missing = report.task.queries - len(report.queries)
+    if missing:
+        yield f"{missing:,} of {report.task.queries:,} queries have no ranking and count 0"
+    yield from report.few_hits_notes((measure, *_SHOWN))
+
+
+def _distinct(side: Sequence[Report]) -> Iterator[Report]:
+    """Yield a system's first report, and those that were measured otherwise than the one before."""
+    before: Report | None = None
+    for report in side:
+        if before is None or (before.environment, before.system) != (report.environment, report.system):
+            yield report
+        before = report
 
 
 def _slices(sides: Sequence[Sequence[Report]]) -> Iterator[tuple[str, int, list[float | None]]]:
     """Yield each slice of each task: its name, its queries, and each system's mean where it has one."""
     for reports in zip(*sides, strict=True):
-        means = [{(part.by, part.level): part.mean for part in report.slices} for report in reports]
+        means: list[Mapping[tuple[str, str], float]] = [
+            {(part.by, part.level): part.mean for part in report.slices} for report in reports
+        ]
         for part in reports[0].slices:
             found = [of_side.get((part.by, part.level)) for of_side in means]
             yield f"{reports[0].task.label}: {part.by}, {part.level}", part.queries, found

@@ -104,8 +104,7 @@ def _geometry_chart(reports: Sequence[RobustnessReport]) -> Markup:
 def _geometry_bar(report: RobustnessReport, what: str, name: str) -> Bar | None:
     if what not in report.geometry:
         return None
-    value = float(getattr(report.geometry[what], name))
-    return Bar(value, value, value)
+    return Bar(float(getattr(report.geometry[what], name)))
 
 
 def _attack_chart(report: PoisonReport) -> Markup:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.errors import EvaluationError
-from reasonembed_rag.evaluation.comparison import QueryPair, compare
+from reasonembed_rag.evaluation.comparison import QueryPair, compare, compare_systems
 from reasonembed_rag.evaluation.report import System
 from reasonembed_rag.evaluation.run import QueryResult, Run
 from reasonembed_rag.evaluation.scoring import score_run
+from reasonembed_rag.evaluation.significance import holm_p_values
 from reasonembed_rag.evaluation.task import Example, RetrievalTask
 from reasonembed_rag.hits import Hits
 
@@ -112,3 +113,38 @@ def test_what_cannot_be_compared_is_refused(first, second, message):
 def test_an_unknown_measure_is_refused_with_the_known_ones():
     with pytest.raises(EvaluationError, match=r"\bmeasure\b.*'ndcg'.*\bnDCG@1\b"):
         compare([_report(_FEW, [1])], [_report(_FEW, [1])], measure="ndcg")
+
+
+def test_every_pair_of_several_systems_is_compared_and_corrected():
+    sides = [
+        [_report(_MANY, places, system=name)] for name, places in (("A", [0] * 4), ("B", [1, 2, 0, 1]), ("C", [1] * 4))
+    ]
+    comparison = compare_systems(sides)
+    assert comparison.systems == ("A", "B", "C")
+    assert [(pair.comparison.first, pair.comparison.second) for pair in comparison.pairs] == [
+        ("A", "B"),
+        ("A", "C"),
+        ("B", "C"),
+    ]
+    assert comparison.level == pytest.approx(1 - 0.05 / 3)
+    raw = [pair.comparison.mean.p_value for pair in comparison.pairs]
+    assert [pair.p_value for pair in comparison.pairs] == holm_p_values(raw)
+    alone = compare(sides[0], sides[1]).mean.interval
+    wide = comparison.pairs[0].comparison.mean.interval
+    assert wide.low <= alone.low <= alone.high <= wide.high
+    assert wide != alone
+
+
+def test_two_systems_are_compared_as_by_compare():
+    sides = [_report(_MANY, [0, 2, 0, 2])], [_report(_MANY, [1, 1, 1, 1], system="B")]
+    (pair,) = compare_systems(sides).pairs
+    assert pair.comparison == compare(*sides)
+    assert pair.p_value == pair.comparison.mean.p_value
+
+
+def test_one_system_alone_and_two_of_one_name_are_refused():
+    report = _report(_MANY, [1, 2, 3, 0])
+    with pytest.raises(EvaluationError, match=r"\b1\b.*\btwo\b"):
+        compare_systems([report])
+    with pytest.raises(EvaluationError, match="'A'"):
+        compare_systems([report, report])

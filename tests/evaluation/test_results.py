@@ -58,7 +58,7 @@ def test_a_failed_query_or_a_damaged_file_asks_for_a_new_run(tmp_path: Path):
 
 def test_the_run_file_of_a_results_folder_is_found_beside_report_and_mteb_result(tmp_path: Path):
     _write(ResultsFolder(tmp_path))
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
     assert [result.hits.ids for result in read_run(find_run(tmp_path, "cells")).results] == [HITS.ids] * 2
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasonembed_rag.errors import EvaluationError
 from reasonembed_rag.evaluation import significance as statistics
-from reasonembed_rag.evaluation.significance import bootstrap_intervals, randomization_p_value
+from reasonembed_rag.evaluation.significance import bootstrap_intervals, holm_p_values, randomization_p_value
 
 
 def test_the_interval_of_many_queries_is_the_normal_one():
@@ -104,3 +104,10 @@ def test_nothing_to_resample_is_refused(groups):
         bootstrap_intervals(groups)
     with pytest.raises(EvaluationError, match=r"\bquery\b"):
         randomization_p_value([group[:, 0] for group in groups])
+
+
+def test_holm_s_p_values_are_those_worked_by_hand():
+    assert holm_p_values([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm_p_values([0.4, 0.001, 0.9]) == pytest.approx([0.8, 0.003, 0.9])
+    assert holm_p_values([0.7]) == [0.7]
+    assert holm_p_values([]) == []

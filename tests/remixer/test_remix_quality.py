@@ -60,7 +60,9 @@ def test_the_page_shows_each_sample_and_runs_nothing(run_folder):
     for sample in quality.samples:
         assert sample.source in shown.text
         assert sample.row.query in shown.text
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "style=" not in page  # the page's policy would not apply it
 
 
 def test_what_documents_hold_is_no_markup_of_the_page(make_config, run_remix, scripted):

@@ -9,12 +9,31 @@ import numpy as np
 
 from reasonembed_rag.errors import MissingDependencyError, TrainingError
 from reasonembed_rag.files import replacing
+from reasonembed_rag.pages import SERIES_COLOURS
 from reasonembed_training.log import read_metrics
 
 __all__ = ["draw_curves"]
 
 _SMOOTH = 20
 """Curves are moving averages over a window of 1 / _SMOOTH of the run."""
+_FIRST, _SECOND, _THIRD = SERIES_COLOURS[:3]
+_INK, _SOFT, _LINE = "#1d2330", "#566072", "#dfe4ec"
+_LOOK = {
+    "axes.edgecolor": _LINE,
+    "axes.grid": True,
+    "axes.labelcolor": _SOFT,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": _INK,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "grid.color": _LINE,
+    "legend.frameon": False,
+    "text.color": _INK,
+    "xtick.color": _SOFT,
+    "ytick.color": _SOFT,
+}
+"""The look of the HTML pages."""
 
 
 def draw_curves(run: Path, *, to: Path | None = None) -> Path:
@@ -27,32 +46,40 @@ def draw_curves(run: Path, *, to: Path | None = None) -> Path:
     if not steps:
         raise TrainingError(f"{run / 'metrics.jsonl'}: no step yet; want a run that has finished a step")
     try:
+        import matplotlib as mpl
         from matplotlib.figure import Figure
+        from matplotlib.rcsetup import cycler
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "train") from error
+    path = to or run / "curves.png"
+    look: Any = _LOOK | {"axes.prop_cycle": cycler(color=SERIES_COLOURS)}
+    with mpl.rc_context(look), replacing(path) as file:
+        figure = Figure(layout="constrained")
+        figure.suptitle(run.resolve().name, fontweight="bold")
+        _draw(figure, steps, [line for line in lines if line["kind"] == "dev"])
+        figure.savefig(file, format="png", dpi=130)
+    return path
+
+
+def _draw(figure: Any, steps: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
     latent = [line for line in steps if line.get("latent")]
     rows = 3 if latent else 2
-    figure = Figure(figsize=(11, 3.5 * rows), layout="constrained")
+    figure.set_size_inches(11, 3.5 * rows)
     (top, intensity), (dev, histogram), *last = figure.subplots(rows, 2)
     if latent:
         _draw_latent(last[0], latent)
-    figure.suptitle(run.resolve().name)
     _draw_loss(top, steps)
     weighted = [line for line in steps if line["intensity"] is not None]
     _draw_intensity(intensity, weighted)
-    _draw_dev(dev, [line for line in lines if line["kind"] == "dev"])
+    _draw_dev(dev, measured)
     _draw_histogram(histogram, weighted)
-    path = to or run / "curves.png"
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=130)
-    return path
 
 
 def _draw_loss(axes: Any, steps: list[dict[str, Any]]) -> None:
     x = [line["step"] for line in steps]
     y = [line["info_nce"] for line in steps]
     axes.plot(x, y, color="0.8", linewidth=0.8)
-    axes.plot(x, _smooth(y), color="tab:blue")
+    axes.plot(x, _smooth(y), color=_FIRST)
     axes.set(title="mean InfoNCE, unweighted", xlabel="step", ylim=(0, None))
 
 
@@ -77,11 +104,12 @@ def _draw_intensity(axes: Any, steps: list[dict[str, Any]]) -> None:
         return
     x = [line["step"] for line in steps]
     column = {name: [line["intensity"][name] for line in steps] for name in ("min", "max", "mean", "median", "clipped")}
-    axes.fill_between(x, _smooth(column["min"]), _smooth(column["max"]), color="tab:orange", alpha=0.15, linewidth=0)
-    axes.plot(x, _smooth(column["mean"]), color="tab:orange", label="mean")
-    axes.plot(x, _smooth(column["median"]), color="tab:red", linestyle="--", label="median")
+    axes.fill_between(x, _smooth(column["min"]), _smooth(column["max"]), color=_SECOND, alpha=0.15, linewidth=0)
+    axes.plot(x, _smooth(column["mean"]), color=_SECOND, label="mean")
+    axes.plot(x, _smooth(column["median"]), color=_THIRD, linestyle="--", label="median")
     axes.set(ylabel="RI (band: minimum to maximum)", ylim=(0, None))
     share = axes.twinx()
+    share.grid(visible=False)
     share.plot(x, _smooth(column["clipped"]), color="0.4", linestyle=":", label="share at kappa")
     share.set(ylim=(0, 1), ylabel="share at kappa")
     axes.legend(loc="upper left")
@@ -96,7 +124,7 @@ def _draw_dev(axes: Any, measured: list[dict[str, Any]]) -> None:
     for name in measured[0]["sets"]:
         axes.plot(x, [line["sets"][name] for line in measured], marker=".", label=name)
     if len(measured[0]["sets"]) > 1:
-        axes.plot(x, [line["mean"] for line in measured], color="black", marker="o", label="mean")
+        axes.plot(x, [line["mean"] for line in measured], color=_INK, marker="o", label="mean")
     best = max(measured, key=lambda line: line["mean"])
     axes.axvline(best["step"], color="0.7", linestyle=":", label=f"best mean, {best['mean']:.4f}")
     axes.legend(fontsize="small")
