@@ -48,7 +48,9 @@ def queries(count: int, *, seed: int) -> list[str]:
     return [" ".join(source[start : start + length]) for start, length in zip(starts, lengths, strict=True)]
 
 
-def build_qwen3(folder: Path, *, shape: dict[str, int] | None = None, dtype: str = "float32") -> Path:
+def build_qwen3(
+    folder: Path, *, shape: dict[str, int] | None = None, dtype: str = "float32", device: str = "cpu"
+) -> Path:
     """Write a Qwen3 of random weights with a byte-level BPE tokenizer trained on the language reference."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -72,7 +74,8 @@ def build_qwen3(folder: Path, *, shape: dict[str, int] | None = None, dtype: str
     torch.manual_seed(0)
     default = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, dtype))
-    model = Qwen3Model(config)
+    with torch.device(device):  # random numbers for 8B take a CPU minutes
+        model = Qwen3Model(config)
     torch.set_default_dtype(default)
     model.save_pretrained(folder)
     fast.save_pretrained(folder)

@@ -44,16 +44,30 @@ def llama_index(folder: Path, prompt: str | None) -> Encode:
     return model.get_text_embedding_batch
 
 
-def flag_embedding(folder: Path, prompt: str | None, *, decoder: bool) -> Encode:
+def flag_embedding(
+    folder: Path, prompt: str | None, *, decoder: bool, device: str = "cpu", dtype: str = "float32"
+) -> Encode:
     from FlagEmbedding import FlagLLMModel, FlagModel
 
-    common = {"use_fp16": False, "devices": "cpu", "normalize_embeddings": True}
+    short = {"use_fp16": False, "use_bf16": dtype == "bfloat16"}
+    common = {**short, "devices": device, "normalize_embeddings": True}
     if decoder:
         model = FlagLLMModel(str(folder), **common, passage_max_length=1024, pooling_method="last_token")
         return lambda texts: model.encode_corpus([(prompt or "") + text for text in texts])
     model = FlagModel(str(folder), **common, pooling_method="mean", passage_max_length=256)
     encode: Encode = model.encode_corpus
     return encode
+
+
+def vllm(folder: Path, *, dtype: str) -> Any:
+    """Load a model with vLLM for pooling."""
+    from vllm import LLM
+
+    return LLM(model=str(folder), runner="pooling", dtype=dtype, max_model_len=1024, enforce_eager=True)
+
+
+def vllm_encode(llm: Any, prompt: str | None) -> Encode:
+    return lambda texts: [out.outputs.embedding for out in llm.embed([(prompt or "") + text for text in texts])]
 
 
 def openvino_bert(folder: Path, *, precision: str, longest: int) -> Encode:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
+from reasonembed_rag.backbone.decoder_shape import read_shape
 from reasonembed_rag.backbone.hub import find_model
 from reasonembed_rag.backbone.kinds import is_decoder, is_natively_bidirectional, native_type
 from reasonembed_rag.backbone.lora import Lora, read_lora
-from reasonembed_rag.backbone.plain_decoder import PLAIN, PlainDecoder, fits_plain_decoder, read_plain_decoder
+from reasonembed_rag.backbone.plain_decoder import PLAIN, PlainDecoder, read_plain_decoder
 from reasonembed_rag.backbone.processor import emulates_bfloat16, warn_of_emulation
 from reasonembed_rag.backbone.resolve_spec import check_adapter_spec
 from reasonembed_rag.backbone.selfcheck import is_verified
@@ -73,7 +74,7 @@ def load_model(
     device = _device(settings.device)
     dtype = _dtype(settings.dtype, device)
     spec = source.spec(dtype=dtype)
-    fits = fits_plain_decoder(facts.config)
+    fits = read_shape(facts.config) is not None
     if for_engine and fits and is_verified(spec, device=f"{device.type}{PLAIN}"):
         plain = read_plain_decoder(facts.transformer_folder, facts.config, dtype=_DTYPES[dtype], device=device)
         backbone = cast("PreTrainedModel", plain)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from reasonembed_rag.backbone.decoder_shape import GEMMAS, read_shape
+from reasonembed_rag.backbone.rotary import rotary_steps
 from reasonembed_rag.backbone.tensors import weight_files
 from reasonembed_rag.errors import ModelError
 
@@ -21,42 +23,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["PLAIN", "PlainDecoder", "fits_plain_decoder", "read_plain_decoder"]
+    from reasonembed_rag.backbone.decoder_shape import DecoderShape
+
+__all__ = ["PLAIN", "PlainDecoder", "read_plain_decoder"]
 
 PLAIN = ", bare modules"
 """Added to the device in the record of a self-check of these modules."""
 
-_KINDS = ("llama", "mistral", "qwen2", "qwen3")
-_SIZES = (
-    "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "vocab_size",
-)  # fmt: skip
 _WRAPPER = "model."
 """Prefix of the backbone's weights in a checkpoint with a head."""
-
-
-def fits_plain_decoder(config: Mapping[str, Any]) -> bool:
-    """Return whether a config.json says all that bare modules need: no windows, and rotary angles of the usual kind."""
-    kind = config.get("model_type")
-    windows = config.get("use_sliding_window") or (kind == "mistral" and config.get("sliding_window"))
-    local = set(config.get("layer_types") or ()) - {"full_attention"}
-    return bool(
-        kind in _KINDS
-        and all(isinstance(config.get(name), int) for name in _SIZES)
-        and not windows
-        and not local
-        and config.get("hidden_act") == "silu"
-        and isinstance(config.get("rms_norm_eps"), float)
-        and _theta(config) is not None
-    )
-
-
-def _theta(config: Mapping[str, Any]) -> float | None:
-    """Return the base of the rotary angles; None for angles of another kind."""
-    rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if rotary.get("rope_type", rotary.get("type", "default")) != "default" or "partial_rotary_factor" in config:
-        return None
-    theta = rotary.get("rope_theta", config.get("rope_theta"))
-    return float(theta) if isinstance(theta, int | float) else None
 
 
 def read_plain_decoder(
@@ -77,16 +52,20 @@ def read_plain_decoder(
 
 
 class PlainDecoder(nn.Module):
-    """The modules of a Llama, Mistral, Qwen2 or Qwen3 model."""
+    """The modules of a Llama, Mistral, Qwen2, Qwen3 or Gemma model; raises ModelError for a config of another one."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
+        shape = read_shape(config)
+        if shape is None:
+            raise ModelError(f"{config.get('model_type')!r} has no bare modules here; want transformers' own")
         width = config["hidden_size"]
-        self.config = SimpleNamespace(**config, to_dict=lambda: dict(config))
-        self.embed_tokens = nn.Embedding(config["vocab_size"], width)
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config["num_hidden_layers"]))
-        self.norm = _Norm(width, config["rms_norm_eps"])
-        self.rotary_emb = _Rotary(_head_width(config), _theta(config) or 0.0)
+        self.config = SimpleNamespace(**{**config, "layer_types": shape.layer_types}, to_dict=lambda: dict(config))
+        embedding = _ScaledEmbedding if shape.kind in GEMMAS else nn.Embedding
+        self.embed_tokens = embedding(config["vocab_size"], width)
+        self.layers = nn.ModuleList(_Layer(config, shape, number) for number in range(config["num_hidden_layers"]))
+        self.norm = _norm_of(shape, width, config)
+        self.rotary_emb = _Rotary(shape) if "" in shape.rotary else _RotaryByType(shape)
 
     @classmethod
     def around(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, folder: Path) -> PlainDecoder:
@@ -118,8 +97,11 @@ class PlainDecoder(nn.Module):
         return self.embed_tokens
 
 
-def _head_width(config: Mapping[str, Any]) -> int:
-    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
+class _ScaledEmbedding(nn.Embedding):
+    """Gemma's: multiplied by the square root of the width, in the number format of the weights."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return super().forward(ids) * torch.tensor(self.embedding_dim**0.5).to(self.weight)
 
 
 class _Norm(nn.Module):
@@ -129,57 +111,78 @@ class _Norm(nn.Module):
         self.variance_epsilon = epsilon
 
 
+class _GemmaNorm(_Norm):
+    """Known by its name: Gemma's norms multiply by 1 + weight."""
+
+
+def _norm_of(shape: DecoderShape, width: int, config: Mapping[str, Any]) -> _Norm:
+    return (_GemmaNorm if shape.kind in GEMMAS else _Norm)(width, config["rms_norm_eps"])
+
+
 class _Rotary(nn.Module):
-    """Rotary angles, computed from their base when they are asked for."""
+    """Cosines and sines of rotary positions, computed when they are asked for."""
 
-    rope_type = "default"
-
-    def __init__(self, width: int, theta: float) -> None:
+    def __init__(self, shape: DecoderShape) -> None:
         super().__init__()
-        self._width, self._theta = width, theta
+        self._width, self._given = shape.head_width, shape.rotary
+        self.rope_type = {name: one["rope_type"] for name, one in shape.rotary.items()}
 
-    def forward(self, like: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, like: Tensor, positions: Tensor, layer_type: str = "") -> tuple[Tensor, Tensor]:
         """Return cosines and sines (1, L, width)."""
-        exponents = torch.arange(0, self._width, 2, dtype=torch.float32, device=like.device) / self._width
-        angles = positions[..., None].float() * (1.0 / self._theta**exponents)
+        steps = rotary_steps(self._given[layer_type], width=self._width, device=like.device)
+        angles = positions[..., None].float() * steps.angles
         both = torch.cat((angles, angles), dim=-1)
-        return both.cos().to(like.dtype), both.sin().to(like.dtype)
+        return (both.cos() * steps.factor).to(like.dtype), (both.sin() * steps.factor).to(like.dtype)
+
+
+class _RotaryByType(_Rotary):
+    """Known by its layer_types: forward is given one of them."""
+
+    def __init__(self, shape: DecoderShape) -> None:
+        super().__init__(shape)
+        self.layer_types = tuple(shape.rotary)
 
 
 class _Attention(nn.Module):
-    sliding_window = None
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], shape: DecoderShape, number: int) -> None:
         super().__init__()
-        kind, width = config["model_type"], config["hidden_size"]
-        self.head_dim = _head_width(config)
-        self.scaling = self.head_dim**-0.5
-        queries, keys = config["num_attention_heads"] * self.head_dim, config["num_key_value_heads"] * self.head_dim
-        every = bool(config.get("attention_bias")) and kind in {"llama", "qwen3"}
+        kind, width = shape.kind, config["hidden_size"]
+        self.head_dim, self.scaling = shape.head_width, shape.scale
+        self.sliding_window, self.attn_logit_softcapping = shape.window_of(number), shape.softcap
+        queries, keys = (config[f"num_{of}_heads"] * shape.head_width for of in ("attention", "key_value"))
+        every = bool(config.get("attention_bias")) and kind in {"llama", "qwen3", *GEMMAS}
         self.q_proj = nn.Linear(width, queries, bias=every or kind == "qwen2")
         self.k_proj = nn.Linear(width, keys, bias=every or kind == "qwen2")
         self.v_proj = nn.Linear(width, keys, bias=every or kind == "qwen2")
         self.o_proj = nn.Linear(queries, width, bias=every)
-        if kind == "qwen3":
-            self.q_norm = _Norm(self.head_dim, config["rms_norm_eps"])
-            self.k_norm = _Norm(self.head_dim, config["rms_norm_eps"])
+        if kind in {"qwen3", "gemma3_text"}:
+            self.q_norm = _norm_of(shape, shape.head_width, config)
+            self.k_norm = _norm_of(shape, shape.head_width, config)
+
+
+class GELUTanh(nn.Module):
+    """Known by its name, as transformers' activation of this kind is."""
 
 
 class _Mlp(nn.Module):
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], shape: DecoderShape) -> None:
         super().__init__()
         width, inner = config["hidden_size"], config["intermediate_size"]
-        bias = bool(config.get("mlp_bias")) and config["model_type"] == "llama"
+        bias = bool(config.get("mlp_bias")) and shape.kind == "llama"
         self.gate_proj = nn.Linear(width, inner, bias=bias)
         self.up_proj = nn.Linear(width, inner, bias=bias)
         self.down_proj = nn.Linear(inner, width, bias=bias)
-        self.act_fn = nn.SiLU()
+        self.act_fn = GELUTanh() if shape.kind in GEMMAS else nn.SiLU()
 
 
 class _Layer(nn.Module):
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], shape: DecoderShape, number: int) -> None:
         super().__init__()
-        self.self_attn = _Attention(config)
-        self.mlp = _Mlp(config)
-        self.input_layernorm = _Norm(config["hidden_size"], config["rms_norm_eps"])
-        self.post_attention_layernorm = _Norm(config["hidden_size"], config["rms_norm_eps"])
+        width = config["hidden_size"]
+        self.self_attn = _Attention(config, shape, number)
+        self.mlp = _Mlp(config, shape)
+        self.input_layernorm = _norm_of(shape, width, config)
+        self.post_attention_layernorm = _norm_of(shape, width, config)
+        if shape.kind in {"gemma2", "gemma3_text"}:
+            self.pre_feedforward_layernorm = _norm_of(shape, width, config)
+            self.post_feedforward_layernorm = _norm_of(shape, width, config)

@@ -185,7 +185,10 @@ def shared_encoder(settings: EncoderSettings) -> SharedEncoder:
                     f"{settings.model!r} is a shared embedder, loaded already; leave its other settings out"
                 )
             return _by_name[settings.model]
-        return _encoders.setdefault(settings, SharedEncoder(functools.partial(_load, settings), settings=settings))
+        found = _encoders.get(settings)
+        if found is None:
+            found = _encoders[settings] = SharedEncoder(functools.partial(_load, settings), settings=settings)
+        return found
 
 
 def share_embedder(name: str, embedder: Embedder) -> None:

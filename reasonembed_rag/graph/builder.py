@@ -40,6 +40,7 @@ class GraphBuilder:
         self._nodes: list[Any] = []
         self._inline: dict[str, NDArray[Any]] = {}
         self._tensors: dict[str, NDArray[Any]] = {}
+        self._outputs: list[str] = []
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add a tensor; one of the same name is taken to be the same."""
@@ -63,6 +64,11 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(op, inputs, names, domain=domain, **attributes))
         return names
 
+    def output(self, name: str) -> str:
+        """Make a one-dimensional result of a node an output of the graph, beside the states; return its name."""
+        self._outputs.append(name)
+        return name
+
     def finish(self, output: str, *, width: int) -> Graph:
         """Return the graph from token ids (B, S) and lengths (B), both int32, to states (B, L, width) in float32."""
         from onnx import TensorProto, helper, numpy_helper
@@ -82,7 +88,10 @@ class GraphBuilder:
                 helper.make_tensor_value_info("ids", TensorProto.INT32, ["B", "S"]),
                 helper.make_tensor_value_info("lengths", TensorProto.INT32, ["B"]),
             ],
-            [helper.make_tensor_value_info("states", TensorProto.FLOAT, ["B", "L", width])],
+            [
+                helper.make_tensor_value_info("states", TensorProto.FLOAT, ["B", "L", width]),
+                *(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in self._outputs),
+            ],
             initializers,
         )
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid(FUSED, 1)]

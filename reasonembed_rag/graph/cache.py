@@ -1,4 +1,7 @@
-"""Graphs in the user's cache: written once per model and number format, memory-mapped by every later process."""
+"""Graphs in the user's cache: written once per model and number format, memory-mapped by every later process.
+
+All together take at most GRAPH_BYTES: those used least recently are deleted, but none that a process has open.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import functools
 import hashlib
 import json
 import logging
-import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasonembed_rag.backbone import cache_folder, is_marked, mark
 from reasonembed_rag.files import replacing
 from reasonembed_rag.graph.builder import GRAPH_FILE
+from reasonembed_rag.graph.eviction import delete_unused, evict, hold
 from reasonembed_rag.graph.products import largest_weight
 
 if TYPE_CHECKING:
@@ -19,22 +22,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reasonembed_rag.graph.builder import Graph
+    from reasonembed_rag.graph.eviction import Hold
     from reasonembed_rag.graph.weights import EncoderWeights
 
 __all__ = ["WRITER", "OpenGraph", "open_graph", "open_memory"]
 
 _logger = logging.getLogger(__name__)
 
-WRITER = 1
+WRITER = 2
 """Raise it with every change of what is written for the same model."""
 _LENGTH_BYTES = 8
 
 
 class OpenGraph(NamedTuple):
-    """A session, and the memory that it reads where there is no file."""
+    """A session, and what it reads: memory, or a file, which stays in the cache meanwhile."""
 
     session: Any
-    graph: Graph | None = None
+    source: Graph | Hold
 
 
 def open_graph(
@@ -43,7 +47,7 @@ def open_graph(
     """Open the graph of a model from the cache, or write it there first.
 
     A file that this project did not leave as it is, damaged or changed, is written anew; without the permission to
-    write, the graph stays in memory. Both are logged once per process.
+    write, the graph stays in memory. Both are logged once per process, and so are deletions for want of room.
     """
     path = _path(weights, dtype)
     if path.is_file():
@@ -53,10 +57,12 @@ def open_graph(
         _warn(f"{path}: damaged, or not as it was written; it is written anew")
     graph = write()
     try:
-        _save(graph, path)
+        deleted = _save(graph, path)
     except OSError as error:
         _warn(f"{path}: cannot be written ({error.strerror}); the graph is made anew by every process")
         return open_memory(graph, options)
+    if deleted:
+        _warn(f"{path.parents[2]}: full; graphs of models that were not used for the longest time were deleted")
     return _open_file(path, options) or open_memory(graph, options)
 
 
@@ -77,8 +83,11 @@ def _digest(*parts: Any) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _save(graph: Graph, path: Path) -> None:
-    """Write the tensors, the graph behind them and its length; then delete older graphs of the model."""
+def _save(graph: Graph, path: Path) -> int:
+    """Write the tensors, the graph behind them and its length; then delete older graphs of the model, and others.
+
+    Return how many others were deleted because all together were too large.
+    """
     with replacing(path) as file:
         for name, tensor in graph.tensors.items():
             file.seek(graph.offsets[name])
@@ -88,7 +97,8 @@ def _save(graph: Graph, path: Path) -> None:
     mark(_identity(path))
     for folder in path.parents[1].iterdir():
         if folder != path.parent:
-            shutil.rmtree(folder, ignore_errors=True)
+            delete_unused(folder)
+    return evict(path.parents[2], keep=path.parent)
 
 
 def _identity(path: Path) -> str:
@@ -101,9 +111,10 @@ def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
     """Return a session whose large tensors are mapped from the file; None where it is not as it was written."""
     import onnxruntime
 
-    if not is_marked(_identity(path)):
-        return None
     try:
+        held = hold(path)
+        if not is_marked(_identity(path)):
+            return None
         with path.open("rb") as file:
             end = file.seek(-_LENGTH_BYTES, 2)
             length = int.from_bytes(file.read(), "little")
@@ -111,7 +122,7 @@ def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
             model = file.read(length)
         chosen = options()
         chosen.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-        return OpenGraph(onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"]))
+        return OpenGraph(onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"]), held)
     except Exception:  # noqa: BLE001 - ONNX Runtime's own errors have no common class; the graph is written anew
         return None
 

@@ -18,6 +18,7 @@ from reasonembed_rag.graph.cache import WRITER, open_memory
 from reasonembed_rag.graph.forward import embed
 from reasonembed_rag.graph.products import INT8_PLANS, Products, largest_weight
 from reasonembed_rag.graph.session import run_session
+from reasonembed_rag.graph.smoothing import column_peaks
 from reasonembed_rag.graph.writing import write_graph
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ def int8_graph(weights: EncoderWeights, *, options: Callable[[], Any]) -> Graph:
         return _one_by_one(weights, functools.partial(run_session, open_memory(graph, options)), sample)
 
     expected = vectors(write_graph(weights, Products()))
+    peaks = column_peaks(weights, sample, options=options)
     best = -1.0
-    for products in INT8_PLANS:
-        graph = write_graph(weights, products)
+    for parts in INT8_PLANS:
+        graph = write_graph(weights, Products(parts, peaks))
         best = max(best, _least_cosine(vectors(graph), expected))
         if best >= _FLOORS["int8"]:
             return graph

@@ -1,4 +1,4 @@
-"""The engine on ONNX Runtime: packs as small batches of similar length."""
+"""The engine on ONNX Runtime: packs as small batches of similar length, one a thread where there are many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reasonembed_rag.graph.cache import open_graph
 from reasonembed_rag.graph.check import check_graph, int8_graph
 from reasonembed_rag.graph.forward import batches, embed, padded
 from reasonembed_rag.graph.products import Products
-from reasonembed_rag.graph.session import GraphSession, session_options, thread_count
+from reasonembed_rag.graph.session import GraphSessions, in_threads, session_options, thread_count
 from reasonembed_rag.graph.writing import supports, write_graph
 
 if TYPE_CHECKING:
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reasonembed_rag.backbone import Tokens
+    from reasonembed_rag.graph.session import GraphSession
     from reasonembed_rag.graph.weights import EncoderWeights
 
 __all__ = ["OnnxEngine"]
+
+_NO_ROWS = np.empty(0, np.int64)
 
 
 class OnnxEngine:
@@ -45,29 +48,29 @@ class OnnxEngine:
             )
         self._spec, self._pad_id = weights.spec, weights.pad_id
         self._threads = thread_count()
-        options = functools.partial(session_options, threads=self._threads)
         write = (
-            functools.partial(int8_graph, weights, options=options)
+            functools.partial(int8_graph, weights, options=functools.partial(session_options, threads=self._threads))
             if dtype == "int8"
             else functools.partial(write_graph, weights, Products())
         )
-        session = GraphSession(functools.partial(open_graph, weights, dtype=dtype, options=options, write=write))
-        check_graph(weights, session, dtype=dtype)
-        self._session: GraphSession | None = session
+        reopen = functools.partial(open_graph, weights, dtype=dtype, write=write)
+        sessions = GraphSessions(reopen, threads=self._threads)
+        check_graph(weights, sessions.of(threads=self._threads), dtype=dtype)
+        self._sessions: GraphSessions | None = sessions
 
     def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
-        """Yield the vectors of the packs in order, a few rows at a time."""
+        """Yield the vectors of the packs, which are sorted by length, a few rows at a time."""
         if adapter is not None:
             raise InputError(f"unknown adapter {adapter!r}; adapters by name need backend='torch'")
         skip = 0 if self._spec.pool_prompt else tokens.skip
-        for pack in packs:
-            for rows in batches(pack, tokens.lengths, threads=self._threads):
-                if self._session is None:
-                    raise BackendError(
-                        f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained"
-                    )
-                sequences = tokens.rows(rows)
-                yield RowVectors(rows, embed(self._session, sequences, self._spec, pad_id=self._pad_id, skip=skip))
+        largest = max((len(pack) * int(tokens.lengths[pack].max()) for pack in packs if len(pack)), default=0)
+        parts = batches(np.concatenate([_NO_ROWS, *packs]), tokens.lengths, most=largest)
+        session, workers = self._session_for(len(parts))
+
+        def embedded(rows: NDArray[np.int64]) -> RowVectors:
+            return RowVectors(rows, embed(session, tokens.rows(rows), self._spec, pad_id=self._pad_id, skip=skip))
+
+        return in_threads(embedded, parts, workers=workers)
 
     def token_states(
         self, sequences: Sequence[NDArray[np.int32]], attended: Sequence[int]
@@ -76,18 +79,28 @@ class OnnxEngine:
 
         The model's pooling must be another than cls, whose graph leaves the other states out.
         """
-        session = self._session
-        if session is None:
-            raise BackendError(f"{self._spec.model} is closed; load it again with from_pretrained")
         lengths = np.asarray([len(sequence) for sequence in sequences], np.int64)
-        found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(sequences)
-        for rows in batches(np.argsort(-lengths, kind="stable"), lengths, threads=self._threads):
+        parts = batches(np.argsort(-lengths, kind="stable"), lengths)
+        session, workers = self._session_for(len(parts))
+
+        def states(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             ids_BS = padded([sequences[row] for row in rows], pad_id=self._pad_id)
-            states_BSD = session(ids_BS, np.asarray([attended[row] for row in rows], np.int32))
-            for row, states in zip(rows, states_BSD, strict=True):
-                found[row] = states[: lengths[row]]
+            return session(ids_BS, np.asarray([attended[row] for row in rows], np.int32))
+
+        found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(sequences)
+        for rows, states_BSD in zip(parts, in_threads(states, parts, workers=workers), strict=True):
+            for row, states_SD in zip(rows, states_BSD, strict=True):
+                found[row] = states_SD[: lengths[row]]
         return found
 
     def close(self) -> None:
         """Drop the model."""
-        self._session = None
+        self._sessions = None
+
+    def _session_for(self, count: int) -> tuple[GraphSession, int]:
+        """Return a session for this many batches, and how many of them to run side by side."""
+        if self._sessions is None:
+            raise BackendError(f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained")
+        if count == 1 or 2 * count < self._threads:
+            return self._sessions.of(threads=self._threads), 1
+        return self._sessions.of(threads=1), min(count, self._threads)

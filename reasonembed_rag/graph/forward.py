@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
 __all__ = ["batches", "embed", "padded"]
 
-_TOKENS_PER_THREAD = 192
+_BATCH_TOKENS = 384
 """More in one batch fall out of a core's cache; fewer leave the operators' own overhead visible."""
 
 
-def batches(rows: NDArray[np.int64], lengths: NDArray[np.int64], *, threads: int) -> list[NDArray[np.int64]]:
-    """Split rows, sorted by length, into batches that hold about as many tokens as the threads compute at best."""
+def batches(
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], *, most: int = _BATCH_TOKENS
+) -> list[NDArray[np.int64]]:
+    """Split rows, sorted by length, into batches of about as many tokens as one thread computes at best, or of `most`.
+
+    A longer row is a batch by itself.
+    """
+    budget = min(most, _BATCH_TOKENS)
     parts = []
     start = 0
     while start < len(rows):
         longest = int(max(lengths[rows[start]], lengths[rows[-1]], 1))
-        stop = start + max(1, _TOKENS_PER_THREAD * threads // longest)
+        stop = start + max(1, budget // longest)
         parts.append(rows[start:stop])
         start = stop
     return parts

@@ -1,21 +1,33 @@
-"""Sessions of ONNX Runtime: one thread pool, no spinning between calls, and a life after a fork."""
+"""Sessions of ONNX Runtime: no thread that spins, and a life after a fork.
+
+Many batches are run side by side, each by one thread of a session without threads of its own: nothing waits for
+anything, neither for the slowest thread of every operator nor, where other processes are busy, for one that lost its
+core. A single batch is divided among all threads.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from reasonembed_rag.forks import make_immortal, renew_in_child
+from reasonembed_rag.forks import ForkLock, make_immortal, renew_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
     import numpy as np
     from numpy.typing import NDArray
 
     from reasonembed_rag.graph.cache import OpenGraph
 
-__all__ = ["GraphSession", "run_session", "session_options", "thread_count"]
+__all__ = ["GraphSession", "GraphSessions", "in_threads", "run_session", "session_options", "thread_count"]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def thread_count() -> int:
@@ -57,6 +69,45 @@ class GraphSession:
         if self._opened is None:
             self._opened = self._reopen()
         return run_session(self._opened, ids_BS, lengths_B)
+
+
+class GraphSessions:
+    """Sessions of one graph by how many threads divide a batch: the widest is opened now, others at their first use."""
+
+    def __init__(self, reopen: Callable[..., OpenGraph], *, threads: int) -> None:
+        self._reopen = reopen
+        self._opening = ForkLock()
+        self._opened = {threads: self._open(threads)}
+
+    def of(self, *, threads: int) -> GraphSession:
+        """Return the session with this number of threads."""
+        with self._opening:
+            if threads not in self._opened:
+                self._opened[threads] = self._open(threads)
+            return self._opened[threads]
+
+    def _open(self, threads: int) -> GraphSession:
+        options = functools.partial(session_options, threads=threads)
+        return GraphSession(functools.partial(self._reopen, options=options))
+
+
+def in_threads(run: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: int) -> Iterator[_Result]:
+    """Yield the results in order, some computed side by side and few of them ahead."""
+    if workers == 1:
+        yield from map(run, items)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="reasonembed-graph") as pool:
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(run, item))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def run_session(opened: OpenGraph, ids_BS: NDArray[np.int32], lengths_B: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -11,7 +11,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from reasonembed_rag import Encoder
-from reasonembed_rag.backbone import PlainDecoder, plain_decoder
+from reasonembed_rag.backbone import PackedForward, PaddedForward, PlainDecoder, plain_decoder, read_blueprint
+from reasonembed_rag.backbone.decoder_shape import read_shape
+from reasonembed_rag.backbone.linears import make_live
 from reasonembed_rag.errors import ModelError
 
 TEXTS = ["why?", "a list keeps growing " * 3, "lazy dog " * 24]
@@ -20,6 +22,42 @@ KINDS = {
     "qwen2": {"vocab_size": 420},
     "llama": {"attention_bias": True, "mlp_bias": True},
     "mistral": {"sliding_window": None},
+    "gemma3_text": {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]},
+}
+LOCAL = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+ORIGINAL = {"original_max_position_embeddings": 64, "factor": 8.0}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 64}
+SHAPES = {
+    "qwen3, windows in later layers": (
+        "qwen3",
+        {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1},
+    ),
+    "qwen2, windows": ("qwen2", {"use_sliding_window": True, **LOCAL}),
+    "mistral, windows": ("mistral", {"sliding_window": 24}),
+    "gemma": ("gemma", {"attention_bias": True}),
+    "gemma2": ("gemma2", LOCAL | {"query_pre_attn_scalar": 30, "attn_logit_softcapping": 3.0}),
+    "gemma2, defaults": ("gemma2", {"sliding_window": 16}),
+    "gemma3": ("gemma3_text", LOCAL | {"query_pre_attn_scalar": 30}),
+    "gemma3, a pattern": ("gemma3_text", {"sliding_window": 16, "sliding_window_pattern": 2}),
+    "gemma3, both ways": ("gemma3_text", LOCAL | {"use_bidirectional_attention": True}),
+    "gemma3, scaled": ("gemma3_text", LOCAL | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
+    "llama, linear": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}}),
+    "llama, llama3": (
+        "llama",
+        {
+            "rope_parameters": ORIGINAL
+            | {"rope_type": "llama3", "rope_theta": 5e5, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+        },
+    ),
+    "qwen2, yarn": ("qwen2", {"rope_parameters": YARN}),
+    "qwen3, yarn with all settings": (
+        "qwen3",
+        {
+            "rope_parameters": YARN
+            | {"beta_fast": 8, "beta_slow": 2, "mscale": 0.7, "mscale_all_dim": 0.4, "truncate": False}
+        },
+    ),
+    "llama, yarn with its own factor": ("llama", {"rope_parameters": YARN | {"attention_factor": 0.8}}),
 }
 _FRESH = """
 import sys
@@ -49,6 +87,37 @@ def test_a_decoder_that_was_checked_once_loads_without_transformers_and_gives_th
     assert np.abs(np.load(tmp_path / "vectors.npy") - encoder.encode_documents(TEXTS)).max() < 1e-6
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_bare_modules_give_the_states_of_transformers_beyond_every_window(tiny_model, name):
+    import torch
+    from transformers import AutoModel
+
+    kind, settings = SHAPES[name]
+    folder = tiny_model(kind, num_hidden_layers=3, **settings)
+    config = json.loads((folder / "config.json").read_text())
+    bare = plain_decoder.read_plain_decoder(folder, config, dtype=torch.float32, device=torch.device("cpu"))
+    causal = not config.get("use_bidirectional_attention")
+    packed = PackedForward(read_blueprint(bare, causal=causal, make=make_live), pooling="mean")
+    plain = PaddedForward(AutoModel.from_pretrained(folder).eval(), pooling="mean", pad_id=0)
+    generator = np.random.default_rng(0)
+    sequences = [generator.integers(5, 200, size=size).astype(np.int32) for size in (300, 70, 40, 17, 5, 1)]
+    with torch.inference_mode():
+        expected = torch.cat([plain([sequence]) for sequence in sequences])
+        assert (packed(sequences) - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text"])
+def test_files_of_older_versions_keep_rotary_settings_elsewhere(tiny_model, kind):
+    config = json.loads((tiny_model(kind) / "config.json").read_text())
+    new = read_shape(config)
+    old = {name: value for name, value in config.items() if name != "rope_parameters"}
+    old |= {"rope_theta": 1e6, "rope_local_base_freq": 1e4} if kind == "gemma3_text" else {"rope_theta": 1e4}
+    assert read_shape(old) == new
+    scaled = read_shape(old | {"rope_scaling": {"type": "linear", "factor": 2.0}})
+    kinds = [one["rope_type"] for one in scaled.rotary.values()]
+    assert kinds == (["linear", "default"] if kind == "gemma3_text" else ["linear"])
+
+
 def test_modules_that_fail_the_check_are_not_used_and_transformers_are(tiny_model, monkeypatch):
     folder = str(tiny_model("qwen3", seed=31))
     expected = Encoder.from_pretrained(folder).encode_documents(TEXTS)
@@ -74,19 +143,26 @@ def _recorded(real, made):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"use_sliding_window": True},
         {"layer_types": ["sliding_attention", "full_attention"]},
-        {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0}},
+        {"layer_types": ["full_attention"]},
+        {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6}},
+        {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 4.0}},
+        {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e6}}},
+        {"rope_scaling": "linear"},
+        {"partial_rotary_factor": 0.5},
         {"hidden_act": "gelu"},
         {"rms_norm_eps": None},
-        {"model_type": "gemma2"},
+        {"model_type": "gemma", "hidden_act": "relu"},
+        {"model_type": "gemma2", "hidden_activation": "silu"},
+        {"model_type": "gemma2", "hidden_activation": "gelu_pytorch_tanh", "use_bidirectional_attention": True},
+        {"model_type": "phi3"},
     ],
     ids=str,
 )
 def test_a_config_that_says_more_than_the_modules_know_is_left_to_transformers(tiny_model, changes):
     config = json.loads((tiny_model("qwen3") / "config.json").read_text())
-    assert plain_decoder.fits_plain_decoder(config)
-    assert not plain_decoder.fits_plain_decoder(config | changes)
+    assert read_shape(config) is not None
+    assert read_shape(config | changes) is None
 
 
 def test_missing_weights_and_other_shapes_are_named(tiny_model):

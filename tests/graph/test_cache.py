@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from reasonembed_rag.graph import OnnxEngine, cache
+from reasonembed_rag.graph import OnnxEngine, cache, eviction
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,48 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_changes_no_vector(
     for _ in range(2):
         assert (embed(OnnxEngine(weights, dtype="float32"), sequences) == expected).all()
     assert caplog.text.count("graph.bin") == 1
+
+
+def test_a_full_cache_loses_the_graphs_used_least_recently_but_none_in_use(
+    tiny_model, weights_of, own_cache, monkeypatch, caplog
+):
+    folder = tiny_model("bert")
+
+    def use(model):
+        return OnnxEngine(weights_of(folder, model=model), dtype="float32")
+
+    def kept():
+        return {path.parent: path.parent.stat().st_mtime for path in files(own_cache)}
+
+    def age():
+        for path in kept():  # far enough apart for every clock
+            os.utime(path, (path.stat().st_mtime - 100,) * 2)
+
+    held = use("held")
+    age()
+    for model in ("used again", "idle"):
+        use(model)
+        age()
+    (size,) = {path.stat().st_size for path in files(own_cache)}
+    before = kept()
+    age()
+    use("used again")
+    monkeypatch.setattr(eviction, "GRAPH_BYTES", 3 * size)
+    use("fourth")
+    after = kept()
+    idle = max(before, key=before.__getitem__)
+    assert len(before) == len(after) == 3
+    assert before.keys() - after.keys() == {idle}
+    age()
+    monkeypatch.setattr(eviction, "GRAPH_BYTES", 0)
+    use("fifth")
+    first = min(before, key=before.__getitem__)
+    assert len(kept()) == 2
+    assert first in kept()  # the one in use, and the newest
+    assert caplog.text.count("deleted") == 1
+    del held
+    use("sixth")
+    assert len(kept()) == 1
 
 
 def test_a_forked_child_embeds_with_a_session_of_its_own(tiny_model, weights_of, sequences, embed):

@@ -18,6 +18,7 @@ KINDS = {"bert": {}, "xlm-roberta": {"pad_token_id": 1}, "modernbert": {"local_a
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.mark.parametrize("bits", [7, 8])
@@ -43,12 +44,34 @@ def with_outlier(weights, source, product):
     return dataclasses.replace(weights, tensors=lambda: tensors, digest=source)
 
 
+@pytest.fixture
+def unsmoothed(monkeypatch):
+    """Leave outliers where they are."""
+    monkeypatch.setattr(check, "column_peaks", lambda *_, **__: {})
+
+
+@pytest.mark.parametrize(
+    ("source", "product"),
+    [("intermediate.dense", "output.dense"), ("attention.self.value", "attention.output.dense")],
+)
+def test_outliers_of_states_move_into_weights_and_all_products_stay_in_int8(
+    tiny_model, weights_of, sequences, embed, own_cache, source, product
+):
+    weights = with_outlier(weights_of(tiny_model("bert")), source, product)
+    exact = embed(OnnxEngine(weights, dtype="float32"), sequences)
+    assert (exact * embed(OnnxEngine(weights, dtype="int8"), sequences)).sum(axis=1).min() >= 0.98
+    (file,) = own_cache.rglob("*-int8/*/graph.bin")
+    assert f"{product}.weight.int8".encode() in file.read_bytes()
+
+
+@pytest.mark.usefixtures("unsmoothed")
 def test_a_product_that_int8_would_lose_stays_in_float32(tiny_model, weights_of, sequences, embed):
     weights = with_outlier(weights_of(tiny_model("bert")), "intermediate.dense", "output.dense")
     exact = embed(OnnxEngine(weights, dtype="float32"), sequences)
     assert (exact * embed(OnnxEngine(weights, dtype="int8"), sequences)).sum(axis=1).min() >= 0.98
 
 
+@pytest.mark.usefixtures("unsmoothed")
 def test_a_model_with_outliers_elsewhere_refuses_int8_and_the_error_names_float32(tiny_model, weights_of):
     weights = with_outlier(weights_of(tiny_model("bert")), "attention.self.value", "attention.output.dense")
     OnnxEngine(weights, dtype="float32")

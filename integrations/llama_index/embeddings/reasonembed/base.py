@@ -147,10 +147,14 @@ class ReasonEmbedEmbedding(BaseEmbedding):
         return {"task": task, "instruction": instruction}
 
     def _get_query_embedding(self, query: str) -> Embedding:
-        return self._query_vector(self.encode_queries([query]), mean_agg)
+        encoder = self.encoder
+        vector_D = encoder.encode_queries(query, **self._instructed(), show_progress=self.show_progress)
+        return QueryVector(vector_D.tolist(), encoder.spec)
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return self._query_vector(await self.encoder.aencode_queries([query], **self._instructed()), mean_agg)
+        encoder = self.encoder
+        vector_D = await encoder.aencode_queries(query, **self._instructed())
+        return QueryVector(vector_D.tolist(), encoder.spec)
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._get_text_embeddings([text])[0]

@@ -1,0 +1,77 @@
+"""Batches side by side, one a thread: the same vectors, and errors that leave the engine as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reasonembed_rag.graph import OnnxEngine, engine, session
+from reasonembed_rag.graph.forward import batches
+
+
+@pytest.fixture
+def engine_of(tiny_model, weights_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path))
+    weights = weights_of(tiny_model("bert"))
+
+    def make(threads):
+        monkeypatch.setattr(engine, "thread_count", lambda: threads)
+        return OnnxEngine(weights, dtype="float32")
+
+    return make
+
+
+@pytest.fixture
+def many(sequences):
+    """Return sequences for a few dozen batches."""
+    return [np.roll(one, shift) for shift in range(12) for one in sequences]
+
+
+def test_vectors_do_not_depend_on_the_number_of_threads(engine_of, embed, many):
+    expected = embed(engine_of(1), many)
+    for threads in (2, 3, 64):
+        assert np.abs(embed(engine_of(threads), many) - expected).max() < 1e-5
+
+
+def test_token_states_do_not_depend_on_the_number_of_threads(engine_of, many):
+    lengths = [len(one) for one in many]
+    expected = engine_of(1).token_states(many, lengths)
+    for states, wanted in zip(engine_of(3).token_states(many, lengths), expected, strict=True):
+        assert states.shape == wanted.shape
+        assert np.abs(states - wanted).max() < 1e-4
+
+
+def test_a_single_batch_is_divided_among_all_threads_and_opens_no_second_session(engine_of, embed, many, monkeypatch):
+    opened = []
+    real = session.session_options
+    monkeypatch.setattr(session, "session_options", lambda *, threads: opened.append(threads) or real(threads=threads))
+    made = engine_of(4)
+    embed(made, many[:2])
+    assert opened == [4]
+    embed(made, many)
+    assert opened == [4, 1]
+
+
+def test_an_error_in_one_batch_is_raised_and_the_engine_still_works(engine_of, embed, many, monkeypatch):
+    made = engine_of(2)
+    expected = embed(made, many)
+    real, calls = session.run_session, []
+
+    def failing(opened, ids_BS, lengths_B):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("no memory")
+        return real(opened, ids_BS, lengths_B)
+
+    monkeypatch.setattr(session, "run_session", failing)
+    with pytest.raises(RuntimeError, match="no memory"):
+        embed(made, many)
+    assert len(calls) < len(batches(np.arange(len(many)), np.full(len(many), 60)))
+    monkeypatch.setattr(session, "run_session", real)
+    assert np.abs(embed(made, many) - expected).max() < 1e-5
+
+
+def test_batches_hold_as_many_tokens_as_allowed_and_longer_rows_stand_alone():
+    lengths = np.asarray([900, 300, 200, 100, 90, 10, 5])
+    assert [rows.tolist() for rows in batches(np.arange(7), lengths)] == [[0], [1], [2], [3, 4, 5], [6]]
+    assert [rows.tolist() for rows in batches(np.arange(4, 7), lengths, most=20)] == [[4], [5, 6]]
