@@ -73,6 +73,19 @@ def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Light:
     return Light(python, [installed, *_dependencies(installed, "faiss"), distribution(BASE)])
 
 
+@pytest.fixture(scope="session")
+def link_extra(clean_python: Path) -> Callable[[str, Path], Path]:
+    """Link what an extra pulls beside the core dependencies into a folder: link_extra("eval", folder)."""
+    (installed,) = distributions(name="reasonembed-rag", path=[str(_site(clean_python))])
+    core = {dependency.name for dependency in _dependencies(installed)}
+
+    def link(extra: str, site: Path) -> Path:
+        _link([one for one in _dependencies(installed, extra) if one.name not in core], site)
+        return site
+
+    return link
+
+
 def _environment(wheel: Path, folder: Path, *, extras: Sequence[str] = (), alone: Sequence[str] = ()) -> Path:
     """Make an environment of the wheel with extras, and of other packages without their dependencies."""
     run(sys.executable, "-m", "venv", "--without-pip", folder)
