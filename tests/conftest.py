@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["letter_embedder", "bag_embedder", "served_chat", "latent_models"]
+pytest_plugins = ["letter_embedder", "bag_embedder", "served_chat", "latent_models", "tiny_rerankers"]
 
 TinyModel = Callable[..., Path]
 

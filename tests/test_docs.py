@@ -26,7 +26,10 @@ def test_every_link_of_a_page_leads_to_a_file(page: Path):
     assert [str(target) for target in _local(page) if not target.exists()] == []
 
 
-@pytest.mark.parametrize(("index", "folder"), [("experiments/README.md", "experiments"), ("index.md", "adr")])
+@pytest.mark.parametrize(
+    ("index", "folder"),
+    [("experiments/README.md", "experiments"), ("adr/README.md", "adr"), ("index.md", "guide"), ("index.md", "how-to")],
+)
 def test_an_index_lists_every_file_of_its_folder_once(index: str, folder: str):
     listed = [target.resolve() for target in _local(DOCS / index)]
     files = [file.resolve() for file in (DOCS / folder).glob("*.md") if file != DOCS / index]

@@ -17,7 +17,9 @@ MARKDOWN = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "reasonembed_rag" / "default" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "guide").glob("*.md")),
+    *sorted((ROOT / "docs" / "how-to").glob("*.md")),
 ]
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
 COMMANDS = typer.main.get_command(app).commands

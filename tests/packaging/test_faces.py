@@ -81,7 +81,7 @@ def _texts() -> Iterator[tuple[str, str, set[str | None]]]:
         folder = path.relative_to(ROOT / "tests").parts[0]
         rooms: set[str | None] = {*MIRRORED.get(folder, [f"reasonembed_rag.{folder}"])}
         yield str(path.relative_to(ROOT)), path.read_text(), rooms | {f"{room}.python_reference" for room in rooms}
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)):
             yield f"{path.relative_to(ROOT)}, block {number}", block, set()
 

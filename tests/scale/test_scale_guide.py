@@ -1,11 +1,10 @@
-"""The guide's code runs, and its tables are what plan_corpus computes."""
+"""The guide's tables are what plan_corpus computes."""
 
 from __future__ import annotations
 
 import pytest
-from guides import DOCS, python_of, run_twice
+from pages_of_docs import PAGES
 
-from reasonembed_rag import Document, Hits
 from reasonembed_rag.scale import plan_corpus
 
 QWEN = {"0.6B": (0.44e9, 1024), "4B": (3.6e9, 2560), "8B": (6.95e9, 4096)}
@@ -27,7 +26,7 @@ def planned(name, documents, *, rate, **more):
 
 @pytest.fixture(scope="module")
 def lines():
-    return (DOCS / "scale.md").read_text(encoding="utf-8").splitlines()
+    return PAGES["docs/guide/scale.md"].splitlines()
 
 
 @pytest.mark.parametrize("name", QWEN)
@@ -51,17 +50,3 @@ def test_the_table_of_a_hundred_million_is_computed(lines, name):
         f"| {name} | {plan.hours:.1f} | {plan.cost:,.0f} | {float32:,.0f} GB | {codes:.1f} GB | {memory:.1f} GB "
         f"| {disk:,.0f} GB |"
     ) in lines
-
-
-class Database:
-    """A retriever that finds one document whatever it is asked."""
-
-    def search(self, queries, *, k, excluded_ids=None):
-        return [Hits(("a",), [1.0], (Document("a", "lists grow"),)) for _ in queries]
-
-
-def test_the_guides_code_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    run_twice(python_of("scale"), retriever=Database())
-    assert "2.26 h, 21.3 GB, 7 dollars" in capsys.readouterr().out
-    assert (tmp_path / "my-model" / "modules.json").is_file()

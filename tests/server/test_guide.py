@@ -1,19 +1,17 @@
-"""The guide's server starts by its own commands, and its code runs against it."""
+"""The guide's server starts by its own commands, and its search asks it."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
-from guides import DOCS, python_of, run_twice
+from pages_of_docs import PAGES, ROOT
 from server_process import reasonembed, serving
 
 pytestmark = [pytest.mark.loopback, pytest.mark.usefixtures("socket_enabled")]
 
-ROOT = Path(__file__).resolve().parents[2]
-GUIDE = (DOCS / "deploy.md").read_text()
+GUIDE = PAGES["docs/guide/deploy.md"]
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +30,6 @@ def url(folder):
         yield url
     assert process.returncode == 0
     assert "Traceback" not in (folder / "log.jsonl").read_text()
-
-
-def test_the_guides_code_runs_from_top_to_bottom(url, folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    run_twice(python_of("deploy").replace("http://127.0.0.1:8000", url), as_notebook=True)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == ["2 384 10", "384 384", "(1, 384)"]
-    assert len(lines) == 2 * 6
-    assert all("CONTRIBUTING.md" in line for line in lines[3:6])
 
 
 def test_the_guides_search_asks_the_server_which_is_refused_for_the_index_of_another_model(url, folder):

