@@ -100,8 +100,9 @@ def slices_table(reports: Sequence[Report]) -> Table:
 
 def notes(report: Report) -> list[str]:
     """Return the warnings of a report: the task's, and queries that failed, found nothing or have no ranking."""
-    few = report.few_hits_notes(_SHOWN)
-    lines = [f"{_task(report)}: {warning}" for warning in (*report.task.warnings, *report.notes, *few)]
+    few = report.few_hits_note(_SHOWN)
+    told = (*report.task.warnings, *report.notes, *([few] if few else []))
+    lines = [f"{_task(report)}: {warning}" for warning in told]
     failed = [query for query in report.queries if query.problem is not None]
     lines += [f"{_task(report)}, query {query.id}: {query.problem}; it counts 0" for query in failed[:_PROBLEMS_SHOWN]]
     if len(failed) > _PROBLEMS_SHOWN:

@@ -133,21 +133,22 @@ class Report:
         wanted = self._wanted(measure)
         return sum(query.found < wanted and query.problem is None for query in self.queries)
 
-    def few_hits_notes(self, measures: Iterable[str]) -> list[str]:
-        """Return a sentence for the measures for which queries got too few hits; those cut off alike share one.
+    def few_hits_note(self, measures: Iterable[str]) -> str | None:
+        """Return a sentence on the measures for which queries got too few hits; None where none did.
 
         That rankings were truncated before a measure's cutoff is among the report's own notes.
         """
         names: dict[int, list[str]] = {}
         for measure in dict.fromkeys(measures):
-            names.setdefault(self._wanted(measure), []).append(measure)
+            names.setdefault(self.too_few_hits(measure) if self._wanted(measure) <= self.k else 0, []).append(measure)
+        few = "; ".join(f"{count:,} for {', '.join(alike)}" for count, alike in sorted(names.items()) if count)
         fewest = min((query.found for query in self.queries if query.problem is None), default=0)
-        return [
-            f"{few:,} of {self.task.queries:,} queries got fewer than the {wanted:,} hits that {', '.join(alike)} "
-            f"looks at, the fewest {fewest:,}: it may read too low"
-            for wanted, alike in sorted(names.items())
-            if wanted <= self.k and (few := self.too_few_hits(alike[0]))
-        ]
+        return (
+            f"of {self.task.queries:,} queries, some got fewer hits than a measure looks at, which may read too low: "
+            f"{few}; the fewest hits are {fewest:,}"
+            if few
+            else None
+        )
 
     def _wanted(self, measure: str) -> int:
         _, at, cutoff = measure.partition("@")

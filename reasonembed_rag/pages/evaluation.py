@@ -131,7 +131,9 @@ def _faults(report: Report, measure: str) -> Iterator[str]:
     missing = report.task.queries - len(report.queries)
     if missing:
         yield f"{missing:,} of {report.task.queries:,} queries have no ranking and count 0"
-    yield from report.few_hits_notes((measure, *_SHOWN))
+    few = report.few_hits_note((measure, *_SHOWN))
+    if few is not None:
+        yield few
 
 
 def _distinct(side: Sequence[Report]) -> Iterator[Report]:

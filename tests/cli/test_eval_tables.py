@@ -77,7 +77,7 @@ def test_notes_count_what_failed_or_found_nothing():
         "pony (dev), query q4: raised; it counts 0",
         "pony (dev): 1 more of its queries failed; the report names them",
     ]
-    assert notes(dataclasses.replace(report, queries=nothing))[2:] == [
+    assert notes(dataclasses.replace(report, queries=nothing))[1:] == [
         "pony (dev): queries that found nothing: 2",
         "pony (dev): judged queries without a ranking, which count 0: 4",
     ]

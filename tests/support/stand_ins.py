@@ -271,7 +271,8 @@ def _evaluation(request, folder):
 def _check_evaluation(first, second):
     assert read_report(Path("model.json")) == second.space["model"]
     assert first.space["bm25"].system.name == "BM25"
-    assert len(first.printed) == len(second.printed) == 3
+    assert len(first.printed) == len(second.printed) == 4
+    assert "How do cells divide?" in Path("page.html").read_text(encoding="utf-8")
     assert first.space["report"].report.system.name == "chain"
     assert first.space["report"].recall == 1.0
     (model, tasks), _ = first.space["given"]

@@ -98,11 +98,12 @@ function body(row) {
   const id = element("p", "id", `query ${row.id}`);
   const found = data.details[row.place];
   if (!found) return [id, element("p", "", data.absent)];
-  const parts = [element("p", "text", ...beginning(found.query)), id, element("h3", "", `Gold documents: ${found.gold.length}`)];
+  const parts = [id, element("h3", "", `Gold documents: ${found.gold.length}`)];
+  if (found.query[1] || found.query[0] !== row.question) parts.unshift(element("p", "text", ...beginning(found.query)));
   const gold = element("div", "columns");
   found.gold.slice(0, data.mostGold).forEach(([number, ...ranks]) => {
     const places = ranks.map((rank, system) => `${data.systems[system]}: ${place(rank)}`);
-    gold.append(element("div", "gold", ...documentOf(number), element("p", "id", places.join(" · "))));
+    gold.append(element("div", "gold", ...documentOf(number, places.join(" · "))));
   });
   parts.push(gold);
   if (found.gold.length > data.mostGold) {
@@ -124,7 +125,7 @@ function ranked(hits, golden) {
   for (const [number, score] of hits) {
     const hit = element("li", golden.has(number) ? "gold" : "");
     if (golden.has(number)) hit.append(element("span", "badge", "gold"), " ");
-    hit.append(...documentOf(number), element("span", "id", `score ${score}`));
+    hit.append(...documentOf(number, `score ${score}`));
     made.append(hit);
   }
   return made;
@@ -134,9 +135,9 @@ function place(rank) {
   return rank === null ? "not found" : rank === 0 ? "rank not known" : `rank ${rank}`;
 }
 
-function documentOf(number) {
+function documentOf(number, fact) {
   const [id, ...text] = data.documents[number];
-  return [element("span", "id", id), element("p", "text", ...beginning(text))];
+  return [element("span", "id", `${id} · ${fact}`), element("p", "text", ...beginning(text))];
 }
 
 function beginning([text, left]) {
