@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from reasonembed_cli.progress_lines import ProgressLines, has_terminal
 
 if TYPE_CHECKING:
     from reasonembed_stores import Progress
@@ -26,8 +29,11 @@ class IndexingProgress:
 def indexing_progress() -> Iterator[IndexingProgress]:
     """Show a progress bar while the block runs: of files while they are read, then of characters.
 
-    Characters predict the time left better than documents do.
+    Characters predict the time left better than documents do. Without a terminal, progress is a line a minute.
     """
+    if not has_terminal():
+        yield _in_lines()
+        return
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -71,3 +77,16 @@ def indexing_progress() -> Iterator[IndexingProgress]:
         yield IndexingProgress(on_progress, bars.console.print, paused)
     finally:
         bars.stop()
+
+
+def _in_lines() -> IndexingProgress:
+    lines = ProgressLines()
+
+    def on_progress(now: Progress) -> None:
+        if now.of_files:
+            lines.show("Reading", now.files, now.of_files, more="files")
+        else:
+            documents = f"{now.documents:,} of {now.of_documents:,} documents"
+            lines.show("Indexing, characters", now.characters, now.of_characters, more=documents)
+
+    return IndexingProgress(on_progress, lambda message: sys.stderr.write(f"{message}\n"), nullcontext)

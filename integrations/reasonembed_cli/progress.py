@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from reasonembed_cli.progress_lines import ProgressLines, has_terminal
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -20,8 +22,12 @@ ProgressCallback = Callable[[int, int], None]
 def progress_of(*steps: str) -> Iterator[tuple[ProgressCallback, ...]]:
     """Yield a callback for each step that moves its bar; the first bar shows at once, the others when called.
 
-    The bars of steps that were never called disappear at the end.
+    The bars of steps that were never called disappear at the end. Without a terminal, progress is a line a minute.
     """
+    if not has_terminal():
+        lines = ProgressLines()
+        yield tuple(partial(lines.show, step) for step in steps)
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,

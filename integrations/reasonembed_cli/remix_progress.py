@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from reasonembed_cli.progress_lines import ProgressLines, has_terminal
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -56,10 +58,14 @@ class RemixBar:
         self._bar: TaskID | None = None
         self._encoding: TaskID | None = None
         self._shown = 0.0
+        self._lines = None if has_terminal() else ProgressLines()
+        self._stage = ""
+        self._total: int | None = None
 
     def begin(self, stage: Stage, *, total: int | None) -> None:
         """Start a stage's bar."""
         self._bar = self._progress.add_task(stage, total=total, usage="")
+        self._stage, self._total = stage, total
 
     def advance(self, done: int, stats: CallStats) -> None:
         """Move the bar, at most ten times per second."""
@@ -67,9 +73,13 @@ class RemixBar:
         if self._bar is not None and now - self._shown >= _SECONDS_BETWEEN:
             self._shown = now
             self._progress.update(self._bar, completed=done, usage=format_stats(stats))
+            if self._lines is not None:
+                self._lines.show(self._stage, done, self._total, more=format_stats(stats))
 
     def encoded(self, done: int, total: int) -> None:
         """Show how many documents the retriever's model has encoded."""
+        if self._lines is not None:
+            self._lines.show("encoding documents", done, total)
         if self._encoding is None:
             self._encoding = self._progress.add_task("encoding documents", total=total, usage="")
         self._progress.update(self._encoding, completed=done)

@@ -12,7 +12,7 @@ from reasonembed_training.log import DevMetrics, StepMetrics
 
 __all__ = ["SilentCallback", "TrainingCallback", "training_bar"]
 
-_LINE_EVERY = 30.0
+_LINE_EVERY = 60.0
 """Seconds between lines where there is no terminal for a bar."""
 
 
@@ -46,7 +46,7 @@ class SilentCallback:
 def training_bar(*, show: bool = True) -> Iterator[TrainingCallback]:
     """Yield a callback that draws a progress bar on standard error, metrics below it and messages above it.
 
-    Where standard error is a file, steps are lines in it, one every half minute.
+    Where standard error is a file, steps are lines in it, one a minute.
     """
     if not show:
         yield SilentCallback()
