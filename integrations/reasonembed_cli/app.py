@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from io import TextIOWrapper
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from reasonembed_cli.ablate import ablate_command
 from reasonembed_cli.calibrate import calibrate_command
@@ -127,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         code = _INTERRUPTED
     except typer.TyperException as error:
-        return _report_error(_usage_message(error))
+        message = _usage_message(error)
+        return 0 if message is None else _report_error(message)
     except ReasonEmbedError as error:
         return _report_error(str(error))
     except OSError as error:
@@ -155,10 +159,26 @@ def _one_line(
     return f"warning: {' '.join(str(message).split())}\n"
 
 
-def _usage_message(error: typer.TyperException) -> str:
+def _usage_message(error: typer.TyperException) -> str | None:
+    """Return what was wrong and where to read about it; None for a group without a command, whose help was shown."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "reasonembed"
-    return f"{error.format_message().rstrip('.')}; see '{command} --help'"
+    message = error.format_message().rstrip(".")
+    unknown = re.fullmatch(r"No such command '(.*)'", message)
+    nested = "" if unknown is None else _nested(unknown[1])
+    return f"{message}{nested}; see '{command} --help'" if message else None
+
+
+def _nested(name: str) -> str:
+    """Return a question after the command of a group that is called so, or nearly so."""
+    groups = {
+        group: command.commands
+        for group, command in typer.main.get_group(app).commands.items()
+        if isinstance(command, TyperGroup)
+    }
+    known = {command: group for group, commands in groups.items() for command in commands}
+    nearest = get_close_matches(name, known, n=1, cutoff=0.8)
+    return f". Did you mean '{known[nearest[0]]} {nearest[0]}'?" if nearest else ""
 
 
 def _report_error(message: str) -> int:

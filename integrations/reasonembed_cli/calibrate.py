@@ -16,6 +16,7 @@ from reasonembed_cli.hybrid import PlainOption, with_bm25
 from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.options import IndexOption, QueryBatchOption
 from reasonembed_cli.outputs import check_output_file
+from reasonembed_cli.showing import JsonOption, json_text
 from reasonembed_cli.system_options import FolderOptions, RetrieverOptions, RunningOptions
 from reasonembed_cli.systems import SystemChoice, open_retriever, open_task_context
 
@@ -45,6 +46,7 @@ def calibrate_command(
     index: IndexOption = None,
     plain: PlainOption = False,
     cache: Annotated[Path | None, typer.Option(help="Keep document vectors here, to resume after a kill.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Learn on judged queries which arm of a pipeline's router a query should take, and write the router.
 
@@ -80,11 +82,14 @@ def calibrate_command(
             options=running.run_options(),
             on_arm=lambda task, arm: typer.echo(f"{task}: {arm}", err=True),
         )
+    calibration.router.save(path)
+    if as_json:
+        typer.echo(json_text(_record(calibration, path)))
+        return
     console = Console()
     console.print(_table(calibration))
     for note in dict.fromkeys(note for report in calibration.routed for note in notes(report)):
         console.print(note, style="yellow", markup=False, highlight=False)
-    calibration.router.save(path)
     typer.echo(f"{_conclusion(calibration)}\n{path}")
 
 
@@ -104,6 +109,23 @@ def _opened(choice: SystemChoice, task: RetrievalTask, *, plain: bool) -> Iterat
         yield index if plain else with_bm25(index)
     finally:
         index.store.close()
+
+
+def _record(calibration: Calibration, path: Path) -> dict[str, object]:
+    from reasonembed_rag.files import plain_record
+
+    arms = {
+        arm: {**plain_record(comparison.mean), "share": calibration.shares[arm]}
+        for arm, comparison in calibration.comparisons.items()
+    }
+    return {
+        "router": str(path),
+        "verdict": calibration.verdict,
+        "best_arm": calibration.best_arm,
+        "oracle": calibration.oracle,
+        "arms": arms,
+        "notes": list(dict.fromkeys(note for report in calibration.routed for note in notes(report))),
+    }
 
 
 def _table(calibration: Calibration) -> Table:

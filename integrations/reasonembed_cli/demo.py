@@ -68,6 +68,8 @@ def demo_command(
     """Index the Python language reference, search it, and compare the model with its base model and BM25.
 
     It needs no network: the documents come with Python, the model with this package and that of its base model.
+
+    reasonembed demo --question "Why does my list keep growing between calls?"
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     _require_extras()

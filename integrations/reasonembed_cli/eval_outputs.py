@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reasonembed_cli.eval_record import results_record
 from reasonembed_cli.eval_tables import notes, scores_table, tasks_table
 from reasonembed_cli.outputs import check_output_file
+from reasonembed_cli.showing import json_text
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +81,10 @@ def print_task_notes(report: Report, console: Console) -> None:
         console.print(f"{report.task.name}: {report.costs()}", style="dim", markup=False, highlight=False)
 
 
-def print_scores(reports: Sequence[Report], console: Console) -> None:
-    """Print the measures of one task, or the tasks with their mean."""
+def print_scores(reports: Sequence[Report], console: Console, *, as_json: bool) -> None:
+    """Print the measures of one task, or the tasks with their mean; as JSON, costs and notes with them."""
+    if as_json:
+        told = dict.fromkeys(note for report in reports for note in notes(report))
+        typer.echo(json_text(results_record([reports], None, notes=list(told))))
+        return
     console.print(scores_table(reports) if len(reports) == 1 else tasks_table(reports))

@@ -15,6 +15,7 @@ from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.options import HitsOption
 from reasonembed_cli.pipelines import PipelineOption
 from reasonembed_cli.progress import progress_of, truncations_summed
+from reasonembed_cli.showing import JsonOption
 from reasonembed_cli.system_options import RunningOptions, SystemOptions
 from reasonembed_cli.systems import SystemChoice, describe_system, open_retriever
 
@@ -71,6 +72,7 @@ def eval_run_command(
         typer.Option(help="Keep document vectors here, to resume after a kill; OUT/vectors by default."),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what OUT already has a report of.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure how well a system finds the gold documents of judged queries.
 
@@ -85,7 +87,7 @@ def eval_run_command(
     outputs = Outputs.of(out, count=len(tasks.names()))
     options = running.run_options()
     choice = system.staged(cache=cache or outputs.vectors)
-    console = Console()
+    console = Console(quiet=as_json)
     reports: list[Report] = []
     for read in tasks.load():
         task = read if system.index is None else task_over_index(read, system.index)
@@ -94,7 +96,7 @@ def eval_run_command(
             console.print(f"{task.name}: measured before; --fresh measures it again")
         reports.append(report or _measure(task, choice, options, outputs))
         print_task_notes(reports[-1], console)
-    print_scores(reports, console)
+    print_scores(reports, console, as_json=as_json)
 
 
 def _earlier(task: RetrievalTask, choice: SystemChoice, options: RunOptions, outputs: Outputs) -> Report | None:

@@ -11,6 +11,7 @@ from reasonembed_cli.eval_outputs import Outputs, OutputsOption, print_scores, p
 from reasonembed_cli.eval_tasks import EvalTaskOptions
 from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.options import HitsOption
+from reasonembed_cli.showing import JsonOption
 
 __all__ = ["eval_score_command"]
 
@@ -22,6 +23,7 @@ def eval_score_command(
     tasks: EvalTaskOptions,
     k: HitsOption = 1000,
     out: OutputsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a run file on judged queries: the rankings of any system.
 
@@ -35,10 +37,10 @@ def eval_score_command(
 
     outputs = Outputs.of(out, count=len(tasks.names()))
     name = run.name if run.is_dir() else run.name.removesuffix(".gz").rsplit(".", 1)[0]
-    console = Console()
+    console = Console(quiet=as_json)
     reports = []
     for task in tasks.load():
         path = find_run(run, task.name) if run.is_dir() else run
         reports.append(outputs.score(read_run(path, k=k), task, System(name=name)))
         print_task_notes(reports[-1], console)
-    print_scores(reports, console)
+    print_scores(reports, console, as_json=as_json)

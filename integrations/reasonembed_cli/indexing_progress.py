@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from reasonembed_cli.progress_lines import ProgressLines, has_terminal
 
@@ -89,4 +90,4 @@ def _in_lines() -> IndexingProgress:
             documents = f"{now.documents:,} of {now.of_documents:,} documents"
             lines.show("Indexing, characters", now.characters, now.of_characters, more=documents)
 
-    return IndexingProgress(on_progress, lambda message: sys.stderr.write(f"{message}\n"), nullcontext)
+    return IndexingProgress(on_progress, lambda message: typer.echo(message, err=True), nullcontext)

@@ -11,7 +11,7 @@ import typer
 from reasonembed_cli.opened import IndexArgument, note_unfinished, opened_store, sources_of
 from reasonembed_cli.options import DeviceOption, DtypeOption, InstructionOption, TaskCardOption
 from reasonembed_cli.progress import progress_of
-from reasonembed_cli.showing import one_line, place, printable
+from reasonembed_cli.showing import JsonOption, json_text, one_line, place, printable
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,8 +68,11 @@ def build(
 
 
 @memory_app.command()
-def info(index: IndexArgument, *, memories: _MemoriesOption = None) -> None:
-    """Show the memories beside an index: their model, count and bytes, and how many documents have none."""
+def info(index: IndexArgument, *, memories: _MemoriesOption = None, as_json: JsonOption = False) -> None:
+    """Show the memories beside an index: their model, count and bytes, and how many documents have none.
+
+    reasonembed memory info docs.index
+    """
     from reasonembed_rag.memory import MemoryStore
 
     store = MemoryStore.open(_folder(index, memories))
@@ -77,6 +80,18 @@ def info(index: IndexArgument, *, memories: _MemoriesOption = None) -> None:
     with opened_store(index) as documents:
         missing = sum(not store.holds(document) for document in documents.documents())
         count = len(documents)
+    if as_json:
+        record = {
+            "memories": len(store),
+            "documents": count,
+            "without_memory": missing,
+            "model": store.fingerprint,
+            "latents": latents,
+            "memory_bytes": store.memory_bytes,
+            "file_bytes": store.file_bytes,
+        }
+        typer.echo(json_text(record))
+        return
     size = store.memory_bytes // (2 * layers * heads * width * latents)
     for name, value in (
         ("memories", f"{len(store):,}, beside {count:,} documents"),

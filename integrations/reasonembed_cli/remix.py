@@ -9,21 +9,13 @@ from typing import Annotated
 import typer
 
 from reasonembed_cli.chat_models import open_chat_model, open_models
+from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.outputs import check_output_file
-from reasonembed_cli.remix_options import (
-    BaseUrlOption,
-    CardOption,
-    ChangeOption,
-    ConfigOption,
-    CorpusArgument,
-    GoldOption,
-    OutOption,
-    StageModelOption,
-    read_settings_of,
-)
+from reasonembed_cli.remix_options import RemixOptions
 from reasonembed_cli.remix_progress import remix_progress
 from reasonembed_cli.remix_retriever import retriever_maker
 from reasonembed_cli.remix_tables import agreement_table, plan_table, plan_text, quality_lines
+from reasonembed_cli.showing import JsonOption, json_text
 from reasonembed_rag.errors import InputError
 
 __all__ = ["remix_app"]
@@ -96,56 +88,35 @@ def _draft(corpus: str, out: Path | None, *, model: str | None, base_url: str | 
 
 
 @remix_app.command()
-def plan(
-    corpus: CorpusArgument = None,
-    *,
-    card: CardOption = None,
-    out: OutOption = None,
-    model: StageModelOption = None,
-    base_url: BaseUrlOption = None,
-    exclude_gold: GoldOption = None,
-    config: ConfigOption = None,
-    change: ChangeOption = None,
-) -> None:
+@with_options
+def plan(*, options: RemixOptions, as_json: JsonOption = False) -> None:
     """Show what a run will need: calls, tokens and cost. Nothing is sent.
 
     reasonembed remix plan corpus.jsonl --card card.toml --out run --model openai:gpt-4o-mini
     """
     from rich.console import Console
 
+    from reasonembed_rag.files import plain_record
     from reasonembed_training.remixer import make_plan
 
-    settings = read_settings_of(
-        corpus=corpus,
-        card=card,
-        out=out,
-        models=model,
-        base_urls=base_url,
-        gold=exclude_gold,
-        config=config,
-        changes=change,
-    )
-    made = make_plan(settings)
+    made = make_plan(options.read())
+    if as_json:
+        typer.echo(json_text({**plain_record(made), "cost": made.cost}))
+        return
     Console().print(plan_table(made))
     typer.echo(plan_text(made))
 
 
 @remix_app.command()
-def run(  # noqa: PLR0913 - each is an option of the command
-    corpus: CorpusArgument = None,
+@with_options
+def run(
     *,
-    card: CardOption = None,
-    out: OutOption = None,
-    model: StageModelOption = None,
-    base_url: BaseUrlOption = None,
-    exclude_gold: GoldOption = None,
+    options: RemixOptions,
     until: Annotated[_StageName, typer.Option(help="The last stage to run.")] = _StageName.rows,
     pilot: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Show the first N answers of each stage, and ask before going on."),
     ] = None,
-    config: ConfigOption = None,
-    change: ChangeOption = None,
 ) -> None:
     """Make training rows; after a stop, the same command resumes, and no answer is paid for twice.
 
@@ -153,16 +124,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     """
     from reasonembed_training.remixer import remix as make_rows
 
-    settings = read_settings_of(
-        corpus=corpus,
-        card=card,
-        out=out,
-        models=model,
-        base_urls=base_url,
-        gold=exclude_gold,
-        config=config,
-        changes=change if pilot is None else [*(change or ()), f"pilot={pilot}"],
-    )
+    settings = options.read(changes=[] if pilot is None else [f"pilot={pilot}"])
     models = open_models(settings, until=until.value)
     with remix_progress() as bar:
         make_retriever = retriever_maker(settings, progress=bar.encoded)
@@ -227,6 +189,7 @@ def agreement(
     second: Annotated[Path, typer.Argument(metavar="OTHER", help="A copy of the run, judged by another model.")],
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures as JSON.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare two judges on the candidates that both graded: Cohen's kappa, precision, recall and F1.
 
@@ -243,4 +206,7 @@ def agreement(
 
         check_output_file(out)
         write_text(agreement_to_json(measured), out)
-    Console().print(agreement_table(measured))
+    if as_json:
+        typer.echo(agreement_to_json(measured), nl=False)
+    else:
+        Console().print(agreement_table(measured))

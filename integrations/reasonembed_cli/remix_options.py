@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,82 +14,77 @@ from reasonembed_rag.errors import InputError
 if TYPE_CHECKING:
     from reasonembed_training.remixer import RemixConfig
 
-__all__ = [
-    "BaseUrlOption",
-    "CardOption",
-    "ChangeOption",
-    "ConfigOption",
-    "CorpusArgument",
-    "GoldOption",
-    "OutOption",
-    "StageModelOption",
-    "read_settings_of",
-]
-
-CorpusArgument = Annotated[
-    str | None,
-    typer.Argument(help="Documents: a .jsonl, .jsonl.gz or .parquet file, a folder with documents.*, or bright:TASK."),
-]
-CardOption = Annotated[
-    str | None, typer.Option(help="A task card: a .toml file, or the name of a shipped card (BRIGHT's tasks).")
-]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", help="The run's folder; an interrupted run resumes there.")
-]
-StageModelOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model", "-m", metavar="[STAGE=]NAME", help="A chat model for all stages or one, such as openai:gpt-4o-mini."
-    ),
-]
-BaseUrlOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--base-url", metavar="[STAGE=]URL", help="An OpenAI-compatible server, such as http://localhost:8000/v1."
-    ),
-]
-GoldOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--exclude-gold", metavar="FOLDER", help="A benchmark's task folder; its gold documents are excluded."
-    ),
-]
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A TOML file of settings.")]
-ChangeOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set mine.depth=50 (repeatable)."),
-]
+__all__ = ["RemixOptions"]
 
 
-def read_settings_of(
-    *,
-    corpus: str | None,
-    card: str | None,
-    out: Path | None,
-    models: Sequence[str] | None,
-    base_urls: Sequence[str] | None,
-    gold: Sequence[Path] | None,
-    config: Path | None,
-    changes: Sequence[str] | None,
-) -> RemixConfig:
-    """Return a run's settings: --set overrides the other options, which override the file."""
-    from reasonembed_training.remixer import read_config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemixOptions:
+    """What a run is made of: a file of settings, and options in place of them."""
 
-    given: dict[str, Any] = {"corpus": corpus, "card": card, "out": str(out) if out is not None else None}
-    given = {key: value for key, value in given.items() if value is not None}
-    if gold:
-        given["exclude_gold"] = [str(folder) for folder in gold]
-    by_stage: dict[str | None, dict[str, str]] = {}
-    for field, values in (("name", models), ("base_url", base_urls)):
-        for value in values or ():
-            stage, text = _split_stage(value)
-            by_stage.setdefault(stage, {})[field] = text
-    if None in by_stage:
-        given["model"] = by_stage.pop(None)
-    if by_stage:
-        given["models"] = by_stage
-    _check_required(given, config, changes or ())
-    return read_config(config, given=given, changes=list(changes or ()))
+    corpus: Annotated[
+        str | None,
+        typer.Argument(
+            help="Documents: a .jsonl, .jsonl.gz or .parquet file, a folder with documents.*, or bright:TASK."
+        ),
+    ] = None
+    card: Annotated[
+        str | None, typer.Option(help="A task card: a .toml file, or the name of a shipped card (BRIGHT's tasks).")
+    ] = None
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run's folder; an interrupted run resumes there.")
+    ] = None
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="[STAGE=]NAME",
+            help="A chat model for all stages or one, such as openai:gpt-4o-mini.",
+        ),
+    ] = None
+    base_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--base-url", metavar="[STAGE=]URL", help="An OpenAI-compatible server, such as http://localhost:8000/v1."
+        ),
+    ] = None
+    exclude_gold: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--exclude-gold", metavar="FOLDER", help="A benchmark's task folder; its gold documents are excluded."
+        ),
+    ] = None
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="A TOML file of settings.")] = None
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set mine.depth=50 (repeatable)."),
+    ] = None
+
+    def read(self, *, changes: Sequence[str] = ()) -> RemixConfig:
+        """Return a run's settings: --set and `changes` override the other options, which override the file."""
+        from reasonembed_training.remixer import read_config
+
+        given = self._given()
+        changes = [*(self.change or ()), *changes]
+        _check_required(given, self.config, changes)
+        return read_config(self.config, given=given, changes=changes)
+
+    def _given(self) -> dict[str, Any]:
+        out = None if self.out is None else str(self.out)
+        given: dict[str, Any] = {"corpus": self.corpus, "card": self.card, "out": out}
+        given = {key: value for key, value in given.items() if value is not None}
+        if self.exclude_gold:
+            given["exclude_gold"] = [str(folder) for folder in self.exclude_gold]
+        by_stage: dict[str | None, dict[str, str]] = {}
+        for field, values in (("name", self.model), ("base_url", self.base_url)):
+            for value in values or ():
+                stage, text = _split_stage(value)
+                by_stage.setdefault(stage, {})[field] = text
+        if None in by_stage:
+            given["model"] = by_stage.pop(None)
+        if by_stage:
+            given["models"] = by_stage
+        return given
 
 
 def _split_stage(value: str) -> tuple[str | None, str]:

@@ -16,6 +16,7 @@ from reasonembed_cli.options import DataOption, LimitOption, SplitOption
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.robustness_options import PerturbationOptions, PoisonOptions
 from reasonembed_cli.robustness_steps import Attack, measure_robustness, show_robustness
+from reasonembed_cli.showing import JsonOption
 from reasonembed_cli.system_options import RunningOptions, SystemOptions
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class _TaskOptions:
 
 
 @with_options
-def robustness_command(  # the groups of its options
+def robustness_command(  # noqa: PLR0913 - groups of options, and what it prints and writes
     *,
     task: _TaskOptions,
     system: SystemOptions,
@@ -55,6 +56,7 @@ def robustness_command(  # the groups of its options
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the report, the variants and the page.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure how much quality a retriever loses to typos, reordering, synonyms, keyword queries and poison.
 
@@ -78,4 +80,6 @@ def robustness_command(  # the groups of its options
         choice = system.system(cache=cache)
         attack.check(choice)
         report = measure_robustness(choice, loaded, options, attack=attack, geometry=geometry, out=out)
-    show_robustness([report, *others], out, Console())
+    show_robustness([report, *others], out, Console(quiet=as_json))
+    if as_json:
+        typer.echo(report.to_json())

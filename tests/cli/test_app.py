@@ -34,12 +34,22 @@ def test_every_command_has_a_help_text(succeeds, command: str):
     assert "--help" in text
 
 
+@pytest.mark.parametrize("group", ["data", "eval", "memory", "remix", "train"])
+def test_a_group_without_a_command_shows_its_help(succeeds, group: str):
+    assert succeeds(group).split() == succeeds(group, "--help").split()
+
+
 def test_the_version_is_that_of_the_package(succeeds):
     assert succeeds("--version").strip() == reasonembed_rag.__version__
 
 
 def test_an_unknown_command_is_refused_and_the_nearest_one_named(fails):
     assert re.search(r"'embd'.*'embed'.*'reasonembed --help'", fails("embd"))
+
+
+def test_an_unknown_command_of_a_group_is_refused_and_the_nearest_one_named(fails):
+    assert re.search(r"'comprae'.*'compare'.*'reasonembed eval --help'", fails("eval", "comprae"))
+    assert re.search(r"'compare'.*'eval compare'.*'reasonembed --help'", fails("compare"))
 
 
 def test_an_unknown_option_is_refused_and_the_help_command_named(fails):

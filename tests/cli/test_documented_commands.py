@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,26 @@ def _context(words: list[str]) -> typer.Context:
     return command.make_context(name, arguments)
 
 
+def _leaves(group: TyperGroup, path: str = "reasonembed") -> Iterator[tuple[str, str]]:
+    """Yield each command's words and its help."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _leaves(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command.help or ""
+
+
+HELPS = dict(_leaves(typer.main.get_group(app)))
+
+
+@pytest.mark.parametrize("command", HELPS)
+def test_every_help_has_an_example_that_is_parsed(command: str):
+    examples = [line.strip() for line in HELPS[command].splitlines() if line.strip().startswith(f"{command}")]
+    assert examples
+    for line in examples:
+        _context(shlex.split(line)[1:])
+
+
 @pytest.mark.parametrize("words", _documented(), ids=" ".join)
 def test_a_documented_command_is_parsed(words: list[str]):
     _context(words)
@@ -59,4 +80,4 @@ def test_a_documented_command_is_parsed(words: list[str]):
 
 def test_every_command_is_documented():
     text = "\n".join(path.read_text(encoding="utf-8") for path in MARKDOWN)
-    assert [name for name in COMMANDS if f"reasonembed {name}" not in text] == []
+    assert [command for command in HELPS if command not in text] == []

@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+import json
+
 from reasonembed_rag.backbone import ALIASES, OWN_MODELS, known_checkpoint, known_checkpoints
 from reasonembed_rag.spec import EmbeddingSpec
+
+
+def test_the_list_is_json_if_asked(succeeds):
+    records = json.loads(succeeds("models", "--json"))
+    assert [record["name"] for record in records[:2]] == ["default", "default-base"]
+    assert all(record["from"] and record["settings"] for record in records)
 
 
 def test_every_known_checkpoint_is_listed_with_its_settings(succeeds, monkeypatch):

@@ -129,6 +129,15 @@ def test_a_second_run_measures_again_only_with_fresh_or_after_a_change(succeeds,
     assert "--fresh" not in succeeds(*options, "-k", "2")
 
 
+def test_scores_are_json_if_asked_with_costs_and_notes(succeeds, folder, tmp_path):
+    out = tmp_path / "out"
+    for words in (("run", "--retriever", "bm25", "--out", out), ("score", out)):
+        printed = json.loads(succeeds("eval", *words, "--data", folder, "--json"))
+        (task,) = printed["systems"][0]["tasks"]
+        assert task["mean_all"] == read_report(out / "task.json").mean_all
+        assert any("gold ids" in note for note in printed["notes"])
+
+
 def test_a_limit_runs_the_first_queries(succeeds, folder, tmp_path):
     succeeds("eval", "run", "--data", folder, "--retriever", "bm25", "--limit", "2", "--out", tmp_path / "r.json")
     assert [query.id for query in read_report(tmp_path / "r.json").queries] == ["q1", "q2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reasonembed_cli.app import main
-from reasonembed_cli.remix_options import read_settings_of
+from reasonembed_cli.remix_options import RemixOptions
 from reasonembed_rag.errors import InputError
 from reasonembed_training.remixer.cards import read_card
 
@@ -164,20 +165,21 @@ def test_the_command_line_comes_before_the_file_and_changes_before_both(tmp_path
         'corpus = "file.jsonl"\ncard = "biology"\nout = "run"\nseed = 3\n'
         '[model]\nname = "from-file"\ncontext = 9000\n[mine]\ndepth = 7\n'
     )
-    options = {"corpus": None, "card": None, "out": None, "models": None, "base_urls": None, "gold": None}
-    config = read_settings_of(
-        **options | {"corpus": "mine.jsonl", "models": ["named", "judge=j"], "base_urls": ["judge=http://h:1/v1"]},
+    options = RemixOptions(
+        corpus="mine.jsonl",
+        model=["named", "judge=j"],
+        base_url=["judge=http://h:1/v1"],
         config=path,
-        changes=["mine.depth=9", "model.context=5000"],
+        change=["mine.depth=9"],
     )
+    config = options.read(changes=["model.context=5000"])
     assert (config.corpus, config.card, config.seed, config.mine.depth) == ("mine.jsonl", "biology", 3, 9)
     assert (config.model.name, config.model.context) == ("named", 5000)
     assert (config.models["judge"].name, config.models["judge"].base_url) == ("j", "http://h:1/v1")
 
 
 def test_a_models_name_may_hold_an_equals_sign_where_it_names_no_stage():
-    options = {"base_urls": None, "gold": None, "config": None, "changes": None}
-    options |= {"corpus": "c", "card": "biology", "out": Path("run")}
-    assert read_settings_of(models=["org/model=v2"], **options).model.name == "org/model=v2"
+    options = RemixOptions(corpus="c", card="biology", out=Path("run"), model=["org/model=v2"])
+    assert options.read().model.name == "org/model=v2"
     with pytest.raises(InputError, match=r"'model'.*\bclean, generate, reason, judge\b"):
-        read_settings_of(models=["model=v2"], **options)
+        dataclasses.replace(options, model=["model=v2"]).read()
