@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from reasonembed_rag.backbone import emulates_bfloat16
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.rerank import CrossEncoder
 from reasonembed_training import read_metrics, read_reranker_recipe, train_reranker
@@ -108,6 +109,19 @@ def test_the_loss_is_the_same_in_parts_of_any_size(recipe, tmp_path):
         )
         said.append(told.steps[-1].loss)
     assert said[0] == pytest.approx(said[1], abs=0.3)  # dropout differs with the parts
+
+
+def test_bfloat16_gives_nearly_the_loss_of_float32(recipe, tmp_path):
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        told = Told()
+        changes = (f"model.precision={precision}", "optim.max_steps=1", f"run.output={tmp_path}/{precision}")
+        train_reranker(recipe(*changes), callback=told)
+        losses.append(told.steps[0].loss)
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+    assert (losses[0] == losses[1]) == emulates_bfloat16()  # then float32 is used, and told
+    with pytest.raises(TrainingError, match="device is 'gpu'"):
+        train_reranker(recipe("model.device=gpu"))
 
 
 def test_a_task_has_a_weight_of_its_own(recipe, tmp_path):

@@ -189,13 +189,13 @@ def test_a_cpu_that_emulates_bfloat16_trains_in_float32_and_reports_it_once(
 )
 def test_a_gpu_computes_in_bfloat16_where_it_is_supported_and_not_refused(monkeypatch, precision, supported, bfloat16):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
-    assert devices._uses_bfloat16(ModelConfig(name="any", precision=precision), cpu=False) is bfloat16
+    assert devices.uses_bfloat16(precision, cpu=False) is bfloat16
 
 
 def test_a_gpu_without_the_bfloat16_that_is_asked_for_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     with pytest.raises(TrainingError, match="'bfloat16'"):
-        devices._uses_bfloat16(ModelConfig(name="any", precision="bfloat16"), cpu=False)
+        devices.uses_bfloat16("bfloat16", cpu=False)
 
 
 def test_distillation_alone_moves_the_scores_of_graded_documents(make_recipe, tiny_data, tmp_path):

@@ -32,12 +32,16 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "OptimConfig",
+    "Precision",
     "Recipe",
     "RunConfig",
     "TaskBatchConfig",
 ]
 
 _DECODER_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,7 @@ class ModelConfig:
     tuning: Literal["lora", "full"] = "lora"
     device: str | None = None
     """cpu, cuda or cuda:N; defaults to the GPU if there is one. A launcher assigns devices to its processes."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """auto is bfloat16 on a GPU that supports it, else float32. A CPU without bfloat16 instructions (x86 before AVX-512
     BF16 or AMX) would emulate them several times slower than float32: there bfloat16 means float32, and a log message
     says so with the measured factor. A GPU without bfloat16 is an error."""

@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 
 from reasonembed_rag.backbone import emulates_bfloat16, warn_of_emulation
 from reasonembed_rag.errors import MissingDependencyError, TrainingError
-from reasonembed_training.config import ModelConfig
+from reasonembed_training.config import ModelConfig, Precision
 
-__all__ = ["Machine", "open_machine"]
+__all__ = ["Machine", "check_device", "open_machine", "uses_bfloat16"]
 
 _TRACKERS = ("tensorboard", "wandb")
 
@@ -84,9 +84,9 @@ def open_machine(config: ModelConfig, *, output: Path, trackers: tuple[str, ...]
         from accelerate.utils import DistributedType
     except ImportError as error:
         raise MissingDependencyError("accelerate", "train") from error
-    _check_device(config.device)
+    check_device(config.device)
     on_cpu = config.device == "cpu"
-    bfloat16 = _uses_bfloat16(config, cpu=on_cpu or not torch.cuda.is_available())
+    bfloat16 = uses_bfloat16(config.precision, cpu=on_cpu or not torch.cuda.is_available())
     chosen = _trackers(trackers)
     launched = _in_group()
     # accelerate keeps the first run's device and precision for the whole process; each run must have its own.
@@ -109,7 +109,8 @@ def _in_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _check_device(name: str | None) -> None:
+def check_device(name: str | None) -> None:
+    """Raise TrainingError for a device that this machine does not have; a GPU becomes the current one."""
     if name is None or name == "cpu":
         return
     if not name.startswith("cuda"):
@@ -127,16 +128,16 @@ def _check_device(name: str | None) -> None:
     torch.cuda.set_device(number)
 
 
-def _uses_bfloat16(config: ModelConfig, *, cpu: bool) -> bool:
+def uses_bfloat16(precision: Precision, *, cpu: bool) -> bool:
     """Return whether to compute in bfloat16; a CPU that only emulates it uses float32 and logs that."""
-    if config.precision == "float32" or (config.precision == "auto" and cpu):
+    if precision == "float32" or (precision == "auto" and cpu):
         return False
     if cpu:
         if emulates_bfloat16():
             warn_of_emulation("training computes in float32 instead of model.precision = 'bfloat16'")
             return False
         return True
-    if config.precision == "bfloat16" and not torch.cuda.is_bf16_supported():
+    if precision == "bfloat16" and not torch.cuda.is_bf16_supported():
         raise TrainingError("model.precision is 'bfloat16', which this GPU does not support; want auto or float32")
     return bool(torch.cuda.is_bf16_supported())
 

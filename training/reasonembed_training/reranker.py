@@ -23,6 +23,7 @@ from reasonembed_training import checkpoint
 from reasonembed_training.checkpoint import TrainingProgress
 from reasonembed_training.config import BatchConfig
 from reasonembed_training.data import Drawn, RowTable, Sampler, open_rows
+from reasonembed_training.devices import check_device, uses_bfloat16
 from reasonembed_training.log import MetricsLog, Pace, StepMetrics
 from reasonembed_training.loop import rate_at, stop_on_signals
 from reasonembed_training.plan import sources_from, steps_of, task_plans
@@ -70,7 +71,10 @@ class _Reranker:
         positions = source.spec(dtype="float32").max_document_length
         if self._max_length > positions:
             raise TrainingError(f"model.max_length is {self._max_length}; want at most {positions}, the model's limit")
-        self.module = _module(self.folder, recipe.model.device)
+        device = recipe.model.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        check_device(device)
+        self._bfloat16 = uses_bfloat16(recipe.model.precision, cpu=device == "cpu")
+        self.module = _module(self.folder).to(device)
 
     def pairs(self, drawn: Sequence[Drawn]) -> _Pairs:
         """Tokenise the pairs of rows."""
@@ -96,7 +100,8 @@ class _Reranker:
         if self._segments:
             inputs["input_ids"], inputs["token_type_ids"] = read_segments(inputs["input_ids"])
         on_device = {name: tensor.to(self.module.device) for name, tensor in inputs.items()}
-        logits: Tensor = self.module(**on_device).logits[:, 0]
+        with torch.autocast(self.module.device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits: Tensor = self.module(**on_device).logits[:, 0]
         return logits.float()
 
     def save(self, folder: Path) -> None:
@@ -113,7 +118,7 @@ _TOKENIZER_FILES = (
 )  # fmt: skip
 
 
-def _module(folder: Path, device: str | None) -> Any:
+def _module(folder: Path) -> Any:
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -126,7 +131,7 @@ def _module(folder: Path, device: str | None) -> Any:
         raise ModelError(f"{folder}: cannot be trained as a cross-encoder ({reason})") from error
     finally:
         logging.set_verbosity(level)
-    return module.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return module
 
 
 def train_reranker(recipe: RerankerRecipe, *, callback: TrainingCallback | None = None) -> TrainingOutcome:

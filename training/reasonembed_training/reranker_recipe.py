@@ -11,7 +11,7 @@ from types import MappingProxyType
 from reasonembed_rag.errors import TrainingError
 from reasonembed_rag.files import change_setting, flat_record, plain_record, read_toml, record_from
 from reasonembed_training.checks import check_setting
-from reasonembed_training.config import DataConfig, OptimConfig, TaskBatchConfig
+from reasonembed_training.config import DataConfig, OptimConfig, Precision, TaskBatchConfig
 
 __all__ = ["RerankerBatch", "RerankerModel", "RerankerRecipe", "RerankerRun", "read_reranker_recipe"]
 
@@ -27,6 +27,8 @@ class RerankerModel:
     revision: str | None = None
     device: str | None = None
     """cpu, cuda or cuda:N; the GPU if there is one by default."""
+    precision: Precision = "auto"
+    """As in the recipes of `train run`: auto is bfloat16 on a GPU that supports it, else float32."""
     max_length: int = 256
     """Tokens of a query and a document together, special tokens included."""
 
