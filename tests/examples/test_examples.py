@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+from example_programs import load
 
 from reasonembed_rag import Document
 from reasonembed_rag.errors import SpecMismatchError
 from reasonembed_rag.pipeline import Pipeline
 from reasonembed_rag.protocols import Retriever
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENTS = [
     Document("a", "default parameter values are evaluated once", {"year": 2024}),
     Document("b's", "dictionaries remember insertion order", {}),
@@ -21,13 +18,6 @@ DOCUMENTS = [
 ]
 
 pytestmark = pytest.mark.services
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
