@@ -10,7 +10,8 @@ from typing import ClassVar, Generic, TypeVar
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import Answer, ChatAccess, ChatStage, ReadAnswer, StageRequest
 from reasonembed_rag.pipeline.asks_chat import AsksChat
-from reasonembed_rag.pipeline.judge_prompts import PromptKind, PromptWriter, WrittenPrompt, card_of
+from reasonembed_rag.pipeline.judge_prompts import card_of
+from reasonembed_rag.pipeline.prompt_writer import PromptKind, PromptWriter, WrittenPrompt
 from reasonembed_rag.pipeline.reranked import with_texts
 from reasonembed_rag.tasks import TaskCard
 
@@ -56,16 +57,9 @@ class ChatJudge(AsksChat, ABC, Generic[T]):
     def _read(self, answer: Answer, *, prompt: WrittenPrompt) -> ReadAnswer[T]:
         """Return what an answer says of the documents of its prompt."""
 
-    def _request(
-        self, query: str, hits: Hits, shown: Sequence[int], *, sample: int = 0, writer: PromptWriter | None = None
-    ) -> StageRequest[T]:
+    def _request(self, query: str, hits: Hits, shown: Sequence[int], *, sample: int = 0) -> StageRequest[T]:
         """Return the request to judge the hits at these positions."""
-        writing = writer or self._writer
-        prompt = writing.write(query, [document.content for document in hits.take(shown).documents or ()])
-        self._stage.note(shortened=prompt.shortened)
-
-        def shorter() -> StageRequest[T] | None:
-            less = writing.shorter(prompt)
-            return None if less is None else self._request(query, hits, shown, sample=sample, writer=less)
-
-        return StageRequest(prompt.text, partial(self._read, prompt=prompt), sample=sample, shorter=shorter)
+        texts = [document.content for document in hits.take(shown).documents or ()]
+        return self._writer.request(
+            self._stage, query, texts, read=lambda prompt: partial(self._read, prompt=prompt), sample=sample
+        )

@@ -16,6 +16,7 @@ from reasonembed_rag.pipeline.expand_prompts import (
     hypothesis_prompt,
     search_reasoning_prompt,
 )
+from reasonembed_rag.pipeline.prompt_writer import PromptWriter
 from reasonembed_rag.protocols import Expansion, Retriever
 from reasonembed_rag.tasks import DEFAULT_CARD, TaskCard
 
@@ -32,7 +33,8 @@ class _ChatExpander(AsksChat):
     def __init__(
         self,
         access: ChatAccess,
-        prompt: Callable[[str], str],
+        prompt: Callable[[TaskCard, str], str],
+        card: TaskCard,
         *,
         name: str,
         samples: int = 1,
@@ -41,9 +43,10 @@ class _ChatExpander(AsksChat):
         super().__init__(ChatStage(access, name=name))
         if samples < 1:
             raise InputError(f"{name}: the number of samples is {samples}; want at least 1")
-        self._prompt = prompt
+        tokens = self._stage.prompt_tokens
+        self._writer = PromptWriter(lambda card, query, _: prompt(card, query), card, tokens, documents=0)
         self._samples = samples
-        self._guard = AnswerGuard(prompt(""), written_tags=written_tags)
+        self._guard = AnswerGuard(prompt(card, ""), written_tags=written_tags)
 
     def expand(
         self,
@@ -53,14 +56,14 @@ class _ChatExpander(AsksChat):
         excluded_ids: Sequence[Collection[str]] | None = None,  # noqa: ARG002 - as above
     ) -> list[Expansion]:
         """Return what is written for each query; empty where no answer is usable."""
-        requests = [
-            StageRequest(self._prompt(query), partial(self._read, query=query), sample)
-            for query in queries
-            for sample in range(self._samples)
-        ]
+        requests = [self._request(query, sample) for query in queries for sample in range(self._samples)]
         written = [texts or () for texts in self._stage.ask(requests)]
         per_query = [written[start : start + self._samples] for start in range(0, len(written), self._samples)]
         return [self._expansion(tuple(text for texts in own for text in texts)) for own in per_query]
+
+    def _request(self, query: str, sample: int) -> StageRequest[tuple[str, ...]]:
+        read = partial(self._read, query=query)
+        return self._writer.request(self._stage, query, read=lambda _: read, sample=sample)
 
     def _read(self, answer: Answer, *, query: str) -> ReadAnswer[tuple[str, ...]]:
         checked = self._guard.check(answer, inputs=query)
@@ -77,7 +80,7 @@ class ReasoningExpander(_ChatExpander):
     """
 
     def __init__(self, access: ChatAccess, *, card: TaskCard = DEFAULT_CARD, samples: int = 1) -> None:
-        super().__init__(access, partial(search_reasoning_prompt, card), name="expand: reasoning", samples=samples)
+        super().__init__(access, search_reasoning_prompt, card, name="expand: reasoning", samples=samples)
 
 
 class HypothesisExpander(_ChatExpander):
@@ -87,7 +90,7 @@ class HypothesisExpander(_ChatExpander):
     """
 
     def __init__(self, access: ChatAccess, *, card: TaskCard = DEFAULT_CARD, documents: int = 1) -> None:
-        super().__init__(access, partial(hypothesis_prompt, card), name="expand: HyDE", samples=documents)
+        super().__init__(access, hypothesis_prompt, card, name="expand: HyDE", samples=documents)
 
     def _expansion(self, texts: tuple[str, ...]) -> Expansion:
         return Expansion(documents=texts)
@@ -104,7 +107,8 @@ class DecomposingExpander(_ChatExpander):
             raise InputError(f"expand: decompose: the number of parts is {parts}; want at least 1")
         super().__init__(
             access,
-            partial(decomposition_prompt, card, parts=parts),
+            partial(decomposition_prompt, parts=parts),
+            card,
             name="expand: decompose",
             written_tags=(SUB_QUERY, INTERPRETATION),
         )

@@ -11,6 +11,7 @@ from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import AnswerGuard, ChatAccess, ChatStage, StageRequest
 from reasonembed_rag.pipeline.asks_chat import AsksChat
 from reasonembed_rag.pipeline.expand_prompts import feedback_prompt
+from reasonembed_rag.pipeline.prompt_writer import PromptWriter, first_words
 from reasonembed_rag.pipeline.reranked import DocumentLookup, with_texts
 from reasonembed_rag.protocols import Expansion, Retriever
 from reasonembed_rag.tasks import DEFAULT_CARD, TaskCard
@@ -20,7 +21,6 @@ __all__ = [
     "FeedbackSettings",
     "appended",
     "check_repeat_weight",
-    "first_words",
     "repeated",
 ]
 
@@ -62,8 +62,8 @@ class FeedbackExpander(AsksChat):
         documents: DocumentLookup | None = None,
     ) -> None:
         super().__init__(ChatStage(access, name="expand: feedback"))
-        self._card = card
         self._settings = settings or FeedbackSettings()
+        self._writer = PromptWriter(feedback_prompt, card, self._stage.prompt_tokens, documents=self._settings.depth)
         self._documents = documents
         self._guard = AnswerGuard(feedback_prompt(card, "", [""] * self._settings.depth))
 
@@ -96,16 +96,13 @@ class FeedbackExpander(AsksChat):
     def _ask(self, queries: Sequence[str], found: Sequence[list[str]]) -> list[str | None]:
         """Return what is written for each query; nothing where nothing new was found."""
         asked = [place for place, texts in enumerate(found) if texts]
-        requests = [
-            StageRequest(
-                feedback_prompt(self._card, queries[place], found[place]),
-                partial(self._guard.check, inputs="\n".join([queries[place], *found[place]])),
-            )
-            for place in asked
-        ]
-        written = self._stage.ask(requests)
+        written = self._stage.ask([self._request(queries[place], found[place]) for place in asked])
         answers = dict(zip(asked, written, strict=True))
         return [answers.get(place) for place in range(len(queries))]
+
+    def _request(self, query: str, found: Sequence[str]) -> StageRequest[str]:
+        read = partial(self._guard.check, inputs="\n".join([query, *found]))
+        return self._writer.request(self._stage, query, found, read=lambda _: read)
 
     def _text(self, query: str, written: Sequence[str]) -> str:
         weight = self._settings.repeat_weight
@@ -114,13 +111,6 @@ class FeedbackExpander(AsksChat):
     def _contents(self, hits: Hits) -> list[str]:
         known = with_texts(hits, self._documents).documents or ()
         return [first_words(document.content, self._settings.words) for document in known]
-
-
-def first_words(text: str, count: int) -> str:
-    """Return a text up to its count-th word, as it is written."""
-    text = text.strip()
-    words = text.split(maxsplit=count)
-    return text if len(words) <= count else text[: -len(words[-1])].rstrip()
 
 
 def appended(query: str, texts: Sequence[str]) -> str:

@@ -13,8 +13,8 @@ from reasonembed_rag.errors import ChatError, InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ChatStage, without_thoughts
 from reasonembed_rag.pipeline.asks_chat import AsksChat
-from reasonembed_rag.pipeline.expand_feedback import first_words
-from reasonembed_rag.pipeline.judge_prompts import PromptWriter, card_of
+from reasonembed_rag.pipeline.judge_prompts import card_of
+from reasonembed_rag.pipeline.prompt_writer import PromptWriter, first_words
 from reasonembed_rag.pipeline.reranked import DocumentLookup, with_texts
 from reasonembed_rag.protocols import Retriever, Usage, total_usage
 from reasonembed_rag.tasks import TaskCard

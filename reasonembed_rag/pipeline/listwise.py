@@ -10,7 +10,8 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ReadAnswer
 from reasonembed_rag.pipeline.chat_judge import ChatJudge
-from reasonembed_rag.pipeline.judge_prompts import WrittenPrompt, ranking_prompt
+from reasonembed_rag.pipeline.judge_prompts import ranking_prompt
+from reasonembed_rag.pipeline.prompt_writer import WrittenPrompt
 from reasonembed_rag.pipeline.rankings import Ranking, rank_sums, read_ranking, windows
 from reasonembed_rag.tasks import TaskCard
 

@@ -11,7 +11,8 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.llm import Answer, ChatAccess, ChatJob, ReadAnswer, without_thoughts
 from reasonembed_rag.pipeline.chat_judge import ChatJudge
-from reasonembed_rag.pipeline.judge_prompts import WrittenPrompt, scoring_prompt
+from reasonembed_rag.pipeline.judge_prompts import scoring_prompt
+from reasonembed_rag.pipeline.prompt_writer import WrittenPrompt
 from reasonembed_rag.tasks import TaskCard
 
 __all__ = ["JudgingStep", "PointwiseReranker", "read_score"]

@@ -12,9 +12,10 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.llm import CallSettings, ChatAccess
 from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, HypothesisExpander, ReasoningExpander
-from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings, first_words, repeated
+from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings, repeated
 from reasonembed_rag.pipeline.expand_prompts import decomposition_prompt, feedback_prompt, search_reasoning_prompt
 from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
+from reasonembed_rag.pipeline.prompt_writer import first_words
 from reasonembed_rag.protocols import Expansion, QueryExpander
 from reasonembed_rag.retrieval import BM25
 from reasonembed_rag.tasks import DEFAULT_CARD, get_task
