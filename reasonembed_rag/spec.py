@@ -20,7 +20,7 @@ _INSTRUCTION = "{instruction}"
 _TEXT = "{text}"
 _OUTSIDE_SPACE = (
     "backend", "dtype", "max_query_length", "max_document_length", "query_template", "default_instruction",
-    "query_map",
+    "query_map", "enrichment",
 )  # fmt: skip
 
 
@@ -53,6 +53,8 @@ class EmbeddingSpec:
     """What computed the vectors; they are equal but for int8, which each quantises its own way."""
     query_map: str | None = None
     """Fingerprint of what maps the vectors of queries after the model, such as a dense reasoner."""
+    enrichment: str | None = None
+    """What wrote the texts that the vectors of documents have a half of, such as a chat model and its prompt."""
 
     def __post_init__(self) -> None:
         if self.backend not in get_args(Backend):
@@ -100,8 +102,8 @@ class EmbeddingSpec:
         """Return 32 hexadecimal digits shared by every spec whose queries may search this one's documents.
 
         Excluded are fields that may differ between indexing and search without leaving the vector space: the backend,
-        the number format, the lengths, the query's template and instruction and, if the weights are known, the
-        model's name.
+        the number format, the lengths, the query's template and instruction, the documents' enrichment and, if the
+        weights are known, the model's name.
         """
         fields = dataclasses.asdict(self)
         for name in _OUTSIDE_SPACE:
@@ -116,10 +118,11 @@ class EmbeddingSpec:
         return json.dumps(self._fields(), ensure_ascii=False, sort_keys=True)
 
     def _fields(self) -> dict[str, Any]:
-        """Return the fields by name, as versions that know no query_map wrote them where there is none."""
+        """Return the fields by name; later ones are left out where they are None, as earlier versions wrote them."""
         fields = dataclasses.asdict(self)
-        if self.query_map is None:
-            del fields["query_map"]
+        for name in ("query_map", "enrichment"):
+            if fields[name] is None:
+                del fields[name]
         return fields
 
     @classmethod

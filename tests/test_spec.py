@@ -39,10 +39,11 @@ OTHER = {
     "dtype": "bfloat16",
     "backend": "onnx",
     "query_map": "abc",
+    "enrichment": "a model",
 }
 SAME_SPACE = {
     "model", "revision", "adapter", "query_template", "default_instruction", "max_query_length", "max_document_length",
-    "dtype", "backend", "query_map",
+    "dtype", "backend", "query_map", "enrichment",
 }  # fmt: skip
 
 

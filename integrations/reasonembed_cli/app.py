@@ -31,6 +31,7 @@ from reasonembed_cli.listing import list_command
 from reasonembed_cli.memory import memory_app
 from reasonembed_cli.models import models_command
 from reasonembed_cli.old_names import current_names
+from reasonembed_cli.plan_pipeline import plan_pipeline_command
 from reasonembed_cli.remix import remix_app
 from reasonembed_cli.robustness import robustness_command
 from reasonembed_cli.search import search_command
@@ -74,6 +75,7 @@ app.command("get", rich_help_panel=_INDEX)(get_command)
 app.command("delete", rich_help_panel=_INDEX)(delete_command)
 app.command("export", rich_help_panel=_INDEX)(export_command)
 app.add_typer(_eval_app, rich_help_panel=_MEASURE)
+app.command("plan-pipeline", rich_help_panel=_MEASURE)(plan_pipeline_command)
 app.command("ablate", rich_help_panel=_MEASURE)(ablate_command)
 app.command("calibrate", rich_help_panel=_MEASURE)(calibrate_command)
 app.command("robustness", rich_help_panel=_MEASURE)(robustness_command)

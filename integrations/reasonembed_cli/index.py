@@ -133,6 +133,14 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
             rich_help_panel=_READING,
         ),
     ] = "{}",
+    enrich: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A chat model writes what helps to find each passage: its name, or a TOML file with a table [chat].",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     dtype: Annotated[
         VectorDtype | None,
         typer.Option(
@@ -167,8 +175,8 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
     from reasonembed_stores import FileCorpus, ListingOptions, build_index, keep_bm25
 
     if vectors is not None:
-        if sources or sync:
-            raise InputError("--vectors is in place of sources and --sync; leave these out")
+        if sources or sync or enrich:
+            raise InputError("--vectors is in place of sources, --sync and --enrich; leave these out")
         _index_vectors(vectors, to, model, dtype=dtype, ann=ann, plain=plain)
         return
     if not sources:
@@ -188,6 +196,12 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
     ann = ann or _deprecated("--structure", structure, new="--ann")
     if (dtype or ann) and (to / "manifest.json").is_file():
         raise InputError(f"--dtype and --ann are for a new index, and {to} exists already; leave them out")
+    if enrich is not None:
+        from reasonembed_cli.enriching import enriching_chat
+
+        access = enriching_chat(enrich)
+    else:
+        access = None
     encoder = _encoder(to, model, cache=cache)
     with indexing_progress() as progress:
 
@@ -207,6 +221,7 @@ def index_command(  # noqa: PLR0913 - each is an option of the command
             ann=ann,
             on_progress=progress.on_progress,
             on_message=progress.on_message,
+            enrich=access,
         )
         if not plain:
             keep_bm25(to, on_message=progress.on_message)

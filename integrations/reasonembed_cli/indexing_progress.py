@@ -12,6 +12,7 @@ import typer
 from reasonembed_cli.progress_lines import ProgressLines, has_terminal
 
 if TYPE_CHECKING:
+    from reasonembed_rag.llm import StageReport
     from reasonembed_stores import Progress
 
 __all__ = ["IndexingProgress", "indexing_progress"]
@@ -57,9 +58,15 @@ def indexing_progress() -> Iterator[IndexingProgress]:
     bars = Bars(*columns, console=Console(stderr=True))
     reading = bars.add_task("Reading", total=None, visible=False, start=False, counted="", unit="files")
     indexing = bars.add_task("Indexing", total=None, visible=False, start=False, counted="", unit="characters")
+    asking = bars.add_task("Enriching", total=None, visible=False, start=False, counted="", unit="replies")
 
     def on_progress(now: Progress) -> None:
         bars.start()
+        if now.enrichment is not None:
+            bars.start_task(asking)
+            replies = now.enrichment.calls + now.enrichment.cached + now.enrichment.failures
+            bars.update(asking, visible=True, completed=replies, counted=_told(now.enrichment))
+            return
         bar = reading if now.of_files else indexing
         bars.start_task(bar)
         if now.of_files:
@@ -84,10 +91,19 @@ def _in_lines() -> IndexingProgress:
     lines = ProgressLines()
 
     def on_progress(now: Progress) -> None:
-        if now.of_files:
+        if now.enrichment is not None:
+            lines.show("Enriching", now.documents, now.of_documents, more=_told(now.enrichment))
+        elif now.of_files:
             lines.show("Reading", now.files, now.of_files, more="files")
         else:
             documents = f"{now.documents:,} of {now.of_documents:,} documents"
             lines.show("Indexing, characters", now.characters, now.of_characters, more=documents)
 
     return IndexingProgress(on_progress, lambda message: typer.echo(message, err=True), nullcontext)
+
+
+def _told(report: StageReport) -> str:
+    """Return what a chat model was asked so far, for the progress bar."""
+    tokens = report.input_tokens + report.output_tokens
+    cost = "" if report.cost is None else f", cost {report.cost:,.2f}"
+    return f"{report.calls:,} calls, {tokens:,} tokens{cost}, {report.cached:,} kept, {report.failures:,} failed"

@@ -75,6 +75,8 @@ def _model(spec: EmbeddingSpec | None) -> Iterator[tuple[str, str]]:
     yield "model", spec.model + where + (f", {told}" if told else "")
     yield "", f"{spec.pooling} pooling, {spec.attention} attention, {spec.dtype}, made by {_ENGINES[spec.backend]}"
     yield "", f"queries up to {spec.max_query_length:,} tokens, documents up to {spec.max_document_length:,}"
+    if spec.enrichment is not None:
+        yield "", f"documents enriched by {spec.enrichment}"
     if spec.takes_instruction:
         yield "", f"instruction of queries: {spec.default_instruction}"
 

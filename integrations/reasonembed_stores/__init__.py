@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reasonembed_stores.chroma_store import ChromaStore
     from reasonembed_stores.citations import HasMetadata, Origin, citation, origin_of
     from reasonembed_stores.deleting import Deletion
+    from reasonembed_stores.enrichment import EnrichmentReport, enrichment_answers
     from reasonembed_stores.exporting import exported_lines
     from reasonembed_stores.faiss_store import FaissStore
     from reasonembed_stores.filters import Condition, Filter, FilterLike, Group, parse_filter
@@ -49,6 +50,7 @@ __all__ = [
     "ChromaStore",
     "Condition",
     "Deletion",
+    "EnrichmentReport",
     "FaissStore",
     "FileCorpus",
     "FilesReport",
@@ -80,6 +82,7 @@ __all__ = [
     "check_columns",
     "check_k",
     "citation",
+    "enrichment_answers",
     "exported_lines",
     "fused",
     "index_spec",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from reasonembed_rag.documents import Document
 from reasonembed_stores.spool import DocumentSpool, FileDocument, VectorSpool
 from reasonembed_stores.store import Store
 
-__all__ = ["Alike", "Changes", "compare_documents", "content_hash", "pages_of"]
+__all__ = ["Alike", "Changes", "compare_documents", "content_hash", "embed_again", "pages_of"]
 
 Alike = Callable[[Sequence[bytes]], Mapping[bytes, str]]
 """Returns for hashes of contents the ids of stored documents that have them, as far as that is known."""
@@ -57,27 +57,31 @@ class Changes:
 
 
 def compare_documents(
-    documents: Iterable[FileDocument], store: Store | None, changes: Changes, *, alike: Alike
+    documents: Iterable[FileDocument],
+    store: Store | None,
+    changes: Changes,
+    *,
+    alike: Alike,
+    again: Container[str] = (),
 ) -> None:
-    """Sort documents into changes; the vectors that are reused are copied before anything in the store is replaced."""
+    """Sort documents into changes; the vectors that are reused are copied before anything in the store is replaced.
+
+    No vector is reused of the contents of `again`.
+    """
     for page in pages_of(documents, _PAGE):
         stored = {} if store is None else {one.id: one for one in store.get([each.document.id for each in page])}
         wanting: list[FileDocument] = []
         relabelled: list[tuple[FileDocument, str]] = []
         for one in page:
-            old = stored.get(one.document.id)
-            if old is None:
-                changes.added += 1
+            found = _count(one.document, stored.get(one.document.id), changes)
+            if found == "new":
                 wanting.append(one)
-            elif old.content != one.document.content:
-                changes.replaced += 1
-                wanting.append(one)
-            elif old.metadata != one.document.metadata:
-                changes.relabelled += 1
-                relabelled.append((one, old.id))
-            else:
-                changes.unchanged += 1
-        known = {} if store is None else _stored_alike([one.document for one in wanting], store, alike)
+            elif one.document.content in again:
+                changes.encoded.add(one)
+            elif found == "relabelled":
+                relabelled.append((one, one.document.id))
+        reusable = [one.document for one in wanting if one.document.content not in again]
+        known = {} if store is None else _stored_alike(reusable, store, alike)
         reused = [(one, known[one.document.content]) for one in wanting if one.document.content in known]
         changes.reused += len(reused)
         for one in wanting:
@@ -87,6 +91,29 @@ def compare_documents(
             changes.vectors.add(store.vectors_of([source for _, source in ready]))
             for one, _ in ready:
                 changes.ready.add(one)
+
+
+def _count(document: Document, old: Document | None, changes: Changes) -> Literal["new", "relabelled", "same"]:
+    """Count a document as what it is beside the stored one of its id."""
+    if old is None:
+        changes.added += 1
+    elif old.content != document.content:
+        changes.replaced += 1
+    elif old.metadata != document.metadata:
+        changes.relabelled += 1
+        return "relabelled"
+    else:
+        changes.unchanged += 1
+        return "same"
+    return "new"
+
+
+def embed_again(store: Store, changes: Changes, again: Container[str], *, besides: Iterable[str]) -> None:
+    """Add the stored documents of these contents to what is encoded, but for those of some ids."""
+    known = set(besides)
+    for document in store:
+        if document.content in again and document.id not in known:
+            changes.encoded.add(FileDocument(document))
 
 
 def _stored_alike(documents: Sequence[Document], store: Store, alike: Alike) -> dict[str, str]:

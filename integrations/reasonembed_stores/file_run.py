@@ -13,7 +13,7 @@ from pathlib import Path
 from reasonembed_rag.encoder import SharedEncoder, passage_splitter
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_rag.protocols import Embedder
-from reasonembed_stores.comparing import Changes, compare_documents
+from reasonembed_stores.comparing import Changes, compare_documents, embed_again
 from reasonembed_stores.deleting import Deletions, check_reachable, confirm, find_deletions
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.file_plan import FilePlan, plan_files
@@ -44,8 +44,12 @@ def index_files(corpus: FileCorpus, to: Path, embedder: Embedder, options: Index
         if store is None and not len(spool) and not plan.bad:
             raise corpus.no_document(plan.passed_over)
         with closing(Changes.none(to)) as changes:
-            compare_documents(spool, store, changes, alike=state.alike)
+            compare_documents(spool, store, changes, alike=state.alike, again=options.again)
             deletions = find_deletions(plan, reading, state, store, sync=options.sync)
+            if store is not None and options.again:
+                read = [one.document.id for one in spool]
+                besides = [*read, *deletions.passages, *deletions.synced]
+                embed_again(store, changes, options.again, besides=besides)
             if store is not None:
                 confirm(deletions, plan, store, changed=run.changed_listing(), on_delete=options.on_delete)
             return run.write(store, plan, reading, changes, deletions)
@@ -162,13 +166,9 @@ class _Run:
             self.state.begin(self._remembered(plan), reading.files, reading.documents())
             size = reading.spool.size
             todo = changes.encoded.size, changes.ready.size
-            start = Progress(
-                size.documents - sum(one.documents for one in todo),
-                size.documents,
-                size.characters - sum(one.characters for one in todo),
-                size.characters,
-            )
-            repeated = store_changes(changes, store, self.embedder, start=start, on_progress=self.options.on_progress)
+            embedder = self.options.writer(self.embedder) if len(changes.encoded) else self.embedder
+            start = Progress.before(todo, of=size)
+            repeated = store_changes(changes, store, embedder, start=start, on_progress=self.options.on_progress)
             deleted = store.delete([*deletions.passages, *deletions.synced])
             self.commit = store.commits  # before save lets others write
             store.save(on_message=self.options.on_message)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from reasonembed_stores.enrichment import EnrichmentReport
+
 __all__ = ["BadFile", "FilesReport", "IndexReport", "LeftOut", "count_alike"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -75,6 +77,8 @@ class IndexReport:
     truncated_texts: int = field(default=0, compare=False)
     truncated_tokens: int = field(default=0, compare=False)
     """Tokens beyond what the model reads."""
+    enrichment: EnrichmentReport | None = field(default=None, compare=False)
+    """None for a run without enrichment."""
     seconds: float = field(default=0.0, compare=False)
 
     def __str__(self) -> str:
@@ -87,6 +91,8 @@ class IndexReport:
             yield from _file_lines(self.files)
         if self.tokens is not None or self.truncated_texts:
             yield self._tokens()
+        if self.enrichment is not None:
+            yield f"enrichment: {self.enrichment}"
         yield from self.messages
         yield f"seconds: {self.seconds:.1f}"
 

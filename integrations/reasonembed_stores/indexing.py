@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,9 +19,12 @@ from reasonembed_rag.deprecation import renamed_arguments
 from reasonembed_rag.documents import Document, unique_ids
 from reasonembed_rag.encoder import SharedEncoder, collect_truncations
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.llm import ChatAccess
+from reasonembed_rag.pipeline import EnrichingEmbedder
 from reasonembed_rag.protocols import Embedder, TokenCounter
-from reasonembed_stores.comparing import Changes, compare_documents
+from reasonembed_stores.comparing import Changes, compare_documents, embed_again
 from reasonembed_stores.deleting import OnDelete
+from reasonembed_stores.enrichment import Enrichment, check_enrichment
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.file_run import index_files
 from reasonembed_stores.index_options import IndexOptions, create_store, unfinished_until_done
@@ -48,6 +51,7 @@ def build_index(  # noqa: PLR0913 - each is about another part of a run
     ann: Literal["auto", "flat", "hnsw", "ivf"] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_message: Callable[[str], object] | None = None,
+    enrich: ChatAccess | None = None,
 ) -> IndexReport:
     """Create the FaissStore of a folder or bring it up to date; `sync` also deletes what the corpus no longer has.
 
@@ -57,26 +61,36 @@ def build_index(  # noqa: PLR0913 - each is about another part of a run
     that a file no longer has are deleted without `sync` too. `dtype` (float32) and `ann` (auto) are for a new store, as
     in FaissStore.create. Bad input raises InputError and leaves no trace, SpecMismatchError is raised for the store of
     another model. `on_message` is called with a line before and after an ANN index is built; by default both are
-    logged, as are files that could not be read.
+    logged, as are files that could not be read. With `enrich` a chat model writes of each content what helps to find
+    it, as EnrichingEmbedder says; its answers are kept beside the folder where the access has no cache. A content
+    without a usable answer is embedded alone, and tried again by the next run. Raises ChatError where the model cannot
+    be called, too many calls fail, or most of its first answers are unusable; what was done until then stays.
     """
+    told = on_progress or (lambda _: None)
+    enrichment = None if enrich is None else Enrichment(enrich, Path(to), on_progress=told)
     options = IndexOptions(
         sync=sync,
         on_delete=on_delete,
         dtype=dtype,
         ann=ann,
-        on_progress=on_progress or (lambda _: None),
+        on_progress=told if enrichment is None else enrichment.on_progress,
         on_message=on_message,
+        enrichment=enrichment,
     )
     if isinstance(corpus, str | os.PathLike):
         raise InputError(
             f"the corpus is the path {os.fspath(corpus)}; want FileCorpus({os.fspath(corpus)!r}) or documents"
         )
+    if isinstance(embedder, EnrichingEmbedder):
+        raise InputError("got an EnrichingEmbedder; want the embedder within it, and enrich=... with its chat model")
     start, tokens = time.monotonic(), _tokens(embedder)
-    with collect_truncations() as truncated:
+    with collect_truncations() as truncated, nullcontext() if enrichment is None else closing(enrichment):
         if isinstance(corpus, FileCorpus):
             report = index_files(corpus, Path(to), embedder, options)
         else:
             report = _index_documents(corpus, Path(to), embedder, options)
+        if enrichment is not None:
+            enrichment.failures.finish()
     for bad in report.files.bad if report.files is not None and on_message is None else ():
         _logger.warning("could not be read: %s", bad.reason)
     now = _tokens(embedder)
@@ -86,6 +100,7 @@ def build_index(  # noqa: PLR0913 - each is about another part of a run
         truncated_texts=sum(truncated.by_length.values()),
         truncated_tokens=truncated.tokens,
         messages=(*report.messages, *truncated.unknown_lines()),
+        enrichment=None if enrichment is None else enrichment.report(),
         seconds=time.monotonic() - start,
     )
 
@@ -126,8 +141,10 @@ def update_store(
 ) -> IndexReport:
     """Bring any store up to date with a corpus; sync also deletes what the corpus no longer has.
 
-    Raises InputError for a repeated id, an empty corpus and unreadable files, before anything is written.
+    Raises InputError for a repeated id, an empty corpus and unreadable files, SpecMismatchError for a store of other
+    enrichment, before anything is written.
     """
+    check_enrichment(store.spec, embedder.spec.enrichment, name="the store")
     with DocumentSpool(None) as spool:
         _read(corpus, spool)
         return _update(spool, store, embedder, IndexOptions(sync=sync, on_progress=on_progress or (lambda _: None)))
@@ -144,11 +161,12 @@ def _update(spool: DocumentSpool, store: Store, embedder: Embedder, options: Ind
     size = spool.size
     options.on_progress(Progress(0, size.documents, 0, size.characters))
     with closing(Changes.none(None)) as changes:
-        compare_documents(spool, store, changes, alike=lambda _: {})
-        left = changes.encoded.size.documents + changes.ready.size.documents
-        letters = changes.encoded.size.characters + changes.ready.size.characters
-        start = Progress(size.documents - left, size.documents, size.characters - letters, size.characters)
-        repeated = store_changes(changes, store, embedder, start=start, on_progress=options.on_progress)
+        compare_documents(spool, store, changes, alike=lambda _: {}, again=options.again)
+        if options.again:
+            embed_again(store, changes, options.again, besides=[one.document.id for one in spool])
+        start = Progress.before([changes.encoded.size, changes.ready.size], of=size)
+        writer = options.writer(embedder)
+        repeated = store_changes(changes, store, writer, start=start, on_progress=options.on_progress)
         return IndexReport(
             added=changes.added,
             replaced=changes.replaced,

@@ -60,7 +60,8 @@ class IndexModel:
         """
         spec = store.spec
         if self.base_url is not None:
-            return shared_encoder(self._settings(spec, name, server_spec=spec, base_url=self.base_url))
+            served = spec and replace(spec, enrichment=None)  # the server has the model alone
+            return shared_encoder(self._settings(spec, name, server_spec=served, base_url=self.base_url))
         settings = self._settings(spec, name)
         encoder = shared_encoder(settings)
         own = encoder.spec

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
+from reasonembed_rag.llm import StageReport
 from reasonembed_rag.protocols import Embedder
 from reasonembed_stores.comparing import Changes, content_hash, pages_of
+from reasonembed_stores.spool import Mark
 from reasonembed_stores.store import Store
 
 __all__ = ["Progress", "store_changes"]
@@ -36,6 +39,15 @@ class Progress:
     files: int = 0
     """Files that were read so far, before any document is counted."""
     of_files: int = 0
+    enrichment: StageReport | None = None
+    """What the chat model was asked so far, in calls after a reply of it."""
+
+    @classmethod
+    def before(cls, left: Sequence[Mark], *, of: Mark) -> Self:
+        """Return the progress where so much is left, of a corpus or, if that is less, of itself."""
+        documents, characters = sum(one.documents for one in left), sum(one.characters for one in left)
+        of_documents, of_characters = max(of.documents, documents), max(of.characters, characters)
+        return cls(of_documents - documents, of_documents, of_characters - characters, of_characters)
 
 
 def store_changes(

@@ -189,7 +189,7 @@ class Report:
         fields["system"]["digest"] = spec.digest() if spec else None
         if spec is not None:  # the defaults of newer fields are left out, as older versions read it
             own = fields["system"]["spec"]
-            newer = {"query_map": None, "backend": "torch"}
+            newer = {"query_map": None, "enrichment": None, "backend": "torch"}
             fields["system"]["spec"] = {
                 name: value for name, value in own.items() if name not in newer or value != newer[name]
             }

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -98,10 +99,11 @@ class StageReport:
 
 
 class ChatStage:
-    """Ask one chat model the prompts of one stage; threads may share it."""
+    """Ask one chat model the prompts of one stage; threads may share it. `on_reply` is told after each reply."""
 
-    def __init__(self, access: ChatAccess, *, name: str) -> None:
+    def __init__(self, access: ChatAccess, *, name: str, on_reply: Callable[[StageReport], None] | None = None) -> None:
         self.name = name
+        self._on_reply = on_reply
         self._access = access
         self._model = access.chat_model()
         self._lock = threading.Lock()
@@ -132,10 +134,11 @@ class ChatStage:
         stats = CallStats()  # of its own: single queries fall back one by one, while a long batch stops
         before = self._unanswered
         try:
-            results = list(run_jobs(jobs, self._current_client(), stats=stats))
+            on_reply = None if self._on_reply is None else partial(self._tell, self._on_reply, stats)
+            results = list(run_jobs(jobs, self._current_client(), stats=stats, on_reply=on_reply))
         finally:
             with self._lock:
-                self._add(stats)
+                self._total = self._sum(stats)
         missing = self._unanswered - before
         if missing and not before:
             why = (
@@ -183,9 +186,15 @@ class ChatStage:
         return float(named) if isinstance(named, int | float) else 0.0
 
     def report(self) -> StageReport:
-        """Return the counts since construction."""
+        """Return the counts since construction; those of a batch under way come with its end."""
+        return self._report(self._total)
+
+    def _tell(self, on_reply: Callable[[StageReport], None], running: CallStats) -> None:
+        """Tell the counts so far, those of the batch under way among them."""
+        on_reply(self._report(self._sum(running)))
+
+    def _report(self, total: CallStats) -> StageReport:
         with self._lock:
-            total = self._total
             return StageReport(
                 calls=total.calls,
                 cached=total.cached,
@@ -261,13 +270,17 @@ class ChatStage:
                 )
             return self._client
 
-    def _add(self, stats: CallStats) -> None:
+    def _sum(self, stats: CallStats) -> CallStats:
+        """Return the counts of the batches before and of one more."""
         total = self._total
-        total.calls += stats.calls
-        total.cached += stats.cached
-        total.failures += stats.failures
-        total.retries += stats.retries
-        total.input_tokens += stats.input_tokens
-        total.output_tokens += stats.output_tokens
-        total.last_failure = stats.last_failure or total.last_failure
-        total.cost = self._model.settings.cost(input_tokens=total.input_tokens, output_tokens=total.output_tokens)
+        read, written = total.input_tokens + stats.input_tokens, total.output_tokens + stats.output_tokens
+        return CallStats(
+            calls=total.calls + stats.calls,
+            cached=total.cached + stats.cached,
+            failures=total.failures + stats.failures,
+            retries=total.retries + stats.retries,
+            input_tokens=read,
+            output_tokens=written,
+            cost=self._model.settings.cost(input_tokens=read, output_tokens=written),
+            last_failure=stats.last_failure or total.last_failure,
+        )

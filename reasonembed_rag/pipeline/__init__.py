@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.build import RetrieverKind, build_retriever, parse_retriever
     from reasonembed_rag.pipeline.clusters import k_means
     from reasonembed_rag.pipeline.dense_reasoner import DenseReasoner, ReasonerLayers, ReasoningEmbedder
+    from reasonembed_rag.pipeline.enriching import EnrichingEmbedder, enrichment_name
+    from reasonembed_rag.pipeline.enrichment_failures import EnrichmentFailures
     from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, HypothesisExpander, ReasoningExpander
     from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings, repeated
     from reasonembed_rag.pipeline.expand_replayed import ReplayedExpander
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
     from reasonembed_rag.pipeline.named import named_pipeline
     from reasonembed_rag.pipeline.observer import SearchObserver, observing
     from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage, StageCost
+    from reasonembed_rag.pipeline.plan import (
+        LeftOutStage,
+        PipelinePlan,
+        PlannedStage,
+        PlanRequest,
+        Questions,
+        plan_pipeline,
+    )
+    from reasonembed_rag.pipeline.plan_evidence import Evidence
+    from reasonembed_rag.pipeline.plan_files import planned_toml, routed_toml
     from reasonembed_rag.pipeline.pointwise import JudgingStep, PointwiseReranker
     from reasonembed_rag.pipeline.reasoned import ReasonedRetriever
     from reasonembed_rag.pipeline.reranked import DocumentLookup, InterpolatedReranker, RerankedRetriever, rerank_texts
@@ -46,6 +58,9 @@ __all__ = [
     "DecomposingExpander",
     "DenseReasoner",
     "DocumentLookup",
+    "EnrichingEmbedder",
+    "EnrichmentFailures",
+    "Evidence",
     "ExpandedRetriever",
     "FeedbackExpander",
     "FeedbackSettings",
@@ -62,12 +77,17 @@ __all__ = [
     "IterationSettings",
     "IterationTrace",
     "JudgingStep",
+    "LeftOutStage",
     "ListwiseReranker",
     "NearDuplicateFilter",
     "Pipeline",
+    "PipelinePlan",
     "PipelineSettings",
     "PipelineStage",
+    "PlanRequest",
+    "PlannedStage",
     "PointwiseReranker",
+    "Questions",
     "ReasonedRetriever",
     "ReasonerLayers",
     "ReasoningEmbedder",
@@ -91,15 +111,19 @@ __all__ = [
     "WindowSettings",
     "build_retriever",
     "count_hubs",
+    "enrichment_name",
     "k_means",
     "keep_through",
     "named_pipeline",
     "observing",
     "parse_retriever",
+    "plan_pipeline",
+    "planned_toml",
     "ranks_of",
     "read_pipeline",
     "repeated",
     "rerank_texts",
+    "routed_toml",
     "scan_hubs",
 ]
 

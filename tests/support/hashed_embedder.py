@@ -27,4 +27,5 @@ class HashedEmbedder:
         digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts]
         return np.frombuffer(b"".join(digests), np.uint8).reshape(len(texts), 8).astype(np.float32) + 1
 
-    encode_queries = encode_documents
+    def encode_queries(self, texts, *, task=None, instruction=None, show_progress=False):
+        return self.encode_documents(texts)

@@ -1,0 +1,129 @@
+"""Enrichment of an index: its answers lie beside the folder, and what has none yet is kept in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from reasonembed_rag.encoder import SharedEncoder
+from reasonembed_rag.errors import SpecMismatchError
+from reasonembed_rag.llm import ChatAccess, ResponseCache, StageReport
+from reasonembed_rag.pipeline import EnrichingEmbedder, EnrichmentFailures, enrichment_name
+from reasonembed_rag.protocols import Embedder
+from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.windows import Progress
+
+__all__ = ["Enrichment", "EnrichmentReport", "check_enrichment", "enrichment_answers"]
+
+_FAILURES = "enrichment-failures"
+
+
+@dataclass(frozen=True, slots=True)
+class EnrichmentReport:
+    """What a chat model was asked about documents, and what came of it."""
+
+    calls: int = 0
+    """Calls with an answer, usable or not."""
+    cached: int = 0
+    """Answers of runs before."""
+    tokens: int = 0
+    cost: float | None = None
+    """By the prices in the settings of the chat model."""
+    failures: int = 0
+    """Calls without an answer after all retries."""
+    unusable: Mapping[str, int] = field(default_factory=dict)
+    """Answers that were dropped, by reason."""
+    shortened: int = 0
+    """Documents of which the model was shown a part."""
+    alone: int = 0
+    """Contents embedded alone, for want of a usable answer; the next run asks for them again."""
+
+    @classmethod
+    def of(cls, report: StageReport) -> EnrichmentReport:
+        """Return what a report of the stage says."""
+        return cls(
+            calls=report.calls,
+            cached=report.cached,
+            tokens=report.input_tokens + report.output_tokens,
+            cost=report.cost,
+            failures=report.failures,
+            unusable=dict(report.unusable),
+            shortened=report.shortened,
+            alone=report.unanswered,
+        )
+
+    def __str__(self) -> str:
+        cost = "" if self.cost is None else f", cost {self.cost:,.4f}"
+        parts = [f"{self.calls:,} answers{cost}, {self.tokens:,} tokens, {self.cached:,} answers kept from before"]
+        parts += [f"{self.shortened:,} documents shown in part"] if self.shortened else []
+        if self.alone:
+            reasons = [f"{count:,} {reason}" for reason, count in sorted(self.unusable.items())]
+            reasons += [f"{self.failures:,} calls failed"] if self.failures else []
+            why = f" ({', '.join(reasons)})" if reasons else ""
+            parts.append(f"{self.alone:,} contents embedded alone{why}: the next run asks for them again")
+        return "; ".join(parts)
+
+
+class Enrichment:
+    """The chat model that enriches the documents of one index run."""
+
+    def __init__(self, access: ChatAccess, to: Path, *, on_progress: Callable[[Progress], None]) -> None:
+        self.name = enrichment_name(access)
+        self._access = access
+        self._to = to
+        self._on_progress = on_progress
+        self._latest = Progress(0, 0, 0, 0)
+        self._cache: ResponseCache | None = None
+        self._made: EnrichingEmbedder | None = None
+        self.failures = EnrichmentFailures(to / _FAILURES)
+
+    def on_progress(self, progress: Progress) -> None:
+        """Tell the progress of a run, which the replies of the chat model are told with."""
+        self._latest = progress
+        self._on_progress(progress)
+
+    def around(self, embedder: Embedder) -> EnrichingEmbedder:
+        """Return the embedder with enrichment; opens the file of answers, if the access has none of its own."""
+        if self._made is None:
+            access = self._access
+            if access.cache is None:
+                self._cache = ResponseCache.open(enrichment_answers(self._to))
+                access = replace(access, cache=self._cache)
+            plain = embedder.embedder if isinstance(embedder, SharedEncoder) else embedder
+            self._made = EnrichingEmbedder(plain, access, failures=self.failures, on_reply=self._on_reply)
+        return self._made
+
+    def report(self) -> EnrichmentReport:
+        """Return what was asked so far."""
+        return EnrichmentReport() if self._made is None else EnrichmentReport.of(self._made.report())
+
+    def close(self) -> None:
+        """Close the file of answers."""
+        if self._cache is not None:
+            self._cache.close()
+
+    def _on_reply(self, report: StageReport) -> None:
+        self._on_progress(replace(self._latest, enrichment=report))
+
+
+def enrichment_answers(to: Path) -> Path:
+    """Return the file of the answers for an index, beside its folder: they outlive an index that is built anew."""
+    return to.with_name(f"{to.name}.enrichment.sqlite")
+
+
+def check_enrichment(own: EmbeddingSpec | None, asked: str | None, *, name: str) -> None:
+    """Raise SpecMismatchError unless documents are enriched as those of an index are."""
+    made = None if own is None else own.enrichment
+    if made == asked:
+        return
+    if made is None:
+        raise SpecMismatchError(
+            f"{name} was made without enrichment, and these documents come with that of {asked!r}; leave it out, or "
+            "index into another folder"
+        )
+    given = f"come with that of {asked!r}" if asked else "have none"
+    raise SpecMismatchError(
+        f"{name} was made with the enrichment of {made!r}, and these documents {given}; enrich them with the same "
+        f"model (--enrich, enrich=), or index into another folder"
+    )
