@@ -97,6 +97,10 @@ class StageNames:
         return named_pipeline(expand=self.expand, rerank=self.rerank, has_chat=self.chat is not None)
 
 
+_MOST_OPENED = 32
+"""Tasks and filters whose stages are kept open."""
+
+
 def _is_pipeline(given: object) -> bool:
     if isinstance(given, Sequence) and not isinstance(given, str):
         return all(isinstance(one, PipelineStage) for one in given)
@@ -114,7 +118,7 @@ class StagedIndex:
     open_chat: Callable[[ChatModelSettings], Chat]
     _read: PipelineSettings | Pipeline | tuple[PipelineStage, ...] | None = field(default=None, init=False)
     _chat: ChatAccess | None = field(default=None, init=False)
-    _of_task: dict[str | None, Sequence[PipelineStage]] = field(default_factory=dict, init=False)
+    _stages: dict[tuple[str | None, str | None], Sequence[PipelineStage]] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def search(
@@ -142,17 +146,21 @@ class StagedIndex:
         return StagedHits(hits, {identity: scores.best[identity] for identity in hits.ids if identity in scores.best})
 
     def _around(self, retriever: Retriever | None, task: str | None) -> Pipeline:
-        """Return the pipeline; the stages of each task are opened once."""
+        """Return the pipeline; the stages of each task are opened once, those that search elsewhere once per filter."""
         with self._lock:
             if self._read is None:
                 self._read = self.names.read()
             if isinstance(self._read, Pipeline):
                 return self._read
-            if task not in self._of_task:
-                self._of_task[task] = self._opened(self._read, task, retriever)
+            others = isinstance(self._read, PipelineSettings) and self._read.opens_retrievers
+            filters = repr(retriever.filters) if others and isinstance(retriever, IndexRetriever) else None
+            if (task, filters) not in self._stages:
+                if len(self._stages) >= _MOST_OPENED:
+                    self._stages.clear()
+                self._stages[task, filters] = self._opened(self._read, task, retriever)
             if retriever is None:
                 raise InputError("got no index; want the folder of one, or a Pipeline that brings its retriever")
-            return Pipeline(retriever, self._of_task[task])
+            return Pipeline(retriever, self._stages[task, filters])
 
     def _opened(
         self, stages: PipelineSettings | tuple[PipelineStage, ...], task: str | None, retriever: Retriever | None

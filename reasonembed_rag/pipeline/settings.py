@@ -49,6 +49,12 @@ class PipelineSettings:
         """Whether a stage asks the chat model."""
         return any(stage.asks_chat for stage in self.stages.values())
 
+    @property
+    def opens_retrievers(self) -> bool:
+        """Whether a router looks at other retrievers than the pipeline's, or sends queries to them."""
+        routers = [stage for stage in self.stages.values() if isinstance(stage, RouterStage)]
+        return any(stage.second or any(arm.retriever for arm in stage.arms) for stage in routers)
+
     def to_json(self) -> str:
         """Return the stages and the chat model's name as one line of JSON, every default written out."""
         stages = [{"name": name, **stage_record(stage)} for name, stage in self.stages.items()]
