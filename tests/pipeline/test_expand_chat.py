@@ -10,7 +10,7 @@ import pytest
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.hits import Hit, Hits
-from reasonembed_rag.llm import CallSettings, ChatAccess
+from reasonembed_rag.llm import CallSettings, ChatAccess, ChatModelSettings
 from reasonembed_rag.pipeline.expand_chat import DecomposingExpander, HypothesisExpander, ReasoningExpander
 from reasonembed_rag.pipeline.expand_feedback import FeedbackExpander, FeedbackSettings, repeated
 from reasonembed_rag.pipeline.expand_prompts import decomposition_prompt, feedback_prompt, search_reasoning_prompt
@@ -236,3 +236,37 @@ def test_a_recording_that_cannot_be_replayed_is_refused(tmp_path, line, told):
         ReplayedExpander.read(path, queries={"1": "tides"})
     with pytest.raises(InputError, match=":1:"):
         ReplayedExpander.read(path)
+
+
+class _TooLongError(Exception):
+    status_code = 400
+
+
+@pytest.mark.parametrize("kind", [ReasoningExpander, HypothesisExpander, DecomposingExpander, FeedbackExpander])
+def test_a_prompt_over_the_context_is_asked_again_with_less_and_counted(kind):
+    def answer(prompt):
+        if len(prompt) > 4000:
+            raise _TooLongError(f"the maximum context length is 1000 tokens, the prompt has {len(prompt) // 4}")
+        return "<sub_query>moon</sub_query>" if kind is DecomposingExpander else "It is about the moon."
+
+    documents = [Document("a", "tides " * 900)]
+    retriever = BM25(documents)
+    options = {"documents": {"a": documents[0]}} if kind is FeedbackExpander else {}
+    expander = kind(ChatAccess(chat=answer, calls=ONE_BY_ONE), **options)
+    (expansion,) = expander.expand(["why tides, " * 600], retriever=retriever)
+    assert len(expansion.queries + expansion.documents) == 1
+    report = expander.report()
+    assert (report.unanswered, report.shortened >= 1, report.failures >= 1) == (0, True, True)
+
+
+def test_a_query_longer_than_the_context_is_cut_before_it_is_sent():
+    prompts = []
+    access = ChatAccess(
+        chat=lambda prompt: prompts.append(prompt) or "It is about the moon.",
+        model=ChatModelSettings(name="m", context=1000, parameters={"max_tokens": 300}),
+        calls=ONE_BY_ONE,
+    )
+    expander = ReasoningExpander(access)
+    assert expander.expand(["why tides, " * 600]) == [Expansion(queries=("It is about the moon.",))]
+    assert len(prompts[0]) < 4 * 700
+    assert expander.report().shortened == 1

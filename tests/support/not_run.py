@@ -19,7 +19,11 @@ NOT_RUN: dict[str, dict[str, str]] = {
     },
     "docs/guide/indexing.md": {"papers/": _OWN},
     "docs/guide/latent-memory.md": {"reasonembed memory": "tests/cli/test_memory.py runs them on a tiny model"},
-    "docs/guide/pipeline.md": {"pipeline.toml": _CHAT},
+    "docs/guide/pipeline.md": {
+        "plan-pipeline": "tests/cli/test_plan_pipeline.py runs it",
+        "pipeline.toml": _CHAT,
+        "--enrich": _CHAT,
+    },
     "docs/guide/query-expansion.md": {"reasoner": _TRAINS},
     "docs/guide/remixer.md": {"reasonembed remix": _CHAT, "reasonembed train": _TRAINS},
     "docs/guide/robustness.md": {
