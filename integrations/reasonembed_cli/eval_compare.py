@@ -55,7 +55,7 @@ def eval_compare_command(
     told = list(dict.fromkeys(note for side in reports for one in side for note in notes(one)))
     if comparison is not None:
         told += [
-            f"{task.label}: {note}"
+            f"{task.label}: {pair.comparison.first} and {pair.comparison.second} differ in {note}"
             for pair in comparison.pairs
             for task in pair.comparison.tasks
             for note in task.notes

@@ -168,3 +168,25 @@ def test_what_cannot_be_shown_is_refused(plain):
     many = [dataclasses.replace(plain, system=System(name=str(n))) for n in range(5)]
     with pytest.raises(EvaluationError, match=r"\b5\b.*\b4\b"):
         robustness_page(many)
+
+
+def test_a_loss_a_gain_and_no_change_are_told_apart(plain):
+    for rate, kind in ((0.2, "down"), (-0.2, "up"), (0.0, "")):
+        first, *others = plain.kinds
+        drop = dataclasses.replace(first.drops["nDCG@10"], rate=rate)
+        changed = dataclasses.replace(first, drops={**first.drops, "nDCG@10": drop})
+        page = robustness_page([dataclasses.replace(plain, kinds=(changed, *others))])
+        assert f'<span class="{kind}">{100 * rate:+.1f}</span>' in page
+
+
+def test_a_drop_that_cannot_be_computed_is_a_dash_that_says_why(plain):
+    first, *others = plain.kinds
+    drop = dataclasses.replace(first.drops["nDCG@10"], rate=None, interval=None)
+    changed = dataclasses.replace(first, drops={**first.drops, "nDCG@10": drop})
+    page = robustness_page([dataclasses.replace(plain, kinds=(changed, *others))])
+    assert page.count('title="the clean queries score 0: there is nothing to drop from">—</span>') == 3
+
+
+def test_figures_without_an_interval_are_drawn_without_one(plain):
+    shape = _svgs(robustness_page([plain]))[-1]
+    assert all("interval" not in bar.find(f"{_SVG}title").text for bar in shape.iter(f"{_SVG}rect"))
