@@ -16,7 +16,8 @@ from importlib.util import find_spec
 import pytest
 from not_run import NOT_RUN
 from pages_of_docs import PAGES, ROOT, Block, blocks_of
-from stand_ins import STAND_INS, Maker, StandIn
+from stand_in import Maker, StandIn
+from stand_ins import STAND_INS
 
 from reasonembed_cli.app import main
 
@@ -120,3 +121,22 @@ def test_every_reason_not_to_run_a_command_is_one_that_a_page_needs():
     lines = {page: [" ".join(words) for block in blocks_of(page) for words in block.commands] for page in PAGES}
     parts = [(page, part) for page, reasons in NOT_RUN.items() for part in reasons]
     assert [(page, part) for page, part in parts if not any(part in line for line in lines[page])] == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "agreed"),
+    [
+        ("('a',)\n", "('a',)\n", True),
+        ("('a',)\n", "('b',)\n", False),
+        ("0.83 a\n", "0.841 a\n", True),
+        ("0.83 a\n", "0.851 a\n", False),
+        ("first\n...\n", "first\nsecond\nthird\n", True),
+        ("first\n", "first\nsecond\n", False),
+        ("3 of ... hits\n", "3 of 12 hits\n", True),
+        ("3 of 12\n", "4 of 12\n", False),
+        ("0.499 CONTRIBUTING.md#10\n", "0.201 CONTRIBUTING.md#9\n", True),
+        ("0.499 CONTRIBUTING.md#10\n", "0.201 README.md#10\n", False),
+    ],
+)
+def test_what_a_page_shows_agrees_with_what_is_printed_but_for_rounding(shown: str, printed: str, agreed: bool):
+    assert _agree(shown, printed) is agreed

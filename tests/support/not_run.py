@@ -10,6 +10,7 @@ _OWN = "needs the reader's own files or module"
 
 NOT_RUN: dict[str, dict[str, str]] = {
     "docs/experiments/robustness-default-model.md": {"reasonembed": "repeats an experiment of an hour"},
+    "examples/README.md": {"reasonembed index": "tests/examples runs the programs over an index of its own"},
     "docs/quickstart.md": {"reasonembed demo": "tests/cli/test_demo.py runs it"},
     "docs/guide/deploy.md": {"reasonembed serve": _SERVES},
     "docs/guide/evaluation.md": {
@@ -33,6 +34,6 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "my_app.search": _OWN,
     },
     "docs/guide/scale.md": {"s3://": _OWN, "reasonembed": "tests/scale runs them on a corpus in a folder"},
-    "docs/guide/training.md": {"train": _TRAINS, "curves": _TRAINS, "FOLDER": _OWN},
+    "docs/guide/training.md": {"data make": _HUB, "train": _TRAINS, "curves": _TRAINS, "FOLDER": _OWN},
 }
 """For each page: a part of the command, and why commands with that part are not run."""
