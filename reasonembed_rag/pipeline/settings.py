@@ -12,6 +12,7 @@ from typing import Any
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import read_toml, record_from
 from reasonembed_rag.llm import CallSettings, ChatModelSettings
+from reasonembed_rag.pipeline.fusion_stage import FusionStage
 from reasonembed_rag.pipeline.pipeline import Pipeline, PipelineStage
 from reasonembed_rag.pipeline.routed import RouteArm, Routes
 from reasonembed_rag.pipeline.router_stage import RouterStage
@@ -51,9 +52,8 @@ class PipelineSettings:
 
     @property
     def opens_retrievers(self) -> bool:
-        """Whether a router looks at other retrievers than the pipeline's, or sends queries to them."""
-        routers = [stage for stage in self.stages.values() if isinstance(stage, RouterStage)]
-        return any(stage.second or any(arm.retriever for arm in stage.arms) for stage in routers)
+        """Whether a stage searches by other retrievers than the pipeline's too: a router or a fusion."""
+        return any(map(_opens_retrievers, self.stages.values()))
 
     def to_json(self) -> str:
         """Return the stages and the chat model's name as one line of JSON, every default written out."""
@@ -115,6 +115,13 @@ class PipelineSettings:
     def _given(self, context: StageContext | None) -> StageContext:
         given = context or StageContext()
         return given if given.router is not None else replace(given, router=self.router)
+
+
+def _opens_retrievers(stage: StageSettings) -> bool:
+    if isinstance(stage, RouterStage):
+        arms = any(arm.retriever is not None or any(map(_opens_retrievers, arm.stages)) for arm in stage.arms)
+        return arms or stage.second is not None
+    return isinstance(stage, FusionStage)
 
 
 def read_pipeline(path: Path) -> PipelineSettings:

@@ -99,3 +99,11 @@ def test_filters_of_hits_work_over_an_index_by_command(succeeds, folder, index, 
     found = _found(succeeds(*search, "--pipeline", path, "--json"))
     assert len(found) < len(DOCUMENTS)
     assert found.keys() & {"cell", "twin"} == kept
+
+
+def test_fused_words_over_an_index_have_their_metadata_and_keep_within_the_filter(succeeds, folder, index):
+    path = folder / "fused.toml"
+    path.write_text('[[stage]]\nkind = "fusion"\nweight = 0.9\n')
+    search = ("search", index, "do cells divide?", "--plain", "--pipeline", path, "--json")
+    assert _found(succeeds(*search)) == {one["id"]: one["year"] for one in DOCUMENTS}
+    assert _found(succeeds(*search, "--filter", "year=2024")).keys() == {"fox", "dog", "twin"}

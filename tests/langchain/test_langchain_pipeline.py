@@ -60,6 +60,17 @@ def test_filters_exclusions_and_k_hold_within_stages(folder):
     assert all(document.metadata["n"] >= 20 for document in retriever.invoke("topic 3", filter={"n": {"$gte": 20}}))
 
 
+def test_each_calls_filters_hold_for_words_that_a_stage_fuses_too(folder, tmp_path):
+    (tmp_path / "pipeline.toml").write_text('[[stage]]\nkind = "fusion"\nweight = 0.9\n')
+    retriever = ReasonEmbedRetriever(
+        index=folder, k=30, pipeline=tmp_path / "pipeline.toml", filters={"n": {"$lt": 20}}
+    )
+    for filters, numbers in (({"n": {"$lt": 5}}, range(5)), ({"n": {"$gte": 25}}, range(25, 30)), (None, range(20))):
+        found = retriever.invoke("topic 3", **({} if filters is None else {"filter": filters}))
+        assert sorted(document.metadata["n"] for document in found) == list(numbers)
+    assert retriever.invoke("topic 3", filter={"n": 99}) == []
+
+
 @pytest.mark.parametrize("pipeline", ["file", "settings", "stages", "own"])
 def test_a_pipeline_is_given_in_every_form(folder, tmp_path, pipeline):
     (tmp_path / "pipeline.toml").write_text(FEEDBACK)
