@@ -62,9 +62,10 @@ def losses(module, examples):
 
 
 def test_rows_become_what_answers_are_asked_by(tokens):
-    asked, again, continued = tokens(ROWS)
+    (asked, again, continued), truncated = tokens(ROWS)
     (prompt, answer) = tokens.tokenizer.ids_alone(["\nQuestion: why fox?\nAnswer:", " default values"])
     assert asked.continuation.tolist() == [*prompt, *answer]
+    assert truncated == 0
     assert (asked.given, asked.predicted, len(asked.documents)) == (len(prompt), len(answer), 2)
     document = tokens.tokenizer.ids_alone(["jumps over the lazy dog"])[0][:16]
     assert (again.continuation.tolist(), again.given) == ([REPEAT, *document], 1)
@@ -74,7 +75,8 @@ def test_rows_become_what_answers_are_asked_by(tokens):
 
 
 def test_a_long_document_is_repeated_and_taught_as_far_as_its_memory_has_read_it(tokens):
-    (long,) = tokens([MemoryRow(documents=("jumps over the lazy dog " * 20,))])
+    (long,), truncated = tokens([MemoryRow(documents=("jumps over the lazy dog " * 20,))])
+    assert truncated == 1
     assert len(long.documents[0]) == 16
     assert long.continuation[1:].tolist() == long.documents[0].tolist()
     assert len(long.text) < 40
@@ -84,7 +86,7 @@ def test_losses_are_those_of_transformers_behind_the_memories(module, tokens):
     """Oracle: the cross-entropy by transformers' own cache, one row at a time, its keys placed side by side."""
     from transformers import AutoModelForCausalLM, DynamicCache
 
-    examples = [one for one in tokens(ROWS) if REPEAT not in one.continuation]  # the repeat row is not a token
+    examples = [one for one in tokens(ROWS)[0] if REPEAT not in one.continuation]  # the repeat row is not a token
     own, expected = AutoModelForCausalLM.from_pretrained(module.loaded.backbone.model).eval(), 0.0
     for one in examples:
         with torch.no_grad():
@@ -105,7 +107,7 @@ def test_losses_are_those_of_transformers_behind_the_memories(module, tokens):
 
 def test_losses_are_those_of_the_training_mask(module, tokens):
     """One document: text, latents and continuation in one pass, of which the last never sees the first."""
-    one = tokens(ROWS)[1]
+    one = tokens(ROWS)[0][1]
     with torch.no_grad():
         joint = module.latent([*one.documents], [one.continuation])
         logits = module.latent.logits(joint.continuations_TD[:-1]).float()
@@ -116,7 +118,7 @@ def test_losses_are_those_of_the_training_mask(module, tokens):
 
 def test_memories_left_where_they_were_made_have_another_loss(module, tokens, monkeypatch):
     """The negative control: keys of the second memory not turned to its place."""
-    asked = tokens(ROWS)[:1]
+    asked = tokens(ROWS)[0][:1]
     right = losses(module, asked)["compression"]
     placed = module.latent.placed
 
@@ -135,7 +137,7 @@ def test_the_divergence_is_that_from_the_decoder_with_the_full_text(module, toke
     from transformers import AutoModelForCausalLM
 
     own = AutoModelForCausalLM.from_pretrained(module.loaded.backbone.model).eval()
-    one = tokens(ROWS)[0]
+    one = tokens(ROWS)[0][0]
     with torch.no_grad():
         whole = torch.from_numpy(np.concatenate([one.text, one.continuation]).astype(np.int64))[None]
         taught = own(whole).logits[0, -one.predicted - 1 : -1].log_softmax(-1)
@@ -147,7 +149,7 @@ def test_the_divergence_is_that_from_the_decoder_with_the_full_text(module, toke
 
 
 def test_losses_of_a_pass_are_the_sums_of_its_rows(module, tokens):
-    examples = tokens(ROWS)
+    examples, _ = tokens(ROWS)
     together, alone = losses(module, examples), [losses(module, [one]) for one in examples]
     for name, value in together.items():
         assert value == pytest.approx(sum(one[name] for one in alone), rel=1e-4)

@@ -59,8 +59,11 @@ class MemoryTokens:
     """Its document template and maximum document length apply to the documents."""
     settings: LatentSettings
 
-    def __call__(self, rows: Sequence[MemoryRow]) -> list[MemoryExample]:
-        """Tokenise rows; a document that is to be regenerated is as much of it as the memory has read."""
+    def __call__(self, rows: Sequence[MemoryRow]) -> tuple[list[MemoryExample], int]:
+        """Tokenise rows, and return the number of documents that were truncated, too.
+
+        A document that is to be regenerated is as much of it as the memory has read.
+        """
         before, after = self.spec.document_affixes()
         texts = [text for row in rows for text in row.documents]
         tokens = self.tokenizer(texts, before=before, after=after, max_length=self.spec.max_document_length)
@@ -75,7 +78,7 @@ class MemoryTokens:
             found.append(
                 MemoryExample(tuple(documents[number] for number in numbers), continuation, given, self._text(read))
             )
-        return found
+        return found, tokens.truncated
 
     def _continuation(self, row: MemoryRow, document: Ids) -> tuple[Ids, int]:
         if row.answer is None:

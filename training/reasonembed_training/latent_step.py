@@ -71,7 +71,7 @@ class LatentStepper:
 
         Raises NotFiniteError if a loss is not finite; the weights are unchanged then.
         """
-        examples = self.tokens(self.rows.of_step(batch.step))
+        examples, truncated = self.tokens(self.rows.of_step(batch.step))
         result = self.contrastive(batch, weighted=weighted)
         parameters = [one for one in self.module.parameters() if one.requires_grad]
         embedding = [self._taken(one, factor=self.config.embedding) for one in parameters]
@@ -84,7 +84,7 @@ class LatentStepper:
             result,
             loss=self.config.embedding * result.loss + compressed,
             tokens=result.tokens + positions,
-            latent=replace(losses, embedding=result.loss, cosine=_cosine(embedding, memories)),
+            latent=replace(losses, embedding=result.loss, cosine=_cosine(embedding, memories), truncated=truncated),
         )
 
     def _memories(self, examples: Sequence[MemoryExample]) -> tuple[LatentLosses, int]:

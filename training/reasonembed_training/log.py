@@ -33,6 +33,8 @@ class LatentLosses:
     """KL from the decoder with the full text; None without that term."""
     cosine: float
     """Cosine between the gradients of the embedding loss and of the others: below 0 they conflict."""
+    truncated: int = 0
+    """Documents that were longer than a memory reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
