@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -15,10 +13,11 @@ from reasonembed_cli.filtering import FilterOption, read_filters
 from reasonembed_cli.hits import Explanation, explained, explanation_of, format_hits
 from reasonembed_cli.hybrid import PlainOption, parts_of, with_bm25
 from reasonembed_cli.opened import IndexArgument, note_no_match, note_unfinished, sources_of
-from reasonembed_cli.options import InstructionOption, TaskCardOption
+from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.pipelines import PipelineOption, context_of
+from reasonembed_cli.search_options import QueryEncodingOptions, QuestionOptions
 from reasonembed_cli.showing import JsonOption, document_record, echo_json, printable
-from reasonembed_rag.errors import InputError, ModelError
+from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
     from reasonembed_rag import Hits
@@ -31,38 +30,29 @@ _LINES = 4
 """Lines of a document's text that are shown."""
 
 
-def search_command(  # noqa: PLR0913 - each is an option of the command
-    index: IndexArgument,
-    question: Annotated[
-        list[str] | None, typer.Argument(metavar="[QUESTION...]", help="The question, in quotes; or several.")
-    ] = None,
-    *,
-    queries: Annotated[
-        Path | None, typer.Option("--queries", metavar="FILE", help="Read questions, one per line; - is stdin.")
-    ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many documents to show.")] = 5,
-    filters: FilterOption = None,
-    full: Annotated[bool, typer.Option("--full", help="Show whole texts, not their first lines.")] = False,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ShowingOptions:
+    """How hits are shown."""
+
+    panel: ClassVar[str] = "Showing"
+    full: Annotated[bool, typer.Option("--full", help="Show whole texts, not their first lines.")] = False
     explain: Annotated[
         bool, typer.Option("--explain", help="Show how the question was encoded, and where each document comes from.")
-    ] = False,
+    ] = False
+    as_json: JsonOption = False
+
+
+@with_options
+def search_command(
+    index: IndexArgument,
+    *,
+    questions: QuestionOptions,
+    k: Annotated[int, typer.Option("-k", help="How many documents to show.")] = 5,
+    filters: FilterOption = None,
     plain: PlainOption = False,
     pipeline: PipelineOption = None,
-    as_json: JsonOption = False,
-    task: TaskCardOption = None,
-    instruction: InstructionOption = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Where the model is now, if it moved since the index was created."),
-    ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="A server of the index's model, as http://localhost:8000/v1; --model is then its name there. "
-            "$REASONEMBED_API_KEY is its key.",
-        ),
-    ] = None,
+    encoding: QueryEncodingOptions,
+    showing: _ShowingOptions,
 ) -> None:
     """Show the documents of an index that help answer a question, best first, with their scores.
 
@@ -71,34 +61,20 @@ def search_command(  # noqa: PLR0913 - each is an option of the command
 
     reasonembed search docs.index "Why does my list keep growing between calls?"
     """
-    from reasonembed_stores import IndexModel, IndexRetriever, check_k
+    from reasonembed_stores import check_k
 
     check_k(k)
-    questions = _questions(question or [], queries)
-    stages = None if pipeline is None else _stages(pipeline, explain=explain)
+    texts = questions.read()
+    stages = None if pipeline is None else _stages(pipeline, explain=showing.explain)
     tree = read_filters(filters)
-    key = os.environ.get("REASONEMBED_API_KEY") if server is not None else None
-    encoder = IndexModel(model=model, base_url=server, api_key=key)
-    retriever = IndexRetriever(index, encoder, task=task, instruction=instruction, filters=tree)
-    _open(retriever, index=index, is_named=model is not None)
+    retriever = encoding.open(index, tree)
     if not plain:
         retriever = with_bm25(retriever)
     if stages is None:
-        found = list(_found(retriever, questions, k=k, explain=explain))
+        found = list(_found(retriever, texts, k=k, explain=showing.explain))
     else:
-        found = list(_found_through(stages, retriever, questions, k=k, task=task))
-    sources = sources_of(index)
-    if as_json:
-        echo_json(_record(one, sources) for one in found)
-    else:
-        for number, one in enumerate(found):
-            if len(found) > 1 or explain:
-                typer.echo(f"{chr(10) if number else ''}{printable(one.question)}")
-            for line in explained(one.explanation) if one.explanation is not None else ():
-                typer.echo(line)
-            if len(one.hits):
-                parts = parts_of(one.found) if explain else None
-                typer.echo(format_hits(one.hits, lines=None if full else _LINES, sources=sources, parts=parts))
+        found = list(_found_through(stages, retriever, texts, k=k, task=encoding.task))
+    _show(found, sources_of(index), showing)
     if not any(len(one.hits) for one in found):
         note_no_match(retriever.store, tree)
     retriever.store.close()
@@ -116,40 +92,20 @@ class _Found:
         return self.found.hits
 
 
-def _questions(texts: Sequence[str], file: Path | None) -> list[str]:
-    """Return the questions of the arguments and of a file; raises InputError for none, and for one without quotes."""
-    if len(texts) > 2 and not any(len(text.split()) > 1 for text in texts):
-        raise InputError(
-            f'got {len(texts)} questions of one word each; put a question in quotes: "{" ".join(texts)}" '
-            "(or, if they are questions, one per line into a file for --queries)"
-        )
-    questions = [*texts, *(_lines_of(file) if file is not None else ())]
-    if not questions:
-        raise InputError("got no question; want one in quotes, or --queries FILE with one per line")
-    if not all(text.strip() for text in questions):
-        raise InputError("the question is empty; want words, in quotes")
-    return questions
-
-
-def _lines_of(file: Path) -> list[str]:
-    from reasonembed_rag.files import decode_lines
-
-    if str(file) == "-":
-        lines = list(decode_lines(sys.stdin.buffer, name="stdin"))
-    else:
-        with file.open("rb") as stream:
-            lines = list(decode_lines(stream, name=str(file)))
-    return [line.strip() for _, line in lines if line.strip()]
-
-
-def _open(retriever: IndexRetriever, *, index: Path, is_named: bool) -> None:
-    """Open the index and load its model; a ModelError says that the model may be elsewhere now."""
-    try:
-        _ = retriever.store
-    except ModelError as error:
-        if is_named:
-            raise
-        raise ModelError(f"{error}; it is the model of {index}: if it moved, name its place with --model") from error
+def _show(found: Sequence[_Found], sources: IndexedSources, showing: _ShowingOptions) -> None:
+    """Print the hits of each question; the questions too where there are several."""
+    if showing.as_json:
+        echo_json(_record(one, sources) for one in found)
+        return
+    for number, one in enumerate(found):
+        if len(found) > 1 or showing.explain:
+            typer.echo(f"{chr(10) if number else ''}{printable(one.question)}")
+        for line in explained(one.explanation) if one.explanation is not None else ():
+            typer.echo(line)
+        if len(one.hits):
+            parts = parts_of(one.found) if showing.explain else None
+            lines = None if showing.full else _LINES
+            typer.echo(format_hits(one.hits, lines=lines, sources=sources, parts=parts))
 
 
 def _found(retriever: IndexRetriever, questions: Sequence[str], *, k: int, explain: bool) -> Iterator[_Found]:
