@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reasonembed_cli.enriching import enriching_chat
 from reasonembed_cli.index_model import encoder_of_index
 from reasonembed_cli.index_options import IndexRunOptions, NewIndexOptions, ReadingOptions
 from reasonembed_cli.indexing_progress import indexing_progress
@@ -91,7 +90,11 @@ def _index_files(
 
     corpus = reading.corpus(sources, strict=run.strict)
     dtype, ann = new.of(to)
-    enrich = None if run.enrich is None else enriching_chat(run.enrich)
+    enrich = None
+    if run.enrich is not None:
+        from reasonembed_cli.enriching import enriching_chat
+
+        enrich = enriching_chat(run.enrich)
     encoder = encoder_of_index(to, model, cache=run.cache)
     with indexing_progress() as progress:
 
