@@ -161,7 +161,9 @@ def _kind(module: dict[str, Any]) -> str:
 
 def _config(folder: Path, *, weights: bool) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json; want a transformers or sentence-transformers model folder")
+        raise ModelError(
+            f"{folder}: no config.json; want a transformers or sentence-transformers model folder{_hint(folder)}"
+        )
     config: dict[str, Any] = read_json(folder / "config.json")
     if weights and not any(folder.glob("*.safetensors")):
         others = sorted(path.name for pattern in ("*.bin", "*.pt", "*.h5") for path in folder.glob(pattern))
@@ -233,3 +235,14 @@ def _prompts(config: Mapping[str, Any]) -> _Prompts:
         instruction = instruct["instruction"]
         query = f"{instruct['head']}{{instruction}}{instruct['tail']}"
     return _Prompts(f"{query}{{text}}" if query else None, f"{document}{{text}}" if document else None, instruction)
+
+
+def _hint(folder: Path) -> str:
+    """Return where the model is that a folder without config.json was taken for."""
+    if (folder / "latent.json").is_file():
+        return "; this one holds a latent model: use LatentEncoder, or reasonembed memory"
+    if any((folder / "model" / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return f"; this one holds a training run: take {folder / 'model'}"
+    if any(folder.glob("*.gguf")):
+        return "; GGUF is not read: take the model's safetensors"
+    return ""

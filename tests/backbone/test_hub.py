@@ -183,3 +183,20 @@ def test_without_its_package_the_default_base_is_downloaded_and_checked(monkeypa
     with pytest.raises(ModelError, match=r"model\.safetensors.*sha256"):
         find_model("default-base")
     assert find_model("default-base", weights=False) == published
+
+
+@pytest.mark.parametrize(
+    ("inside", "cure"),
+    [
+        ("latent.json", "LatentEncoder"),
+        ("model/config.json", "training run: take .*model"),
+        ("model/adapter_config.json", "training run: take .*model"),
+        ("weights.gguf", "safetensors"),
+        ("notes.txt", "model folder$"),
+    ],
+)
+def test_a_folder_without_config_says_what_it_is_instead(tmp_path, inside, cure):
+    (tmp_path / inside).parent.mkdir(exist_ok=True)
+    (tmp_path / inside).write_text("{}")
+    with pytest.raises(ModelError, match=rf"no config\.json.*{cure}"):
+        Encoder.from_pretrained(str(tmp_path))
