@@ -101,7 +101,7 @@ class ReasonEmbedVectorStore(BasePydanticVectorStore):
         if nodes:
             documents = [document_of(node) for node in nodes]
             before = len(self.client)
-            self.client.upsert(documents, np.asarray([_embedding(node) for node in nodes]))
+            self.client.upsert(documents, np.asarray([_embedding(node) for node in nodes], np.float32))
             earlier = self._earlier.replaced_by(documents, self.client) if before else []
             self.client.delete(earlier)
             self._hashes.add(documents, self.client, replaced=len(self.client) < before + len(documents))

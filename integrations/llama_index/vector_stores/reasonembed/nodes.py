@@ -32,6 +32,8 @@ _SOURCE = "_llama_index_source"
 """The id of the document that a node comes from; its own where it comes from none."""
 _LISTED = "_llama_index_listed"
 """Whether an index lists the node: an IndexNode or an ImageNode."""
+_PLAIN = frozenset({str, int, float, bool, list, dict, type(None)})
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
 _RESERVED = (_NODE, _SOURCE, _LISTED)
 _SOURCE_ALIASES = ("document_id", "doc_id", "ref_doc_id")
 """LlamaIndex's names for the source in filters; a node's own field of the name comes first."""
@@ -56,13 +58,17 @@ def of_sources(sources: Collection[str]) -> Filter:
 
 
 def document_of(node: BaseNode) -> Document:
-    """Return a node as a document; raises InputError, naming the node, for what cannot be stored."""
-    metadata = plain_metadata(node.metadata, document_id=node.node_id)
+    """Return a node as a document, whose metadata the store checks.
+
+    Raises InputError, naming the node, for what cannot be stored.
+    """
+    metadata = dict(node.metadata)
     reserved = [name for name in _RESERVED if name in metadata]
     if reserved:
         raise InputError(f"node {node.node_id!r} has the metadata field {reserved[0]!r}, a name of the store's; rename")
     content = node.get_content(metadata_mode=MetadataMode.NONE)
-    aliases = {} if node.ref_doc_id is None else dict.fromkeys(_SOURCE_ALIASES, node.ref_doc_id)
+    source = node.source_node
+    aliases = {} if source is None else dict.fromkeys(_SOURCE_ALIASES, source.node_id)
     aliases = {"_node_type": node.class_name()} | aliases
     aliases = {name: value for name, value in aliases.items() if name not in metadata}
     data = _data_of(node)
@@ -72,13 +78,14 @@ def document_of(node: BaseNode) -> Document:
             del holder["text"]
     record = {
         "classes": _class_names(type(node)),
-        "source_hash": _source_hash(node),
+        "source_hash": node.hash if source is None else source.hash or "",
         "aliases": list(aliases),
         "texts": texts,
         "node": data,
     }
-    metadata |= aliases | {_SOURCE: node.ref_doc_id or node.node_id, _NODE: json.dumps(record, ensure_ascii=False)}
-    if isinstance(node, ImageNode | IndexNode):
+    of = node.node_id if source is None else source.node_id or node.node_id
+    metadata |= aliases | {_SOURCE: of, _NODE: _encode_json(record)}
+    if _is_listed(type(node)):
         metadata[_LISTED] = True
     return Document(node.node_id, content, metadata)
 
@@ -93,8 +100,9 @@ def _data_of(node: BaseNode) -> dict[str, Any]:
             f"node {node.node_id!r} cannot be kept as JSON ({error}); want plain values in its fields, and pass the "
             "objects of IndexNodes as VectorStoreIndex(objects=...)"
         ) from error
-    for name in type(node).model_fields:
-        resource = getattr(node, name)
+    for name, resource in node.__dict__.items():
+        if type(resource) in _PLAIN:  # pydantic's isinstance is slow
+            continue
         if isinstance(resource, MediaResource) and resource.data is not None:
             data[name]["data"] = resource.data.decode("ascii")  # base64, which pydantic leaves out
     return data
@@ -185,6 +193,11 @@ def piece_of(document: Document) -> Piece | None:
 
 def _source_hash(node: BaseNode) -> str:
     return node.hash if node.source_node is None else node.source_node.hash or ""
+
+
+@lru_cache(maxsize=32)
+def _is_listed(kind: type[BaseNode]) -> bool:
+    return issubclass(kind, ImageNode | IndexNode)
 
 
 @lru_cache(maxsize=32)
