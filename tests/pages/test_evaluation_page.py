@@ -290,3 +290,39 @@ def test_a_real_browser_lists_the_queries_and_reports_no_error(browse):
     assert tree.css_first("#count").text() == "8 of 8 queries"
     assert tree.css_first("#queries .up").text() == "▲ +1.000"
     assert not any("alert(1)" in one.text() for one in tree.css("script:not(#data)"))
+
+
+_CHOICES = [
+    ({"outcome": "won"}, ["pony q2", "biology q2"]),
+    ({"outcome": "lost"}, ["biology q1"]),
+    ({"outcome": "level", "task": "1"}, ["pony q0", "pony q1"]),
+    ({"words": "WHY so", "task": "0", "order": "loss"}, ["biology q1", "biology q3", "biology q4", "biology q2"]),
+    ({"order": "lowest", "task": "1"}, ["pony q1", "pony q0", "pony q2"]),
+    ({"first": "1", "second": "0", "outcome": "won"}, ["biology q1"]),
+    ({"words": "nothing has this"}, []),
+]
+_DRIVER = """
+const told = CHOICES.map((choices) => {
+  form.reset();
+  for (const [name, value] of Object.entries(choices)) form.elements[name].value = value;
+  form.dispatchEvent(new Event("input"));
+  return chosen.map((row) => `${data.tasks[row.task]} ${row.id}`);
+});
+const opened = body(data.rows[0]).map((part) => part.outerHTML).join("");
+document.body.append(Object.assign(document.createElement("pre"), {id: "told", textContent: JSON.stringify(told)}));
+document.body.append(Object.assign(document.createElement("pre"), {id: "opened", textContent: opened}));
+"""
+
+
+def test_choices_filter_and_sort_and_a_query_opens_to_its_hits_in_a_real_browser(browse):
+    driver = _DRIVER.replace("CHOICES", json.dumps([choices for choices, _ in _CHOICES]))
+    page = re.sub(r"<meta http-equiv[^>]+>", "", report_page(_FIRST, _SECOND))  # the policy lets no driver run
+    tree = browse(page.replace("</body>", f"<script>{driver}</script></body>"), "--dump-dom")
+    assert json.loads(tree.css_first("#told").text()) == [found for _, found in _CHOICES]
+    opened = LexborHTMLParser(tree.css_first("#opened").text())
+    assert "B: rank 1" in opened.css_first("div.gold").text()
+    assert f"{_A}: rank 12" in opened.css_first("div.gold").text()
+    first, second = opened.css("section")
+    assert [len(one.css("li")) for one in (first, second)] == [10, 10]
+    assert (first.css_first(".badge"), second.css_first("li").css_first(".badge").text()) == (None, "gold")
+    assert "alert(1)" not in "".join(script.text() for script in opened.css("script"))
