@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +11,10 @@ import typer
 from reasonembed_cli.options import DataOption
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.showing import JsonOption, json_text
+from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
-    from reasonembed_rag.evaluation import Report, RetrievalTask
+    from reasonembed_rag.evaluation import Report, Results, RetrievalTask
 
 __all__ = ["eval_compare_command"]
 
@@ -47,7 +48,10 @@ def eval_compare_command(
 
     if html is not None:
         check_output_file(html)
-    results = [read_results(path, load=None if data is None else _loader(data)) for path in systems]
+    twice = next((path for path in systems if systems.count(path) > 1), None)
+    if twice is not None:
+        raise InputError(f"got {twice} twice; want each system once")
+    results = _told_apart({path: read_results(path, load=None if data is None else _loader(data)) for path in systems})
     reports = [one.reports for one in results]
     comparison = compare_systems(reports, measure=measure) if len(reports) > 1 else None
     if html is not None:
@@ -73,6 +77,15 @@ def eval_compare_command(
         console.print(note, style="yellow", markup=False, highlight=False)
     if html is not None:
         console.print(f"{html}: open it in a browser")
+
+
+def _told_apart(results: Mapping[Path, Results]) -> list[Results]:
+    """Return the results with their folders in the names of systems that have the same one, as of one model twice."""
+    names = [one.reports[0].system.label for one in results.values()]
+    return [
+        one.named(f"{name} in {path}") if names.count(name) > 1 else one
+        for (path, one), name in zip(results.items(), names, strict=True)
+    ]
 
 
 def _loader(data: Path) -> Callable[[Report], RetrievalTask]:

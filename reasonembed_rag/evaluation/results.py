@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reasonembed_rag.errors import InputError, ReasonEmbedError
@@ -26,6 +26,11 @@ class Results:
 
     reports: tuple[Report, ...]
     top_hits: Mapping[str, TopHits] = field(default_factory=dict)
+
+    def named(self, name: str) -> Results:
+        """Return the results under another name of their system, to tell them apart from others of the same model."""
+        reports = (replace(report, system=replace(report.system, name=name, through="core")) for report in self.reports)
+        return Results(tuple(reports), self.top_hits)
 
 
 def read_results(path: Path, *, load: Callable[[Report], RetrievalTask] | None = None) -> Results:

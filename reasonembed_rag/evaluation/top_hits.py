@@ -34,6 +34,22 @@ class Beginning:
     text: str
     more: int = 0
 
+    @classmethod
+    def of(cls, text: str, characters: int) -> Beginning:
+        """Return the text, or what it has up to the last space before `characters`."""
+        text = text.strip()
+        if len(text) <= characters:
+            return cls(text)
+        cut = text[:characters]
+        words = cut.rsplit(maxsplit=1)[0]
+        cut = words if len(words) > characters // 2 else cut
+        return cls(cut, len(text) - len(cut))
+
+    def cut(self, characters: int) -> Beginning:
+        """Return a shorter beginning of the same text."""
+        shorter = Beginning.of(self.text, characters)
+        return Beginning(shorter.text, shorter.more + self.more)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedQuery:
@@ -88,7 +104,7 @@ def top_hits_of(run: Run | None, task: RetrievalTask) -> TopHits:
     queries = tuple(
         RankedQuery(
             id=example.id,
-            query=_beginning(example.query, _QUERY_CHARACTERS),
+            query=Beginning.of(example.query, _QUERY_CHARACTERS),
             gold=_ranks(example, rankings.get(example.id, ())),
             hits=_best(hits_of.get(example.id), rankings.get(example.id, ())) if run is not None else None,
             slices=slices[example.id],
@@ -100,7 +116,7 @@ def top_hits_of(run: Run | None, task: RetrievalTask) -> TopHits:
         digest=judgement_digest(task),
         k=run.k if run is not None else 0,
         queries=queries,
-        documents={d.id: _beginning(d.content, _DOCUMENT_CHARACTERS) for d in task.documents if d.id in named},
+        documents={d.id: Beginning.of(d.content, _DOCUMENT_CHARACTERS) for d in task.documents if d.id in named},
     )
 
 
@@ -134,14 +150,3 @@ def _ranks(example: Example, ranking: Sequence[str]) -> dict[str, int | None]:
     gold = frozenset(example.gold_ids)
     found = {identity: rank for rank, identity in enumerate(ranking, start=1) if identity in gold}
     return {identity: found.get(identity) for identity in example.gold_ids}
-
-
-def _beginning(text: str, characters: int) -> Beginning:
-    """Return the text, or its beginning up to the last space before `characters`."""
-    text = text.strip()
-    if len(text) <= characters:
-        return Beginning(text)
-    cut = text[:characters]
-    at_space = cut.rsplit(maxsplit=1)[0]
-    cut = at_space if len(at_space) > characters // 2 else cut
-    return Beginning(cut, len(text) - len(cut))

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasonembed_rag.evaluation import RankedQuery, Report, Results, TopHits
+from reasonembed_rag.evaluation import Beginning, RankedQuery, Report, Results, TopHits
 
 __all__ = ["QueryList", "query_list"]
 
 _MOST_ROWS = 20_000
-_MOST_BYTES = 12_000_000
-"""Of texts and hits; browsers open a page of this size within seconds, on a phone too."""
+_MOST_BYTES = 16_000_000
+"""Of texts and hits: browsers open such a page within seconds."""
+_CHARACTERS, _FEWER_CHARACTERS = 400, 160
+"""Of a document; fewer where the page would not hold every query's otherwise."""
 _QUESTION = 240
 _MOST_GOLD = 10
 
@@ -31,16 +33,16 @@ class QueryList:
 def query_list(systems: Sequence[Results], *, measure: str) -> QueryList:
     """Return the queries of the systems' tasks, those first whose scores differ most; of one system, the lowest first.
 
-    Beyond 20,000 queries, or 12 MB of texts, the others are left out, which the notes count.
+    Beyond 20,000 queries, or 16 MB of texts, the others are left out, which the notes count.
     """
     names = [results.reports[0].system.label for results in systems]
     tasks = [report.task.label for report in systems[0].reports]
     found = list(_rows(systems, measure))
     found.sort(key=_order)
     kept = found[:_MOST_ROWS]
-    texts = _Texts(systems)
-    for row in kept:
-        texts.add(row)
+    texts = _texts(systems, kept, _CHARACTERS)
+    if texts.left_out:
+        texts = _texts(systems, kept, _FEWER_CHARACTERS)
     levels = {level: number for number, level in enumerate(dict.fromkeys(part for row in kept for part in row.levels))}
     data = {
         "systems": names,
@@ -85,8 +87,8 @@ class _Row:
         """The query in one line; its id where the text is not known."""
         if self.own is None:
             return f"query {self.id}"
-        words = " ".join(self.own.query.text.split())
-        return words if len(words) <= _QUESTION else f"{words[:_QUESTION].rsplit(' ', 1)[0]} …"
+        words = Beginning.of(" ".join(self.own.query.text.split()), _QUESTION)
+        return f"{words.text} …" if words.more else words.text
 
     @property
     def levels(self) -> list[str]:
@@ -121,11 +123,19 @@ def _order(row: _Row) -> tuple[float, int]:
     return (-spread if len(row.scores) > 1 else row.scores[0]), row.task
 
 
+def _texts(systems: Sequence[Results], rows: Sequence[_Row], characters: int) -> _Texts:
+    texts = _Texts(systems, characters)
+    for row in rows:
+        texts.add(row)
+    return texts
+
+
 @dataclass(slots=True)
 class _Texts:
     """Collects the texts and hits of queries until they fill the page."""
 
     systems: Sequence[Results]
+    characters: int
     details: list[dict[str, Any] | None] = field(default_factory=list)
     documents: list[tuple[str, str, int]] = field(default_factory=list)
     unknown: int = 0
@@ -136,7 +146,7 @@ class _Texts:
     @property
     def absent(self) -> str:
         if self.left_out:
-            return f"Its text and hits are left out, to keep the page below {_MOST_BYTES // 1_000_000} MB."
+            return "Its text and hits are left out to keep the page small, or are not known."
         return "Its text and hits are not known."
 
     def add(self, row: _Row) -> None:
@@ -166,10 +176,10 @@ class _Texts:
             label = self.systems[0].reports[task].task.label
             tops = (results.top_hits.get(label) for results in self.systems)
             texts = (top.documents.get(identity) for top in tops if top is not None)
-            text = next(filter(None, texts), None)
+            text = next(filter(None, texts), Beginning("")).cut(self.characters)
             self._numbers[task, identity] = len(self.documents)
-            self.documents.append((identity, text.text if text else "", text.more if text else 0))
-            self._size += len(identity) + (len(text.text) if text else 0)
+            self.documents.append((identity, text.text, text.more))
+            self._size += len(json.dumps(self.documents[-1]))
         return self._numbers[task, identity]
 
 
@@ -184,8 +194,10 @@ def _notes(rows_left_out: int, texts: _Texts, shown: int) -> Iterator[str]:
     if texts.left_out:
         yield (
             f"The texts and hits of {texts.left_out:,} of the {shown:,} queries listed, the last ones, are left out to "
-            f"keep the page below {_MOST_BYTES // 1_000_000} MB."
+            f"keep the page small: {_MOST_BYTES // 1_000_000} MB of them are here."
         )
+    if texts.characters < _CHARACTERS:
+        yield f"So that it holds more queries, documents are cut at {texts.characters} characters."
     if texts.unknown:
         yield (
             f"The texts and hits of {texts.unknown:,} queries are not known: compare folders that `reasonembed eval "

@@ -68,6 +68,12 @@ def test_the_page_has_the_questions_and_hits(succeeds, folders, tmp_path):
     assert "document 9" in text
 
 
+def test_systems_of_one_name_are_told_apart_by_their_folders(succeeds, tmp_path):
+    folders = [_write(tmp_path / name / "default", right=right) for name, right in (("float32", 6), ("int8", 5))]
+    record = json.loads(succeeds("eval", "compare", *folders, "--json"))
+    assert [system["name"] for system in record["systems"]] == [f"default in {folder}" for folder in folders]
+
+
 def test_with_json_the_page_is_written_too(succeeds, folders, tmp_path):
     json.loads(succeeds("eval", "compare", *folders, "--html", tmp_path / "page.html", "--json"))
     assert (tmp_path / "page.html").exists()
@@ -99,7 +105,7 @@ def test_too_few_hits_are_told_in_the_terminal(succeeds, tmp_path):
 
 
 def test_what_cannot_be_compared_is_one_line(fails, folders, tmp_path):
-    assert "'none'" in fails("eval", "compare", folders[0], folders[0])
+    assert "twice" in fails("eval", "compare", folders[0], folders[0])
     assert "absent" in fails("eval", "compare", folders[0], tmp_path / "absent")
     assert "'ndcg'" in fails("eval", "compare", *folders, "--measure", "ndcg")
     (folders[1] / "task.dev.top.json.gz").write_bytes(b"damaged")

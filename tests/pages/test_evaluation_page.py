@@ -166,6 +166,8 @@ def test_a_page_too_large_leaves_out_the_texts_of_the_last_queries_and_counts_th
     assert 0 < left_out < 8
     assert _data(page)["details"][0] is not None
     assert f"The texts and hits of {left_out} of the 8 queries listed" in page
+    assert "documents are cut at 160 characters" in page
+    assert max(len(text) for _, text, _ in _data(page)["documents"]) <= 160
     monkeypatch.setattr(queries, "_MOST_ROWS", 3)
     page = report_page(_FIRST, _SECOND)
     assert len(_data(page)["rows"]) == 3
