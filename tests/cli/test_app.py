@@ -107,12 +107,20 @@ def test_the_help_loads_no_heavy_package():
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_a_warning_is_one_line_without_its_place_in_the_code(tmp_path):
-    script = "import sys, warnings; from reasonembed_cli import app; warnings.simplefilter('always')\n"
-    script += "@app.app.command('warn')\ndef warn(): warnings.warn('old is deprecated; use new', FutureWarning)\n"
-    script += "sys.exit(app.main(['warn']))"
+def test_a_command_loads_no_other_command():
+    script = (
+        "import sys; from reasonembed_cli.app import main; main(['search', '--help'])\n"
+        "heavy = {'torch', 'transformers', 'langchain_core', 'faiss', 'numpy'} & set(sys.modules)\n"
+        "others = {f'reasonembed_cli.{name}' for name in ('index', 'eval_run', 'serve', 'remix', 'data')}\n"
+        "sys.exit(bool(heavy or others & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_code():
+    script = "from reasonembed_cli.app import main; main(['crop', '--help'])"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert done.stderr == "warning: old is deprecated; use new\n"
+    assert done.stderr == "warning: `reasonembed crop` is deprecated; use `reasonembed train crop`\n"
 
 
 def test_the_shell_completes_commands_and_options():

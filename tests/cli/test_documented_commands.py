@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from reasonembed_cli.app import app
+from reasonembed_cli.app import build_app
 
 ROOT = Path(__file__).parents[2]
 MARKDOWN = [
@@ -23,7 +23,7 @@ MARKDOWN = [
     *sorted((ROOT / "docs" / "how-to").glob("*.md")),
 ]
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = typer.main.get_command(build_app()).commands
 
 
 def _of_markdown(text: str) -> list[str]:
@@ -62,7 +62,7 @@ def _leaves(group: TyperGroup, path: str = "reasonembed") -> Iterator[tuple[str,
             yield f"{path} {name}", command.help or ""
 
 
-HELPS = dict(_leaves(typer.main.get_group(app)))
+HELPS = dict(_leaves(typer.main.get_group(build_app())))
 
 
 @pytest.mark.parametrize("command", HELPS)

@@ -7,11 +7,11 @@ import re
 import typer
 from pages_of_docs import PAGES
 
-from reasonembed_cli.app import app
+from reasonembed_cli.app import build_app
 
 
 def test_every_option_the_guide_names_exists():
-    command = typer.main.get_command(app).commands["robustness"]
+    command = typer.main.get_command(build_app()).commands["robustness"]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     named = set(re.findall(r"`(--[a-z-]+)", PAGES["docs/guide/robustness.md"]))
     assert named

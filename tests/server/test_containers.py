@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from reasonembed_cli.app import app
+from reasonembed_cli.app import build_app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
@@ -21,7 +21,7 @@ STAGES = re.findall(r"^FROM \S+ AS (\w+)$", DOCKERFILE, flags=re.MULTILINE)
 
 def parsed(words):
     name, *arguments = words
-    return typer.main.get_command(app).commands[name].make_context(name, arguments).params
+    return typer.main.get_command(build_app()).commands[name].make_context(name, arguments).params
 
 
 def test_what_is_copied_is_there():
