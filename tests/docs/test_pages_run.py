@@ -100,7 +100,7 @@ def _cases():
             yield pytest.param(page, maker, mode, marks=maker.marks, id=f"{page}, as a {mode}")
 
 
-@pytest.mark.parametrize(("page", "maker", "mode"), _cases())
+@pytest.mark.parametrize(("page", "maker", "mode"), list(_cases()))
 def test_a_page_works_as_written_twice(page: str, maker: Maker, mode: str, request, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "CONTRIBUTING.md", tmp_path)

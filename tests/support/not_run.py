@@ -33,7 +33,10 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "--paraphrase": _CHAT,
         "my_app.search": _OWN,
     },
-    "docs/guide/scale.md": {"s3://": _OWN, "reasonembed": "tests/scale runs them on a corpus in a folder"},
+    "docs/guide/scale.md": {
+        "s3://": _OWN,
+        "reasonembed": "tests/cli/test_encode_corpus.py runs them on a corpus in a folder",
+    },
     "docs/guide/training.md": {"data make": _HUB, "train": _TRAINS, "curves": _TRAINS, "FOLDER": _OWN},
 }
 """For each page: a part of the command, and why commands with that part are not run."""
