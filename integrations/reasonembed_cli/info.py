@@ -52,6 +52,8 @@ def _lines(info: IndexInfo) -> Iterator[tuple[str, str]]:
         gone = "" if source.root.exists() else " (not there any more)"
         yield "" if number else "sources", f"{source.root}: {_files(source.files)}{named}{gone}"
     yield from _model(info.spec)
+    if info.not_enriched:
+        yield "", f"{info.not_enriched:,} contents not enriched yet: run index --enrich again"
     yield "vectors", f"{info.dimension or 'no'} dimensions, {info.dtype}; search: {info.search}"
     version = f", format {info.format_version}" if info.format_version else ""
     yield "on disk", f"{_size(info.bytes)}, {info.store}{version}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plan_pipeline_command"]
 
-_LOOKED_AT = 200
-"""Documents among which texts are looked for, and of which queries are made to measure with."""
-_QUERIES = 16
-_WORDS = 20
+_QUERIES, _WORDS = 16, 20
+"""Queries that the retriever is measured with: the first words of so many documents."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _CHAT = "A chat model"
 _TIME = "Time"
@@ -153,8 +152,8 @@ def _corpus(
 
     with closing(open_store(index)) as store:
         size = len(store)
-        texts = [document.content for document in store.documents(limit=_LOOKED_AT)]
-    worded = [text for text in texts if any(map(str.isalnum, text))]
+        texts = (document.content for document in store.documents())
+        worded = list(islice((text for text in texts if any(map(str.isalnum, text))), _QUERIES))
     if not worded:
         found = "no documents" if not size else "documents without texts, which expansion and rerankers read"
         raise InputError(f"{index} has {found}; want an index of texts: reasonembed index FILES --to {index}")
@@ -168,7 +167,7 @@ def _median_seconds(retriever: Any, texts: Sequence[str]) -> float:
     import statistics
     import time
 
-    queries = [" ".join(text.split()[:_WORDS]) for text in texts[:_QUERIES]]
+    queries = [" ".join(text.split()[:_WORDS]) for text in texts]
     retriever.search(queries[:1], k=10)  # what only the first one takes
     taken = []
     for query in queries:
@@ -195,7 +194,7 @@ def _record(plan: PipelinePlan, written: Sequence[Path]) -> dict[str, Any]:
 
 def _lines(plan: PipelinePlan, written: Sequence[Path], *, index: Path | None) -> Iterator[str]:
     request = plan.request
-    measured = "measured" if request.retriever_seconds is not None else "estimated"
+    measured = "measured" if index else "estimated" if request.retriever_seconds is None else "as you say"
     yield f"{request.documents:,} documents; the retriever takes {1000 * request.retriever:.1f} ms a query, {measured}"
     yield "vectors and words, .25 of BM25: " + (
         "search does so" if index else "eval run --retriever hybrid --weight .75"
@@ -213,6 +212,10 @@ def _lines(plan: PipelinePlan, written: Sequence[Path], *, index: Path | None) -
     if request.chat is not None:
         rate = f"{request.tokens_per_second:g} tokens a second, and reads 20 times as fast"
         yield f"estimates: {request.chat.name} writes {rate}; name its speed with --tokens-per-second"
+        read, written_once = plan.enrichment_tokens
+        price = request.chat.cost(input_tokens=read, output_tokens=written_once)
+        once = f"{(read + written_once) / 1e6:,.1f} million tokens" + ("" if price is None else f", {price:,.2f}")
+        yield f"index --enrich would cost {once} once; whether it helps is not measured"
     cost = plan.cost_of_thousand
     money = "" if cost is None else f", {cost:,.2f} for 1,000 queries"
     yield f"a query takes about {plan.seconds:.1f} s by estimate{money}; ablate measures it on judged questions"

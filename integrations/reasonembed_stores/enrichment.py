@@ -14,7 +14,7 @@ from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.windows import Progress
 
-__all__ = ["Enrichment", "EnrichmentReport", "check_enrichment", "enrichment_answers"]
+__all__ = ["Enrichment", "EnrichmentReport", "check_enrichment", "enrichment_answers", "enrichment_failures"]
 
 _FAILURES = "enrichment-failures"
 
@@ -76,7 +76,7 @@ class Enrichment:
         self._latest = Progress(0, 0, 0, 0)
         self._cache: ResponseCache | None = None
         self._made: EnrichingEmbedder | None = None
-        self.failures = EnrichmentFailures(to / _FAILURES)
+        self.failures = enrichment_failures(to)
 
     def on_progress(self, progress: Progress) -> None:
         """Tell the progress of a run, which the replies of the chat model are told with."""
@@ -105,6 +105,11 @@ class Enrichment:
 
     def _on_reply(self, report: StageReport) -> None:
         self._on_progress(replace(self._latest, enrichment=report))
+
+
+def enrichment_failures(to: Path) -> EnrichmentFailures:
+    """Return the contents of an index that have no enrichment yet."""
+    return EnrichmentFailures(to / _FAILURES)
 
 
 def enrichment_answers(to: Path) -> Path:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.enrichment import enrichment_failures
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.folder import StoreFolder
 from reasonembed_stores.index_options import is_unfinished
@@ -69,6 +70,8 @@ class IndexInfo:
     """When a document was last written, in UTC."""
     is_unfinished: bool
     """Whether an index run was interrupted, so that documents may be missing."""
+    not_enriched: int = 0
+    """Contents of an enriched index that are embedded alone, until the next run enriches them."""
 
 
 def inspect_index(path: str | Path) -> IndexInfo:
@@ -90,6 +93,7 @@ def inspect_index(path: str | Path) -> IndexInfo:
             bytes=sum(file.st_size for file in files),
             written=datetime.fromtimestamp(max((file.st_mtime for file in files if file.st_size), default=0.0), UTC),
             is_unfinished=is_unfinished(folder),
+            not_enriched=len(enrichment_failures(folder)),
         )
     finally:
         store.close()

@@ -27,6 +27,8 @@ _PROMPT_TOKENS = 250
 _READ_AT_ONCE = 20
 """Prompt tokens read in the time that one is written: an estimate."""
 _DOCUMENT_TOKENS = 250
+_ENRICHMENT_TOKENS = 180
+"""Of what a chat model writes of a document: 80 to 150 words."""
 _WINDOW, _STRIDE = 20, 10
 _WINDOW_ANSWER = 120
 """Tokens of an answer that names 20 numbers."""
@@ -122,6 +124,12 @@ class PipelinePlan:
         read = sum(stage.input_tokens for stage in self.stages)
         written = sum(stage.output_tokens for stage in self.stages)
         return chat.cost(input_tokens=1000 * read, output_tokens=1000 * written)
+
+    @property
+    def enrichment_tokens(self) -> tuple[int, int]:
+        """The estimated tokens read and written once, where all documents are enriched (`index --enrich`)."""
+        documents = self.request.documents
+        return documents * (_PROMPT_TOKENS + _DOCUMENT_TOKENS), documents * _ENRICHMENT_TOKENS
 
 
 def plan_pipeline(request: PlanRequest) -> PipelinePlan:

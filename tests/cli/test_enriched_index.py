@@ -68,12 +68,14 @@ def test_another_model_or_none_is_refused_before_anything_is_asked(succeeds, fai
 
 
 def test_a_server_that_is_gone_leaves_documents_by_their_content_and_the_next_run_asks_again(
-    succeeds, command, enrich, serve
+    succeeds, command, enrich, serve, tmp_path
 ):
     gone = json.loads(succeeds(*command, "--enrich", enrich("http://127.0.0.1:1/v1"), "--json"))["enrichment"]
     assert (gone["calls"], gone["failures"], gone["alone"]) == (0, 3, 3)
+    assert "3 contents not enriched yet" in succeeds("info", tmp_path / "docs.index")
     back = json.loads(succeeds(*command, "--enrich", enrich(serve().url), "--json"))
     assert (back["unchanged"], back["enrichment"]["calls"], back["enrichment"]["alone"]) == (3, 3, 0)
+    assert json.loads(succeeds("info", tmp_path / "docs.index", "--json"))["not_enriched"] == 0
 
 
 @pytest.mark.parametrize(

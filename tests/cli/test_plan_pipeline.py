@@ -41,7 +41,10 @@ def test_an_index_is_measured_and_the_file_that_is_written_searches_it(index, su
 
 def test_the_terminal_shows_what_is_proposed_and_what_is_not_with_sources(succeeds, tmp_path):
     path = tmp_path / "p.toml"
-    said = succeeds("plan-pipeline", path, "--documents", 5000, *SERVER, "--questions", "mathematics")
+    prices = ("--input-price", 1, "--output-price", 10)
+    said = succeeds("plan-pipeline", path, "--documents", 5000, *SERVER, *prices, "--questions", "mathematics")
+    # 5,000 documents: 500 tokens read and 180 written of each, 2.5 + 9.0
+    assert "3.4 million tokens, 11.50 once" in said
     assert "reasoning: hurts mathematics" in said
     assert "docs/experiments/pipeline-stages.md" in said
     assert f"reasonembed calibrate {tmp_path / 'p.routed.toml'}" in said

