@@ -209,7 +209,7 @@ def test_one_query_has_no_interval():
     one, other = (_results("one", [place], system=name) for place, name in ((0, "A"), (3, "B")))
     page = report_page(one, other)
     assert "one query per task: nothing to resample" in page
-    assert "95 % interval" not in page
+    assert "(95 % interval" not in page
 
 
 def test_the_page_is_self_contained_and_escapes_what_it_shows():

@@ -136,8 +136,9 @@ function place(rank) {
 }
 
 function documentOf(number, fact) {
-  const [id, ...text] = data.documents[number];
-  return [element("span", "id", `${id} · ${fact}`), element("p", "text", ...beginning(text))];
+  const [id, text, left] = data.documents[number];
+  const dense = text.replace(/\n\s*\n/g, "\n");
+  return [element("span", "id", `${id} · ${fact}`), element("p", "text", ...beginning([dense, left]))];
 }
 
 function beginning([text, left]) {
