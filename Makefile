@@ -5,12 +5,14 @@ PYTHON ?= $(firstword $(foreach p,python3 python python3.13 python3.12 python3.1
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help venv demo test test-avx2 test-examples check docs bench-encode bench-start latent-memory real-llm default-model default-large
+.PHONY: help venv demo test test-avx2 test-examples test-lowest test-newest check docs bench-encode bench-start latent-memory real-llm default-model default-large
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
 	@echo "make test    run every test, those of the engine and of training a second time as on a CPU with AVX2 alone"
 	@echo "make test-examples  install Ray and three databases, and run what stands on them"
+	@echo "make test-lowest    run the tests with every dependency at the oldest version that pyproject.toml allows"
+	@echo "make test-newest    likewise at the newest; TESTS='tests/stores tests/langchain' for a part of them"
 	@echo "make check   the whole gate: format, lint, types, import contracts, tests"
 	@echo "make docs    build the documentation into site/, with nothing from the network"
 	@echo "make bench-encode   print the encoder beside its peers"
@@ -35,7 +37,7 @@ demo: $(STAMP)
 	$(BIN)/reasonembed demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=10
 	@$(MAKE) --no-print-directory test-avx2
 
 # What depends on the processor is tested a second time as on a CPU with AVX2 only, which most users have: oneDNN takes no
@@ -56,6 +58,25 @@ test-avx2: $(STAMP)
 test-examples: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,examples]'
 	$(BIN)/python -m pytest -m services --force-enable-socket tests/scale tests/examples
+
+# The oldest and the newest versions that pyproject.toml allows, in environments of their own. Only uv knows how to
+# choose the oldest. torch is that of constraints.txt, because other builds bring CUDA. Left out is what would say nothing
+# about versions: the layout of the wheel, processes, and programs that other tests call as functions.
+TESTS := tests --ignore=tests/packaging --ignore=tests/encoder/test_workers.py --ignore=tests/cli/test_demo.py
+UV = $(dir $@)bin/uv pip install --quiet --python $(dir $@)bin/python
+
+test-lowest test-newest: test-%: .venv-%/installed
+	.venv-$*/bin/python -m pytest $(TESTS)
+
+.venv-lowest/installed: CHOICE := lowest-direct
+.venv-newest/installed: CHOICE := highest
+
+.venv-lowest/installed .venv-newest/installed: pyproject.toml constraints.txt
+	test -x $(dir $@)bin/python || $(PYTHON) -m venv $(dir $@)
+	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv
+	$(dir $@)bin/python -c 'import torch; print(f"torch=={torch.__version__}")' > $(dir $@)torch.txt
+	$(UV) --resolution $(CHOICE) --constraint $(dir $@)torch.txt -e '.[dev]'
+	@touch $@
 
 check:
 	.ci/run

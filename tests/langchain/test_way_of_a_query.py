@@ -47,7 +47,7 @@ def _ours(file: str) -> str | None:
     path = Path(file)
     home = max((home for home in HOMES if path.is_relative_to(home)), key=lambda home: len(home.parts), default=None)
     relative = None if home is None else path.relative_to(home)
-    if relative is None or relative.parts[0] in {"tests", ".venv"}:
+    if relative is None or relative.parts[0].startswith(("tests", ".venv")):
         return None
     return None if str(relative) == THREADS else str(relative)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -122,17 +123,24 @@ def _dependencies(root: Distribution, *extras: str) -> list[Distribution]:
 
 def _link(dependencies: list[Distribution], site: Path) -> None:
     """Link what the dependencies installed: a folder as a whole where no other distribution put files in it."""
-    wanted = {dependency.name for dependency in dependencies}
-    owners: dict[str, set[str]] = {}
-    for found in distributions():
-        for file in found.files or ():
-            owners.setdefault(file.parts[0], set()).add(found.name)
+    wanted, owners = {dependency.name for dependency in dependencies}, _owners()
     for dependency in dependencies:
         assert dependency.files, f"{dependency.name} has no record of its files"
         for file in dependency.files:
             top = file.parts[0]
             if top != "..":
                 _link_one(dependency, Path(top) if owners[top] <= wanted else Path(file), site)
+
+
+@functools.cache
+def _owners() -> dict[str, set[str]]:
+    """Return the distributions that put files into each folder of the installed packages."""
+    owners: dict[str, set[str]] = {}
+    for found in distributions():
+        name = found.name  # it is parsed at every look
+        for file in found.files or ():
+            owners.setdefault(file.parts[0], set()).add(name)
+    return owners
 
 
 def _link_one(dependency: Distribution, path: Path, site: Path) -> None:
