@@ -82,7 +82,7 @@ check:
 	.ci/run
 
 docs: $(STAMP)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html is the home page; 'python3 -m http.server -d site' serves it, search included"
 
 bench-encode: $(STAMP)

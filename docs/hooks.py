@@ -21,6 +21,14 @@ OUTSIDE = {
 }
 """Pages of the repository outside docs/, and their places on the site, whose home page stands for the README."""
 
+GROUPS = {
+    "Core": ["reasonembed_rag"],
+    "LangChain, LlamaIndex": ["langchain_reasonembed", "llama_index"],
+    "Files, stores, server": ["reasonembed_readers", "reasonembed_stores", "reasonembed_server"],
+    "Training": ["reasonembed_training"],
+}
+"""The menus of the reference: the packages of each."""
+
 
 def faces() -> list[str]:
     """Return the packages that offer public names, by their dotted paths."""
@@ -39,6 +47,13 @@ def on_config(config: Any) -> Any:
     return config
 
 
+def _reference(top: str) -> list[dict[str, str]]:
+    """Return the pages of a package's faces, by names short enough for a menu."""
+    own = [name for name in faces() if name.split(".")[0] == top]
+    short = {name: name.removeprefix("reasonembed_rag.").removesuffix(".reasonembed") for name in own}
+    return [{short[name].removeprefix("reasonembed_training."): f"reference/{name}.md"} for name in own]
+
+
 def _filled(entry: Any) -> Any:
     if isinstance(entry, dict):
         return {title: _filled(inner) for title, inner in entry.items()}
@@ -52,7 +67,7 @@ def _entries(entry: Any) -> list[Any]:
         return [_filled(entry)]
     folder = entry.removesuffix("/*")
     if folder == "reference":
-        return [{name.removesuffix(".reasonembed"): f"reference/{name}.md"} for name in faces()]
+        return [{group: [page for top in tops for page in _reference(top)]} for group, tops in GROUPS.items()]
     names = sorted(path.name for path in (ROOT / "docs" / folder).glob("*.md"))
     return [f"{folder}/{name}" for name in sorted(names, key=lambda name: name != "README.md")]
 
