@@ -67,16 +67,16 @@ def eval_compare_command(
     if as_json:
         typer.echo(json_text(results_record(reports, comparison, notes=told)))
         return
-    console = Console()
+    console = Console(markup=False)
     if comparison is not None:
         console.print(comparison_table(comparison))
     else:
         console.print(tasks_table(reports[0]))
         console.print(slices_table(reports[0]))
     for note in told:
-        console.print(note, style="yellow", markup=False, highlight=False)
+        console.print(note, style="yellow", highlight=False)
     if html is not None:
-        console.print(f"{html}: open it in a browser")
+        console.print(f"{html}: open it in a browser", highlight=False, soft_wrap=True)
 
 
 def _told_apart(results: Mapping[Path, Results]) -> list[Results]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,10 @@ _MOST_BYTES = 16_000_000
 """Of texts and hits: browsers open such a page within seconds."""
 _CHARACTERS, _FEWER_CHARACTERS = 400, 160
 """Of a document; fewer where the page would not hold every query's otherwise."""
-_QUESTION = 240
+_QUESTION, _NAME = 240, 120
+"""Characters of a question in the list, and of ids and slices."""
+_MOST_LEVELS = 60
+"""Of a property that the list is filtered by: more are no help."""
 _MOST_GOLD = 10
 
 NO_HITS = "This system's hits are not known: only its report was given, not the folder with its run."
@@ -43,19 +47,19 @@ def query_list(systems: Sequence[Results], *, measure: str) -> QueryList:
     texts = _texts(systems, kept, _CHARACTERS)
     if texts.left_out:
         texts = _texts(systems, kept, _FEWER_CHARACTERS)
-    levels = {level: number for number, level in enumerate(dict.fromkeys(part for row in kept for part in row.levels))}
+    levels, unfiltered = _levels(kept)
     data = {
         "systems": names,
         "tasks": tasks,
-        "slices": list(levels),
+        "slices": [f"{by}: {level[:_NAME]}" for by, level in levels],
         "rows": [
             {
                 "place": place,
-                "id": row.id,
+                "id": row.id[:_NAME],
                 "task": row.task,
                 "question": row.question,
                 "scores": row.scores,
-                "slices": [levels[level] for level in row.levels],
+                "slices": [levels[level] for level in row.levels if level in levels],
             }
             for place, row in enumerate(kept)
         ],
@@ -65,7 +69,9 @@ def query_list(systems: Sequence[Results], *, measure: str) -> QueryList:
         "noHits": NO_HITS,
         "absent": texts.absent,
     }
-    return QueryList(data, tuple(_notes(len(found) - len(kept), texts, len(kept))))
+    notes = [*_notes(len(found) - len(kept), texts, len(kept))]
+    notes += [f"The list has no filter by {by}: it has {count:,} values." for by, count in unfiltered.items()]
+    return QueryList(data, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +97,19 @@ class _Row:
         return f"{words.text} …" if words.more else words.text
 
     @property
-    def levels(self) -> list[str]:
-        return [] if self.own is None else [f"{by}: {level}" for by, level in self.own.slices.items()]
+    def levels(self) -> list[tuple[str, str]]:
+        return [] if self.own is None else list(self.own.slices.items())
+
+
+def _levels(rows: Sequence[_Row]) -> tuple[dict[tuple[str, str], int], dict[str, int]]:
+    """Return the number of each property's level, and the properties that have too many, with how many."""
+    every = dict.fromkeys(level for row in rows for level in row.levels)
+    counts = Counter(by for by, _ in every)
+    kept = [level for level in every if counts[level[0]] <= _MOST_LEVELS]
+    return (
+        {level: number for number, level in enumerate(kept)},
+        {by: count for by, count in counts.items() if count > _MOST_LEVELS},
+    )
 
 
 def _rows(systems: Sequence[Results], measure: str) -> Iterator[_Row]:
@@ -178,7 +195,7 @@ class _Texts:
             texts = (top.documents.get(identity) for top in tops if top is not None)
             text = next(filter(None, texts), Beginning("")).cut(self.characters)
             self._numbers[task, identity] = len(self.documents)
-            self.documents.append((identity, text.text, text.more))
+            self.documents.append((identity[:_NAME], text.text, text.more))
             self._size += len(json.dumps(self.documents[-1]))
         return self._numbers[task, identity]
 

@@ -62,7 +62,7 @@ def test_json_has_the_pairs_with_corrected_p_values_and_nothing_else_is_printed(
 
 def test_the_page_has_the_questions_and_hits(succeeds, folders, tmp_path):
     page = tmp_path / "out" / "page.html"
-    assert str(page) in succeeds("eval", "compare", *folders, "--html", page).replace("\n", "")
+    assert str(page) in succeeds("eval", "compare", *folders, "--html", page)
     text = page.read_text(encoding="utf-8")
     assert "which is 4?" in text
     assert "document 9" in text
@@ -72,6 +72,12 @@ def test_systems_of_one_name_are_told_apart_by_their_folders(succeeds, tmp_path)
     folders = [_write(tmp_path / name / "default", right=right) for name, right in (("float32", 6), ("int8", 5))]
     record = json.loads(succeeds("eval", "compare", *folders, "--json"))
     assert [system["name"] for system in record["systems"]] == [f"default in {folder}" for folder in folders]
+
+
+def test_names_are_shown_as_they_are(succeeds, tmp_path):
+    folders = [_write(tmp_path / name, right=3) for name in ("[red]a[", "b[bold]")]
+    shown = succeeds("eval", "compare", *folders)
+    assert "first [red]a[, second b[bold]" in shown
 
 
 def test_with_json_the_page_is_written_too(succeeds, folders, tmp_path):

@@ -174,6 +174,13 @@ def test_a_page_too_large_leaves_out_the_texts_of_the_last_queries_and_counts_th
     assert "the first 3 queries; 5 are left out" in page
 
 
+def test_a_property_of_too_many_values_is_no_filter_and_is_named(monkeypatch):
+    monkeypatch.setattr(queries, "_MOST_LEVELS", 2)
+    page = report_page(_FIRST, _SECOND)
+    assert "The list has no filter by words in the query: it has" in page
+    assert not any(level.startswith("words in the query") for level in _data(page)["slices"])
+
+
 def test_reports_without_their_texts_say_how_to_have_them():
     page = report_page(_FIRST.reports, _SECOND.reports)
     assert "The texts and hits of 8 queries are not known" in page
