@@ -142,4 +142,4 @@ def _effects_table(ablation: Ablation) -> Table:
 
 
 def _difference(of: Difference) -> str:
-    return f"{100 * of.difference:+.2f} ({100 * of.interval.low:+.2f} to {100 * of.interval.high:+.2f})"
+    return f"{100 * of.difference:+.2f}\n{100 * of.interval.low:+.2f} to {100 * of.interval.high:+.2f}"
