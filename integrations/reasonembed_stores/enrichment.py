@@ -54,14 +54,14 @@ class EnrichmentReport:
         )
 
     def __str__(self) -> str:
+        if self == EnrichmentReport(cost=self.cost):
+            return "nothing new to enrich"
         cost = "" if self.cost is None else f", cost {self.cost:,.4f}"
         parts = [f"{self.calls:,} answers{cost}, {self.tokens:,} tokens, {self.cached:,} answers kept from before"]
+        parts += [f"{count:,} unusable: {reason}" for reason, count in sorted(self.unusable.items())]
+        parts += [f"{self.failures:,} calls failed"] if self.failures else []
         parts += [f"{self.shortened:,} documents shown in part"] if self.shortened else []
-        if self.alone:
-            reasons = [f"{count:,} {reason}" for reason, count in sorted(self.unusable.items())]
-            reasons += [f"{self.failures:,} calls failed"] if self.failures else []
-            why = f" ({', '.join(reasons)})" if reasons else ""
-            parts.append(f"{self.alone:,} contents embedded alone{why}: the next run asks for them again")
+        parts += [f"{self.alone:,} contents embedded alone, asked for again by the next run"] if self.alone else []
         return "; ".join(parts)
 
 

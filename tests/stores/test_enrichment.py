@@ -109,10 +109,13 @@ def test_a_failed_document_is_embedded_alone_counted_and_tried_again_by_the_next
     _same(_vectors(tmp_path / "i"), expected(documents, alone=["two"]))
     again = build_index(documents, tmp_path / "i", HashedEmbedder(), enrich=access_to(chat))
     assert (again.unchanged, again.enrichment.alone, again.enrichment.calls) == (3, 1, 2)
+    told = str(again.enrichment)
+    assert "2 unusable: empty; 1 contents embedded alone, asked for again" in told
     failing.clear()
     assert build_index(documents[:1], tmp_path / "i", HashedEmbedder(), enrich=access_to(chat)).enrichment.calls == 1
     _same(_vectors(tmp_path / "i"), expected(documents))
-    assert build_index(documents, tmp_path / "i", HashedEmbedder(), enrich=access_to(chat)).enrichment.calls == 0
+    last = build_index(documents, tmp_path / "i", HashedEmbedder(), enrich=access_to(chat))
+    assert str(last.enrichment) == "nothing new to enrich"
 
 
 def test_a_failed_document_with_new_metadata_or_a_new_twin_is_enriched_with_them(tmp_path, chat, failing, expected):
@@ -137,6 +140,7 @@ def test_failed_passages_of_files_that_did_not_change_are_tried_again(tmp_path, 
     assert first.enrichment.alone == 2
     failing.clear()
     (docs / "gone.txt").unlink()
+    (docs / "twin.txt").write_text("About two.")
     before = chat.calls.total()
     report = build_index(FileCorpus(docs), to, HashedEmbedder(), sync=True, enrich=access_to(chat))
     assert (report.files.unchanged, report.deleted, report.enrichment.alone) == (2, 1, 0)
