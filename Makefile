@@ -116,6 +116,9 @@ $(ROWS)/strategyqa.jsonl: MINED = --negatives 15
 $(ROWS)/ecare.jsonl: MINED = --skip 3 --negatives 15
 $(ROWS)/attack.jsonl: MINED = --skip 3 --negatives 4
 $(ROWS)/tldr.jsonl: MINED = --skip 2 --negatives 15
+# Mathematics: a theorem is the query for those that its proof uses. Everyday words: a definition, for its usage.
+$(ROWS)/theorems.jsonl: MINED = --skip 2 --negatives 15
+$(ROWS)/wordnet.jsonl: MINED = --skip 2 --negatives 7
 
 # A finished set is left as it is; what has been downloaded is kept in the user's cache.
 .PRECIOUS: data/%/documents.jsonl
@@ -133,13 +136,6 @@ $(ROWS)/halves.jsonl: | $(STAMP)
 
 $(ROWS)/attack-halves.jsonl: | data/attack/documents.jsonl
 	$(BIN)/reasonembed train crop --documents data/attack/documents.jsonl --out $@
-
-# Mathematics: a theorem is the query for those that its proof uses. Everyday words: a definition, for its usage.
-$(ROWS)/theorems.jsonl: MINED = --negatives 15
-$(ROWS)/wordnet.jsonl: MINED = --negatives 7
-$(ROWS)/theorems.jsonl $(ROWS)/wordnet.jsonl: $(ROWS)/%.jsonl: | $(STAMP)
-	$(BIN)/python training/dataset_scripts/$*.py $(ROWS)/$*
-	$(MINE) --skip 2 $(MINED) --data $(ROWS)/$* --out $@
 
 # Questions written for the models, whose documents are passages of manuals and descriptions of programs, or were
 # written with them.

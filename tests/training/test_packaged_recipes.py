@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-import importlib
 import io
-import json
-import sys
 import tarfile
-from pathlib import Path
 
 import pytest
 
-from reasonembed_rag.evaluation import read_task_folder
-
-ROOT = Path(__file__).parents[2]
+from reasonembed_rag.errors import InputError
+from reasonembed_training.datasets import DebianPackage, package_part, theorems, wordnet
 
 DATABASE = r"""
     $( A law of logic that has words enough to be told but stands before the real numbers do.
@@ -56,28 +52,7 @@ WORDNET = {
 }
 
 
-@pytest.fixture(scope="module")
-def scripts():
-    """The dataset scripts, imported as they import each other when run."""
-    sys.path.insert(0, str(ROOT / "training" / "dataset_scripts"))
-    names = ("packaged_sets", "theorems", "wordnet")
-    yield {name: importlib.import_module(name) for name in names}
-    sys.path.remove(str(ROOT / "training" / "dataset_scripts"))
-    for name in names:
-        del sys.modules[name]
-
-
-@pytest.fixture(scope="module")
-def theorems(scripts):
-    return scripts["theorems"]
-
-
-@pytest.fixture(scope="module")
-def wordnet(scripts):
-    return scripts["wordnet"]
-
-
-def test_a_description_is_read_without_credits_and_without_what_leans_on_others(theorems):
+def test_a_description_is_read_without_credits_and_without_what_leans_on_others():
     found = {one.label: one for one in theorems.read_theorems(DATABASE)}
     assert list(found) == ["logic", "sup", "nextlem", "nested", "brief", "bw", "bw2"]
     assert found["sup"].text == "Every nonempty set of real numbers with an upper bound E. x has a least one."
@@ -90,38 +65,38 @@ def test_a_description_is_read_without_credits_and_without_what_leans_on_others(
     assert not found["logic"].advanced
 
 
-def test_a_theorem_asks_for_what_its_proof_rests_on(theorems):
-    documents, examples = theorems.retrieval_set(theorems.read_theorems(DATABASE))
-    assert [one.label for one in documents] == ["sup", "nested", "bw"]
-    assert [(row["id"], row["gold_ids"], row["excluded_ids"]) for row in examples["train"]] == [
+def test_a_theorem_asks_for_what_its_proof_rests_on():
+    made = theorems.theorems({"set.mm": DATABASE})
+    assert [row["id"] for row in made["documents"]] == ["sup", "nested", "bw"]
+    assert [(row["id"], row["gold_ids"], row["excluded_ids"]) for row in made["examples.train"]] == [
         ("nested", ["sup"], ["nested"]),
         ("bw", ["nested", "sup"], ["bw"]),
     ]
-    assert examples["dev"] == []
+    assert made["examples.dev"] == []
 
 
-def test_what_many_proofs_name_is_no_answer(theorems, monkeypatch):
+def test_what_many_proofs_name_is_no_answer(monkeypatch):
     monkeypatch.setattr(theorems, "_MOST_USES", 2)
-    _, examples = theorems.retrieval_set(theorems.read_theorems(DATABASE))
-    assert [(row["id"], row["gold_ids"]) for row in examples["train"]] == [("bw", ["nested"])]
+    examples = theorems.theorems({"set.mm": DATABASE})
+    assert [(row["id"], row["gold_ids"]) for row in examples["examples.train"]] == [("bw", ["nested"])]
 
 
-def test_no_question_is_in_both_splits_and_every_tenth_block_is_dev(theorems, monkeypatch):
+def test_no_question_is_in_both_splits_and_every_tenth_block_is_dev(monkeypatch):
     monkeypatch.setattr(theorems, "_BLOCK", 1)
     many = [
         theorems.Theorem(f"t{number}", f"text {number}", 20, (f"t{number - 1}",), advanced=True) for number in range(40)
     ]
-    _, examples = theorems.retrieval_set(many)
-    assert [row["id"] for row in examples["dev"]] == ["t7", "t17", "t27", "t37"]
-    assert len(examples["train"]) == 35
+    examples = theorems.retrieval_set(many)
+    assert [row["id"] for row in examples["examples.dev"]] == ["t7", "t17", "t27", "t37"]
+    assert len(examples["examples.train"]) == 35
 
 
-def test_another_database_is_refused(theorems):
-    with pytest.raises(SystemExit, match=r"'REAL AND COMPLEX NUMBERS'.*\bset\.mm\b"):
+def test_another_database_is_refused():
+    with pytest.raises(InputError, match=r"'REAL AND COMPLEX NUMBERS'.*\bset\.mm\b"):
         theorems.read_theorems("$( Peano. $) peano $a |- x $.")
 
 
-def test_a_meaning_seeks_its_usage(wordnet):
+def test_a_meaning_seeks_its_usage():
     meanings = wordnet.read_meanings(WORDNET)
     assert [(one.id, one.definition, one.usage) for one in meanings] == [
         (
@@ -135,17 +110,19 @@ def test_a_meaning_seeks_its_usage(wordnet):
             "the children behaved well today",
         ),
     ]
-    assert wordnet.retrieval_set(meanings)["train"][1] == {
+    assert wordnet.retrieval_set(meanings)["examples.train"][1] == {
         "id": "adv:00002000",
         "query": "in a good or proper manner",
         "gold_ids": ["adv:00002000"],
+        "excluded_ids": [],
     }
 
 
-def test_no_meaning_is_in_both_splits_and_both_are_drawn_evenly(wordnet, monkeypatch):
+def test_no_meaning_is_in_both_splits_and_both_are_drawn_evenly(monkeypatch):
     many = [wordnet.Meaning(f"noun:{number}", f"definition {number}", f"usage {number}") for number in range(2000)]
     monkeypatch.setattr(wordnet, "_MOST", {"train": 900, "dev": 500})
-    splits = {split: [int(row["id"][5:]) for row in rows] for split, rows in wordnet.retrieval_set(many).items()}
+    made = wordnet.retrieval_set(many)
+    splits = {split: [int(row["id"][5:]) for row in made[f"examples.{split}"]] for split in ("train", "dev")}
     assert splits["dev"] == [*range(700, 800), *range(1700, 1800)]
     assert splits["train"][:3] == [0, 2, 4]
     assert splits["train"][-1] == 1998
@@ -153,8 +130,8 @@ def test_no_meaning_is_in_both_splits_and_both_are_drawn_evenly(wordnet, monkeyp
     assert not set(splits["train"]) & set(splits["dev"])
 
 
-def test_a_database_of_no_meanings_is_refused(wordnet):
-    with pytest.raises(SystemExit, match=r"\bsynset\b.*\bWordNet\b"):
+def test_a_database_of_no_meanings_is_refused():
+    with pytest.raises(InputError, match=r"\bsynset\b.*\bWordNet\b"):
         wordnet.read_meanings({"noun": "nothing"})
 
 
@@ -164,8 +141,8 @@ def package_of(files):
     with tarfile.open(fileobj=content, mode="w:xz") as archive:
         for name, text in files.items():
             member = tarfile.TarInfo(name)
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
     package = b"!<arch>\n"
     for name, part in (("debian-binary", b"2.0"), ("data.tar.xz", content.getvalue())):
         package += (
@@ -174,55 +151,15 @@ def package_of(files):
     return package
 
 
-def runs(script, package, folder, monkeypatch, *, digest=None):
-    """Run a script whose download returns a package."""
-    opened = sys.modules["packaged_sets"].urllib.request
-    monkeypatch.setattr(opened, "urlopen", lambda address, timeout: io.BytesIO(package))
-    monkeypatch.setattr(script, "_SHA256", digest or hashlib.sha256(package).hexdigest())
-    monkeypatch.setattr(sys, "argv", [script.__name__, str(folder)])
-    script.main()
-
-
-def test_theorems_are_written_out_of_debians_package(theorems, tmp_path, monkeypatch, capsys):
-    runs(theorems, package_of({"./usr/share/metamath/databases/set.mm": DATABASE}), tmp_path, monkeypatch)
-    assert capsys.readouterr().out == "3 theorems; queries: 2 train, 0 dev\n"
-    task = read_task_folder(tmp_path, split="train")
-    assert [document.id for document in task.documents] == ["sup", "nested", "bw"]
-    assert task.examples[1].excluded_ids == ("bw",)
-    assert json.loads((tmp_path / "sources.json").read_text())[0]["licence"] == "CC0-1.0"
-
-
-def test_meanings_are_written_out_of_debians_package(wordnet, tmp_path, monkeypatch, capsys):
-    files = {f"./usr/share/wordnet/data.{part}": WORDNET.get(part, "") for part in ("noun", "verb", "adj", "adv")}
-    runs(wordnet, package_of(files), tmp_path, monkeypatch)
-    assert capsys.readouterr().out == "2 meanings; queries: 2 train, 0 dev\n"
-    task = read_task_folder(tmp_path, split="train")
-    assert [document.content for document in task.documents][1] == "the children behaved well today"
-    assert json.loads((tmp_path / "sources.json").read_text())[0]["licence"] == "WordNet-3.0"
-
-
-def test_a_package_that_changed_is_refused(theorems, tmp_path, monkeypatch):
-    package = package_of({"./usr/share/metamath/databases/set.mm": DATABASE})
-    with pytest.raises(SystemExit, match=r"\bmetamath-databases_.*\bsha256\b.*\bc72523c2\b.*--database\b"):
-        runs(theorems, package, tmp_path, monkeypatch, digest="c72523c2")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_package_without_the_file_is_refused(theorems, tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match=r"\bmetamath-databases_.*\./usr/share/metamath/databases/set\.mm\b"):
-        runs(theorems, package_of({"./usr/share/metamath/else": "x"}), tmp_path, monkeypatch)
-
-
-def test_a_missing_file_and_a_missing_network_are_errors(wordnet, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["wordnet.py", str(tmp_path), "--database", str(tmp_path / "none")])
-    with pytest.raises(SystemExit, match=r"--database\b.*/none/data\.noun\b"):
-        wordnet.main()
-
-    def refused(address, timeout):
-        raise ConnectionRefusedError("no network")
-
-    monkeypatch.setattr(sys.modules["packaged_sets"].urllib.request, "urlopen", refused)
-    monkeypatch.setattr(sys, "argv", ["wordnet.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"\bwordnet-base_.*no network.*--database\b"):
-        wordnet.main()
-    assert not list(tmp_path.iterdir())
+def test_the_files_of_a_debian_package_are_read_by_name(tmp_path):
+    zipped = gzip.compress(b"a dictionary")
+    files = {"./usr/share/a/set.mm": DATABASE.encode(), "./usr/share/dictd/x.dict.dz": zipped}
+    package = tmp_path / "a.deb"
+    package.write_bytes(package_of(files))
+    source = DebianPackage("https://h/a_1.deb", hashlib.sha256(package.read_bytes()).hexdigest(), tuple(files))
+    assert source.digest(package) == source.sha256
+    assert source.texts(package) == {"set.mm": DATABASE, "x.dict.dz": "a dictionary"}
+    with pytest.raises(InputError, match=r"no file \./absent"):
+        DebianPackage("", "", ("./absent",)).texts(package)
+    with pytest.raises(InputError, match=r"data\.tar\.xz"):
+        package_part(b"!<arch>\n", "data.tar.xz")

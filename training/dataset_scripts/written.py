@@ -26,15 +26,15 @@ import sys
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaged_sets import Rows, package_part, write_set
-
 from reasonembed_rag.files import replacing
 from reasonembed_readers import read_file
+from reasonembed_training.datasets import package_part
 
+Rows = Sequence[Mapping[str, object]]
 _WRITTEN = Path(__file__).parent / "written"
 _DESCRIPTIONS = "dists/bookworm/main/i18n/Translation-en.xz"
 _WORDS = 120
@@ -224,6 +224,24 @@ def write_rows(path: Path, *, dev: bool = False) -> int:
 
 def _is_held_out(name: str) -> bool:
     return int(name.rpartition("-")[2]) % _HELD_OUT == _HELD_OUT - 1
+
+
+def write_set(
+    folder: Path, documents: Rows, examples: Mapping[str, Rows], *, source: Mapping[str, object], called: str
+) -> None:
+    """Write documents, examples by split and their source; print how many documents, `called` so, and examples."""
+    _write(folder / "documents.jsonl", documents)
+    for split, rows in examples.items():
+        _write(folder / f"examples.{split}.jsonl", rows)
+    with replacing(folder / "sources.json") as file:
+        file.write(json.dumps([{**source, "texts": len(documents)}], indent=1).encode())
+    counts = ", ".join(f"{len(rows)} {split}" for split, rows in examples.items())
+    sys.stdout.write(f"{len(documents)} {called}: {counts}\n")
+
+
+def _write(path: Path, rows: Rows) -> None:
+    with replacing(path) as file:
+        file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from reasonembed_training.datasets.catalog import DataSet, data_set, data_sets
     from reasonembed_training.datasets.fetching import FetchProgress
     from reasonembed_training.datasets.making import MadeSet, fetch_set, is_made, make_set
-    from reasonembed_training.datasets.sources import DataSource, DebianPackage, SourceArchive, SourceFile
+    from reasonembed_training.datasets.sources import DataSource, DebianPackage, SourceArchive, SourceFile, package_part
 
 __all__ = [
     "DataSet",
@@ -25,6 +25,7 @@ __all__ = [
     "fetch_set",
     "is_made",
     "make_set",
+    "package_part",
 ]
 
 __getattr__, __dir__ = lazy_face(__name__)

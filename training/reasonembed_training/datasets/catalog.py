@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 
 from reasonembed_rag.errors import InputError
 from reasonembed_training.datasets.attack import attack
+from reasonembed_training.datasets.dictionaries import devil, jargon
 from reasonembed_training.datasets.ecare import ecare
 from reasonembed_training.datasets.entailmentbank import entailmentbank
 from reasonembed_training.datasets.packaged import python_reference
 from reasonembed_training.datasets.rows import SetRows
-from reasonembed_training.datasets.sources import DataSource, github_archive, github_file
+from reasonembed_training.datasets.sources import DataSource, DebianPackage, github_archive, github_file
 from reasonembed_training.datasets.strategyqa import strategyqa
 from reasonembed_training.datasets.theoremqa_questions import theoremqa_questions
+from reasonembed_training.datasets.theorems import theorems
 from reasonembed_training.datasets.tldr import tldr
+from reasonembed_training.datasets.wordnet import wordnet
 
 __all__ = ["DataSet", "data_set", "data_sets"]
 
@@ -42,6 +45,12 @@ _ENTAILMENT, _ENTAILMENT_COMMIT = "allenai/entailment_bank", "daac2fdb7ab52ec3ef
 _TREES = "data/public_dataset/entailment_trees_emnlp2021_data_v2"
 _ECARE, _ECARE_COMMIT = "Waste-Wood/e-CARE", "c3b52648adcc919303a297a377811e24d703e197"
 _STRATEGY, _STRATEGY_COMMIT = "eladsegal/strategyqa", "1ba1e97452e189569357876f2854b01357ffbe37"
+_DEBIAN = "https://deb.debian.org/debian/pool/main"
+_WORDNET = DebianPackage(
+    f"{_DEBIAN}/w/wordnet/wordnet-base_3.0-37_all.deb",
+    "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752",
+    tuple(f"./usr/share/wordnet/data.{part}" for part in ("noun", "verb", "adj", "adv")),
+)
 _ATTACK_OBJECTS = ("attack-pattern", "relationship", "malware", "tool", "intrusion-set", "campaign")
 
 _SETS = (
@@ -209,6 +218,77 @@ _SETS = (
         checksums={
             "documents": "f822c2f8d75069baf6214bacef111a02281da0b5d6dc37175f18503a1e1a9884",
             "examples": "de0256d61fe09473a4b4b3012261ab9f254eb0e14249e0989dc0f3ccef1768ba",
+        },
+        measuring_only=True,
+    ),
+    DataSet(
+        name="theorems",
+        seeks="the theorems that the proof of a theorem uses",
+        licence="CC0-1.0",
+        origin="Metamath's set.mm, Debian's metamath-databases 0.0.0~20210101.git55fe226-2",
+        make=theorems,
+        sources=(
+            DebianPackage(
+                f"{_DEBIAN}/m/metamath-databases/metamath-databases_0.0.0~20210101.git55fe226-2_all.deb",
+                "c72523c221db6c1039fa909150f9c53fb9175809792f2e80e55e1baa965445a1",
+                ("./usr/share/metamath/databases/set.mm",),
+            ),
+        ),
+        checksums={
+            "documents": "16c436b50832b52ad16496e0086e76df0420dcbc003e4a1c4d2154ef9962b8b8",
+            "examples.train": "c9f259a68eb0edccf798b577bc3a50618a3ebb0b8f3aeed210054ade4fbd2185",
+            "examples.dev": "d0417038a3c84daf8beca5b2a76a7f39a90386b5cf52ff263e6161625d5c32f2",
+        },
+    ),
+    DataSet(
+        name="wordnet",
+        seeks="sentences that use a word in the meaning that the query defines",
+        licence="WordNet-3.0",
+        origin="WordNet 3.0, Debian's wordnet-base 3.0-37",
+        make=wordnet,
+        sources=(_WORDNET,),
+        checksums={
+            "documents": "d8e8976cd25d52761898431ffaed8c86f6b9a321b6b7b8435bb6665b361d1533",
+            "examples.train": "33b032c21b2da6d896ebab2b84caae58a794d29586e1c500ed29b8ce32f28399",
+            "examples.dev": "5530deb42e78417b1a0175252caffc46aad8730606cde496d1ff93ce73b51316",
+        },
+    ),
+    DataSet(
+        name="jargon",
+        seeks="the entries that an entry of the Jargon File refers to",
+        licence="public domain",
+        origin="the Jargon File 4.4.7, Debian's dict-jargon 4.4.7-3.1",
+        make=jargon,
+        sources=(
+            DebianPackage(
+                f"{_DEBIAN}/d/dict-jargon/dict-jargon_4.4.7-3.1_all.deb",
+                "405f8168d7994ed2cb71407bb95493daec2e9aa66fc0461dafa74a9d6728a8c1",
+                ("./usr/share/dictd/jargon.dict.dz",),
+            ),
+        ),
+        checksums={
+            "documents": "d1080fea9eb150fa98a5b597f933a0e9dc659518c5f55605a939b47c966f7aac",
+            "examples": "a4437023a1783f66a6565297bde3ed97390eafc68bf47635f25159707fe15dd8",
+        },
+        measuring_only=True,
+    ),
+    DataSet(
+        name="devil",
+        seeks="WordNet's entries for the word that Ambrose Bierce defines",
+        licence="public domain (queries), WordNet-3.0 (documents)",
+        origin="the Devil's Dictionary, Debian's dict-devil 1.0-13.1 and wordnet-base 3.0-37",
+        make=devil,
+        sources=(
+            DebianPackage(
+                f"{_DEBIAN}/d/dict-devil/dict-devil_1.0-13.1_all.deb",
+                "6a535684def2a1f70cd42da16d12d43f0e9dc3e54e4a329178eebab3170e3154",
+                ("./usr/share/dictd/devil.dict.dz",),
+            ),
+            _WORDNET,
+        ),
+        checksums={
+            "documents": "0900ee38151a80850303d1825b699827fdc928d2f8a85895e0709bd8c77e3709",
+            "examples": "fdd953a81d41153eeff96c9f0a639cc7946905338001ddade5332bae5e35cb90",
         },
         measuring_only=True,
     ),

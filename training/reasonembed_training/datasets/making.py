@@ -40,7 +40,7 @@ def fetch_set(
 
     `progress` is called with the address of each download. Raises InputError for a file that cannot be had.
     """
-    folder = (cache or cache_folder() / "datasets") / of.name
+    folder = cache or cache_folder() / "datasets"
     return [
         fetch(source, folder, policy=policy, progress=None if progress is None else progress(source.url))
         for source in of.sources

@@ -13,7 +13,15 @@ from typing import Protocol
 
 from reasonembed_rag.errors import InputError
 
-__all__ = ["DataSource", "DebianPackage", "SourceArchive", "SourceFile", "github_archive", "github_file"]
+__all__ = [
+    "DataSource",
+    "DebianPackage",
+    "SourceArchive",
+    "SourceFile",
+    "github_archive",
+    "github_file",
+    "package_part",
+]
 
 _ARMAG = b"!<arch>\n"
 _HEADER = 60
@@ -127,7 +135,7 @@ class DebianPackage:
 
     def texts(self, path: Path) -> dict[str, str]:
         """Return the texts of a downloaded file by name."""
-        with tarfile.open(fileobj=io.BytesIO(_part(path.read_bytes(), "data.tar.xz")), mode="r:xz") as archive:
+        with tarfile.open(fileobj=io.BytesIO(package_part(path.read_bytes(), "data.tar.xz")), mode="r:xz") as archive:
             return {PurePosixPath(member).name: _member_text(archive, member) for member in self.members}
 
 
@@ -148,7 +156,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _part(package: bytes, name: str) -> bytes:
+def package_part(package: bytes, name: str) -> bytes:
     """Return a member of a Debian package, an `ar` archive: 60-byte headers, members padded to an even length."""
     offset = len(_ARMAG)
     while offset < len(package):

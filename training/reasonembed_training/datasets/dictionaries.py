@@ -1,28 +1,14 @@
-"""Make two general sets for benchmarks/generality.py from dictionaries that Debian packages.
-
-python benchmarks/dictionaries.py FOLDER [--dictd /usr/share/dictd] [--wordnet /usr/share/wordnet]
-
-(`apt install dict-jargon dict-devil wordnet-base`, or unpack the packages and pass their folders.) Writes FOLDER/jargon
-and FOLDER/devil in BRIGHT's format, for evaluation only:
-
-jargon   query: an entry of the Jargon File, without the names of the entries that it refers to; gold: those entries
-devil    query: a definition of Ambrose Bierce's Devil's Dictionary; gold: WordNet's entries for the word
-
-Both dictionaries are in the public domain; WordNet 3.0 has its own licence.
-"""
+"""Two dictionaries for measuring: the Jargon File, and the Devil's Dictionary over WordNet."""
 
 from __future__ import annotations
 
-import argparse
-import gzip
-import json
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
-from reasonembed_rag.files import replacing
+from reasonembed_training.datasets.rows import SetRows, document_rows
+
+__all__ = ["devil", "jargon"]
 
 _REFERENCE = re.compile(r"\{([^{}]+)\}")
 _GRAMMAR = re.compile(
@@ -41,13 +27,21 @@ _Item = TypeVar("_Item")
 _Rows = list[dict[str, object]]
 
 
-def jargon_set(dictionary: str) -> tuple[_Rows, _Rows]:
+def jargon(files: Mapping[str, str]) -> dict[str, SetRows]:
+    """Return the Jargon File's entries as documents; those that refer to others are queries, without their names."""
+    return jargon_set(files["jargon.dict.dz"])
+
+
+def devil(files: Mapping[str, str]) -> dict[str, SetRows]:
+    """Return WordNet's entries as documents, and Ambrose Bierce's definitions as queries for their word's entries."""
+    return devil_set(files["devil.dict.dz"], {part: files[f"data.{part}"] for part in _PARTS.values()})
+
+
+def jargon_set(dictionary: str) -> dict[str, SetRows]:
     """Return entries as documents, and entries that refer to others as examples."""
     entries = _entries(dictionary)
     names = {name.lower(): name for name in reversed(entries)}
-    documents: _Rows = [
-        {"id": name, "content": f"{name}: " + _REFERENCE.sub(r"\1", text)} for name, text in entries.items()
-    ]
+    contents = {name: f"{name}: " + _REFERENCE.sub(r"\1", text) for name, text in entries.items()}
     examples: _Rows = []
     for name, text in entries.items():
         referred = (names.get(found.strip().lower()) for found in _REFERENCE.findall(text))
@@ -55,7 +49,7 @@ def jargon_set(dictionary: str) -> tuple[_Rows, _Rows]:
         query = " ".join(_EMPTY_REFERENCE.sub(" ", _REFERENCE.sub(" ", text)).split())
         if gold and len(query.split()) >= _LEAST_WORDS:
             examples.append({"id": name, "query": query, "gold_ids": gold, "excluded_ids": [name]})
-    return documents, _evenly_spaced(examples, _QUERIES)
+    return {"documents": document_rows(contents), "examples": _evenly_spaced(examples, _QUERIES)}
 
 
 def _entries(dictionary: str) -> dict[str, str]:
@@ -69,7 +63,7 @@ def _entries(dictionary: str) -> dict[str, str]:
     return entries
 
 
-def devil_set(dictionary: str, databases: Mapping[str, str]) -> tuple[_Rows, _Rows]:
+def devil_set(dictionary: str, databases: Mapping[str, str]) -> dict[str, SetRows]:
     """Return WordNet's entries as documents (`databases`: its files by part of speech), Bierce's as examples."""
     meanings: dict[str, str] = {}
     ids_of: dict[tuple[str, str], list[str]] = {}
@@ -84,7 +78,8 @@ def devil_set(dictionary: str, databases: Mapping[str, str]) -> tuple[_Rows, _Ro
             examples.append({"id": f"{len(examples)} {word}, {part}.", "query": query, "gold_ids": gold})
     gold_ids = {synset for example in examples for synset in example["gold_ids"]}  # type: ignore[attr-defined]
     kept = gold_ids | set(_evenly_spaced(list(meanings), _DOCUMENTS))
-    return [{"id": synset, "content": meanings[synset]} for synset in meanings if synset in kept], examples
+    contents = {synset: meaning for synset, meaning in meanings.items() if synset in kept}
+    return {"documents": document_rows(contents), "examples": examples}
 
 
 def _meanings(databases: Mapping[str, str]) -> Iterator[tuple[str, str, list[str], str]]:
@@ -101,34 +96,3 @@ def _meanings(databases: Mapping[str, str]) -> Iterator[tuple[str, str, list[str
 def _evenly_spaced(items: Sequence[_Item], most: int) -> list[_Item]:
     kept = min(len(items), most)
     return [items[number * len(items) // kept] for number in range(kept)]
-
-
-def _write(path: Path, rows: _Rows) -> None:
-    with replacing(path) as file:
-        file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
-
-
-def _read(path: Path, package: str) -> str:
-    if not path.exists():
-        sys.exit(f"no {path}: `apt install {package}`, or unpack Debian's package and pass its folder (--help)")
-    content = path.read_bytes()
-    return (gzip.decompress(content) if path.suffix == ".dz" else content).decode("utf-8")
-
-
-def main() -> None:
-    """Write both sets."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--dictd", type=Path, default=Path("/usr/share/dictd"))
-    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
-    arguments = parser.parse_args()
-    jargon, devil = (_read(arguments.dictd / f"{name}.dict.dz", f"dict-{name}") for name in ("jargon", "devil"))
-    databases = {part: _read(arguments.wordnet / f"data.{part}", "wordnet-base") for part in _PARTS.values()}
-    for name, (documents, examples) in {"jargon": jargon_set(jargon), "devil": devil_set(devil, databases)}.items():
-        _write(arguments.folder / name / "documents.jsonl", documents)
-        _write(arguments.folder / name / "examples.jsonl", examples)
-        print(f"{name}: {len(documents):,} documents, {len(examples):,} queries")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,28 +1,16 @@
-"""The mathematics of the default recipe: a theorem is the query for the theorems that its proof uses.
-
-python training/dataset_scripts/theorems.py FOLDER [--database set.mm]
-
-The texts are the descriptions in Metamath's set.mm (CC0, https://us.metamath.org), from the real and complex numbers
-on, as packaged by Debian. Writes FOLDER/documents.jsonl and examples of two splits in BRIGHT's format, and their source
-to FOLDER/sources.json. The gold documents of a theorem are the theorems that its proof names and that few other proofs
-name, since what every proof uses is not an answer. Every tenth block of 100 theorems is the dev split: its queries are
-not trained on, but its texts are among the documents, since other proofs use them.
-"""
+"""Metamath's set.mm: a theorem is the query for the theorems that its proof uses."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from packaged_sets import local_text, packaged_files, read_arguments, write_set
+from reasonembed_rag.errors import InputError
+from reasonembed_training.datasets.rows import SetRows, document_rows, example_row
 
-_VERSION = "0.0.0~20210101.git55fe226-2"
-_PACKAGE = f"m/metamath-databases/metamath-databases_{_VERSION}_all.deb"
-_SHA256 = "c72523c221db6c1039fa909150f9c53fb9175809792f2e80e55e1baa965445a1"
-_MEMBER = "./usr/share/metamath/databases/set.mm"
+__all__ = ["theorems"]
 
 _STATEMENT = re.compile(
     r"\$\(\s(?P<comment>(?:(?!\$\)).)*?)\s\$\)\s+(?P<label>\S+)\s+\$[pa]\s+\|-\s[^$]*?\s+\$(?:=\s+(?P<proof>[^$]*?)\s+\$)?\.",
@@ -47,6 +35,16 @@ _MOST_USES = 30
 _BLOCK = 100
 
 
+def theorems(files: Mapping[str, str]) -> dict[str, SetRows]:
+    """Return the descriptions from the real numbers on as documents, and a query for each of which the proof is known.
+
+    The gold documents are the theorems that a proof names and that few other proofs name, since what every proof uses
+    is not an answer. Every tenth block of 100 theorems is the dev split: its queries are not trained on, but its texts
+    are among the documents, since other proofs use them.
+    """
+    return retrieval_set(read_theorems(files["set.mm"]))
+
+
 @dataclass(frozen=True, slots=True)
 class Theorem:
     """A statement with a description."""
@@ -66,7 +64,7 @@ def read_theorems(database: str) -> list[Theorem]:
     """Return every axiom, definition and theorem with a description, in the order of the database."""
     chapter = database.find(_FIRST_CHAPTER)
     if chapter < 0:
-        sys.exit(f"the database has no chapter {_FIRST_CHAPTER.strip()!r}; want Metamath's set.mm")
+        raise InputError(f"the database has no chapter {_FIRST_CHAPTER.strip()!r}; want Metamath's set.mm")
     return [
         Theorem(
             label=found["label"],
@@ -79,23 +77,21 @@ def read_theorems(database: str) -> list[Theorem]:
     ]
 
 
-def retrieval_set(theorems: Sequence[Theorem]) -> tuple[list[Theorem], dict[str, list[dict[str, object]]]]:
-    """Return the documents, and the examples by split with BRIGHT's field names."""
-    uses = Counter(label for theorem in theorems for label in theorem.used)
+def retrieval_set(found: Sequence[Theorem]) -> dict[str, SetRows]:
+    """Return the documents, and the examples by split."""
+    uses = Counter(label for theorem in found for label in theorem.used)
     first: dict[str, Theorem] = {}
-    for theorem in filter(_is_informative, theorems):
+    for theorem in filter(_is_informative, found):
         first.setdefault(theorem.text, theorem)
-    documents = list(first.values())
-    labels = {theorem.label for theorem in documents}
-    examples: dict[str, list[dict[str, object]]] = {"train": [], "dev": []}
-    for number, theorem in enumerate(documents):
-        gold = [label for label in theorem.used if label in labels and uses[label] <= _MOST_USES]
+    documents = {theorem.label: theorem.text for theorem in first.values()}
+    examples: dict[str, list[dict[str, object]]] = {"examples.train": [], "examples.dev": []}
+    for number, theorem in enumerate(first.values()):
+        gold = [label for label in theorem.used if label in documents and uses[label] <= _MOST_USES]
         if gold:
             split = "dev" if number // _BLOCK % 10 == 7 else "train"
-            examples[split].append(
-                {"id": theorem.label, "query": theorem.text, "gold_ids": gold, "excluded_ids": [theorem.label]}
-            )
-    return documents, examples
+            row = example_row(theorem.label, theorem.text, gold, excluded_ids=[theorem.label])
+            examples[f"examples.{split}"].append(row)
+    return {"documents": document_rows(documents), **examples}
 
 
 def _plain(comment: str) -> str:
@@ -119,20 +115,3 @@ def _is_informative(theorem: Theorem) -> bool:
     """Return whether a description explains by itself a statement of the advanced chapters."""
     old = "OLD" in theorem.label or "ALT" in theorem.label
     return theorem.advanced and theorem.words >= _LEAST_WORDS and not old and not _ABOUT_USAGE.match(theorem.text)
-
-
-def main() -> None:
-    """Write the set."""
-    asked = read_arguments(__doc__, database="a local set.mm, instead of Debian's package")
-    if asked.database:
-        database = local_text(asked.database)
-    else:
-        (database,) = packaged_files(_PACKAGE, _SHA256, [_MEMBER])
-    documents, examples = retrieval_set(read_theorems(database))
-    source = {"source": "Metamath set.mm", "package": f"metamath-databases {_VERSION}", "licence": "CC0-1.0"}
-    contents = [{"id": one.label, "content": one.text} for one in documents]
-    write_set(asked.folder, contents, examples, source=source, called="theorems; queries")
-
-
-if __name__ == "__main__":
-    main()
