@@ -6,9 +6,9 @@ python benchmarks/generality.py [--base default-base] [--model default] [--data 
 The general sets are made from what every environment of this project has: python_reference (its test split) and the
 docstrings of Python's and numpy's functions, with the summary line as query and the rest as document; --more adds sets
 in BRIGHT's format, such as jargon and devil of `reasonembed data make`. --data adds the dev sets of the model's
-training, and BRIGHT's theoremqa_questions, which is for evaluation only. The gain is the mean difference on the dev sets, the
-specialization tax that on the general sets, with the sign reversed. The long set (docstrings of one sympy module that
-should find each other) is in neither mean, since the default was chosen on it.
+training, and BRIGHT's theoremqa_questions, which is for evaluation only. The gain is the mean difference on the dev
+sets, the specialization tax that on the general sets, with the sign reversed. The long set (docstrings of one sympy
+module that should find each other) is in neither mean, since the default was chosen on it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_training.datasets.catalog import DataSet, data_set, data_sets
+    from reasonembed_training.datasets.catalog import data_set, data_sets
+    from reasonembed_training.datasets.dataset import DataSet
     from reasonembed_training.datasets.fetching import FetchProgress
     from reasonembed_training.datasets.making import MadeSet, fetch_set, is_made, make_set
     from reasonembed_training.datasets.sources import DataSource, DebianPackage, SourceArchive, SourceFile, package_part

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
 from reasonembed_rag.errors import InputError
 from reasonembed_training.datasets.attack import attack
+from reasonembed_training.datasets.dataset import DataSet
 from reasonembed_training.datasets.dictionaries import devil, jargon
 from reasonembed_training.datasets.ecare import ecare
 from reasonembed_training.datasets.entailmentbank import entailmentbank
 from reasonembed_training.datasets.packaged import python_reference
-from reasonembed_training.datasets.rows import SetRows
-from reasonembed_training.datasets.sources import DataSource, DebianPackage, github_archive, github_file
+from reasonembed_training.datasets.sources import DebianPackage, github_archive, github_file
 from reasonembed_training.datasets.strategyqa import strategyqa
 from reasonembed_training.datasets.theoremqa_questions import theoremqa_questions
 from reasonembed_training.datasets.theorems import theorems
 from reasonembed_training.datasets.tldr import tldr
 from reasonembed_training.datasets.wordnet import wordnet
 
-__all__ = ["DataSet", "data_set", "data_sets"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSet:
-    """A set in BRIGHT's format that is made from public sources."""
-
-    name: str
-    seeks: str
-    """What a query seeks."""
-    licence: str
-    origin: str
-    """Who published it, and at which revision."""
-    make: Callable[[Mapping[str, str]], Mapping[str, SetRows]]
-    """Return rows by name of file from the sources' texts by name."""
-    sources: tuple[DataSource, ...] = ()
-    checksums: Mapping[str, str] = field(default_factory=dict)
-    """Of each file that is written, by its name without .jsonl; none where the rows depend on what is installed."""
-    measuring_only: bool = False
-    """Whether its licence or its purpose forbids training on it."""
+__all__ = ["data_set", "data_sets"]
 
 
 _ENTAILMENT, _ENTAILMENT_COMMIT = "allenai/entailment_bank", "daac2fdb7ab52ec3ef8f2953f59288c1edd7c2f0"

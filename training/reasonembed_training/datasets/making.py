@@ -12,7 +12,7 @@ from reasonembed_rag.backbone import cache_folder
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import replacing_folder
 from reasonembed_rag.llm import RetryPolicy
-from reasonembed_training.datasets.catalog import DataSet
+from reasonembed_training.datasets.dataset import DataSet
 from reasonembed_training.datasets.fetching import FetchProgress, fetch
 from reasonembed_training.datasets.rows import SetRows
 
