@@ -250,7 +250,8 @@ def test_every_control_has_a_label_and_every_scrolling_part_takes_the_focus():
         "words", "first", "second", "outcome", "task", "slice", "order"
     ]  # fmt: skip
     assert all(control.parent.tag == "label" and control.parent.text(deep=False).strip() for control in controls)
-    assert all(part.attributes["tabindex"] == "0" for part in tree.css(".scroll"))
+    parts = tree.css(".scroll")
+    assert all(part.attributes["tabindex"] == "0" and part.attributes["aria-label"] for part in parts)
     targets = {link.attributes["href"][1:] for link in tree.css("nav a, a.skip")}
     assert all(tree.css_first(f"#{target}") is not None for target in targets)
     assert len(tree.css("h1")) == 1

@@ -19,6 +19,7 @@ _SMOOTH = 20
 _FIRST, _SECOND, _THIRD = SERIES_COLOURS[:3]
 _INK, _SOFT, _LINE = "#1d2330", "#566072", "#dfe4ec"
 _LOOK = {
+    "axes.axisbelow": True,
     "axes.edgecolor": _LINE,
     "axes.grid": True,
     "axes.labelcolor": _SOFT,
