@@ -32,12 +32,24 @@ def _reason(page: str, words: list[str]) -> str | None:
     return next((reason for part, reason in NOT_RUN.get(page, {}).items() if part in line), None)
 
 
+def _run_commands(page: str, block: Block) -> list[list[str]]:
+    return [words for words in block.commands if words[0] == "reasonembed" and _reason(page, words) is None]
+
+
 def _runs(page: str, block: Block) -> bool:
-    commands = [words for words in block.commands if words[0] == "reasonembed" and _reason(page, words) is None]
-    return block.language == "python" or bool(commands)
+    return block.language == "python" or bool(_run_commands(page, block))
 
 
 RUN = [page for page in PAGES if any(_runs(page, block) for block in blocks_of(page))]
+
+
+def _told(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command, which must end well and say something, and return what it wrote."""
+    code = main(words[1:])
+    told = capsys.readouterr()
+    assert code == 0, (words, told.err)
+    assert (told.out + told.err).strip(), words
+    return told.out
 
 
 _EDITED = "CONTRIBUTING.md"
@@ -73,24 +85,15 @@ class Run:
         self.space: dict[str, object] = dict(stand_in.names)
         self.printed: list[str] = []
         for block in blocks_of(page):
-            if _runs(page, block):
-                self._run(page, block, stand_in)
+            if block.language == "python":
+                text = "\n" * (block.line - 1) + stand_in.replaced(block.text)
+                exec(compile(text, page, "exec"), stand_in.before(block.text, self.space))
                 out = capsys.readouterr().out
-                self.printed += out.splitlines() if block.language == "python" else []
-                if block.shown is not None:
-                    _assert_shown(page, block, out)
-
-    def _run(self, page: str, block: Block, stand_in: StandIn) -> None:
-        if block.language == "python":
-            text = "\n" * (block.line - 1) + stand_in.replaced(block.text)
-            exec(compile(text, page, "exec"), stand_in.before(block.text, self.space))
-        for words in block.commands:
-            if words[0] == "reasonembed" and _reason(page, words) is None:
-                assert main(words[1:]) == 0, words
-
-
-def _assert_shown(page: str, block: Block, out: str) -> None:
-    assert _agree(block.shown, out), f"{page}, line {block.line}, shows\n{block.shown}\nand prints\n{out}"
+                self.printed += out.splitlines()
+            else:
+                out = "".join(_told(words, capsys) for words in _run_commands(page, block))
+            if block.shown is not None:
+                assert _agree(block.shown, out), f"{page}, line {block.line}, shows\n{block.shown}\nand prints\n{out}"
 
 
 def _cases():
@@ -115,6 +118,12 @@ def test_a_page_works_as_written_twice(page: str, maker: Maker, mode: str, reque
         assert first.printed == second.printed
     else:
         maker.check(first, second)
+
+
+def test_whatever_a_page_shows_as_output_is_compared():
+    shown = [(page, block) for page in PAGES for block in blocks_of(page) if block.shown is not None]
+    assert shown
+    assert [(page, block.line) for page, block in shown if not _runs(page, block)] == []
 
 
 def test_every_reason_not_to_run_a_command_is_one_that_a_page_needs():
