@@ -17,7 +17,7 @@ STAND_INS = {
     "docs/guide/indexing.md": Maker(check=data.check_indexing),
     "docs/guide/langchain.md": Maker(data.langchain_chat, data.check_langchain),
     "docs/guide/latent-memory.md": Maker(models.latent, models.check_latent),
-    "docs/guide/llama-index.md": Maker(data.llama, data.check_llama, modes=("script", "notebook")),
+    "docs/guide/llama-index.md": Maker(data.llama, modes=("script", "notebook")),
     "docs/guide/llm.md": Maker(models.chat_server, models.check_llm, marks=LOOPBACK),
     "docs/guide/query-expansion.md": Maker(
         models.chat_server, models.check_expansion, modes=("script",), marks=LOOPBACK
@@ -26,7 +26,6 @@ STAND_INS = {
     "docs/guide/rerankers.md": Maker(models.rerankers, models.check_rerankers),
     "docs/guide/robustness.md": Maker(data.judged, data.check_robustness),
     "docs/guide/scale.md": Maker(data.database, data.check_scale, modes=("script",)),
-    "docs/guide/splitting.md": Maker(check=data.check_splitting),
     "docs/guide/stores.md": Maker(check=data.check_stores, modes=("script",)),
     "docs/guide/training.md": Maker(models.trained, models.check_trained),
     "docs/how-to/from-faiss-and-chroma.md": Maker(data.old_stores, data.check_old_stores, modes=("script",)),

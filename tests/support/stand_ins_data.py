@@ -27,14 +27,10 @@ def langchain_chat(_request, _folder):
 
 
 def check_langchain(first, second):
-    best, both, by_function, strict, score, staged, asked, told, parent = first.printed
-    assert best.endswith("Default values are evaluated once. {'author': 'ann', 'written': '2024-01-02'}")
-    assert (both, by_function, strict, asked) == ("2", "1", "['ann']", "['ann']")
-    assert 0 < float(score) < 1
+    *shown, told, parent = first.printed
+    assert second.printed[: len(shown)] == shown
     assert (ast.literal_eval(told)["num_added"], parent) == (3, "A loop may have an else clause.")
-    assert all(0.5 < float(one) <= 1 for one in staged.split())
-    assert second.printed[:7] == first.printed[:7]
-    assert ast.literal_eval(second.printed[7])["num_skipped"] == 3
+    assert ast.literal_eval(second.printed[-2])["num_skipped"] == 3
     assert len(first.space["store"].store) == len(second.space["store"].store) == 3
 
 
@@ -43,19 +39,6 @@ def llama(request, _folder):
 
     request.getfixturevalue("monkeypatch").setattr(Settings, "_embed_model", None)
     return StandIn()
-
-
-def check_llama(first, second):
-    assert first.printed == second.printed
-    best, refreshed, count, synced, loaded, filtered, hybrid, saved, staged, nodes = first.printed
-    assert best.endswith("Default values are evaluated once. {'by': 'ann', 'on': '2024-01-02'}")
-    assert (refreshed, count) == ("[False, True, False, True]", "3")
-    assert synced == "['1', '2']"
-    assert loaded == "ReasonEmbedVectorStore 3"
-    assert filtered == "['ann']"
-    assert hybrid == saved == "A loop may have an else clause."
-    assert staged.startswith("A loop may have an else clause. ")
-    assert nodes == "2"
 
 
 _DOCUMENTS = [
@@ -144,19 +127,6 @@ def check_files(first, second):
     assert all(one in "\n".join(first.printed) for one in said)
 
 
-def check_splitting(first, second):
-    assert second.printed == first.printed
-    *passages, langchain, llama, truncated, so_far = first.printed
-    assert len(passages) > 3
-    assert passages[-1].startswith("Foxes > Food ")
-    assert all(int(line.rsplit(" ", 1)[1]) <= 254 for line in passages)
-    langchain, llama = ast.literal_eval(langchain), ast.literal_eval(llama)
-    assert (langchain["source"], langchain["heading"]) == ("foxes.md", "Foxes > Food")
-    assert llama == {"file_name": "foxes.md", "heading": "Foxes > Food"}
-    assert truncated.startswith("['1 text was truncated to 256 tokens, ")
-    assert isinstance(ast.literal_eval(so_far), dict)
-
-
 class _Database:
     """A retriever that finds one document whatever it is asked."""
 
@@ -170,7 +140,6 @@ def database(_request, _folder):
 
 def check_scale(first, second):
     assert first.printed == second.printed
-    assert "2.26 h, 21.3 GB, 7 dollars" in first.printed
     assert Path("my-model/modules.json").is_file()
 
 
