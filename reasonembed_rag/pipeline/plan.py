@@ -235,7 +235,7 @@ _NEVER = (
         reason="hurts where nobody poisons the documents; add it where others may write to them",
         evidence=known.TRUST_FILTER,
     ),
-    LeftOutStage(kind="dense-reasoner", reason="has to be trained first: reasonembed train-reasoner"),
+    LeftOutStage(kind="dense-reasoner", reason="has to be trained first: reasonembed train reasoner"),
     LeftOutStage(
         kind="agentic",
         reason="many calls one after the other; try it where time is no matter",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
+from pages_of_docs import DOCS
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import ChatAccess, ChatModelSettings
 from reasonembed_rag.pipeline import (
     STAGE_KINDS,
     PlanRequest,
+    Questions,
     StageContext,
     plan_pipeline,
     planned_toml,
@@ -127,3 +130,16 @@ def test_the_price_of_a_thousand_queries_is_that_of_their_tokens():
 def test_what_cannot_be_planned_for_is_refused_with_its_value(changed, told):
     with pytest.raises(InputError, match=told):
         _plan(**changed)
+
+
+def test_our_figures_are_those_of_the_experiments_that_they_name():
+    plans = [_plan(questions=questions, chat=chat) for questions in get_args(Questions) for chat in (None, CHAT)]
+    stages = [stage for plan in plans for stage in (*plan.stages, *plan.left_out, *plan.routed)]
+    found = {one for stage in stages for one in stage.evidence} | {one for plan in plans for one in plan.bm25}
+    ours = [one for one in found if one.source.startswith("ours")]
+    assert len(ours) >= 6
+    for one in ours:
+        text = (DOCS / "experiments" / re.search(r"experiments/([\w-]+\.md)", one.source)[1]).read_text()
+        numbers = re.findall(r"(?<!\d)\d*\.\d{2,}", one.figure)
+        assert numbers or "135M" in one.figure
+        assert [number for number in numbers if number not in text] == [], one
