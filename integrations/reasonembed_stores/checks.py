@@ -12,7 +12,16 @@ from reasonembed_rag.errors import InputError, SpecMismatchError
 from reasonembed_rag.retrieval import unit_rows
 from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["check_count", "check_dimension", "check_exclusions", "check_k", "check_spec", "check_vectors", "id_list"]
+__all__ = [
+    "check_count",
+    "check_dimension",
+    "check_enrichment",
+    "check_exclusions",
+    "check_k",
+    "check_spec",
+    "check_vectors",
+    "id_list",
+]
 
 
 def check_k(k: object) -> None:
@@ -73,6 +82,23 @@ def check_spec(asked: EmbeddingSpec, *, own: EmbeddingSpec | None, dimension: in
             f"{name} holds vectors of {dimension} dimensions, {_described(asked)} gives {asked.dimension}; "
             "load the model it was made with, or index the documents again"
         )
+
+
+def check_enrichment(own: EmbeddingSpec | None, asked: str | None, *, name: str) -> None:
+    """Raise SpecMismatchError unless documents are enriched as those of an index are."""
+    made = None if own is None else own.enrichment
+    if made == asked:
+        return
+    if made is None:
+        raise SpecMismatchError(
+            f"{name} was made without enrichment, and these documents come with that of {asked!r}; leave it out, or "
+            "index into another folder"
+        )
+    given = f"come with that of {asked!r}" if asked else "have none"
+    raise SpecMismatchError(
+        f"{name} was made with the enrichment of {made!r}, and these documents {given}; enrich them with the same "
+        f"model (--enrich, enrich=), or index into another folder"
+    )
 
 
 def _described(spec: EmbeddingSpec) -> str:

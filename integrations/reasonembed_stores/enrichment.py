@@ -7,14 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reasonembed_rag.encoder import SharedEncoder
-from reasonembed_rag.errors import SpecMismatchError
 from reasonembed_rag.llm import ChatAccess, ResponseCache, StageReport
 from reasonembed_rag.pipeline import EnrichingEmbedder, EnrichmentFailures, enrichment_name
 from reasonembed_rag.protocols import Embedder
-from reasonembed_rag.spec import EmbeddingSpec
 from reasonembed_stores.windows import Progress
 
-__all__ = ["Enrichment", "EnrichmentReport", "check_enrichment", "enrichment_answers", "enrichment_failures"]
+__all__ = ["Enrichment", "EnrichmentReport", "enrichment_answers", "enrichment_failures"]
 
 _FAILURES = "enrichment-failures"
 
@@ -115,20 +113,3 @@ def enrichment_failures(to: Path) -> EnrichmentFailures:
 def enrichment_answers(to: Path) -> Path:
     """Return the file of the answers for an index, beside its folder: they outlive an index that is built anew."""
     return to.with_name(f"{to.name}.enrichment.sqlite")
-
-
-def check_enrichment(own: EmbeddingSpec | None, asked: str | None, *, name: str) -> None:
-    """Raise SpecMismatchError unless documents are enriched as those of an index are."""
-    made = None if own is None else own.enrichment
-    if made == asked:
-        return
-    if made is None:
-        raise SpecMismatchError(
-            f"{name} was made without enrichment, and these documents come with that of {asked!r}; leave it out, or "
-            "index into another folder"
-        )
-    given = f"come with that of {asked!r}" if asked else "have none"
-    raise SpecMismatchError(
-        f"{name} was made with the enrichment of {made!r}, and these documents {given}; enrich them with the same "
-        f"model (--enrich, enrich=), or index into another folder"
-    )

@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from reasonembed_rag.errors import InputError
 from reasonembed_rag.files import replacing
-from reasonembed_rag.pipeline import EnrichmentFailures
 from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.spec import EmbeddingSpec
+from reasonembed_stores.checks import check_enrichment
 from reasonembed_stores.deleting import OnDelete
-from reasonembed_stores.enrichment import Enrichment, check_enrichment
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.folder import check_free
 from reasonembed_stores.opening import index_spec
 from reasonembed_stores.windows import Progress
+
+if TYPE_CHECKING:  # a search reads this file, and no chat model
+    from reasonembed_rag.pipeline import EnrichmentFailures
+    from reasonembed_stores.enrichment import Enrichment
 
 __all__ = ["IndexOptions", "create_store", "is_unfinished", "unfinished_until_done"]
 

@@ -6,8 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from reasonembed_stores.enrichment import EnrichmentReport
+if TYPE_CHECKING:
+    from reasonembed_stores.enrichment import EnrichmentReport
 
 __all__ = ["BadFile", "FilesReport", "IndexReport", "LeftOut", "count_alike"]
 

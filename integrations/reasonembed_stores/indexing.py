@@ -22,9 +22,10 @@ from reasonembed_rag.errors import InputError
 from reasonembed_rag.llm import ChatAccess
 from reasonembed_rag.pipeline import EnrichingEmbedder
 from reasonembed_rag.protocols import Embedder, TokenCounter
+from reasonembed_stores.checks import check_enrichment
 from reasonembed_stores.comparing import Changes, compare_documents, embed_again
 from reasonembed_stores.deleting import OnDelete
-from reasonembed_stores.enrichment import Enrichment, check_enrichment
+from reasonembed_stores.enrichment import Enrichment
 from reasonembed_stores.faiss_store import FaissStore
 from reasonembed_stores.file_run import index_files
 from reasonembed_stores.index_options import IndexOptions, create_store, unfinished_until_done

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.llm import StageReport
 from reasonembed_rag.protocols import Embedder
 from reasonembed_stores.comparing import Changes, content_hash, pages_of
 from reasonembed_stores.spool import Mark
 from reasonembed_stores.store import Store
+
+if TYPE_CHECKING:
+    from reasonembed_rag.llm import StageReport
 
 __all__ = ["Progress", "store_changes"]
 
