@@ -145,7 +145,8 @@ def update_store(
     Raises InputError for a repeated id, an empty corpus and unreadable files, SpecMismatchError for a store of other
     enrichment, before anything is written.
     """
-    check_enrichment(store.spec, embedder.spec.enrichment, name="the store")
+    if store.spec is not None:
+        check_enrichment(store.spec, embedder.spec.enrichment, name="the store")
     with DocumentSpool(None) as spool:
         _read(corpus, spool)
         return _update(spool, store, embedder, IndexOptions(sync=sync, on_progress=on_progress or (lambda _: None)))
