@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from reasonembed_rag.ablation import AblatedPipeline, Ablation
-from reasonembed_rag.evaluation import HEADLINE
+from reasonembed_rag.evaluation import HEADLINE, Report
 from reasonembed_rag.pages.charts import Bar, bar_chart
 from reasonembed_rag.pages.rendering import render_template
 
@@ -25,8 +25,13 @@ def ablation_page(ablation: Ablation) -> str:
         tasks=[report.task for report in full.reports],
         measure=HEADLINE,
         bars=_bars(ablation.variants),
-        notes=list(dict.fromkeys(note for report in full.reports for note in (*report.task.warnings, *report.notes))),
+        notes=list(dict.fromkeys(note for report in full.reports for note in _notes(report))),
     )
+
+
+def _notes(report: Report) -> list[str]:
+    few = report.few_hits_note([HEADLINE])
+    return [*report.task.warnings, *report.notes, *([few] if few else [])]
 
 
 def _bars(variants: Sequence[AblatedPipeline]) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from reasonembed_rag import Document, Hits
@@ -48,3 +49,14 @@ def test_it_escapes_names_and_needs_no_network_or_script():
     assert "<turn>" not in page
     assert "<second>" not in page
     assert not re.search(r"<script|https?://(?!www\.w3\.org)|@import", page)
+
+
+def test_it_warns_where_fewer_hits_came_back_than_the_measure_looks_at():
+    ablation, page = _page()
+    assert "fewest hits" not in page
+    full, *others = ablation.variants
+    first, *rest = full.tasks
+    queries = tuple(dataclasses.replace(query, found=3) for query in first.report.queries)
+    few = dataclasses.replace(first, report=dataclasses.replace(first.report, queries=queries))
+    variants = (dataclasses.replace(full, tasks=(few, *rest)), *others)
+    assert "20 for nDCG@10; the fewest hits are 3" in ablation_page(dataclasses.replace(ablation, variants=variants))

@@ -190,3 +190,10 @@ def test_a_drop_that_cannot_be_computed_is_a_dash_that_says_why(plain):
 def test_figures_without_an_interval_are_drawn_without_one(plain):
     shape = _svgs(robustness_page([plain]))[-1]
     assert all("interval" not in bar.find(f"{_SVG}title").text for bar in shape.iter(f"{_SVG}rect"))
+
+
+def test_too_few_hits_are_warned_of(plain):
+    queries = tuple(dataclasses.replace(query, found=3) for query in plain.clean.queries)
+    few = dataclasses.replace(plain, clean=dataclasses.replace(plain.clean, queries=queries))
+    assert "12 for nDCG@10, recall@10; the fewest hits are 3" in robustness_page([few])
+    assert "fewest hits" not in robustness_page([plain])
