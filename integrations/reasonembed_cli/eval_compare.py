@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +56,7 @@ def eval_compare_command(
     comparison = compare_systems(reports, measure=measure) if len(reports) > 1 else None
     if html is not None:
         write_text(report_page(*results, measure=measure), html)
-    told = list(dict.fromkeys(note for side in reports for one in side for note in notes(one)))
+    told = _told_once({side[0].system.label: [note for one in side for note in notes(one)] for side in reports})
     if comparison is not None:
         told += [
             f"{task.label}: {pair.comparison.first} and {pair.comparison.second} differ in {note}"
@@ -77,6 +77,15 @@ def eval_compare_command(
         console.print(note, style="yellow", highlight=False)
     if html is not None:
         console.print(f"{html}: open it in a browser", highlight=False, soft_wrap=True)
+
+
+def _told_once(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return every note once, with the systems that it is on unless it is on all of them."""
+    on: dict[str, list[str]] = {}
+    for system, of_system in notes.items():
+        for note in dict.fromkeys(of_system):
+            on.setdefault(note, []).append(system)
+    return [note if len(systems) == len(notes) else f"{', '.join(systems)}: {note}" for note, systems in on.items()]
 
 
 def _told_apart(results: Mapping[Path, Results]) -> list[Results]:

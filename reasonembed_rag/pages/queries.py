@@ -23,7 +23,7 @@ _MOST_LEVELS = 60
 """Of a property that the list is filtered by: more are no help."""
 _MOST_GOLD = 10
 
-NO_HITS = "This system's hits are not known: only its report was given, not the folder with its run."
+_NO_HITS = "This system's hits are not known: only its report was given, not the folder with its run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def query_list(systems: Sequence[Results], *, measure: str) -> QueryList:
         "details": texts.details,
         "documents": texts.documents,
         "mostGold": _MOST_GOLD,
-        "noHits": NO_HITS,
+        "noHits": _NO_HITS,
         "absent": texts.absent,
     }
     notes = [*_notes(len(found) - len(kept), texts, len(kept))]

@@ -110,6 +110,14 @@ def test_too_few_hits_are_told_in_the_terminal(succeeds, tmp_path):
     assert "6 for nDCG@10, recall@10, recall@100; the fewest hits are 4" in " ".join(shown.split())
 
 
+def test_a_note_names_its_systems_unless_it_is_on_all_of_them(succeeds, folders, tmp_path):
+    few, too = (_write(tmp_path / name, right=6, found=4) for name in ("few", "too"))
+    one = json.loads(succeeds("eval", "compare", folders[0], few, too, "--json"))["notes"]
+    both = json.loads(succeeds("eval", "compare", few, too, "--json"))["notes"]
+    assert [note.partition(" of 6")[0] for note in one] == ["few, too: task (dev):"]
+    assert [note.partition(" of 6")[0] for note in both] == ["task (dev):"]
+
+
 def test_what_cannot_be_compared_is_one_line(fails, folders, tmp_path):
     assert "twice" in fails("eval", "compare", folders[0], folders[0])
     assert "absent" in fails("eval", "compare", folders[0], tmp_path / "absent")
