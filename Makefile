@@ -45,6 +45,7 @@ test: $(STAMP)
 # Tests of processes and of HTTP are left out: slow, and the same on every processor.
 PROCESSOR_TESTS := tests/backbone tests/encoder tests/training
 PROCESSOR_TESTS += $(addprefix --ignore=tests/,backbone/test_devices.py encoder/test_workers.py encoder/test_remote.py)
+PROCESSOR_TESTS += $(addprefix --ignore=tests/,encoder/test_forks.py $(addprefix training/test_,two_processes.py sharded.py gather.py))
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
 
 test-avx2: $(STAMP)
@@ -61,9 +62,9 @@ test-examples: $(STAMP)
 
 # The oldest and the newest versions that pyproject.toml allows, in environments of their own. Only uv knows how to
 # choose the oldest. torch is that of constraints.txt, because other builds bring CUDA. Left out is what would say nothing
-# about versions: the layout of the wheel, processes, and programs that other tests call as functions.
+# about versions: the layout of the wheel, processes, the demo. Files are copied, since nltk refuses linked ones.
 TESTS := tests --ignore=tests/packaging --ignore=tests/encoder/test_workers.py --ignore=tests/cli/test_demo.py
-UV = $(dir $@)bin/uv pip install --quiet --python $(dir $@)bin/python
+UV = $(dir $@)bin/uv pip install --quiet --link-mode copy --python $(dir $@)bin/python
 
 test-lowest test-newest: test-%: .venv-%/installed
 	.venv-$*/bin/python -m pytest $(TESTS)
