@@ -90,6 +90,7 @@ def onnx_bert(folder: Path, work: Path, *, int8: bool, longest: int) -> Encode:
     """
     import onnxruntime
     import torch
+    from onnx import TensorProto
     from onnxruntime.quantization import quantize_dynamic
     from onnxruntime.transformers.optimizer import optimize_model
 
@@ -106,7 +107,8 @@ def onnx_bert(folder: Path, work: Path, *, int8: bool, longest: int) -> Encode:
     heads, width = config.num_attention_heads, config.hidden_size
     optimize_model(str(exported), "bert", num_heads=heads, hidden_size=width).save_model_to_file(str(fused))
     if int8:
-        quantize_dynamic(fused, quantised, per_channel=True)
+        unknown = {"DefaultTensorType": TensorProto.FLOAT}  # fused operators have no shape inference
+        quantize_dynamic(fused, quantised, per_channel=True, extra_options=unknown)
     session = onnxruntime.InferenceSession(str(quantised if int8 else fused), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
     return _sorted_mean(folder, lambda inputs: session.run(None, inputs)[0], names=names, longest=longest)
