@@ -61,7 +61,7 @@ class PlainDecoder(nn.Module):
             raise ModelError(f"{config.get('model_type')!r} has no bare modules here; want transformers' own")
         width = config["hidden_size"]
         self.config = SimpleNamespace(**{**config, "layer_types": shape.layer_types}, to_dict=lambda: dict(config))
-        embedding = _ScaledEmbedding if shape.kind in GEMMAS else nn.Embedding
+        embedding = _ScaledEmbedding if shape.kind in GEMMAS else _Embedding
         self.embed_tokens = embedding(config["vocab_size"], width)
         self.layers = nn.ModuleList(_Layer(config, shape, number) for number in range(config["num_hidden_layers"]))
         self.norm = _norm_of(shape, width, config)
@@ -97,7 +97,21 @@ class PlainDecoder(nn.Module):
         return self.embed_tokens
 
 
-class _ScaledEmbedding(nn.Embedding):
+class _Linear(nn.Linear):
+    """Not initialised: on the meta device torch would import its compiler for that, which takes longer than itself."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
+class _Embedding(nn.Embedding):
+    """Not initialised, as _Linear."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
+class _ScaledEmbedding(_Embedding):
     """Gemma's: multiplied by the square root of the width, in the number format of the weights."""
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -151,10 +165,10 @@ class _Attention(nn.Module):
         self.sliding_window, self.attn_logit_softcapping = shape.window_of(number), shape.softcap
         queries, keys = (config[f"num_{of}_heads"] * shape.head_width for of in ("attention", "key_value"))
         every = bool(config.get("attention_bias")) and kind in {"llama", "qwen3", *GEMMAS}
-        self.q_proj = nn.Linear(width, queries, bias=every or kind == "qwen2")
-        self.k_proj = nn.Linear(width, keys, bias=every or kind == "qwen2")
-        self.v_proj = nn.Linear(width, keys, bias=every or kind == "qwen2")
-        self.o_proj = nn.Linear(queries, width, bias=every)
+        self.q_proj = _Linear(width, queries, bias=every or kind == "qwen2")
+        self.k_proj = _Linear(width, keys, bias=every or kind == "qwen2")
+        self.v_proj = _Linear(width, keys, bias=every or kind == "qwen2")
+        self.o_proj = _Linear(queries, width, bias=every)
         if kind in {"qwen3", "gemma3_text"}:
             self.q_norm = _norm_of(shape, shape.head_width, config)
             self.k_norm = _norm_of(shape, shape.head_width, config)
@@ -169,9 +183,9 @@ class _Mlp(nn.Module):
         super().__init__()
         width, inner = config["hidden_size"], config["intermediate_size"]
         bias = bool(config.get("mlp_bias")) and shape.kind == "llama"
-        self.gate_proj = nn.Linear(width, inner, bias=bias)
-        self.up_proj = nn.Linear(width, inner, bias=bias)
-        self.down_proj = nn.Linear(inner, width, bias=bias)
+        self.gate_proj = _Linear(width, inner, bias=bias)
+        self.up_proj = _Linear(width, inner, bias=bias)
+        self.down_proj = _Linear(inner, width, bias=bias)
         self.act_fn = GELUTanh() if shape.kind in GEMMAS else nn.SiLU()
 
 

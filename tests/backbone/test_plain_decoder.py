@@ -64,7 +64,8 @@ import sys
 import numpy as np
 from reasonembed_rag import Encoder
 np.save(sys.argv[2], Encoder.from_pretrained(sys.argv[1]).encode_documents(sys.argv[3:]))
-print([name for name in sys.modules if name == "transformers" or ".modeling_" in name])
+heavy = {"transformers", "sympy", "torch._dynamo"}
+print([name for name in sys.modules if name in heavy or ".modeling_" in name])
 """
 
 
