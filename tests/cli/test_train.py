@@ -78,7 +78,7 @@ def test_mine_then_train_then_curves(succeeds, tmp_path, folder, recipe, model):
 
 def test_the_guides_python_trains_by_a_recipe(tmp_path, recipe, monkeypatch, capsys):
     guide = (Path(__file__).parents[2] / "docs" / "guide" / "training.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    block, making = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     (named,) = re.findall(r'Path\("(.*?)"\)', block)
     monkeypatch.chdir(tmp_path)
     Path(named).parent.mkdir(parents=True)
@@ -86,6 +86,9 @@ def test_the_guides_python_trains_by_a_recipe(tmp_path, recipe, monkeypatch, cap
     exec(block, {})
     assert str(tmp_path / "run" / "model") in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "model" / "training.json").read_text())["recipe"]["optim"]["lr"] == 2e-5
+    exec(making, {})
+    assert "'examples.dev': 301" in capsys.readouterr().out
+    assert (tmp_path / "data" / "python_reference" / "documents.jsonl").is_file()
 
 
 def test_mine_with_bm25_needs_no_model(succeeds, tmp_path, folder):
