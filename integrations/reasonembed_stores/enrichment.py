@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reasonembed_rag.encoder import SharedEncoder
-from reasonembed_rag.llm import ChatAccess, ResponseCache, StageReport
+from reasonembed_rag.llm import ChatAccess, ResponseCache, StageReport, settings_of
 from reasonembed_rag.pipeline import EnrichingEmbedder, EnrichmentFailures, enrichment_name
 from reasonembed_rag.protocols import Embedder
 from reasonembed_stores.windows import Progress
@@ -64,9 +64,10 @@ class EnrichmentReport:
 
 
 class Enrichment:
-    """The chat model that enriches the documents of one index run."""
+    """The chat model that enriches the documents of one index run; raises InputError for one without a name."""
 
     def __init__(self, access: ChatAccess, to: Path, *, on_progress: Callable[[Progress], None]) -> None:
+        settings_of(access.chat, access.model, cached=True)
         self.name = enrichment_name(access)
         self._access = access
         self._to = to
@@ -112,4 +113,5 @@ def enrichment_failures(to: Path) -> EnrichmentFailures:
 
 def enrichment_answers(to: Path) -> Path:
     """Return the file of the answers for an index, beside its folder: they outlive an index that is built anew."""
-    return to.with_name(f"{to.name}.enrichment.sqlite")
+    folder = to.absolute()
+    return folder.with_name(f"{folder.name}.enrichment.sqlite")

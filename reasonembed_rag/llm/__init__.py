@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.llm.complete import complete_all
     from reasonembed_rag.llm.first_answers import FirstAnswers, SeenAnswer
     from reasonembed_rag.llm.guard import AnswerGuard, ReadAnswer, enclosed, refuses, without_thoughts
-    from reasonembed_rag.llm.model import ChatModel, answer_key, estimated_tokens
+    from reasonembed_rag.llm.model import ChatModel, answer_key, estimated_tokens, settings_of
     from reasonembed_rag.llm.openai import OpenAIChat, served_chat
     from reasonembed_rag.llm.retry import CallFailure, RetryPolicy, failure_of, with_retries
     from reasonembed_rag.llm.runner import CallStats, ChatJob, run_jobs
@@ -58,6 +58,7 @@ __all__ = [
     "refuses",
     "run_jobs",
     "served_chat",
+    "settings_of",
     "with_retries",
     "without_thoughts",
 ]

@@ -16,6 +16,7 @@ from judge_chat import ScriptedChat, access_to, documents_in
 
 from reasonembed_rag import Document
 from reasonembed_rag.errors import ChatError, InputError, SpecMismatchError
+from reasonembed_rag.llm import ChatAccess
 from reasonembed_rag.pipeline import EnrichingEmbedder
 from reasonembed_stores import (
     ChromaStore,
@@ -168,6 +169,18 @@ def test_other_enrichment_is_refused_before_anything_is_read_or_asked(tmp_path, 
     with pytest.raises(InputError, match="enrich="):
         build_index(_documents("two"), tmp_path / "new", EnrichingEmbedder(HashedEmbedder(), access_to(chat)))
     assert chat.calls.total() == before
+
+
+def test_a_chat_model_without_a_name_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="no name"):
+        build_index(_documents("one"), tmp_path / "i", HashedEmbedder(), enrich=ChatAccess(chat=lambda prompt: prompt))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_answers_of_the_working_folder_lie_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert enrichment_answers(Path()) == tmp_path / "inner.enrichment.sqlite"
 
 
 def test_any_store_takes_an_enriching_embedder(tmp_path, chat, expected):
