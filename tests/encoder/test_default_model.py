@@ -165,10 +165,10 @@ def test_its_record_has_the_recipes_that_make_default_model_runs():
     printed = subprocess.run(
         ["make", "-n", "default-model"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
-    commands = [shlex.split(line) for line in printed.splitlines() if " train training/recipes/" in line]
-    commands = [command for command in commands if command[2] != "training/recipes/default-large.toml"]  # the teacher's
+    commands = [shlex.split(line) for line in printed.splitlines() if " train run training/recipes/" in line]
+    commands = [command for command in commands if command[3] != "training/recipes/default-large.toml"]  # the teacher's
     for command, record in zip(commands, _records(), strict=True):
-        made = read_recipe(ROOT / command[2], changes=command[4::2])
+        made = read_recipe(ROOT / command[3], changes=command[5::2])
         recorded = recipe_from(record["recipe"], where="training.json")
         if made.teacher.weight:  # then named default-large, which was its first stage only
             recorded = replace(recorded, teacher=replace(recorded.teacher, model=made.teacher.model))
@@ -185,14 +185,19 @@ def test_the_large_record_has_the_recipes_that_make_default_large_runs(name, sta
 
 def _large_records() -> list[dict]:
     """Return the records of both stages of the large model."""
-    second = json.loads((FOLDER.parent / "default_large" / "training.json").read_text())
+    second = _record(FOLDER.parent / "default_large")
     return [second["started_from"], second]
 
 
 def _records() -> list[dict]:
     """Return the records of the runs that were averaged; four were averaged among themselves first."""
-    untaught, *taught = json.loads((FOLDER / "training.json").read_text())["average_of"]
+    untaught, *taught = _record(FOLDER)["average_of"]
     return [*untaught["average_of"], *taught]
+
+
+def _record(folder) -> dict:
+    """Read the record of a model, whose sets lay elsewhere when it was trained."""
+    return json.loads((folder / "training.json").read_text().replace("../shared/data/", "data/"))
 
 
 def test_the_card_carries_the_attributions_of_the_data():
