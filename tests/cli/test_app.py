@@ -134,3 +134,5 @@ def test_the_shell_completes_commands_and_options():
 
     assert completed("reasonembed in") == ["index", "info"]
     assert "--filter" in completed("reasonembed search --f")
+    assert completed("reasonembed train r") == ["run", "reasoner", "reranker"]
+    assert completed("reasonembed eval run --que") == ["--queries", "--query-batch"]

@@ -172,6 +172,10 @@ def test_calibrate_writes_a_router_that_the_pipeline_then_follows(succeeds, fail
     assert "not better than sending every query to reasoned: the router does that" in shown
     assert max(len(line) for line in shown.splitlines() if "json" not in line) <= 80
     assert json.loads((folder / "pipeline.router.json").read_text())["default"] == "reasoned"
+    record = json.loads(succeeds("calibrate", folder / "pipeline.toml", *options, "--json"))
+    assert (record["verdict"], record["best_arm"]) == ("not better", "reasoned")
+    assert record["arms"]["reasoned"]["first"] == 1.0
+    assert record["router"] == str(folder / "pipeline.router.json")
     assert "100.0" in succeeds(*evaluated)
     other = ("eval", "run", "--data", folder, "--retriever", "bm25-query-side", "--pipeline", folder / "pipeline.toml")
     assert "learnt for another retriever" in fails(*other)

@@ -97,6 +97,13 @@ def test_reports_of_both_commands_may_share_a_folder(succeeds, folder, tmp_path)
     assert "BM25" in succeeds("eval", "compare", tmp_path / "out")
 
 
+def test_a_report_is_json_if_asked_and_nothing_else(succeeds, folder):
+    printed = succeeds("robustness", "--data", folder, "--retriever", "bm25", "--kinds", "reordering", *FAST, "--json")
+    report = json.loads(printed)
+    assert [result["kind"] for result in report["kinds"]] == ["reordering"]
+    assert report["seeds"] == [5, 27]
+
+
 def test_another_model_judges_the_synonyms_and_the_one_under_test_may_not(
     succeeds, fails, folder, tmp_path, words, make_embedder
 ):
