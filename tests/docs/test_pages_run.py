@@ -130,6 +130,11 @@ def test_every_reason_not_to_run_a_command_is_one_that_a_page_needs():
     lines = {page: [" ".join(words) for block in blocks_of(page) for words in block.commands] for page in PAGES}
     parts = [(page, part) for page, reasons in NOT_RUN.items() for part in reasons]
     assert [(page, part) for page, part in parts if not any(part in line for line in lines[page])] == []
+    named = re.findall(
+        r"tests/[\w/.]*\w", " ".join(reason for reasons in NOT_RUN.values() for reason in reasons.values())
+    )
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize(
