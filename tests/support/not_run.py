@@ -18,7 +18,6 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "copy-of-BRIGHT": _HUB,
         "my_app.search": _OWN,
     },
-    "docs/guide/indexing.md": {"papers/": _OWN},
     "docs/guide/latent-memory.md": {"reasonembed memory": "tests/cli/test_memory.py runs them on a tiny model"},
     "docs/guide/pipeline.md": {
         "plan-pipeline": "tests/cli/test_plan_pipeline.py runs it",

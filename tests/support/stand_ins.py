@@ -14,7 +14,7 @@ STAND_INS = {
     "docs/guide/encoder.md": Maker(models.adapters, models.check_encoder),
     "docs/guide/evaluation.md": Maker(data.evaluation, data.check_evaluation),
     "docs/guide/files.md": Maker(check=data.check_files),
-    "docs/guide/indexing.md": Maker(check=data.check_indexing),
+    "docs/guide/indexing.md": Maker(data.folders, data.check_indexing),
     "docs/guide/langchain.md": Maker(data.langchain_chat, data.check_langchain),
     "docs/guide/latent-memory.md": Maker(models.latent, models.check_latent),
     "docs/guide/llama-index.md": Maker(data.llama, modes=("script", "notebook")),

@@ -10,12 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from office_files import pdf
 from pages_of_docs import PAGES
 from stand_in import StandIn
 
 from reasonembed_rag import Document, Encoder, Hits
 from reasonembed_rag.backbone import find_model
 from reasonembed_rag.evaluation import MtebModel, read_report
+from reasonembed_stores import inspect_index
 
 
 def langchain_chat(_request, _folder):
@@ -114,7 +116,21 @@ def check_stores(first, second):
     assert Path("guide.jsonl").read_text().count("\n") > 5
 
 
+def folders(_request, folder):
+    """The three sources of the guide to indexing."""
+    files = {
+        "docs/loops.md": b"# Loops\n\nA for loop may have an else clause.\n",
+        "notes/lists.txt": b"Default parameter values are evaluated once.\n",
+        "papers/2024/dicts.pdf": pdf("Dictionaries remember insertion order."),
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+    return StandIn()
+
+
 def check_indexing(first, second):
+    assert inspect_index("docs.index").documents == 3
     report, again = first.space["report"], second.space["report"]
     assert (report.added, again.unchanged, again.files.unchanged) == (2, 2, 2)
     assert "documents: 2 added" in first.printed
@@ -163,7 +179,5 @@ def old_stores(_request, folder):
 
 
 def check_old_stores(first, second):
-    from reasonembed_stores import inspect_index
-
     assert (first.printed[0], second.printed[0]) == ("documents: 2 added", "documents: 2 unchanged")
     assert [inspect_index(name).documents for name in ("posts.index", "kept.index", "faiss.index")] == [2, 2, 2]
