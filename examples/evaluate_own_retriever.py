@@ -48,7 +48,7 @@ def main(folder: str | None = None, out: str = ".") -> None:
     print(f"p = {mean.p_value:.4f}")
     for report, name in ((own, "own.json"), (default, "default.json")):
         write_report(report, Path(out, name))
-    print("queries side by side: reasonembed report own.json default.json --html page.html")
+    print("queries side by side: reasonembed eval compare own.json default.json --html page.html")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def main(folder: str, out: str, steps: int = STEPS) -> None:
     gain = compare(before, measured(str(trained.model), base, "after")).mean
     print(f"nDCG@10 {gain.first:.3f} -> {gain.second:.3f}: {gain.difference:+.3f}", end=" ")
     print(f"({gain.interval.low:+.3f} to {gain.interval.high:+.3f}, p = {gain.p_value:.4f})")
-    print(f"the model: {trained.model}; query by query: reasonembed report {base}/before.json {base}/after.json")
+    print(f"the model: {trained.model}; query by query: reasonembed eval compare {base}/before.json {base}/after.json")
 
 
 if __name__ == "__main__":
