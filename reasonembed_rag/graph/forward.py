@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["batches", "embed", "padded"]
 
-_BATCH_TOKENS = 384
+_BATCH_TOKENS = 256
 """More in one batch fall out of a core's cache; fewer leave the operators' own overhead visible."""
 
 
