@@ -48,7 +48,7 @@ def write_task(folder: Path, rows: Path) -> None:
 def recipe(out: Path, steps: int) -> dict[str, object]:
     """Return the settings; every key is in reasonembed_training's documentation."""
     return {
-        "model": {"name": BASE, "device": "cpu", "tuning": "full", "max_query_length": 128, "max_document_length": 128},
+        "model": {"name": BASE, "device": "cpu", "tuning": "full"},
         "data": [{"path": str(out / "rows.jsonl")}],
         "batch": {"queries": 16, "group": 1},
         "redapter": {"enabled": False},
