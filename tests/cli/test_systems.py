@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -276,7 +277,8 @@ def test_reports_that_cannot_be_compared_are_refused_in_one_line(succeeds, fails
     assert re.search(r"\btask\b.*\bgold\b", fails("eval", "compare", tmp_path / "a.json", tmp_path / "b.json"))
     assert str(tmp_path / "absent.json") in fails("eval", "compare", tmp_path / "absent.json")
     assert str(tmp_path / "empty") in fails("eval", "compare", tmp_path / "empty")
-    line = fails("eval", "compare", tmp_path / "a.json", tmp_path / "a.json", "--measure", "x")
+    shutil.copy(tmp_path / "a.json", tmp_path / "again.json")
+    line = fails("eval", "compare", tmp_path / "a.json", tmp_path / "again.json", "--measure", "x")
     assert re.search(r"\bmeasure\b.*'x'", line)
     assert "documents.jsonl" in fails("eval", "compare", folder / "documents.jsonl")
 
