@@ -89,7 +89,7 @@ def test_a_saved_reasoner_comes_back_and_replaces_the_one_before(tmp_path):
 
 
 def test_a_folder_that_cannot_be_trusted_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="train-reasoner"):
+    with pytest.raises(ModelError, match="train reasoner"):
         DenseReasoner.load(tmp_path)
     DenseReasoner(3, "space", "m", _layers(3)).save(tmp_path)
     about = tmp_path / "reasoner.json"

@@ -258,10 +258,12 @@ def test_the_thesaurus_is_looked_for_once(retriever, monkeypatch):
     assert calls == [1]
 
 
-def test_a_report_written_before_records_read_it_still_opens_and_is_written_the_same():
+def test_a_report_written_before_records_read_it_still_opens_and_keeps_what_it_says():
     path = Path(__file__).with_name("robustness_format_1.json")
     report = read_robustness(path)
-    assert f"{report.to_json()}\n" == path.read_text()
+    written, known = json.loads(report.to_json()), json.loads(path.read_text())
+    assert written["environment"].pop("instruction_set") is None  # not recorded then
+    assert written == known
     assert [result.kind for result in report.kinds] == ["misspelling", "reordering", "naturalizing"]
     assert report.kinds[0].acceptance.rate == 0.75
     assert report.poison.attack("hotflip").success == {5: 0.5, 20: 0.9}
