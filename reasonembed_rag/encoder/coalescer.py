@@ -250,6 +250,7 @@ def _receive(inbox: SimpleQueue[_Request | None], waiting: list[_Request], *, wi
 def _next_batch(waiting: list[_Request], most: _Room) -> list[_Slice]:
     """Fill a batch with the texts that are due first, of one key; what is served or dropped leaves the queue."""
     batch: list[_Slice] = []
+    gone: set[_Request] = set()
     room = _Room(most.texts, most.cost)
     for request in sorted(waiting, key=lambda one: one.turn(most.cost)):  # stable: equal turns in order of arrival
         if room.texts < 1 or room.cost < 1:
@@ -257,7 +258,7 @@ def _next_batch(waiting: list[_Request], most: _Room) -> list[_Slice]:
         if batch and request.key != batch[0].request.key:
             continue
         if not request.claim():
-            waiting.remove(request)
+            gone.add(request)
             continue
         before = request.done
         texts = request.take(room, at_least=0 if batch else 1)
@@ -265,7 +266,9 @@ def _next_batch(waiting: list[_Request], most: _Room) -> list[_Slice]:
         if texts or is_over:
             batch.append(_Slice(request, texts, request.done - before))
         if is_over:
-            waiting.remove(request)
+            gone.add(request)
+    if gone:  # at once: thousands may have been cancelled together
+        waiting[:] = [request for request in waiting if request not in gone]
     return batch
 
 
