@@ -44,10 +44,17 @@ class DecoderShape:
 
 def read_shape(config: Mapping[str, Any]) -> DecoderShape | None:
     """Return the shape; None for a config that says less than the modules need, or more than they know."""
+    try:
+        return _shape(config)
+    except (TypeError, ValueError, ArithmeticError):  # a value of another kind: transformers judges it
+        return None
+
+
+def _shape(config: Mapping[str, Any]) -> DecoderShape | None:
     kind = config.get("model_type")
     if (
         kind not in OWN_DECODERS
-        or not all(isinstance(config.get(name), int) for name in _SIZES)
+        or not all(type(config.get(name)) is int and config[name] > 0 for name in _SIZES)
         or not all(isinstance(config.get(name) or {}, dict) for name in ("rope_parameters", "rope_scaling"))
     ):
         return None
@@ -66,6 +73,8 @@ def read_shape(config: Mapping[str, Any]) -> DecoderShape | None:
         return None
     default_width = 256 if kind in GEMMAS else config["hidden_size"] // config["num_attention_heads"]
     width = int(config.get("head_dim") or default_width)
+    if width < 1:
+        return None
     capped = kind in {"gemma2", _BY_KIND}
     return DecoderShape(
         kind=kind,

@@ -119,6 +119,32 @@ def test_files_of_older_versions_keep_rotary_settings_elsewhere(tiny_model, kind
     assert kinds == (["linear", "default"] if kind == "gemma3_text" else ["linear"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("llama", "head_dim", "wide"),
+        ("llama", "head_dim", -8),
+        ("llama", "vocab_size", -1),
+        ("llama", "num_hidden_layers", True),
+        ("llama", "num_attention_heads", 0),
+        ("llama", "hidden_act", ["silu"]),
+        ("llama", "layer_types", 2),
+        ("llama", "rope_scaling", {"rope_type": ["yarn"]}),
+        ("qwen3", "max_window_layers", None),
+        ("gemma2", "query_pre_attn_scalar", 0),
+        ("gemma3_text", "query_pre_attn_scalar", None),
+        ("gemma3_text", "sliding_window_pattern", 0),
+    ],
+)
+def test_settings_that_mean_nothing_are_left_to_transformers(tiny_model, kind, name, value):
+    config = json.loads((tiny_model(kind) / "config.json").read_text())
+    assert read_shape(config) is not None
+    more = {"use_sliding_window": True} if name == "max_window_layers" else {}
+    if name in {"max_window_layers", "sliding_window_pattern"}:  # read where the types of layers are not given
+        config.pop("layer_types", None)
+    assert read_shape({**config, **more, name: value}) is None
+
+
 def test_modules_that_fail_the_check_are_not_used_and_transformers_are(tiny_model, monkeypatch):
     folder = str(tiny_model("qwen3", seed=31))
     expected = Encoder.from_pretrained(folder).encode_documents(TEXTS)
