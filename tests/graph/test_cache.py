@@ -139,6 +139,18 @@ def test_a_full_cache_loses_the_graphs_used_least_recently_but_none_in_use(
     assert len(kept()) == 1
 
 
+def test_without_locks_nothing_of_a_graph_is_open_while_it_is_deleted(tmp_path, monkeypatch):
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    (folder / eviction.GRAPH_FILE).touch()
+    monkeypatch.setattr(eviction, "_locks", None)  # as on Windows, where an open file stays
+    monkeypatch.setattr(eviction.os, "open", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(
+        eviction.shutil, "rmtree", lambda path, **_: [one.unlink() for one in path.iterdir()] and path.rmdir()
+    )
+    assert eviction.delete_unused(folder)
+
+
 def test_a_forked_child_embeds_with_a_session_of_its_own(tiny_model, weights_of, sequences, embed):
     engine = OnnxEngine(weights_of(tiny_model("bert")), dtype="float32")
     expected = embed(engine, sequences)
