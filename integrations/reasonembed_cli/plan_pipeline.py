@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -99,8 +100,8 @@ def plan_pipeline_command(  # noqa: PLR0913 - each is an option of the command
         "questions": questions,
         "chat": settings,
         "tokens_per_second": tokens_per_second,
-        "pair_seconds": pair_ms / 1000,
-        "seconds": None if latency is None else latency / 1000,
+        "pair_seconds": _seconds("--pair-ms", pair_ms),
+        "seconds": _seconds("--latency", latency),
         **({} if reranker is None else {"reranker": _known(reranker)}),
     }
     PlanRequest(documents=1, retriever_seconds=1e-9, **options)  # refused before the index is opened
@@ -113,6 +114,14 @@ def plan_pipeline_command(  # noqa: PLR0913 - each is an option of the command
         return
     for line in _lines(plan, written, index=index):
         typer.echo(line)
+
+
+def _seconds(option: str, milliseconds: float | None) -> float | None:
+    if milliseconds is None:
+        return None
+    if not 0.0 < milliseconds < math.inf:
+        raise InputError(f"{option} is {milliseconds:g}; want milliseconds above 0")
+    return milliseconds / 1000
 
 
 def _chat(
@@ -145,7 +154,7 @@ def _corpus(
     if index is None:
         if model is not None:
             raise InputError("--model is about the index's model; give --index with it")
-        return documents or 0, None if retriever_ms is None else retriever_ms / 1000
+        return documents or 0, _seconds("--retriever-ms", retriever_ms)
     if retriever_ms is not None:
         raise InputError("--retriever-ms is measured with --index; leave it out")
     from reasonembed_stores import IndexModel, IndexRetriever, open_store

@@ -63,7 +63,9 @@ def test_where_nothing_fits_no_file_is_written_and_that_is_said(succeeds, tmp_pa
     [
         ((), "--index FOLDER or --documents N"),
         (("--documents", 0), "0 documents"),
-        (("--documents", 9, "--latency", -5), "seconds is -0.005"),
+        (("--documents", 9, "--latency", -5), "--latency is -5"),
+        (("--documents", 9, "--pair-ms", "nan"), "--pair-ms is nan"),
+        (("--documents", 9, "--retriever-ms", 0), "--retriever-ms is 0"),
         (("--documents", 9, "--latency", 5), "5.0 ms"),
         (("--documents", 9, "--latency", 5, "--retriever-ms", 6), "6.0 ms"),
         (("--documents", 9, "--questions", "maths"), "'maths'"),
