@@ -84,9 +84,12 @@ _COMMANDS: Mapping[str, _Command | _Group] = {
 }
 
 
-def is_command(name: str) -> bool:
-    """Return whether this is the name of a command or a group."""
-    return name in _COMMANDS
+def is_command(name: str, *, group: str | None = None) -> bool:
+    """Return whether this is the name of a command or a group, or of a command of this group."""
+    if group is None:
+        return name in _COMMANDS
+    found = _COMMANDS[group]
+    return isinstance(found, _Group) and name in found.commands
 
 
 def add_commands(app: typer.Typer, only: str | None) -> None:

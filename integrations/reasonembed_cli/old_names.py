@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from reasonembed_cli.commands import is_command
+
 __all__ = ["current_names"]
 
 _MOVED = {
@@ -42,8 +44,10 @@ def _default(group: str, rest: Sequence[str]) -> tuple[str, str] | None:
     if group == "eval" and rest[0].startswith("-"):
         scored = any(word == "--run" or word.startswith("--run=") for word in rest)
         return ("eval", "score" if scored else "run")
+    if group != "train" or is_command(rest[0], group=group):  # also where a file has the command's name
+        return None
     recipe = rest[0].endswith(".toml") or rest[0].startswith("-") or Path(rest[0]).is_file()
-    return ("train", "run") if group == "train" and recipe else None
+    return ("train", "run") if recipe else None
 
 
 def _run_as_argument(words: Sequence[str]) -> list[str]:

@@ -56,6 +56,13 @@ def test_a_recipe_of_any_name_that_exists_is_trained(tmp_path):
         assert current_names(["train", str(recipe)]) == ["train", "run", str(recipe)]
 
 
+def test_a_command_is_itself_where_a_file_has_its_name(tmp_path, monkeypatch, recwarn):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").touch()
+    assert current_names(["train", "run", "r.toml"]) == ["train", "run", "r.toml"]
+    assert not recwarn.list
+
+
 def test_an_old_command_does_its_work(succeeds, tmp_path):
     documents, out = tmp_path / "documents.jsonl", tmp_path / "rows.jsonl"
     content = "\n\n".join(" ".join(f"{name}{number}" for number in range(9)) for name in "abcd")
