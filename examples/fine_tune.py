@@ -84,4 +84,6 @@ def main(folder: str, out: str, steps: int = STEPS) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     main(*sys.argv[1:3], *map(int, sys.argv[3:]))

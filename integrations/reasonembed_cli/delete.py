@@ -69,7 +69,7 @@ def _matching(store: Store, where: list[str], *, index: Path, yes: bool) -> list
     elif not yes:
         counted = f"{len(chosen):,} of the {len(store):,} documents of {index}"
         if not sys.stdin.isatty():
-            raise InputError(f"--where chooses {counted}; add --yes to delete them")
+            raise InputError(f"the filter chooses {counted}; add --yes to delete them")
         if not typer.confirm(f"Delete {counted}?", err=True):
             typer.echo("nothing was deleted", err=True)
             raise typer.Exit(1)

@@ -123,8 +123,9 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _wrong_field(error: ValidationError, form: type[BaseModel]) -> ApiProblem:
-    """Return what is wrong with the first field that is."""
-    first = error.errors(include_url=False)[0]
+    """Return what is wrong with the first field that is; unknown ones first, as a misspelt field is missing too."""
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name, form.model_fields, n=1)

@@ -60,7 +60,7 @@ class _Server(uvicorn.Server):
 def bound_socket(host: str, port: int) -> socket.socket:
     """Return a socket of an address, which does not listen yet; port 0 takes a free one.
 
-    Raises OSError where the address cannot be taken, InputError for one that does not exist.
+    Raises InputError where the address cannot be taken or does not exist.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -74,7 +74,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
         bound.bind(address)
     except OSError as error:
         bound.close()
-        raise OSError(error.errno, f"port {port}: {error.strerror}; choose another with --port", host) from error
+        raise InputError(f"{host}, port {port}: {error.strerror}; choose another with --port or --host") from error
     return bound
 
 

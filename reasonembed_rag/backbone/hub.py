@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from pathlib import Path
@@ -57,9 +58,11 @@ def find_model(name_or_path: str, *, revision: str | None = None, weights: bool 
     if folder.is_dir():
         return folder
     if name_or_path not in ALIASES and _looks_like_path(name_or_path):
+        close = difflib.get_close_matches(name_or_path, [*OWN_MODELS, *ALIASES], n=1)
         raise ModelError(
-            f"{name_or_path}: no such model folder; want a folder with config.json, a hub id owner/name, an alias, "
-            f"{DEFAULT_MODEL!r} or {LARGE_MODEL!r}"
+            f"{name_or_path}: no such model folder; "
+            + (f"did you mean {close[0]!r}? Else " if close else "")
+            + f"want a folder with config.json, a hub id owner/name, an alias, {DEFAULT_MODEL!r} or {LARGE_MODEL!r}"
         )
     wanted = [*_SMALL_FILES, _WEIGHTS] if weights else _SMALL_FILES
     return download(ALIASES.get(name_or_path, name_or_path), revision=revision, wanted=wanted)

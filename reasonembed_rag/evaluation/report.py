@@ -223,7 +223,10 @@ def read_report(path: Path) -> Report:
     try:
         return Report.from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot read it ({error.strerror}); want a report file") from error
+        raise InputError(
+            f"{path}: cannot read it ({error.strerror}); want a report, or the folder of reports that "
+            "`reasonembed eval run --out` wrote"
+        ) from error
     except (EvaluationError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path}: {error}") from error
 

@@ -144,7 +144,7 @@ class ChatStage:
             why = (
                 stats.last_failure or ", ".join(self._first.unusable) or "the prompt is longer than the model's context"
             )
-            _logger.warning("%s: %d requests have no usable answer (%s)", self.name, missing, why)
+            _logger.warning("%s: requests without a usable answer: %d (%s)", self.name, missing, why)
         return results
 
     def asking(self, requests: Sequence[StageRequest[T]], *, asked_again: int | None = None) -> ChatJob[list[T | None]]:

@@ -96,6 +96,14 @@ def test_a_download_that_fails_is_an_error_of_ours(monkeypatch, error, message):
         find_model("owner/tiny")
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("defalt", "default"), ("default_large", "default-large"), ("bge-m", "bge-m3")]
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(name, nearest):
+    with pytest.raises(ModelError, match=rf"{name}.*'{nearest}'\?"):
+        find_model(name)
+
+
 def test_a_download_fetches_only_small_files_and_safetensors(monkeypatch, tmp_path):
     asked = {}
 

@@ -228,6 +228,7 @@ def test_delete_removes_documents_by_id(succeeds, index):
 def test_delete_by_a_filter_wants_a_yes_with_the_number(succeeds, fails, faiss, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert re.search(r"\b3 of the 7\b.*--yes", fails("delete", faiss, "--where", "path=docs/policy.md"))
+    assert "--where" not in fails("delete", faiss, "--filter", "path=docs/policy.md")
     told = json.loads(succeeds("delete", faiss, "--filter", "path=docs/policy.md", "--yes", "--json"))
     assert told == {"deleted": 3, "ids": [document.id for document in PASSAGES], "documents": 4}
 

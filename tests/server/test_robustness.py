@@ -80,6 +80,7 @@ FORMS = {
     "an unknown id": ({"input": [2, 10**30, 3]}, 400, "invalid_input"),
     "an unknown model": ({"input": "a", "model": "../../etc/passwd"}, 404, "model_not_found"),
     "an unknown field": ({"input": "a", "dimension": 3}, 400, "unknown_field"),
+    "a misspelt field": ({"inputs": "a"}, 400, "unknown_field"),
     "too many dimensions": ({"input": "a", "dimensions": 65}, 400, "invalid_value"),
     "no dimensions": ({"input": "a", "dimensions": 0}, 400, "invalid_value"),
     "another encoding": ({"input": "a", "encoding_format": "int8"}, 400, "invalid_value"),

@@ -13,7 +13,8 @@ from running_server import WAIT_S, running
 from server_process import reasonembed, serving
 
 from reasonembed_rag.encoder import EncoderSettings
-from reasonembed_server import ServerSettings
+from reasonembed_rag.errors import InputError
+from reasonembed_server import ServerSettings, bound_socket
 
 pytestmark = [pytest.mark.loopback, pytest.mark.usefixtures("socket_enabled")]
 
@@ -103,3 +104,11 @@ def test_a_model_whose_worker_is_killed_is_loaded_again(model):
         assert after == pytest.approx(before[0]["embedding"], abs=1e-5)
         assert server.http.get("/ready").status_code == 200
         assert 'reasonembed_outages{model="small"} 1.0' in server.http.get("/metrics").text
+
+
+def test_a_port_in_use_is_an_error_that_names_the_option():
+    with bound_socket("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        first.listen()
+        with pytest.raises(InputError, match=rf"\b{port}\b.*--port"):
+            bound_socket("127.0.0.1", port)
