@@ -261,6 +261,12 @@ def test_a_folder_of_other_files_is_left_alone(small, tmp_path):
     assert (tmp_path / "set" / "thesis.txt").read_text() == "mine"
 
 
+def test_a_folder_below_a_file_is_refused_before_any_download(small, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"/file: is a file"):
+        make_set(small, tmp_path / "file" / "more" / "small", cache=tmp_path / "nowhere")
+
+
 def test_an_unknown_set_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match=r"'entailment'.*'entailmentbank'"):
         data_set("entailment")

@@ -90,9 +90,10 @@ def make_set(
 
 
 def _check_folder(of: DataSet, folder: Path) -> None:
-    """Raise InputError for a path that is a file, and for a folder with files that are not of a set."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; want the name of a folder")
+    """Raise InputError for a path that is or is below a file, and for a folder with files that are not of a set."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"{there}: is a file; want the name of a folder")
     known = {_SOURCES, "documents.jsonl", *(f"{name}.jsonl" for name in of.checksums)}
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.is_dir() else []
     foreign = [name for name in foreign if not name.startswith("examples.")]
