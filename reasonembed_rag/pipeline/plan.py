@@ -202,7 +202,8 @@ def _listwise(request: PlanRequest, depth: int) -> PlannedStage:
     read = windows * (_PROMPT_TOKENS + _QUERY_TOKENS + min(depth, _WINDOW) * _DOCUMENT_TOKENS)
     return PlannedStage(
         table={"kind": "listwise", "depth": depth},
-        reason=f"the chat model orders the {depth} best documents, in {windows} windows one after the other",
+        reason=f"the chat model orders the {depth} best documents"
+        + (f", in {windows} windows one after the other" if windows > 1 else ""),
         evidence=known.LISTWISE,
         seconds=_call_seconds(request, read, windows * _WINDOW_ANSWER),
         calls=windows,

@@ -39,6 +39,8 @@ def test_without_a_chat_model_none_is_asked_and_with_one_it_reasons_first_and_or
     assert plan.stages[1].table["depth"] == 100
     # 100 documents in windows of 20 with a stride of 10: 9 windows, as the stage itself cuts them
     assert plan.stages[1].calls == 9
+    assert "9 windows" in plan.stages[1].reason
+    assert "window" not in _plan(chat=CHAT, documents=5).stages[-1].reason
 
 
 @pytest.mark.parametrize("questions", ["mathematics", "coding-problems"])
