@@ -48,14 +48,14 @@ def open_chat(name: str, *, parameters: Mapping[str, Any] | None = None, timeout
     except ImportError as error:
         raise InputError(
             f"{name} needs more packages ({error}): pip install langchain and the provider's, such as "
-            "langchain-openai; or name an OpenAI-compatible server with --base-url"
+            "langchain-openai; or name an OpenAI-compatible server: --base-url, or base_url in a file of settings"
         ) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         reason = reason if len(reason) <= _LONGEST_MESSAGE else f"{reason[:_LONGEST_MESSAGE]}..."
         raise InputError(
             f"{name}: LangChain cannot create it ({reason}); want provider:model, such as "
-            "openai:gpt-4o-mini, with the provider's API key in the environment, or name an OpenAI-compatible server "
-            "with --base-url"
+            "openai:gpt-4o-mini, with the provider's API key in the environment, or name an OpenAI-compatible "
+            "server: --base-url, or base_url in a file of settings"
         ) from error
     return as_chat(model)

@@ -59,7 +59,8 @@ def open_chat_settings(settings: ChatModelSettings) -> Chat:
     if find_spec("langchain_core") is None:
         raise InputError(
             f"{settings.name} is a model for LangChain, which is not installed: pip install langchain and the "
-            "provider's package, such as langchain-openai; or name an OpenAI-compatible server with --base-url"
+            "provider's package, such as langchain-openai; or name an OpenAI-compatible server: --base-url, or "
+            "base_url in a file of settings"
         )
     from langchain_reasonembed import open_chat
 

@@ -106,7 +106,7 @@ class _Reader:
                 raise self.error(f"{self.where}: unknown key {_join(key, name)}; {hint}")
         for name in required:
             if name not in table:
-                raise self.error(f"{self.where}: {_join(key, name)} is missing; want it in the file or by --set")
+                raise self.error(f"{self.where}: {_join(key, name)} is missing; want a value for it")
         values = {name: self.value(hints[name], value, key=_join(key, name)) for name, value in table.items()}
         try:
             return kind(**values)

@@ -83,6 +83,7 @@ def test_a_server_that_is_gone_leaves_documents_by_their_content_and_the_next_ru
     [
         ("nowhere.toml", "nowhere.toml"),
         ("nobody:knows", "nobody:knows"),
+        ("nobody:knows", "base_url in a file"),
         ("[chat]\nname = 'm'\ncolour = 'blue'\n", "colour"),
         ("[calls]\nattempts = 1\n", "chat"),
         ("[chat]\nname = 'm'\nbase_url = 'http://127.0.0.1:1/v1'\ninput_price = -1\noutput_price = 1\n", "-1"),
