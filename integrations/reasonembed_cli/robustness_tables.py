@@ -29,7 +29,7 @@ def kinds_table(report: RobustnessReport) -> Table:
                 result.kind, f"{result.overlap_at_10.mean:.3f}", bounds, f"{result.rank_biased_overlap.mean:.3f}"
             )
         return table
-    figures = ("nDCG@10", "drop %", "95 %", "std", "recall@10 drop %", "overlap@10")
+    figures = ("nDCG@10", "drop %", "95 %", "std", "R@10 drop %", "overlap@10")
     caption = "drop = (clean - perturbed) / clean; 95 %: paired bootstrap; std: seeds"
     table = slim_table("kind", figures, title=title, caption=caption)
     table.add_row("clean", f"{100 * report.clean.mean('nDCG@10'):.2f}", *[""] * 5)

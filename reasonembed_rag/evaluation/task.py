@@ -83,7 +83,8 @@ def read_task_folder(folder: Path, *, split: str | None = None) -> RetrievalTask
     if not examples:
         found = sorted(path.name for path in folder.glob("examples*") if path.is_file())
         wanted = folder / (f"examples.{split}.jsonl" if split else "examples.jsonl")
-        raise InputError(f"{wanted}: no such file; the folder has {', '.join(found) or 'no examples file'}")
+        cure = f"{', '.join(found)}; choose a split with --split, or split=" if found else "no examples file"
+        raise InputError(f"{wanted}: no such file; the folder has {cure}")
     documents = find_table(folder / "documents")
     if not documents:
         raise InputError(f"{folder / 'documents.jsonl'}: no such file; want the documents of the examples")

@@ -103,7 +103,7 @@ def test_a_stage_is_measured_on_tasks_that_it_has_nothing_for_and_of_splits_of_t
     replayed, fusion = json.loads((folder / "all.json").read_text())["effects"]
     assert [gain["within"]["difference"] for gain in replayed["tasks"]] == [1.0, 0.0]
     assert [gain["within"]["difference"] for gain in fusion["tasks"]] == [0.0, 0.0]  # with itself
-    assert "examples.test.jsonl: no such file; the folder has examples.dev.jsonl" in fails(
+    assert "examples.test.jsonl: no such file; the folder has examples.dev.jsonl; choose a split with --split" in fails(
         "ablate", folder / "pipeline.toml", "--data", f"{other}:test", "--retriever", "bm25"
     )
 
