@@ -18,6 +18,8 @@ _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
 _SIZES = (
     "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "vocab_size",
 )  # fmt: skip
+_HEAD_WIDTHS = {**dict.fromkeys(GEMMAS, 256), "qwen3": 128}
+"""Of architectures whose heads are not the width divided among them where config.json does not say."""
 _TANH = {"gelu_pytorch_tanh", "gelu_tanh"}
 _ORIGINAL = "original_max_position_embeddings"
 
@@ -71,7 +73,7 @@ def _shape(config: Mapping[str, Any]) -> DecoderShape | None:
         or not all(knows_rotary(parameters) for parameters in rotary.values())
     ):
         return None
-    default_width = 256 if kind in GEMMAS else config["hidden_size"] // config["num_attention_heads"]
+    default_width = _HEAD_WIDTHS.get(kind, config["hidden_size"] // config["num_attention_heads"])
     width = int(config.get("head_dim") or default_width)
     if width < 1:
         return None

@@ -36,7 +36,9 @@ def knows_rotary(parameters: Mapping[str, Any]) -> bool:
     nested = any(isinstance(one, dict) for one in parameters.values())
     if needed is None or nested or "partial_rotary_factor" in parameters:
         return False
-    return all(isinstance(parameters.get(name), int | float) for name in ("rope_theta", *needed))
+    if not all(isinstance(parameters.get(name), int | float) for name in ("rope_theta", *needed)):
+        return False
+    return needed != _NEEDED["llama3"] or parameters["low_freq_factor"] < parameters["high_freq_factor"]
 
 
 def rotary_steps(parameters: Mapping[str, Any], *, width: int, device: torch.device) -> RotarySteps:

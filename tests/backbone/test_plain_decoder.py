@@ -130,6 +130,11 @@ def test_files_of_older_versions_keep_rotary_settings_elsewhere(tiny_model, kind
         ("llama", "hidden_act", ["silu"]),
         ("llama", "layer_types", 2),
         ("llama", "rope_scaling", {"rope_type": ["yarn"]}),
+        (
+            "llama",
+            "rope_scaling",
+            {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0},
+        ),
         ("qwen3", "max_window_layers", None),
         ("gemma2", "query_pre_attn_scalar", 0),
         ("gemma3_text", "query_pre_attn_scalar", None),
@@ -143,6 +148,17 @@ def test_settings_that_mean_nothing_are_left_to_transformers(tiny_model, kind, n
     if name in {"max_window_layers", "sliding_window_pattern"}:  # read where the types of layers are not given
         config.pop("layer_types", None)
     assert read_shape({**config, **more, name: value}) is None
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"])
+def test_heads_whose_width_is_not_said_are_as_wide_as_in_transformers(tiny_model, tmp_path, kind):
+    from transformers import AutoConfig, AutoModel
+
+    config = json.loads((tiny_model(kind) / "config.json").read_text())
+    config.pop("head_dim", None)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    attention = AutoModel.from_config(AutoConfig.from_pretrained(tmp_path)).layers[0].self_attn
+    assert read_shape(config).head_width == attention.head_dim
 
 
 def test_modules_that_fail_the_check_are_not_used_and_transformers_are(tiny_model, monkeypatch):
