@@ -67,6 +67,8 @@ def export_command(  # noqa: PLR0913 - every option of the command
     elif to is not None:
         if vectors or filters:
             raise InputError("--vectors and filters are for the documents of an index; leave them out")
+        if any(Path(source, name).is_file() for name in ("manifest.json", "chroma.sqlite3")):
+            raise InputError(f"{source} is an index, --to is for models; want --jsonl FILE for its documents")
         from reasonembed_rag import EncoderSettings
         from reasonembed_rag.export import save_model
 

@@ -71,10 +71,10 @@ def check_exclusions(excluded_ids: Sequence[Collection[str]] | None, *, queries:
 
 
 def check_spec(asked: EmbeddingSpec, *, own: EmbeddingSpec | None, dimension: int | None, name: str) -> None:
-    """Raise SpecMismatchError unless the queries of one model may search the vectors of another."""
+    """Raise SpecMismatchError unless the vectors of one model may be compared with those of another."""
     if own is not None and own.space() != asked.space():
         raise SpecMismatchError(
-            f"{name} holds vectors of {_described(own)}, the queries come from {_described(asked)}; "
+            f"{name} holds vectors of {_described(own)}, which those of {_described(asked)} cannot be compared with; "
             f"load the model {own.model!r} as it was, or index the documents again"
         )
     if dimension not in {None, asked.dimension}:

@@ -220,6 +220,10 @@ def test_the_commands_load_no_model_library(faiss, tmp_path):
 # delete
 
 
+def test_export_of_an_index_as_a_model_names_the_option_for_documents(fails, index):
+    assert "--jsonl" in fails("export", index, "--to", "out")
+
+
 def test_delete_removes_documents_by_id(succeeds, index):
     assert "2 deleted, 5 left" in succeeds("delete", index, "fox", "docs/policy.md#2")
     assert "fox" not in [row["id"] for row in json.loads(succeeds("list", index, "--json"))]
