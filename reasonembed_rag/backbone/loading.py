@@ -136,6 +136,7 @@ def _dtype(name: str, device: torch.device) -> str:
 
 
 def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging as transformers_logging
@@ -156,8 +157,12 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
             output_loading_info=True,
             **settings,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except StrictDataclassError as error:
+        raise ModelError(f"{folder}/config.json: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
+        if isinstance(error, KeyError):
+            reason = f"transformers does not know {reason}"
         if "ignore_mismatched_sizes" in reason:  # transformers would suggest random weights
             reason = "its weights have other shapes than config.json gives"
         elif "custom code" in reason or "trust_remote_code" in reason:

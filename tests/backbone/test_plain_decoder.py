@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -148,6 +149,26 @@ def test_settings_that_mean_nothing_are_left_to_transformers(tiny_model, kind, n
     if name in {"max_window_layers", "sliding_window_pattern"}:  # read where the types of layers are not given
         config.pop("layer_types", None)
     assert read_shape({**config, **more, name: value}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("head_dim", None),
+        ("rms_norm_eps", "small"),
+        ("num_attention_heads", 0),
+        ("layer_types", 2),
+        ("hidden_act", "nonsense"),
+        ("rope_parameters", {"rope_type": ["yarn"], "rope_theta": 1e4}),
+    ],
+)
+def test_a_config_that_transformers_refuses_is_an_error_of_the_folder(tiny_model, tmp_path, name, value):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model("qwen3"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, name: value}))
+    with pytest.raises(ModelError, match=str(folder)):
+        Encoder.from_pretrained(str(folder))
 
 
 @pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"])
