@@ -13,6 +13,7 @@ from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.system_options import FolderOptions, RetrieverOptions, RunningOptions
 from reasonembed_cli.systems import open_retriever, open_task_context
+from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,6 +48,9 @@ def ablate_command(
     for path in (html, json):
         if path is not None:
             check_output_file(path)
+    files = [path.resolve() for path in (pipeline, html, json) if path is not None]
+    if len(set(files)) < len(files):
+        raise InputError("PIPELINE, --html and --json are two names of one file; want a file for each")
     settings = read_pipeline(pipeline)
     choice = system.choice(cache=cache)
     tasks = folders.load()

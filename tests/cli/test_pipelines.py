@@ -76,6 +76,14 @@ def test_eval_measures_the_retriever_with_its_stages(succeeds, folder):
     assert "100.0" in staged
 
 
+@pytest.mark.parametrize(("html", "figures"), [("same", "same"), ("page.html", "pipeline.toml")])
+def test_ablate_replaces_no_file_of_its_own(fails, folder, html, figures):
+    before = (folder / "pipeline.toml").read_text()
+    outputs = ("--html", folder / html, "--json", folder / figures)
+    assert "one file" in fails("ablate", folder / "pipeline.toml", *_both(folder), "--retriever", "bm25", *outputs)
+    assert (folder / "pipeline.toml").read_text() == before
+
+
 def test_ablate_shows_what_each_stage_gains_and_writes_page_and_figures(succeeds, folder):
     outputs = ("--html", folder / "page.html", "--json", folder / "all.json")
     shown = succeeds("ablate", folder / "pipeline.toml", *_both(folder), "--retriever", "bm25", *outputs)
