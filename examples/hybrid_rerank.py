@@ -17,8 +17,8 @@ DEPTH = 20
 
 def main(index: str, question: str, model: str = SMALL) -> None:
     """Search by vectors, by both, and reranked; print where each hit stood before, and what each stage took."""
-    reranker = CrossEncoder.from_pretrained(model)
     hybrid = IndexRetriever(index, bm25_weight=BM25_WEIGHT)
+    reranker = CrossEncoder.from_pretrained(model)
     stage = PipelineStage("rerank", lambda inner: RerankedRetriever(inner, reranker, depth=DEPTH))
     pipeline = Pipeline(hybrid, [stage])
     (vectors,) = IndexRetriever(index).search([question], k=DEPTH)

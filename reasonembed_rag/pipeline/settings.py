@@ -134,7 +134,10 @@ def read_pipeline(path: Path) -> PipelineSettings:
     table = read_toml(path, kind="pipeline", example="pipeline.toml", error=InputError)
     listed = table.pop("stage", [])
     if not isinstance(listed, list) or not listed:
-        raise InputError(f"{path}: has no stage; want [[stage]] tables, each with a kind: {', '.join(STAGE_KINDS)}")
+        only = f", only {', '.join(table)}" if table else ""
+        raise InputError(
+            f"{path}: has no stage{only}; want [[stage]] tables, each with a kind: {', '.join(STAGE_KINDS)}"
+        )
     header = record_from(_Header, table, where=str(path), error=InputError)
     stages: dict[str, StageSettings] = {}
     for number, one in enumerate(listed, start=1):

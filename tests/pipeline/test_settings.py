@@ -137,6 +137,7 @@ def test_every_kind_is_read_with_its_defaults(write, kind):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('[[stages]]\nkind = "hyde"', r"has no stage, only stages; want \[\[stage\]\] tables"),
         ("", r"has no stage; want \[\[stage\]\] tables, each with a kind: reasoning, hyde"),
         ('[[stage]]\nname = "x"', r"stage 1: has no kind; want one of reasoning"),
         ('[[stage]]\nkind = "lisstwise"', r"stage 1: kind is 'lisstwise'; did you mean 'listwise'\?"),
