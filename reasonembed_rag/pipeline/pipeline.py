@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from reasonembed_rag.errors import InputError
@@ -132,7 +132,8 @@ class _Layer:
         self._retriever = retriever
         self._inner = inner
         self._seconds: list[float] = []
-        self._at_start = self._used()
+        # What the documents took counts whenever they were encoded: the pipeline stands on it.
+        self._at_start = replace(self._used(), encoding_seconds=None, document_tokens=None, index_bytes=None)
 
     def search(
         self, queries: Sequence[str], *, k: int, excluded_ids: Sequence[Collection[str]] | None = None

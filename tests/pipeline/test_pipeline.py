@@ -117,6 +117,16 @@ def test_costs_begin_with_the_pipeline():
     assert pipeline.usage().llm_calls == 1
 
 
+def test_documents_encoded_before_the_pipeline_was_made_are_among_its_costs():
+    class Encoded(BM25):
+        def usage(self):
+            return Usage(encoding_seconds=2.0, document_tokens=30, index_bytes=400, query_tokens=5)
+
+    assert Pipeline(Encoded(DOCUMENTS)).usage() == Usage(
+        encoding_seconds=2.0, document_tokens=30, index_bytes=400, query_tokens=0
+    )
+
+
 def test_a_search_that_fails_is_charged_and_the_next_is_timed_from_zero():
     def broken(inner):
         class Broken:
