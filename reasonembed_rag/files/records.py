@@ -32,13 +32,20 @@ def read_toml(path: Path, *, kind: str, example: str, error: type[ReasonEmbedErr
         raise error(f"{path}: not a TOML file ({cause})") from cause
 
 
-def record_from(kind: type[_Record], table: object, *, where: str, error: type[ReasonEmbedError]) -> _Record:
+def record_from(
+    kind: type[_Record],
+    table: object,
+    *,
+    where: str,
+    error: type[ReasonEmbedError],
+    cure: str = "want a value for it",
+) -> _Record:
     """Make a dataclass from what TOML or JSON gave: its values by name, nested dataclasses as tables.
 
     Tuples are lists there, and mappings with numbers as keys have them as text in JSON. Raises `error`, naming `where`
-    and the key, for keys that are missing, unknown or of the wrong type.
+    and the key, for keys that are missing, unknown or of the wrong type; `cure` says what to do about a missing one.
     """
-    record: _Record = _Reader(where, error).record(kind, table, key="")
+    record: _Record = _Reader(where, error, cure).record(kind, table, key="")
     return record
 
 
@@ -94,6 +101,7 @@ class _Reader:
 
     where: str
     error: type[ReasonEmbedError]
+    cure: str
 
     def record(self, kind: type, table: object, *, key: str) -> Any:
         if not isinstance(table, Mapping):
@@ -106,7 +114,7 @@ class _Reader:
                 raise self.error(f"{self.where}: unknown key {_join(key, name)}; {hint}")
         for name in required:
             if name not in table:
-                raise self.error(f"{self.where}: {_join(key, name)} is missing; want a value for it")
+                raise self.error(f"{self.where}: {_join(key, name)} is missing; {self.cure}")
         values = {name: self.value(hints[name], value, key=_join(key, name)) for name, value in table.items()}
         try:
             return kind(**values)

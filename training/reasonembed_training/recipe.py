@@ -52,7 +52,13 @@ def read_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
 
 def recipe_from(table: Mapping[str, Any], *, where: str) -> Recipe:
     """Build a recipe from a table; `where` names its origin in errors."""
-    return record_from(Recipe, _with_current_keys(table, where=where), where=where, error=TrainingError)
+    return record_from(
+        Recipe,
+        _with_current_keys(table, where=where),
+        where=where,
+        error=TrainingError,
+        cure="want it in the file or by --set",
+    )
 
 
 def recipe_to_json(recipe: Recipe) -> str:

@@ -103,4 +103,6 @@ def read_reranker_recipe(path: Path, *, changes: Sequence[str] = ()) -> Reranker
     table = read_toml(path, kind="recipe", example="training/recipes/reranker.toml", error=TrainingError)
     for change in changes:
         change_setting(table, change, error=TrainingError)
-    return record_from(RerankerRecipe, table, where=str(path), error=TrainingError)
+    return record_from(
+        RerankerRecipe, table, where=str(path), error=TrainingError, cure="want it in the file or by --set"
+    )

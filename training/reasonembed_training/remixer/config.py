@@ -188,7 +188,7 @@ def read_config(path: Path | None, *, given: Mapping[str, Any], changes: Sequenc
     if renamed:
         warn_deprecated("calls.fuse", "calls.max_failure_share", category=FutureWarning, stacklevel=3)
     where = str(path) if path is not None else "settings"
-    return record_from(RemixConfig, table, where=where, error=TrainingError)
+    return record_from(RemixConfig, table, where=where, error=TrainingError, cure="want it in the file or by --set")
 
 
 def write_settings(config: RemixConfig) -> None:
