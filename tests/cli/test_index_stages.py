@@ -13,7 +13,8 @@ DOCUMENTS = [
     {"id": "cell", "content": "cells divide", "year": 2025},
     {"id": "twin", "content": "cells divide", "year": 2024},
 ]
-QUERIES = [{"id": f"q{n}", "query": f"what of it {n}?", "gold_ids": ["dog"]} for n in range(24)]
+QUERIES = [{"id": f"q{n}", "query": f"what of it {n}?", "gold_ids": [DOCUMENTS[n % 3]["id"]]} for n in range(24)]
+"""Much alike, with three documents as gold: no model finds each of them first by the questions themselves."""
 ROUTER = """
 [[stage]]
 kind = "router"
@@ -40,7 +41,8 @@ def _write(path, rows):
 def folder(tmp_path):
     _write(tmp_path / "documents.jsonl", DOCUMENTS)
     _write(tmp_path / "examples.jsonl", QUERIES)
-    _write(tmp_path / "recorded.jsonl", [{"query": one["query"], "reasoned_query": "the lazy dog"} for one in QUERIES])
+    recorded = [{"query": one["query"], "reasoned_query": DOCUMENTS[n % 3]["content"]} for n, one in enumerate(QUERIES)]
+    _write(tmp_path / "recorded.jsonl", recorded)
     return tmp_path
 
 
