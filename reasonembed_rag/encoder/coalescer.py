@@ -3,7 +3,7 @@
 While the thread is idle, a request waits a few milliseconds for others; while it is busy, requests queue and form the
 next batch. A short request overtakes long ones, but only while these have waited for less than `_PATIENCE` times their
 own cost: the order is that of weighted fair queueing, with the cost run so far as the clock. A long request is queued
-piece by piece, so that under any load it has one `_PATIENCE`th of the machine, and all of an idle one.
+piece by piece, so that among short ones it has at least one `_PATIENCE`th of the machine, and all of an idle one.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Coalescer"]
 
-_PATIENCE = 12
-"""How many times its own cost a request lets be run for shorter ones. With 64 clients that always wait, 0 (the order of
-arrival) gives questions and batches of 32 documents the same latency; 12 gives questions half of it."""
+_PATIENCE = 2
+"""How many times its own cost a request lets be run for shorter ones. At 12, 64 clients that always wait had the median
+latency of questions at 2 s, but the 95th percentile of all requests at 1.4 times that of a plain server."""
 
 
 @dataclass(slots=True)
