@@ -45,7 +45,6 @@ test: $(STAMP)
 # Tests of processes and of HTTP are left out: slow, and the same on every processor.
 PROCESSOR_TESTS := tests/backbone tests/encoder tests/training
 PROCESSOR_TESTS += $(addprefix --ignore=tests/,backbone/test_devices.py encoder/test_workers.py encoder/test_remote.py)
-PROCESSOR_TESTS += $(addprefix --ignore=tests/,encoder/test_forks.py $(addprefix training/test_,two_processes.py sharded.py gather.py))
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
 
 test-avx2: $(STAMP)
