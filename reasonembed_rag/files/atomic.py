@@ -46,20 +46,29 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder` that takes its place when the block succeeds, and is deleted when it fails.
 
-    A killed process leaves at most a hidden temporary folder, which the next one of the same name deletes.
+    `folder` is always the whole old one, the whole new one or, for a moment, absent. A killed process leaves at most
+    hidden folders, from which the next one of the same name restores the old content, and which it deletes.
     """
-    aside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
+    folder = Path(os.path.realpath(folder))  # a link stays one
+    aside, old = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
+    if old.exists() and not folder.exists():
+        old.replace(folder)
+    for left in (old, aside):
+        shutil.rmtree(left, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         yield aside
         _flush_tree(aside)
+        if folder.exists():
+            folder.replace(old)
+        aside.replace(folder)
     except BaseException:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.replace(folder)
     flush_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _flush_tree(folder: Path) -> None:
