@@ -73,9 +73,16 @@ def check_exclusions(excluded_ids: Sequence[Collection[str]] | None, *, queries:
 def check_spec(asked: EmbeddingSpec, *, own: EmbeddingSpec | None, dimension: int | None, name: str) -> None:
     """Raise SpecMismatchError unless the vectors of one model may be compared with those of another."""
     if own is not None and own.space() != asked.space():
+        changed = own.model == asked.model and own.adapter == asked.adapter
+        cure = (
+            "its files or an adapter's settings have changed since, or did not count yet when it was indexed: "
+            "index the documents into another folder"
+            if changed
+            else f"load the model {own.model!r} as it was, or index the documents again"
+        )
         raise SpecMismatchError(
             f"{name} holds vectors of {_described(own)}, which those of {_described(asked)} cannot be compared with; "
-            f"load the model {own.model!r} as it was, or index the documents again"
+            + cure
         )
     if dimension not in {None, asked.dimension}:
         raise SpecMismatchError(

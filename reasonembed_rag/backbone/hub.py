@@ -1,21 +1,16 @@
-"""Find a model's local folder by its name, and fingerprint its weights."""
+"""Find a model's local folder by its name."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from reasonembed_rag.backbone.download import download
 from reasonembed_rag.backbone.known_models import ALIASES
 from reasonembed_rag.backbone.large_base import large_base_folder
 from reasonembed_rag.backbone.small_base import small_base_folder
 from reasonembed_rag.errors import InputError, ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = [
     "BASE_MODEL",
@@ -24,7 +19,6 @@ __all__ = [
     "LARGE_MODEL",
     "OWN_MODELS",
     "find_model",
-    "weights_fingerprint",
 ]
 
 DEFAULT_MODEL = "default"
@@ -76,24 +70,3 @@ def _own_model(name: str, *, weights: bool) -> Path:
     if name in _ADAPTERS:
         return _ADAPTERS[name]
     return large_base_folder(weights=weights) if name == LARGE_BASE_MODEL else small_base_folder(weights=weights)
-
-
-_BLOCK = 1 << 16
-_SAMPLES = 64
-
-
-def weights_fingerprint(files: Iterable[Path]) -> str:
-    """Return 32 hexadecimal digits from the names, the sizes and 64 evenly spaced blocks of weight files.
-
-    Two trainings of a model differ in nearly every block, so a sample distinguishes them; a manual change of a few
-    bytes may not be detected.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(files, key=lambda path: (path.name, path.stat().st_size)):
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as file:
-            for sample in range(_SAMPLES):
-                file.seek(max(0, size - _BLOCK) * sample // (_SAMPLES - 1))
-                digest.update(file.read(_BLOCK))
-    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
     "Lora",
     "LoraDelta",
     "adapter_base",
+    "adapter_scaling",
     "add_lora",
     "check_adapter_names",
     "lora_changes",
@@ -72,8 +74,18 @@ def adapter_base(folder: Path) -> str | None:
     """Return the name of an adapter's base model; None if the folder is not an adapter."""
     if not (folder / ADAPTER_CONFIG).is_file():
         return None
-    base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    base = _read_config(folder).get("base_model_name_or_path")
     return str(base) if base else None
+
+
+def adapter_scaling(folder: Path) -> str:
+    """Return the settings of an adapter that change vectors beside its weights, one text for what is equal.
+
+    The rank and the modules are those of the weights; other settings are paths, names or of training only. Raises
+    ModelError where they are not numbers.
+    """
+    scaling = _scaling(_read_config(folder), folder)
+    return json.dumps([scaling.alpha, [*scaling.patterns.items()], scaling.by_root])
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
@@ -86,7 +98,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
             raise ModelError(
                 f"{folder}: no {wanted}; want a PEFT LoRA folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"
             )
-    config: dict[str, Any] = read_json(folder / ADAPTER_CONFIG)
+    config = _read_config(folder)
     _check_kind(config, folder)
     return config
 
@@ -104,7 +116,7 @@ def read_lora(folder: Path, *, name: str, shapes: Mapping[str, tuple[int, ...]])
     Raises ModelError where read_adapter_config does, for damaged files, and for an adapter that was trained on another
     backbone (a missing module or another shape).
     """
-    config = read_adapter_config(folder)
+    scaling = _scaling(read_adapter_config(folder), folder)
     tensors = read_tensor_file(folder / ADAPTER_WEIGHTS)
     check_adapter_names(tensors, folder)
     sides: dict[str, dict[str, NDArray[np.float32]]] = {}
@@ -112,7 +124,7 @@ def read_lora(folder: Path, *, name: str, shapes: Mapping[str, tuple[int, ...]])
         if match := _KEY.fullmatch(key):
             sides.setdefault(match["module"], {})[match["side"]] = tensor
     deltas = {
-        _module_path(module, shapes, folder): _delta(module, pair, config, folder) for module, pair in sides.items()
+        _module_path(module, shapes, folder): _delta(module, pair, scaling, folder) for module, pair in sides.items()
     }
     for path, delta in deltas.items():
         _check_shape(path, delta, shapes[path], folder)
@@ -132,6 +144,13 @@ def lora_changes(shapes: Mapping[str, tuple[int, ...]], folder: Path) -> dict[st
     return {names[path]: delta for path, delta in lora.deltas.items()}
 
 
+def _read_config(folder: Path) -> dict[str, Any]:
+    config = read_json(folder / ADAPTER_CONFIG)
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder / ADAPTER_CONFIG}: holds {config!r:.40}; want the JSON object that PEFT writes")
+    return config
+
+
 def _check_kind(config: dict[str, Any], folder: Path) -> None:
     if config.get("peft_type") != "LORA":
         raise ModelError(f"{folder}: peft_type is {config.get('peft_type')!r}; want 'LORA'")
@@ -147,20 +166,37 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
         )
 
 
-def _delta(module: str, pair: dict[str, NDArray[np.float32]], config: dict[str, Any], folder: Path) -> LoraDelta:
+@dataclass(frozen=True, slots=True)
+class _Scaling:
+    """How strongly an adapter changes each module."""
+
+    alpha: float
+    patterns: Mapping[str, float]
+    """Other alphas, by regular expressions of modules' names, of which the first that matches holds."""
+    by_root: bool
+    """Whether alpha is divided by the rank's square root (rsLoRA) instead of the rank."""
+
+    def of(self, module: str, *, rank: int) -> float:
+        """Return the factor of B @ A for a module."""
+        own = (value for name, value in self.patterns.items() if re.fullmatch(rf"(?:.*\.)?(?:{name})", module))
+        return next(own, self.alpha) / (math.sqrt(rank) if self.by_root else rank)
+
+
+def _scaling(config: Mapping[str, Any], folder: Path) -> _Scaling:
+    try:
+        patterns = {re.compile(name).pattern: float(one) for name, one in (config.get("alpha_pattern") or {}).items()}
+        return _Scaling(float(config["lora_alpha"]), patterns, bool(config.get("use_rslora")))
+    except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
+        raise ModelError(
+            f"{folder / ADAPTER_CONFIG}: lora_alpha is {config.get('lora_alpha')!r}, alpha_pattern "
+            f"{config.get('alpha_pattern')!r}; want a number, and numbers by regular expressions of modules' names"
+        ) from error
+
+
+def _delta(module: str, pair: dict[str, NDArray[np.float32]], scaling: _Scaling, folder: Path) -> LoraDelta:
     if set(pair) != {"A", "B"}:
         raise ModelError(f"{folder}: {module} has only lora_{min(pair)}; the file is incomplete")
-    rank = pair["A"].shape[0]
-    alpha = _by_pattern(config.get("alpha_pattern") or {}, module, config["lora_alpha"])
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return LoraDelta(pair["A"], pair["B"], scale)
-
-
-def _by_pattern(patterns: dict[str, float], module: str, default: float) -> float:
-    for pattern, value in patterns.items():
-        if re.fullmatch(rf"(?:.*\.)?{pattern}", module):
-            return float(value)
-    return float(default)
+    return LoraDelta(pair["A"], pair["B"], scaling.of(module, rank=pair["A"].shape[0]))
 
 
 def _module_path(module: str, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reasonembed_rag.backbone.hub import weights_fingerprint
+from reasonembed_rag.backbone.fingerprint import weights_fingerprint
 from reasonembed_rag.backbone.kinds import is_decoder, native_type, size_in
 from reasonembed_rag.backbone.known_models import Checkpoint, known_checkpoint
 from reasonembed_rag.errors import InputError, ModelError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,6 +140,7 @@ def test_adapters_of_bert_models_give_the_vectors_of_peft(tiny_model, tmp_path, 
         {"use_rslora": True},
         {"rank_pattern": {"q_proj": 2, "layers.1.self_attn.v_proj": 8}},
         {"alpha_pattern": {"layers.0.mlp.up_proj": 40, "(q|o)_proj": 3}},
+        {"alpha_pattern": {"up_proj|self_attn.q_proj": 40}},
         {"rank_pattern": {"up_proj": 6}, "alpha_pattern": {"up_proj": 1}, "use_rslora": True},
         {"exclude_modules": r"layers\.0\..*"},
     ],
@@ -275,6 +277,94 @@ def test_each_adapter_has_its_own_spec_and_the_base_keeps_its(backbone, paths):
     assert len({spec.space() for spec in specs.values()}) == 4
     assert specs["law"].adapter == paths["law"]
     assert specs[None] == Encoder.from_pretrained(str(backbone)).spec
+
+
+@pytest.fixture
+def settings_of(backbone, tmp_path):
+    """Return vectors and the fingerprint of one adapter with some of its settings changed."""
+    path = write_adapter(backbone, tmp_path / "lora")
+    config = json.loads((tmp_path / "lora" / "adapter_config.json").read_text())
+
+    def changed(change, **settings):
+        (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps(config | change))
+        encoder = Encoder.from_pretrained(str(backbone), adapter=path, **settings)
+        return encoder.encode_documents(TEXTS), encoder.spec
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lora_alpha": 13},
+        {"use_rslora": True},
+        {"alpha_pattern": {"q_proj": 1}},
+    ],
+)
+def test_a_setting_that_changes_an_adapters_vectors_changes_its_fingerprint(settings_of, tmp_path, change):
+    cached = {"cache": VectorCache(tmp_path / "vectors", max_bytes=2**20)}
+    vectors, spec = settings_of({}, **cached)
+    expected, other = settings_of(change)
+    assert farthest(vectors, expected) > 1e-3
+    assert spec.space() != other.space()
+    assert farthest(settings_of(change, **cached)[0], expected) < 1e-5, "another adapter's vectors from the cache"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base_model_name_or_path": "elsewhere", "inference_mode": False, "peft_version": "0", "lora_dropout": 0.5},
+        {"lora_alpha": 12.0, "use_rslora": None, "alpha_pattern": None},
+        {"r": 5, "target_modules": ["q_proj"], "rank_pattern": {"q_proj": 1}},
+    ],
+)
+def test_a_setting_that_changes_no_vector_changes_no_fingerprint(settings_of, change):
+    (vectors, spec), (same, other) = settings_of({}), settings_of(change)
+    assert np.array_equal(vectors, same)
+    assert spec == other
+
+
+def test_the_order_of_an_adapters_patterns_is_part_of_its_fingerprint(settings_of):
+    patterns = {"layers.0.self_attn.q_proj": 1, "q_proj": 20}
+    (vectors, spec), (others, other) = (
+        settings_of({"alpha_pattern": dict(items)}) for items in (patterns.items(), reversed(patterns.items()))
+    )
+    assert farthest(vectors, others) > 1e-3
+    assert spec.space() != other.space()
+
+
+def test_the_fingerprint_of_two_adapters_says_which_is_scaled_how(backbone, tmp_path):
+    specs = []
+    for number, alphas in enumerate([(4, 8), (8, 4)]):
+        lower, upper = (write_adapter(backbone, tmp_path / f"{number}{seed}", seed=seed) for seed in (0, 1))
+        for path, alpha in zip((lower, upper), alphas, strict=True):
+            config = json.loads((Path(path) / "adapter_config.json").read_text())
+            (Path(path) / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": alpha}))
+        specs.append(Encoder.from_pretrained(lower, adapter=upper).spec)
+    assert specs[0].space() != specs[1].space()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lora_alpha": None}, "lora_alpha is None"),
+        ({"lora_alpha": "much"}, "'much'"),
+        ({"alpha_pattern": {"(q": 1}}, r"'\(q'"),
+        ({"alpha_pattern": {"q_proj": [1]}}, r"\[1\]"),
+        ({"alpha_pattern": ["q_proj"]}, "'q_proj'"),
+    ],
+)
+def test_a_scale_that_is_no_number_is_an_error_that_names_the_file(settings_of, change, message):
+    with pytest.raises(ModelError, match=rf"adapter_config\.json: .*{message}"):
+        settings_of(change)
+
+
+def test_a_configuration_that_is_no_object_is_an_error(backbone, tmp_path):
+    path = write_adapter(backbone, tmp_path / "lora")
+    (tmp_path / "lora" / "adapter_config.json").write_text("[]")
+    for model, adapter in ((path, None), (str(backbone), path)):
+        with pytest.raises(ModelError, match=r"adapter_config\.json: holds \[\]"):
+            Encoder.from_pretrained(model, adapter=adapter)
 
 
 def test_an_adapters_spec_gives_its_template_and_must_not_change_the_forward(backbone, paths, tmp_path):

@@ -137,6 +137,14 @@ def test_a_model_runs_through_the_same_forward_as_its_base(base, model):
     assert type(model._engine) is type(base._engine)
 
 
+def test_a_model_has_the_fingerprint_of_its_recorded_vectors(shipped, base, model):
+    path = ROOT / "reasonembed_rag" / "graph" / "recorded_vectors.json"
+    names = {fingerprint: one["model"] for fingerprint, one in json.loads(path.read_text()).items()}
+    assert (names.get(model.spec.weights), names.get(base.spec.weights)) == (shipped.name, shipped.base), (
+        "trained anew? run .ci/record_vectors.py, and delete its entry of backbone/fingerprint.py"
+    )
+
+
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.name)
 def test_an_adapter_names_its_base_and_is_small(shipped):
     folder = find_model(shipped.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,12 @@ def test_another_models_spec_is_refused_by_name(tmp_path, words, make_embedder):
     FaissStore.create(tmp_path / "index", spec=words.spec).close()
     with pytest.raises(SpecMismatchError, match=r"'words'.*'others'"):
         FaissStore.open(tmp_path / "index", spec=make_embedder(model="others").spec)
+
+
+def test_a_model_whose_weights_changed_is_refused_with_the_cure(tmp_path, words):
+    FaissStore.create(tmp_path / "index", spec=words.spec).close()
+    with pytest.raises(SpecMismatchError, match=r"weights changed\b.*\banother folder"):
+        FaissStore.open(tmp_path / "index", spec=replace(words.spec, weights="changed"))
 
 
 def test_bad_input_changes_nothing(store):
