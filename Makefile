@@ -9,7 +9,7 @@ STAMP := .venv/installed
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
-	@echo "make test    run every test, those of the engine and of training a second time as on a CPU with AVX2 alone"
+	@echo "make test    run every test and, at the same time, those of the engine and of training as on a CPU with AVX2 alone"
 	@echo "make test-examples  install Ray and three databases, and run what stands on them"
 	@echo "make test-lowest    run the tests with every dependency at the oldest version that pyproject.toml allows"
 	@echo "make test-newest    likewise at the newest; TESTS='tests/stores tests/langchain' for a part of them"
@@ -36,10 +36,6 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/reasonembed demo
 
-test: $(STAMP)
-	$(BIN)/python -m pytest --durations=10
-	@$(MAKE) --no-print-directory test-avx2
-
 # What depends on the processor is tested a second time as on a CPU with AVX2 only, which most users have: oneDNN takes no
 # bfloat16 there, and 8-bit sums overflow. The first two limits are torch's, the others those of MKL and numpy's OpenBLAS.
 # Tests of processes and of HTTP are left out: slow, and the same on every processor.
@@ -47,12 +43,30 @@ PROCESSOR_TESTS := tests/backbone tests/encoder tests/training
 PROCESSOR_TESTS += $(addprefix --ignore=tests/,backbone/test_devices.py encoder/test_workers.py encoder/test_remote.py)
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
 
+define SECOND_RUN
+level=$$($(BIN)/python -c 'import torch; print(torch.backends.cpu.get_cpu_capability())') || exit 1; \
+case $$level in \
+AVX512*) set -x; $(AVX2) $(BIN)/python -m pytest $$apart $(PROCESSOR_TESTS) ;; \
+*) echo "no second run as on AVX2: torch uses $$level here, so that nothing would differ" ;; \
+esac
+endef
+
+# Both runs at once, since each leaves a core partly idle: the output of the second is printed when both have ended. With
+# `set -m` each has a process group, to which a signal is passed on; without it the shell would shield them from Ctrl-C.
+test: SHELL := bash
+test: $(STAMP)
+	@folder=$$(mktemp -d); apart="-p no:cacheprovider --basetemp=$$folder/files"; trap 'rm -rf "$$folder"' EXIT; \
+	stop() { kill -$$1 -- $${first:+-$$first} $${second:+-$$second}; wait; exit 130; }; \
+	trap 'stop INT' INT; trap 'stop TERM' TERM HUP; \
+	set -m; \
+	( $(SECOND_RUN) ) > "$$folder/output" 2>&1 & second=$$!; \
+	$(BIN)/python -m pytest --durations=10 & first=$$!; \
+	set +m; \
+	wait $$first; status=$$?; wait $$second || status=$$?; \
+	echo; cat "$$folder/output"; exit $$status
+
 test-avx2: $(STAMP)
-	@level=$$($(BIN)/python -c 'import torch; print(torch.backends.cpu.get_cpu_capability())') || exit 1; \
-	case $$level in \
-	AVX512*) set -x; $(AVX2) $(BIN)/python -m pytest $(PROCESSOR_TESTS) ;; \
-	*) echo "no second run as on AVX2: torch uses $$level here, so that nothing would differ" ;; \
-	esac
+	@$(SECOND_RUN)
 
 # Ray and databases: hundreds of MB, and minutes to start on a busy machine, so they are no part of `test`.
 test-examples: $(STAMP)

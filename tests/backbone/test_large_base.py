@@ -15,6 +15,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 from huggingface_hub import constants
+from waits import all_succeed
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.backbone import checksums, hub, large_base, large_packages
@@ -269,7 +270,7 @@ def test_threads_and_processes_may_assemble_at_once(home, published):
         thread.start()
     for thread in threads:
         thread.join()
-    assert [process.wait() for process in processes] == [0, 0, 0]
+    all_succeed(processes)
     assert sums_of(folder) == sums
     assert list(folder.parent.iterdir()) == [folder]
 

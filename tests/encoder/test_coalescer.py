@@ -12,6 +12,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waits import until
 
 from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.errors import BackendError, InputError
@@ -43,6 +44,16 @@ class Recorder:
     async def held(self):
         await asyncio.to_thread(self.entered.wait, WAIT_S)
 
+    async def answers(self, coalescer, asked):
+        """Return the vectors, or errors, of (texts, key) that all wait before the second call."""
+        first = asyncio.create_task(coalescer.encode(["first"], "first"))
+        await self.held()
+        tasks = [asyncio.create_task(coalescer.encode(texts, key)) for texts, key in asked]
+        await asyncio.sleep(0)
+        self.gate.set()
+        await first
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
 
 def vectors_of(texts, key):
     return np.asarray([[len(text), hash((text, key)) % 1009] for text in texts], dtype=np.float32).reshape(-1, 2)
@@ -57,34 +68,37 @@ def recorder():
     return Recorder()
 
 
-async def test_many_single_requests_make_few_calls_and_equal_the_serial_ones(recorder):
-    with Coalescer(recorder, window_s=0.05, max_texts=128) as coalescer:
+@pytest.fixture
+def held():
+    return Recorder(held=True)
+
+
+async def test_many_single_requests_make_few_calls_and_equal_the_serial_ones(held):
+    with Coalescer(held, window_s=0.0, max_texts=128) as coalescer:
         with blockbuster_ctx():
-            got = await asyncio.gather(*(coalescer.encode([f"text {row}"], "query") for row in range(400)))
+            got = await held.answers(coalescer, [([f"text {row}"], "query") for row in range(400)])
         assert np.array_equal(np.concatenate(got), vectors_of([f"text {row}" for row in range(400)], "query"))
-    assert len(recorder.calls) <= 6
-    assert all(len(texts) <= 128 for texts, _ in recorder.calls)
-    assert len(recorder.threads) == 1
+    assert [len(texts) for texts, _ in held.calls] == [1, 128, 128, 128, 16]
+    assert len(held.threads) == 1
 
 
 def test_a_request_waits_for_others_within_the_window_until_the_batch_is_full(recorder):
     with Coalescer(recorder, window_s=WAIT_S * 2, max_texts=2) as coalescer:
         first = coalescer.submit(["a"], "k")
-        while not coalescer._inbox.empty():  # until the thread has taken it and waits for others
-            pass
+        until(coalescer._inbox.empty)  # the thread has taken it and waits for others
         second = coalescer.submit(["b"], "k")
         first.result(WAIT_S)
         second.result(WAIT_S)
     assert recorder.calls == [(["a", "b"], "k")]
 
 
-async def test_requests_of_different_keys_share_no_call(recorder):
-    with Coalescer(recorder, window_s=0.05) as coalescer:
-        keys = ["query", "document", ("query", "adapter")]
-        got = await asyncio.gather(*(coalescer.encode([str(row)], keys[row % 3]) for row in range(60)))
+async def test_requests_of_different_keys_share_no_call(held):
+    keys = ["query", "document", ("query", "adapter")]
+    with Coalescer(held, window_s=0.0) as coalescer:
+        got = await held.answers(coalescer, [([str(row)], keys[row % 3]) for row in range(60)])
     for row, vectors in enumerate(got):
         assert np.array_equal(vectors, vectors_of([str(row)], keys[row % 3]))
-    assert sorted(len(texts) for texts, _ in recorder.calls) == [20, 20, 20]
+    assert [len(texts) for texts, _ in held.calls] == [1, 20, 20, 20]
 
 
 @settings(max_examples=30, deadline=None)
@@ -99,27 +113,25 @@ def test_concurrent_requests_equal_the_serial_ones(requests, max_texts):
             assert np.array_equal(future.result(WAIT_S), vectors_of(texts, key))
 
 
-async def test_a_bad_text_fails_its_own_caller_alone(recorder):
-    with Coalescer(recorder, window_s=0.05) as coalescer:
-        texts = [f"text {row}" for row in range(40)]
-        texts[17] = texts[31] = "bad"
-        got = await asyncio.gather(*(coalescer.encode([text], "k") for text in texts), return_exceptions=True)
+async def test_a_bad_text_fails_its_own_caller_alone(held):
+    texts = [f"text {row}" for row in range(40)]
+    texts[17] = texts[31] = "bad"
+    with Coalescer(held, window_s=0.0) as coalescer:
+        got = await held.answers(coalescer, [([text], "k") for text in texts])
     for text, vectors in zip(texts, got, strict=True):
         if text == "bad":
             assert isinstance(vectors, InputError)
         else:
             assert np.array_equal(vectors, vectors_of([text], "k"))
-    assert len(recorder.calls[0][0]) == 40
-    assert len(recorder.calls) < 25  # halving, not one by one
+    assert len(held.calls[1][0]) == 40
+    assert len(held.calls) < 25  # halving, not one by one
 
 
-async def test_an_outage_fails_the_whole_batch_without_another_try(recorder):
-    with Coalescer(recorder, window_s=0.05, outages=(BackendError,)) as coalescer:
-        got = await asyncio.gather(
-            *(coalescer.encode([text], "k") for text in ("a", "down", "c")), return_exceptions=True
-        )
+async def test_an_outage_fails_the_whole_batch_without_another_try(held):
+    with Coalescer(held, window_s=0.0, outages=(BackendError,)) as coalescer:
+        got = await held.answers(coalescer, [([text], "k") for text in ("a", "down", "c")])
     assert [type(error) for error in got] == [BackendError] * 3
-    assert len(recorder.calls) == 1
+    assert [texts for texts, _ in held.calls] == [["first"], ["a", "down", "c"]]
 
 
 async def test_a_cancelled_caller_does_not_affect_others():
@@ -237,9 +249,10 @@ def test_an_unreferenced_coalescer_is_collected_with_its_model_and_its_thread_en
     assert model() is None
 
 
-async def test_results_of_one_batch_share_no_memory(recorder):
-    with Coalescer(recorder, window_s=0.05) as coalescer:
-        one, two = await asyncio.gather(coalescer.encode(["a"], "k"), coalescer.encode(["b"], "k"))
+async def test_results_of_one_batch_share_no_memory(held):
+    with Coalescer(held, window_s=0.0) as coalescer:
+        one, two = await held.answers(coalescer, [(["a"], "k"), (["b"], "k")])
+        assert len(held.calls) == 2
         one[:] = 0
         assert np.array_equal(two, vectors_of(["b"], "k"))
         assert one.base is None or one.base.size == one.size

@@ -20,6 +20,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waits import until
 
 from reasonembed_rag.backbone import load_tokenizer
 from reasonembed_rag.encoder import RemoteEncoder, RemoteSettings, collect_truncations
@@ -364,6 +365,7 @@ def test_a_server_that_does_not_answer_in_time_is_tried_again(server, remote, pa
     server.gate.clear()
     with pytest.raises(BackendError, match=r"\b2\b.*\b0\.1\b.*ReadTimeout"):
         remote(timeout_s=0.1, retries=1).encode_documents(["a"])
+    until(lambda: len(server.bodies) >= 2)  # the server may read a request after its client has left
     assert len(server.bodies) == 2
 
 
@@ -433,8 +435,7 @@ def test_concurrency_is_bounded_over_all_callers(server, remote):
     server.gate.clear()
     with ThreadPoolExecutor(6) as callers:
         answers = callers.map(encoder.encode_documents, texts)
-        while server.most_running < 3:  # until the allowed number of requests wait at the gate
-            pass
+        until(lambda: server.most_running >= 3)  # the allowed number of requests wait at the gate
         server.gate.set()
         got = list(answers)
     for mine, vectors in zip(texts, got, strict=True):
@@ -504,11 +505,9 @@ def test_closing_in_the_middle_of_a_call_ends_it_with_an_error(server, remote):
     encoder = remote(batch_size=1, concurrency=1)
     with ThreadPoolExecutor(2) as pool:
         call = pool.submit(encoder.encode_documents, [str(n) for n in range(50)])
-        while not server.bodies:
-            pass
+        until(lambda: bool(server.bodies))
         closing = pool.submit(encoder.close)
-        while not encoder._requests._shutdown:
-            pass
+        until(lambda: encoder._requests._shutdown)
         server.gate.set()
         closing.result(WAIT_S)
         with pytest.raises(BackendError, match="closed"):

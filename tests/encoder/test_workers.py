@@ -20,7 +20,7 @@ from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.spec import EmbeddingSpec
 
 WAIT_S = 240  # even on a busy machine only a hang takes longer
-SOON_S = 5
+SOON_S = 30
 
 _FAKE = '''
 """An engine without a model: a text's vector is the sum and the number of its ids; the adapter is a command."""

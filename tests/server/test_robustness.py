@@ -11,6 +11,7 @@ import numpy as np
 import openai
 import pytest
 from running_server import WAIT_S, running
+from waits import until
 
 from reasonembed_rag import Encoder
 from reasonembed_rag.encoder import EncoderSettings
@@ -165,8 +166,7 @@ def test_openais_client_comes_back_by_itself_when_there_is_room(model, gate_of):
         client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=5)
         asked = [pool.submit(client.embeddings.create, model="small", input="dog " * 40) for _ in range(2)]
         assert gate.entered.wait(WAIT_S)
-        while 'status="429"' not in server.http.get("/metrics").text:
-            pass
+        until(lambda: 'status="429"' in server.http.get("/metrics").text)
         gate.open()
         assert [len(one.result().data) for one in asked] == [1, 1]
 
@@ -183,10 +183,8 @@ def test_a_client_that_leaves_frees_its_place_and_its_waiting_texts_are_not_comp
         with closing(socket.create_connection((host, int(port)))) as left:
             head = f"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n"
             left.sendall(head.encode() + body)
-            while queue.waiting == taken:
-                pass
-        while queue.waiting > taken:
-            pass
+            until(lambda: queue.waiting > taken)
+        until(lambda: queue.waiting == taken)
         packs = gate.packs
         gate.open()
         assert first.result().status_code == 200
@@ -204,7 +202,7 @@ def test_an_answer_that_takes_too_long_is_given_up(model, gate_of):
 
 
 def test_a_request_that_arrives_too_slowly_is_given_up(model):
-    with running(settings_of(model, limits=Limits(body_s=0.2))) as server:
+    with running(settings_of(model, limits=Limits(body_s=1.0))) as server:
         host, port = server.url.removeprefix("http://").split(":")
         with closing(socket.create_connection((host, int(port)))) as slow:
             slow.settimeout(WAIT_S)

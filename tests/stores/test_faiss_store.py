@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from waits import repeated
 
 from reasonembed_rag import Document, exact_search
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
@@ -189,23 +189,17 @@ def test_repeated_upserts_do_not_fill_the_disk(tmp_path):
 def test_threads_search_while_another_adds():
     store = FaissStore.create(dimension=8)
     vectors = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
-    stop, wrong = threading.Event(), []
+    wrong = []
 
     def ask():
-        while not stop.is_set():
-            for hits in store.search(vectors[:3], k=3, filters={"n": {"$lt": 1000}}):
-                wrong.extend(hit for hit in hits if hit.document.metadata["n"] >= 1000)
+        for hits in store.search(vectors[:3], k=3, filters={"n": {"$lt": 1000}}):
+            wrong.extend(hit for hit in hits if hit.document.metadata["n"] >= 1000)
 
-    askers = [threading.Thread(target=ask) for _ in range(3)]
-    for asker in askers:
-        asker.start()
-    for start in range(0, 2000, 40):
-        rows = range(start, start + 40)
-        store.upsert([Document(f"d{n}", "", {"n": n}) for n in rows], vectors[start : start + 40])
-        store.delete([f"d{n}" for n in rows if n % 4 == 0])
-    stop.set()
-    for asker in askers:
-        asker.join()
+    with repeated(ask, threads=3):
+        for start in range(0, 2000, 40):
+            rows = range(start, start + 40)
+            store.upsert([Document(f"d{n}", "", {"n": n}) for n in rows], vectors[start : start + 40])
+            store.delete([f"d{n}" for n in rows if n % 4 == 0])
     assert not wrong
     assert len(store) == 1500
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 
 import numpy as np
 import pytest
 from scripts import run_script
+from waits import repeated
 
 from reasonembed_rag import Document
 from reasonembed_rag.errors import SpecMismatchError, StoreError
@@ -139,12 +139,14 @@ memory = FaissStore.create(dimension=8)
 reader = FaissStore.open(path)
 done, forked = threading.Event(), threading.Event()
 def write():
-    for number in range(40):
-        if number == 30:
-            forked.wait(30)  # a fast machine would have written all before the third fork
-        put(store, f"{'abcd'[number % 4]}{number}")
-        put(memory, f"{'abcd'[number % 4]}{number}")
-    done.set()
+    try:
+        for number in range(40):
+            if number == 30:
+                forked.wait(30)  # a fast machine would have written all before the third fork
+            put(store, f"{'abcd'[number % 4]}{number}")
+            put(memory, f"{'abcd'[number % 4]}{number}")
+    finally:
+        done.set()
 def read():
     while not done.is_set():
         reader.search(np.eye(8, dtype=np.float32)[:1], k=99)
@@ -411,14 +413,13 @@ def test_threads_search_while_the_folder_is_swapped_again_and_again(path):
     for name in ("one", "two"):
         rebuilt(path.with_name(name), name)
     wholes = {("a", "b"), ("one",), ("two",)}
-    found, missed, stop = set(), set(), threading.Event()
+    found, missed = set(), set()
 
     def search():
-        while not stop.is_set():
-            try:
-                found.add(tuple(ids(reader)))
-            except StoreError as error:  # between the two renames
-                missed.add(str(error))
+        try:
+            found.add(tuple(ids(reader)))
+        except StoreError as error:  # between the two renames
+            missed.add(str(error))
 
     def swap(name):
         path.rename(path.with_name("spare"))
@@ -426,14 +427,9 @@ def test_threads_search_while_the_folder_is_swapped_again_and_again(path):
         path.with_name("spare").rename(path.with_name(name))
 
     with FaissStore.open(path) as reader:
-        threads = [threading.Thread(target=search) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for name in ["one", "two"] * 30:
-            swap(name)
-        stop.set()
-        for thread in threads:
-            thread.join()
+        with repeated(search, threads=4):
+            for name in ["one", "two"] * 30:
+                swap(name)
         assert found <= wholes
         assert all("/store" in message for message in missed)
         assert tuple(ids(reader)) in wholes

@@ -3,8 +3,8 @@
 python tests/support/chat_server.py --delay 0.05 --faults prints its address, then serves until it is killed. What it
 says depends on the prompt alone, so every run of the same calls ends in the same rows. With --faults the first request
 of some prompts meets a 429, a 500, a connection reset or an answer cut short on the wire; some judgements have no
-legible grade the first time, some never. GET /stats tells how many answers were paid for, and how often the most
-expensive prompt was.
+legible grade the first time, some never. With --answers 50 every further answer is held until GET /go. GET /stats
+tells how many answers were paid for, and how often the most expensive prompt was.
 """
 
 from __future__ import annotations
@@ -120,6 +120,9 @@ class Connection(asyncio.Protocol):
             self.buffer = rest[size:]
             if head.startswith(b"GET /stats"):
                 self.send(b"200 OK", json.dumps(self.server.stats()).encode())
+            elif head.startswith(b"GET /go"):
+                self.server.go()
+                self.send(b"200 OK", b"{}")
             else:
                 self.server.request(self, json.loads(rest[:size]))
 
@@ -131,9 +134,11 @@ class Connection(asyncio.Protocol):
 class Server:
     """What the model remembers of its requests."""
 
-    def __init__(self, *, delay: float, faults: bool) -> None:
+    def __init__(self, *, delay: float, faults: bool, answers: int | None) -> None:
         self.delay = delay
         self.faults = faults
+        self.answers = answers
+        self.held: list[tuple[Connection, bytes, str]] = []
         self.requests: Counter[bytes] = Counter()
         self.paid: Counter[bytes] = Counter()
         self.answered: Counter[str] = Counter()
@@ -151,7 +156,13 @@ class Server:
             "malformed": self.malformed,
             "pending": self.pending,
             "most_pending": self.most_pending,
+            "held": len(self.held),
         }
+
+    def go(self) -> None:
+        self.answers, held, self.held = None, self.held, []
+        for one in held:
+            self.answer(*one)
 
     def request(self, client: Connection, body: dict[str, object]) -> None:
         prompt = body["messages"][0]["content"]  # type: ignore[index]
@@ -179,6 +190,9 @@ class Server:
         return kind <= 4
 
     def answer(self, client: Connection, key: bytes, prompt: str) -> None:
+        if self.answers is not None and self.paid.total() >= self.answers:
+            self.held.append((client, key, prompt))
+            return
         self.pending -= 1
         text = answer_to(prompt, asked_before=self.paid[key], faults=self.faults)
         if (
@@ -204,8 +218,8 @@ def _between(prompt: str, tag: str) -> str:
     return prompt.partition(f"<{tag}>\n")[2].partition(f"\n</{tag}>")[0]
 
 
-async def _serve(delay: float, faults: bool) -> None:
-    server = Server(delay=delay, faults=faults)
+async def _serve(delay: float, faults: bool, answers: int | None) -> None:
+    server = Server(delay=delay, faults=faults, answers=answers)
     listening = await asyncio.get_running_loop().create_server(lambda: Connection(server), "127.0.0.1", 0, backlog=512)
     print(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", flush=True)  # noqa: T201
     await listening.serve_forever()
@@ -215,5 +229,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--faults", action="store_true")
+    parser.add_argument("--answers", type=int)
     options = parser.parse_args()
-    asyncio.run(_serve(options.delay, options.faults))
+    asyncio.run(_serve(options.delay, options.faults, options.answers))

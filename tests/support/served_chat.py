@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from waits import until
 
 _SERVER = Path(__file__).with_name("chat_server.py")
 
@@ -21,14 +22,24 @@ class ServedModel:
         self.url = url
 
     def stats(self) -> dict[str, int]:
-        with urllib.request.urlopen(self.url.replace("/v1", "/stats"), timeout=10) as reply:
-            return json.load(reply)
+        return self._get("/stats")
 
     def settled(self) -> dict[str, int]:
         """Return the figures once nothing is pending."""
-        while (stats := self.stats())["pending"]:
-            pass
-        return stats
+        until(lambda: not self.stats()["pending"])
+        return self.stats()
+
+    def kill_in_the_middle(self, process: subprocess.Popen) -> None:
+        """Kill a process that waits for answers held by --answers, then let these go to nobody."""
+        until(lambda: self.stats()["held"] > 0 or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        process.kill()
+        process.wait()
+        self._get("/go")
+
+    def _get(self, path: str) -> dict[str, int]:
+        with urllib.request.urlopen(self.url.replace("/v1", path), timeout=10) as reply:
+            return json.load(reply)
 
 
 @pytest.fixture

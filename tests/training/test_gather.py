@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from waits import all_succeed
 
 from reasonembed_training.gather import Shards, gather_rows, my_shards, sum_over_processes
 
@@ -62,7 +63,7 @@ def run(world: int, folder: Path):
     processes = [
         subprocess.Popen([sys.executable, "-c", _PROCESS, str(rank), str(world), str(folder)]) for rank in range(world)
     ]
-    assert [process.wait(timeout=120) for process in processes] == [0] * world
+    all_succeed(processes)
     return [torch.load(folder / str(rank)) for rank in range(world)]
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+from waits import all_succeed
 
 _PROCESS = """
 import contextlib, sys
@@ -121,7 +122,7 @@ def runs(tiny_bert, tiny_data, tmp_path_factory):
         folder = tmp_path_factory.mktemp(f"world{world}")
         arguments = [str(world), str(tiny_bert), str(tiny_data / "rows.jsonl"), str(folder)]
         processes = [subprocess.Popen([sys.executable, "-c", _PROCESS, str(rank), *arguments]) for rank in range(world)]
-        assert [process.wait(timeout=300) for process in processes] == [0] * world
+        all_succeed(processes)
         folders.append(folder)
     return folders
 

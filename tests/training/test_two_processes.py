@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from waits import all_succeed
 
 from reasonembed_rag import Encoder
 from reasonembed_training.log import read_metrics
@@ -49,7 +50,7 @@ def train_on(world: int, recipe, folder: Path) -> None:
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
         environment = os.environ | {name: str(value) for name, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"}
         processes.append(subprocess.Popen([sys.executable, "-c", _PROCESS, str(described)], env=environment))
-    assert [process.wait(timeout=300) for process in processes] == [0] * world
+    all_succeed(processes)
 
 
 @pytest.mark.loopback
