@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reasonembed_rag.errors import InputError
+from reasonembed_rag.files.locks import temporary_file
 
 __all__ = ["flush_folder", "replacing", "replacing_folder", "write_text"]
 
@@ -22,23 +23,24 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file for writing that replaces `path` when the block succeeds, and is deleted when it fails.
 
-    Readers of `path` see either all the old bytes or all the new ones, even if the process is killed. Parent
-    directories are created if missing. Raises OSError, naming the file, if it cannot be written.
+    Readers of `path` see either all the old bytes or all the new ones, even if the process is killed; what it left is
+    deleted by the next writer. Parent directories are created if missing. Raises OSError, naming the file, if it cannot
+    be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS and error.filename is None:
-            error.filename = str(path)  # a full disk is reported by the write, which does not know the name
-        raise
+    with temporary_file(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException as error:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+            if isinstance(error, OSError) and error.errno in _DISK_ERRORS and error.filename is None:
+                error.filename = str(path)  # a full disk is reported by the write, which does not know the name
+            raise
     flush_folder(path.parent)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reasonembed_rag.backbone import cache_folder, is_marked, mark
 from reasonembed_rag.files import replacing
 from reasonembed_rag.graph.builder import GRAPH_FILE
-from reasonembed_rag.graph.eviction import delete_unused, evict, hold
+from reasonembed_rag.graph.eviction import delete_unused, evict, hold_graph
 from reasonembed_rag.graph.products import largest_weight
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
     import onnxruntime
 
     try:
-        held = hold(path)
+        held = hold_graph(path)
         if not is_marked(_identity(path)):
             return None
         with path.open("rb") as file:

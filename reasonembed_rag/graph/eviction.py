@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from reasonembed_rag.files import delete_abandoned, hold, unused
 from reasonembed_rag.graph.builder import GRAPH_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["GRAPH_BYTES", "Hold", "delete_unused", "evict", "hold"]
+__all__ = ["GRAPH_BYTES", "Hold", "delete_unused", "evict", "hold_graph"]
 
-_locks: Any = import_module("fcntl") if find_spec("fcntl") else None
-"""None on Windows, where a file that is open cannot be deleted."""
 GRAPH_BYTES = 8 * 2**30
 """Most bytes of all graphs in the cache; the newest and those in use are kept beyond it."""
 
@@ -27,15 +24,13 @@ class Hold:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        if _locks is not None:
-            with contextlib.suppress(OSError):  # a file system without locks
-                _locks.flock(descriptor, _locks.LOCK_SH)
+        hold(descriptor)
 
     def __del__(self) -> None:
         os.close(self._descriptor)
 
 
-def hold(path: Path) -> Hold:
+def hold_graph(path: Path) -> Hold:
     """Return a hold on a graph's file, which counts as used now; raises OSError where it cannot be opened."""
     held = Hold(os.open(path, os.O_RDONLY))
     with contextlib.suppress(OSError):
@@ -44,38 +39,28 @@ def hold(path: Path) -> Hold:
 
 
 def delete_unused(folder: Path) -> bool:
-    """Delete the folder of a graph unless a process holds it; return whether it is gone."""
-    if _locks is None:
-        shutil.rmtree(folder, ignore_errors=True)
-        return not folder.exists()
-    try:
-        descriptor = os.open(folder / GRAPH_FILE, os.O_RDONLY)
-    except FileNotFoundError:
-        descriptor = None
-    except OSError:
-        return False
-    try:
-        if descriptor is not None:
-            _locks.flock(descriptor, _locks.LOCK_EX | _locks.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-    except OSError:
-        return False
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+    """Delete the folder of a graph unless a process holds it or writes it; return whether it is gone."""
+    with contextlib.ExitStack() as held:
+        if all(held.enter_context(unused(path)) for path in (folder / GRAPH_FILE, *folder.glob(".*.tmp"))):
+            shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
 
 
 def evict(graphs: Path, *, keep: Path) -> int:
-    """Delete the graphs used least recently until all fit into GRAPH_BYTES; return how many were deleted."""
+    """Delete the graphs used least recently until all fit into GRAPH_BYTES; return how many were deleted.
+
+    What killed writers left is deleted first, or counted where nobody can tell.
+    """
     used = []
     for folder in graphs.glob("*/*"):
         with contextlib.suppress(OSError):  # another process deletes it
-            used.append((folder.stat().st_mtime, (folder / GRAPH_FILE).stat().st_size, folder))
+            last = folder.stat().st_mtime
+            delete_abandoned(folder)
+            used.append((last, sum(path.stat().st_size for path in folder.iterdir()), folder))
     total, deleted = sum(size for _, size, _ in used), 0
     for _, size, folder in sorted(used):
         if total <= GRAPH_BYTES:
             break
-        if folder != keep and delete_unused(folder):
+        if size and folder != keep and delete_unused(folder):
             total, deleted = total - size, deleted + 1
     return deleted

@@ -22,7 +22,7 @@ from reasonembed_rag.backbone import (
     read_tensors,
 )
 from reasonembed_rag.errors import InputError, ModelError
-from reasonembed_rag.files import plain_record, record_from, replacing, write_text
+from reasonembed_rag.files import delete_abandoned, plain_record, record_from, replacing, write_text
 from reasonembed_rag.memory.chat_format import ChatFormat, read_chat_format
 from reasonembed_rag.memory.model import LatentModel
 from reasonembed_rag.memory.settings import LatentSettings
@@ -124,6 +124,7 @@ def save_latent(latent: LoadedLatent, folder: Path) -> None:
         settings=latent.model.settings,
         spec=json.loads(latent.spec.to_json()),
     )
+    delete_abandoned(folder, "latent-*")
     with replacing(folder / name) as file:
         file.write(content)
     write_text(json.dumps(plain_record(record), ensure_ascii=False, indent=2) + "\n", folder / LATENT_CONFIG)

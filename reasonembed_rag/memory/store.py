@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
-from reasonembed_rag.files import plain_record, record_from, replacing, write_text
+from reasonembed_rag.files import delete_abandoned, plain_record, record_from, replacing, write_text
 from reasonembed_rag.memory.memories import Memory
 
 if TYPE_CHECKING:
@@ -247,6 +247,7 @@ class MemoryStore:
         import torch
         from safetensors.torch import save
 
+        delete_abandoned(self.folder)
         path = self.folder / f"memories-{self._written:08}-{secrets.token_hex(4)}.safetensors"
         header = {"rows": json.dumps(rows, ensure_ascii=False), "fingerprint": self.fingerprint}
         tensors = {_ROWS: torch.stack(list(values)).cpu().contiguous()} if values else {}

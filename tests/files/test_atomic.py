@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from reasonembed_rag.files.atomic import replacing
+from reasonembed_rag.files.locks import delete_abandoned
 
 
 def test_the_new_bytes_take_the_place_of_the_old_ones(tmp_path: Path):
@@ -42,6 +44,11 @@ def test_a_kill_in_the_middle_keeps_the_old_bytes(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == b"old"
+    (left,) = set(tmp_path.iterdir()) - {path}
+    with replacing(path) as file:
+        file.write(b"new")
+        assert not left.exists()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_is_an_error_with_the_files_name(tmp_path: Path):
@@ -51,3 +58,42 @@ def test_a_full_disk_is_an_error_with_the_files_name(tmp_path: Path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
+
+
+def test_two_threads_that_write_one_file_at_once_each_write_all_of_it(tmp_path: Path):
+    path = tmp_path / "file"
+
+    def write(content: bytes) -> None:
+        with replacing(path) as file:
+            file.write(content)
+
+    with replacing(path) as file:
+        file.write(b"first")
+        file.flush()
+        thread = threading.Thread(target=write, args=[b"from a thread"])
+        thread.start()
+        thread.join()
+        assert path.read_bytes() == b"from a thread"
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="without locks, what is left stays")
+def test_only_the_temporary_files_of_killed_writers_are_deleted(tmp_path: Path):
+    for name in (".a[1].7.tmp", ".b.7.tmp", "a[1].tmp", ".a1.7.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / ".a[1].8.tmp").mkdir()
+    with replacing(tmp_path / "a[1]"):
+        assert {".b.7.tmp", ".a1.7.tmp", "a[1].tmp", ".a[1].8.tmp"} < {path.name for path in tmp_path.iterdir()}
+        assert not (tmp_path / ".a[1].7.tmp").exists()
+        delete_abandoned(tmp_path)
+        (writing,) = tmp_path.glob(".a[[]1[]].*-*.tmp")
+    assert not writing.exists()
+    assert not list(tmp_path.glob(".b*"))
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path):
+    with replacing(tmp_path / "ours"):
+        pass
+    (tmp_path / "other").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from reasonembed_rag.files import replacing
 from reasonembed_rag.graph import OnnxEngine, cache, eviction
 
 
@@ -139,16 +140,22 @@ def test_a_full_cache_loses_the_graphs_used_least_recently_but_none_in_use(
     assert len(kept()) == 1
 
 
-def test_without_locks_nothing_of_a_graph_is_open_while_it_is_deleted(tmp_path, monkeypatch):
-    folder = tmp_path / "graph"
-    folder.mkdir()
-    (folder / eviction.GRAPH_FILE).touch()
-    monkeypatch.setattr(eviction, "_locks", None)  # as on Windows, where an open file stays
-    monkeypatch.setattr(eviction.os, "open", lambda *_: pytest.fail("opened"))
-    monkeypatch.setattr(
-        eviction.shutil, "rmtree", lambda path, **_: [one.unlink() for one in path.iterdir()] and path.rmdir()
-    )
-    assert eviction.delete_unused(folder)
+def test_what_a_killed_writer_left_is_deleted_and_a_living_writer_is_left_alone(tmp_path, monkeypatch):
+    graph, killed, alive = (tmp_path / "graphs" / "model" / name for name in ("kept", "killed", "alive"))
+    for folder in (graph, killed, alive):
+        folder.mkdir(parents=True)
+    (graph / eviction.GRAPH_FILE).write_bytes(bytes(10))
+    (killed / f".{eviction.GRAPH_FILE}.1.tmp").write_bytes(bytes(1000))
+    monkeypatch.setattr(eviction, "GRAPH_BYTES", 100)
+    with replacing(alive / eviction.GRAPH_FILE) as file:
+        file.write(bytes(1000))
+        file.flush()
+        assert eviction.evict(tmp_path / "graphs", keep=graph) == 0, "what a living writer has written counts"
+        assert not list(killed.iterdir())
+        assert not eviction.delete_unused(alive)
+    assert (alive / eviction.GRAPH_FILE).stat().st_size == 1000
+    assert eviction.evict(tmp_path / "graphs", keep=graph) == 1
+    assert (graph.exists(), alive.exists()) == (True, False)
 
 
 def test_a_forked_child_embeds_with_a_session_of_its_own(tiny_model, weights_of, sequences, embed):

@@ -101,7 +101,6 @@ class RunFolder:
         records = retryable = 0
         digest = hashlib.blake2b(digest_size=16)
         started = time.monotonic()
-        self._remove_temporary_files(stage)
         with replacing(self.file(stage)) as file:
             for outcome in outcomes:
                 drops.update(outcome.drops)
@@ -137,11 +136,6 @@ class RunFolder:
                 yield kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
             except TypeError as error:
                 raise TrainingError(f"{path}:{number}: not a record of {stage!r} ({error}); delete the file") from error
-
-    def _remove_temporary_files(self, stage: Stage) -> None:
-        """Remove partly written files of a killed run."""
-        for left in self.path.glob(f".{FILE_OF_STAGE[stage]}.*.tmp"):
-            left.unlink(missing_ok=True)
 
 
 def digest_of(*parts: Any) -> str:
