@@ -28,6 +28,10 @@ def train_average_command(
     """Average adapters of one base, trained with other seeds or for other lengths, into one.
 
     reasonembed train average runs/seed-1/model runs/seed-2/model --out averaged/
+
+    With a share of the base an adapter forgets less of what the base knew; it may then be a single one.
+
+    reasonembed train average runs/mine/model --interpolate 0.4 --out milder/
     """
     from reasonembed_rag.deprecation import warn_deprecated
     from reasonembed_training import average_adapters

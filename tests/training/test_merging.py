@@ -65,6 +65,13 @@ def test_an_adapter_that_is_named_twice_counts_twice(adapters, tmp_path):
     assert [one.get("times", 1) for one in record["average_of"]] == [2, 1]
 
 
+def test_one_adapter_is_scaled_by_the_share_that_is_not_the_base(adapters, tmp_path):
+    average_adapters(adapters[:1], tmp_path / "milder", interpolate=0.4)
+    whole, milder = (_changes(folder) for folder in (adapters[0], tmp_path / "milder"))
+    for layer, change in milder.items():
+        np.testing.assert_allclose(change, 0.6 * whole[layer], atol=1e-6)
+
+
 @pytest.mark.parametrize("rank", [1, 3, 5])
 def test_a_smaller_rank_keeps_the_nearest_change_of_that_rank(adapters, tmp_path, rank):
     """The oracle is NumPy's SVD of the whole change."""
@@ -103,7 +110,7 @@ def test_the_encoder_loads_an_average(adapters, tmp_path):
 
 def test_what_cannot_be_averaged_is_refused_and_nothing_is_written(adapters, tmp_path):
     to = tmp_path / "both"
-    with pytest.raises(TrainingError, match=str(adapters[0])):
+    with pytest.raises(TrainingError, match=rf"{adapters[0]}.*\binterpolate\b"):
         average_adapters(adapters[:1], to)
     with pytest.raises(TrainingError, match=r"\binterpolate\b.*\b1\.0\b"):
         average_adapters(adapters, to, interpolate=1.0)

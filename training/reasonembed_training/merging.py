@@ -34,13 +34,17 @@ def average_adapters(folders: Sequence[Path], to: Path, *, interpolate: float = 
     the base, and an adapter that is named several times counts as often. The changes B A of n adapters of rank r are
     concatenated to rank n r, which is exact up to the number format. With a smaller `rank` each change is replaced by
     the nearest one of that rank (truncated SVD). The folder also gets spec.json and, in training.json, the records of
-    all adapters. Raises TrainingError for fewer than two adapters, for adapters of other bases, specs or layers, and if
-    the folder exists; ModelError for a folder without a plain LoRA adapter.
+    all adapters. One adapter may be alone where `interpolate` is above 0, which only scales its change. Raises
+    TrainingError for fewer adapters, for adapters of other bases, specs or layers, and if the folder exists; ModelError
+    for a folder without a plain LoRA adapter.
     """
-    if len(folders) < 2:
-        raise TrainingError(f"got {', '.join(map(str, folders)) or 'no adapter'} to average; want at least two")
     if not 0 <= interpolate < 1:
         raise TrainingError(f"interpolate is {interpolate}; want 0 to below 1")
+    if len(folders) < (1 if interpolate else 2):
+        raise TrainingError(
+            f"got {', '.join(map(str, folders)) or 'no adapter'} to average; want at least two, or one and a share "
+            "of the base (interpolate) above 0"
+        )
     if to.exists():
         raise TrainingError(f"{to} exists already; want a new folder")
     configs, weights = zip(*map(_read, folders), strict=True)
