@@ -7,20 +7,17 @@ from typing import Annotated
 
 import typer
 
+from reasonembed_cli.option_groups import with_options
+from reasonembed_cli.train_options import TrainingOptions
+
 __all__ = ["train_run_command"]
 
-_SIGTERM_EXIT_CODE = 143
-"""The exit code that a shell reports for a process that SIGTERM ended: 128 + 15."""
 
-
+@with_options
 def train_run_command(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, such as training/recipes/tiny-cpu.toml.")],
     *,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set optim.lr=2e-5 (repeatable)."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
+    options: TrainingOptions,
 ) -> None:
     """Train a model from a recipe; the same command resumes a stopped or killed run.
 
@@ -28,11 +25,6 @@ def train_run_command(
 
     On several GPUs: torchrun --nproc-per-node 8 $(which reasonembed) train run RECIPE
     """
-    from reasonembed_training import read_recipe, train, training_bar
+    from reasonembed_training import read_recipe, train
 
-    read = read_recipe(recipe, changes=changes or [])
-    with training_bar(show=not quiet) as callback:
-        outcome = train(read, callback=callback)
-    if outcome.model is None:
-        raise typer.Exit(_SIGTERM_EXIT_CODE)
-    typer.echo(outcome.model)
+    options.run(recipe, read=read_recipe, train=train)
