@@ -70,7 +70,7 @@ test-avx2: $(STAMP)
 
 # Ray and databases: hundreds of MB, and minutes to start on a busy machine, so they are no part of `test`.
 test-examples: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,examples]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,lance,iceberg,examples]'
 	$(BIN)/python -m pytest -m services --force-enable-socket tests/scale tests/examples
 
 # The oldest and the newest versions that pyproject.toml allows, in environments of their own. Only uv knows how to

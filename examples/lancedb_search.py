@@ -17,7 +17,7 @@ from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
 from reasonembed_rag.errors import SpecMismatchError
 from reasonembed_rag.protocols import Embedder
 
-_SPEC = b"reasonembed_spec"
+_SPEC = b"reasonembed.spec"  # as in datasets of `reasonembed encode-corpus --lance`
 
 
 class LanceRetriever:
@@ -43,6 +43,8 @@ class LanceRetriever:
                 f"table {name!r} holds vectors of {model!r}, asked is {embedder.spec.model!r}; "
                 "load that model, or use another table"
             )
+        if self._table.count_rows() and not self._table.list_indices():
+            self._table.create_index("content", config=FTS())
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32]) -> None:
         """Add documents with their vectors; those of known ids are replaced."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from reasonembed_rag.scale.encoding import EncodedCorpus, RayOptions, ScaleOptions, encode_to_shards
+    from reasonembed_rag.scale.encoding import EncodedCorpus, ScaleOptions, encode_to_shards
+    from reasonembed_rag.scale.lance_table import check_lance, write_lance
+    from reasonembed_rag.scale.ray_pool import RayOptions
     from reasonembed_rag.scale.rows import TextColumns
     from reasonembed_rag.scale.sizing import CorpusPlan, plan_corpus
     from reasonembed_rag.scale.vector_shards import VectorBatch, VectorShards
@@ -20,8 +22,10 @@ __all__ = [
     "TextColumns",
     "VectorBatch",
     "VectorShards",
+    "check_lance",
     "encode_to_shards",
     "plan_corpus",
+    "write_lance",
 ]
 
 __getattr__, __dir__ = lazy_face(__name__)

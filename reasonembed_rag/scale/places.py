@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,10 +15,15 @@ from reasonembed_rag.files import replacing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Place", "require_pyarrow"]
+__all__ = ["Place", "is_temporary", "require_pyarrow"]
 
 _WITHOUT_FOLDERS = {"s3", "gcs", "abfs"}
 """Object stores, in which a folder is the start of a name."""
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file is one that a killed write of shards or their manifest left."""
+    return re.fullmatch(r"\.(manifest\.json|vectors-\d+\.parquet)\.\d+\.tmp", name) is not None
 
 
 def require_pyarrow() -> None:
@@ -82,6 +88,13 @@ class Place:
         system, path = self._resolved()
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
         return {one.base_name: int(one.size or 0) for one in found if one.type == fs.FileType.File}
+
+    def remove_temporaries(self) -> None:
+        """Delete what killed writes of this machine's paths left right here."""
+        if self.is_local:
+            for path in Path(self.address).expanduser().iterdir():
+                if is_temporary(path.name):
+                    path.unlink(missing_ok=True)
 
     def opened(self, *, unpacked: bool = False) -> Any:
         """Open the file to read; unpacked, a stream of what is in a gzip file."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
 from reasonembed_rag.scale.places import Place
-from reasonembed_rag.scale.rows import InputFile, RowSlice, TextColumns, find_inputs, scan
+from reasonembed_rag.scale.rows import RowSlice, TextColumns, scan
+from reasonembed_rag.scale.tables import InputFile, find_inputs
 from reasonembed_rag.spec import EmbeddingSpec
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Rows of a corpus: which files they are in, and slices of them."""
+"""Rows of a corpus: their ids and digests by slices, and their documents."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files import TABLE_SUFFIXES, check_unicode, parse_jsonl
+from reasonembed_rag.files import check_unicode, parse_jsonl
 from reasonembed_rag.scale.places import Place
+from reasonembed_rag.scale.tables import open_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["InputFile", "RowSlice", "TextColumns", "find_inputs", "read_slice", "scan"]
+    from reasonembed_rag.scale.tables import ArrowTable, InputFile
 
+__all__ = ["RowSlice", "TextColumns", "read_slice", "scan"]
+
+_LINES = (".jsonl", ".jsonl.gz")
 _SKIPPED = 1 << 20
 
 
@@ -31,16 +35,8 @@ class TextColumns:
 
 
 @dataclass(frozen=True, slots=True)
-class InputFile:
-    """A file of documents as it was when the plan was made."""
-
-    address: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class RowSlice:
-    """Rows of a file: from a row of Parquet, or from a byte of (unpacked) JSON Lines."""
+    """Rows of a file: from a row of a table, or from a byte of (unpacked) JSON Lines."""
 
     address: str
     start: int
@@ -49,32 +45,15 @@ class RowSlice:
     """Changes with any id or text of the rows."""
 
 
-def find_inputs(sources: Sequence[str]) -> list[InputFile]:
-    """Return the files of documents in files and folders; raises InputError where there is none."""
-    found: dict[str, InputFile] = {}
-    for source in sources:
-        here = [
-            InputFile(place.address, size)
-            for place, size in Place(source).listed()
-            if place.address.endswith(TABLE_SUFFIXES)
-        ]
-        if not here:
-            raise InputError(f"{source}: has no file of documents; want {', '.join(TABLE_SUFFIXES)}")
-        found |= {one.address: one for one in here}
-    return list(found.values())
-
-
 def scan(file: InputFile, columns: TextColumns, *, rows: int) -> Iterator[tuple[RowSlice, list[str]]]:
     """Yield slices of at most `rows` rows with their ids; raises InputError for a row without id or content."""
-    if file.address.endswith(".parquet"):
-        yield from _scan_parquet(file.address, columns, rows)
-    else:
-        yield from _scan_lines(file.address, columns, rows)
+    scanned = _scan_lines if file.address.endswith(_LINES) else _scan_table
+    yield from scanned(file.address, columns, rows)
 
 
 def read_slice(part: RowSlice, columns: TextColumns, *, metadata: bool) -> list[Document]:
     """Return the documents of a slice, with the other columns as metadata if wanted."""
-    rows = _parquet_rows(part, columns, metadata=metadata) if part.address.endswith(".parquet") else _line_rows(part)
+    rows = _line_rows(part) if part.address.endswith(_LINES) else _table_rows(part, columns, metadata=metadata)
     documents = [_document(row, columns, where=where) for where, row in rows]
     if _digest(documents) != part.digest:
         raise InputError(f"{part.address}: has been changed since the plan was made; encode it into a new folder")
@@ -112,49 +91,36 @@ def _document(row: dict[str, Any], columns: TextColumns, *, where: str) -> Docum
 
 
 @contextmanager
-def _table(address: str, columns: TextColumns) -> Iterator[Any]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    with Place(address).opened() as opened:
-        try:
-            file = parquet.ParquetFile(opened)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{address}: cannot be read as Parquet ({error}); copy it again") from error
-        missing = [name for name in (columns.id, columns.content) if name not in file.schema_arrow.names]
+def _table(address: str, columns: TextColumns) -> Iterator[ArrowTable]:
+    with open_table(address) as table:
+        missing = [name for name in (columns.id, columns.content) if name not in table.names]
         if missing:
             raise InputError(
-                f"{address}: has no column {missing[0]!r}, only {', '.join(file.schema_arrow.names)}; "
+                f"{address}: has no column {missing[0]!r}, only {', '.join(table.names)}; "
                 "name the columns: --id-column, --text-column"
             )
-        yield file
+        yield table
 
 
-def _scan_parquet(address: str, columns: TextColumns, rows: int) -> Iterator[tuple[RowSlice, list[str]]]:
-    with _table(address, columns) as file:
+def _scan_table(address: str, columns: TextColumns, rows: int) -> Iterator[tuple[RowSlice, list[str]]]:
+    with _table(address, columns) as table:
         start = 0
-        for batch in file.iter_batches(batch_size=rows, columns=[columns.id, columns.content]):
-            table = batch.to_pydict()
-            pairs = zip(table[columns.id], table[columns.content], strict=True)
+        for batch in table.scan([columns.id, columns.content], size=rows):
+            values = batch.to_pydict()
+            pairs = zip(values[columns.id], values[columns.content], strict=True)
             documents = [
                 _document({columns.id: i, columns.content: text}, columns, where=f"{address}, row {number}")
                 for number, (i, text) in enumerate(pairs, start=start + 1)
             ]
-            yield _slice(address, start, documents)
+            if documents:
+                yield _slice(address, start, documents)
             start += len(documents)
 
 
-def _parquet_rows(part: RowSlice, columns: TextColumns, *, metadata: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    with _table(part.address, columns) as file:
-        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-        starts = [sum(sizes[:number]) for number in range(len(sizes))]
-        stop = part.start + part.rows
-        groups = [g for g, start in enumerate(starts) if start < stop and start + sizes[g] > part.start]
-        if not groups:
-            return
-        wanted = None if metadata else [columns.id, columns.content]
-        table = file.read_row_groups(groups, columns=wanted).slice(part.start - starts[groups[0]], part.rows)
-        for number, row in enumerate(table.to_pylist(), start=part.start + 1):
+def _table_rows(part: RowSlice, columns: TextColumns, *, metadata: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    with _table(part.address, columns) as table:
+        found = table.read(part.start, part.rows, None if metadata else [columns.id, columns.content])
+        for number, row in enumerate(found.to_pylist(), start=part.start + 1):
             yield f"{part.address}, row {number}", row
 
 

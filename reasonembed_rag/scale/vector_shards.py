@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["VectorBatch", "VectorShards", "damage", "write_shard"]
+__all__ = ["SPEC_KEY", "VectorBatch", "VectorShards", "damage", "write_shard"]
 
-_SPEC, _SPACE = b"reasonembed.spec", b"reasonembed.space"
+SPEC_KEY, _SPACE = b"reasonembed.spec", b"reasonembed.space"
 
 
 class VectorBatch(NamedTuple):
@@ -74,8 +74,13 @@ class VectorShards:
 
     def __iter__(self) -> Iterator[VectorBatch]:
         """Yield the shards in the corpus's order."""
+        for table in self.tables():
+            yield _batch(table, self._plan)
+
+    def tables(self) -> Iterator[Any]:
+        """Yield the shards as pyarrow.Table: id, vector, and where kept content and metadata in JSON."""
         for number in range(len(self._plan.shards)):
-            yield _read(self._folder / shard_name(number), self._plan)
+            yield _table(self._folder / shard_name(number))
 
 
 def write_shard(place: Place, documents: Sequence[Document], vectors: NDArray[np.float32], plan: ShardPlan) -> None:
@@ -92,7 +97,7 @@ def write_shard(place: Place, documents: Sequence[Document], vectors: NDArray[np
         columns["content"] = pa.array([document.content for document in documents], pa.string())
         lines = [json.dumps(dict(document.metadata), ensure_ascii=False, default=str) for document in documents]
         columns["metadata"] = pa.array(lines, pa.string())
-    about = {_SPEC: plan.spec.to_json().encode(), _SPACE: document_space(plan.spec).encode()}
+    about = {SPEC_KEY: plan.spec.to_json().encode(), _SPACE: document_space(plan.spec).encode()}
     table = pa.table(columns).replace_schema_metadata(about)
     with place.replaced() as file:
         parquet.write_table(table, file, compression="zstd", use_dictionary=False)
@@ -120,15 +125,18 @@ def damage(folder: Place, plan: ShardPlan, number: int, names: dict[str, int]) -
     return None if kind == wanted else f"vectors are {kind}, want {wanted}"
 
 
-def _read(place: Place, plan: ShardPlan) -> VectorBatch:
+def _table(place: Place) -> Any:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         with place.opened() as file:
-            table = parquet.read_table(file)
+            return parquet.read_table(file)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{place.address}: damaged ({error}); delete it and run reasonembed encode-corpus") from error
+
+
+def _batch(table: Any, plan: ShardPlan) -> VectorBatch:
     flat = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     vectors = np.asarray(flat, np.float32).reshape(-1, plan.spec.dimension)
     ids = table.column("id").to_pylist()

@@ -99,8 +99,8 @@ PROGRAMS = {
 }
 LIGHT = {"langchain", "llama-index", "faiss", "default"}
 """Tested without torch in test_light.py."""
-NOT_HERE = {"ray", "examples", "docs", "mteb", "default-large"}
-"""make test-examples and make docs run the first three; the others are hundreds of megabytes."""
+NOT_HERE = {"ray", "lance", "iceberg", "examples", "docs", "mteb", "default-large"}
+"""make test-examples and make docs run the first five; the others are hundreds of megabytes."""
 UNIONS = {"all", "dev"}
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hashed_embedder import HashedEmbedder
 from pyarrow import parquet
 
 from reasonembed_rag.errors import InputError, SpecMismatchError, StoreError
@@ -79,6 +84,30 @@ def test_a_stopped_run_continues_and_encodes_only_what_is_missing(corpus, tmp_pa
     again = make_embedder()
     assert encode_to_shards(corpus, out, again, options=FOUR).encoded_shards == 0
     assert not again.calls
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.parametrize("renames", [0, 1, 3])
+def test_a_run_killed_at_a_write_is_continued_and_leaves_no_debris(corpus, tmp_path, renames):
+    script = (
+        "import itertools, os, signal, sys; from hashed_embedder import HashedEmbedder\n"
+        "from reasonembed_rag.scale import ScaleOptions, encode_to_shards\n"
+        "left = itertools.count(int(sys.argv[3]), -1)\n"
+        "kill = lambda event, _: event == 'os.rename' and next(left) == 0 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(kill)\n"
+        "encode_to_shards(sys.argv[1], sys.argv[2], HashedEmbedder(), options=ScaleOptions(shard_rows=4))"
+    )
+    out = tmp_path / "out"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, str(corpus), str(out), str(renames)]
+    assert subprocess.run(command, check=False, env=environment).returncode == -signal.SIGKILL
+    assert [path for path in out.iterdir() if path.name.endswith(".tmp")]
+    done = encode_to_shards(corpus, out, HashedEmbedder(), options=FOUR)
+    assert done.encoded_shards == 9 - max(0, renames - 1)
+    encode_to_shards(corpus, tmp_path / "whole", HashedEmbedder(), options=FOUR)
+    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
+    for one in (tmp_path / "whole").iterdir():
+        assert (out / one.name).read_bytes() == one.read_bytes()
 
 
 def test_half_written_and_foreign_shards_are_refused_and_made_again(corpus, tmp_path, make_embedder):

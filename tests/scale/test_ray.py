@@ -10,6 +10,47 @@ from pathlib import Path
 
 import pytest
 
+ERRORS = """
+import sys, warnings
+import ray
+from ray_run import Lengths
+from reasonembed_rag.errors import InputError
+from reasonembed_rag.scale import RayOptions, encode_to_shards
+
+class Refusing(Lengths):
+    def encode_documents(self, texts, **_more):
+        raise InputError("this text is refused")
+
+warnings.simplefilter("error", UserWarning)
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
+for options in (RayOptions(workers=1), RayOptions(workers=1, gpus=1)):
+    try:
+        encode_to_shards(sys.argv[1], sys.argv[2], Refusing(""), ray=options)
+    except Exception as error:
+        print(type(error).__name__, str(error).partition(",")[0])
+"""
+
+
+@pytest.mark.services
+def test_what_a_worker_refuses_is_raised_as_it_is_and_what_no_machine_has_is_told(tmp_path):
+    pytest.importorskip("ray")
+    (tmp_path / "corpus.jsonl").write_text('{"id": "a", "content": "text 1"}\n')
+    support = str(Path(__file__).parents[1] / "support")
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join([support, *sys.path])}
+    command = [sys.executable, "-c", ERRORS, str(tmp_path / "corpus.jsonl"), str(tmp_path / "out")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    told = run.stdout.splitlines()
+    assert told == ["InputError this text is refused", "UserWarning an actor takes 1 GPU"], run.stderr[-3000:]
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"cpus": -1}, {"gpus": float("nan")}])
+def test_numbers_of_actors_that_make_no_sense_are_refused(options, tmp_path):
+    from reasonembed_rag.errors import InputError
+    from reasonembed_rag.scale import RayOptions, encode_to_shards
+
+    with pytest.raises(InputError, match=next(iter(options))):
+        encode_to_shards(tmp_path, tmp_path / "out", None, ray=RayOptions(**options))
+
 
 @pytest.mark.services
 def test_an_actor_killed_in_the_middle_loses_nothing(tmp_path):

@@ -151,7 +151,8 @@ class _Database:
 
 
 def database(_request, _folder):
-    return StandIn({"retriever": _Database()})
+    appended = []
+    return StandIn({"retriever": _Database(), "iceberg_table": SimpleNamespace(append=appended.append)})
 
 
 def check_scale(first, second):

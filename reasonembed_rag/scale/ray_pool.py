@@ -1,0 +1,126 @@
+"""Shards encoded by a pool of Ray actors."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasonembed_rag.errors import InputError, MissingDependencyError, OutageError, ReasonEmbedError
+from reasonembed_rag.scale.worker import ShardWorker, WrittenShard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reasonembed_rag.encoder import EncoderSettings
+    from reasonembed_rag.protocols import Embedder
+    from reasonembed_rag.scale.places import Place
+    from reasonembed_rag.scale.plan import ShardPlan
+
+__all__ = ["RayOptions", "encode_by_ray"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayOptions:
+    """How many actors encode, and what each of them holds; ray.init before decides about the cluster."""
+
+    workers: int = 2
+    cpus: float = 1
+    gpus: float = 0
+
+    def check(self) -> None:
+        """Raise InputError for numbers that make no sense."""
+        if self.workers < 1:
+            raise InputError(f"workers is {self.workers}; want at least 1")
+        for name in ("cpus", "gpus"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; want 0 or more")
+
+
+def encode_by_ray(
+    model: Embedder | EncoderSettings, plan: ShardPlan, folder: Place, numbers: list[int], options: RayOptions
+) -> Iterator[WrittenShard]:
+    """Yield shards as they are written.
+
+    Raises what a worker raised; OutageError where Ray cannot be started or reached, or loses workers for good.
+    """
+    try:
+        import ray
+        from ray import data
+        from ray.exceptions import RayError
+    except ImportError as error:
+        package, extra = "ray", "ray"
+        raise MissingDependencyError(package, extra) from error
+    _start(ray)
+    _check_resources(ray, options)
+    data.DataContext.get_current().enable_progress_bars = False  # ours shows documents
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    shards = data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
+    place = str(Path(folder.address).expanduser().absolute()) if folder.is_local else folder.address
+    # A shard at a time per actor bounds memory, and Ray repeats the task of an actor that died on another one.
+    encoded = shards.map_batches(
+        _RayWorker,
+        fn_constructor_args=(model, plan, place),
+        batch_size=1,
+        compute=data.ActorPoolStrategy(size=options.workers, max_tasks_in_flight_per_actor=2),
+        num_cpus=options.cpus,
+        num_gpus=options.gpus,
+    )
+    try:
+        for row in encoded.iter_rows():
+            yield WrittenShard(int(row["number"]), int(row["truncated"]))
+    except RayError as error:
+        raise _own_error(error) from error
+
+
+def _start(ray: Any) -> None:
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(log_to_driver=False)
+    except Exception as error:  # plain Exception where a local node is too slow, ConnectionError for a cluster
+        raise OutageError(
+            f"Ray cannot be started or reached ({_first_line(error)}); want the address of a running cluster in "
+            "RAY_ADDRESS, or on a busy machine more time: RAY_raylet_start_wait_time_s=120"
+        ) from error
+
+
+def _check_resources(ray: Any, options: RayOptions) -> None:
+    """Warn where no actor can start yet, which Ray would wait for without a word."""
+    found = ray.cluster_resources()
+    for name, wanted in (("CPU", options.cpus), ("GPU", options.gpus)):
+        if wanted > found.get(name, 0):
+            warnings.warn(
+                f"an actor takes {wanted:g} {name}, and the Ray cluster has {found.get(name, 0):g}: it waits until "
+                "machines join; or stop, and ask for less: --cpus, --gpus",
+                stacklevel=2,
+            )
+
+
+def _own_error(error: BaseException) -> ReasonEmbedError:
+    """Return what a worker raised, or an error that says what Ray says."""
+    link: BaseException | None = error
+    while link is not None:
+        for one in (link, getattr(link, "cause", None)):
+            if isinstance(one, ReasonEmbedError):
+                return one
+        link = link.__cause__ or getattr(link, "cause", None)
+    return OutageError(f"Ray gave up ({_first_line(error)}); run the same command again: complete shards stay")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+class _RayWorker:
+    """A worker as Ray Data calls it: batches of one row in and out."""
+
+    def __init__(self, model: Embedder | EncoderSettings, plan: ShardPlan, folder: str) -> None:
+        self._worker = ShardWorker(model, plan, folder)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        shard = self._worker.encode(int(batch["number"][0]))
+        return {"number": [shard.number], "truncated": [shard.truncated]}
