@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 
-from reasonembed_rag.backbone import EncoderSettings, Tokens
-from reasonembed_rag.encoder.batching import distinct, plan_packs
+from reasonembed_rag.backbone import EncoderSettings
 from reasonembed_rag.encoder.cache import VectorCache, encode_through_cache, shared_cache, vector_keys
 from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.engines import load_engine
-from reasonembed_rag.encoder.progress import progress_bar
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
-from reasonembed_rag.encoder.truncation import report_truncation, report_unknown
-from reasonembed_rag.errors import BackendError, InputError, MissingDependencyError, OutageError
+from reasonembed_rag.encoder.text_engine import TextCall, TextEngine, TokenCall
+from reasonembed_rag.errors import InputError, MissingDependencyError, OutageError
 from reasonembed_rag.files import check_texts
-from reasonembed_rag.forks import ForkLock, run_in_own_thread
+from reasonembed_rag.forks import run_in_own_thread
 from reasonembed_rag.tasks import query_affixes
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.backbone import Engine, RowVectors
+    from reasonembed_rag.backbone import Engine, Tokens
     from reasonembed_rag.encoder.engines import ModelDescription
     from reasonembed_rag.encoder.gradients import EncoderGradients
     from reasonembed_rag.export import ExportDtype, ExportKind
@@ -44,36 +42,6 @@ _CPU_BUDGET = 2048
 _GPU_BUDGET = 32768
 _BATCH_BUDGETS = 2
 """Packs of async calls that run at once: few, so that a short call does not wait long for long ones."""
-_CHARACTERS = 4
-"""Characters per token, for the cost of texts that are not tokenised yet."""
-_WINDOW = 8192
-"""Texts planned at once: enough to sort well by length, few enough that their tokens take little memory."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Call:
-    """Everything but the texts that the vectors of a call depend on; async calls of equal values share forwards."""
-
-    role: Literal["query", "document"]
-    affixes: tuple[str, str]
-    adapter: str | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _TokenCall:
-    """Everything but the ids that the vectors of tokenised texts depend on."""
-
-    adapter: str | None
-    skip: int
-    prefix: bytes
-    """The token ids that all texts begin with."""
-
-
-@dataclasses.dataclass(slots=True)
-class _Counts:
-    """Counts shared by an encoder and its with_adapter variants."""
-
-    tokens: int = 0
 
 
 class Encoder:
@@ -96,13 +64,11 @@ class Encoder:
         self._adapter_specs = dict(model.adapter_specs)
         self._tokenizer = model.tokenizer
         self._engine = engine
+        self._texts = TextEngine(model, engine, token_budget=token_budget)
         self._device = model.device
         self._cache = cache
-        self._budget = token_budget
-        self._counts = _Counts()
-        self._lock = ForkLock()
         self._coalescer = Coalescer(
-            self._run_batch, cost=self._cost, max_cost=_BATCH_BUDGETS * token_budget, outages=(OutageError,)
+            self._run_batch, cost=self._texts.cost, max_cost=_BATCH_BUDGETS * token_budget, outages=(OutageError,)
         )
         self._settings: EncoderSettings | None = None
         self._variants: dict[str | None, Encoder] = {None: self}
@@ -211,7 +177,7 @@ class Encoder:
     @property
     def tokens_encoded(self) -> int:
         """Tokens computed so far, template and special tokens included, vectors from the cache excluded."""
-        return self._counts.tokens
+        return self._texts.tokens
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -253,7 +219,8 @@ class Encoder:
             raise MissingDependencyError("torch, which gradients need,", "torch")
         from reasonembed_rag.encoder.gradients import load_gradients
 
-        return load_gradients(self._spec, device=self._device, run=self._encode_tokens)
+        run = functools.partial(self._texts.encode_tokens, adapter=self._adapter)
+        return load_gradients(self._spec, device=self._device, run=run)
 
     def encode_queries(
         self,
@@ -370,51 +337,34 @@ class Encoder:
         """
         if not len(tokens.lengths):
             return np.empty((0, self.dimension), dtype=np.float32)
-        call = _TokenCall(self._adapter, tokens.skip, tokens.ids[: tokens.shared].tobytes())
+        call = TokenCall(self._adapter, tokens.skip, tokens.ids[: tokens.shared].tobytes())
         return await self._coalescer.encode(tokens.rows(np.arange(len(tokens.lengths))), call)
 
     def close(self) -> None:
         """Release the model's memory and processes; later calls raise BackendError."""
         self._coalescer.close()
-        with self._lock:
-            self._engine.close()
+        self._texts.close()
 
-    def _query_call(self, task: str | None, instruction: str | None) -> _Call:
+    def _query_call(self, task: str | None, instruction: str | None) -> TextCall:
         affixes = query_affixes(self._spec, task=task, instruction=instruction)
-        return _Call("query", affixes, self._adapter)
+        return TextCall("query", affixes, self._adapter)
 
-    def _document_call(self) -> _Call:
-        return _Call("document", self._spec.document_affixes(), self._adapter)
+    def _document_call(self) -> TextCall:
+        return TextCall("document", self._spec.document_affixes(), self._adapter)
 
-    async def _submit(self, texts: list[str], call: _Call) -> NDArray[np.float32]:
+    async def _submit(self, texts: list[str], call: TextCall) -> NDArray[np.float32]:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         return await self._coalescer.encode(texts, call)
 
     def _run_batch(self, texts: list[Any], key: Hashable) -> NDArray[np.float32]:
-        if isinstance(key, _TokenCall):
-            return self.with_adapter(key.adapter)._encode_joined(texts, key)  # noqa: SLF001 - a variant of this encoder
-        if not isinstance(key, _Call):
-            raise TypeError(f"want _Call, got {type(key).__name__}")
+        if isinstance(key, TokenCall):
+            return self._texts.encode_joined(texts, key)
+        if not isinstance(key, TextCall):
+            raise TypeError(f"want TextCall, got {type(key).__name__}")
         return self.with_adapter(key.adapter)._encode(texts, key, show_progress=False)  # noqa: SLF001 - a variant of this encoder
 
-    def _encode_joined(self, sequences: list[NDArray[np.int32]], call: _TokenCall) -> NDArray[np.float32]:
-        unique = distinct([ids.tobytes() for ids in sequences])
-        rows = [sequences[row] for row in unique.first]
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(ids) for ids in rows], out=offsets[1:])
-        shared = len(call.prefix) // np.dtype(np.int32).itemsize
-        tokens = Tokens(np.concatenate(rows), offsets, truncated=0, skip=call.skip, shared=shared)
-        return self._encode_tokens(tokens)[unique.inverse]
-
-    def _cost(self, text: str | NDArray[np.int32]) -> int:
-        """Return the tokens of an async call's text, estimated where it is not tokenised yet."""
-        if not isinstance(text, str):
-            return len(text)
-        longest = max(self._spec.max_query_length, self._spec.max_document_length)
-        return min(len(text) // _CHARACTERS + 1, longest)
-
-    def _encode(self, texts: list[str], call: _Call, *, show_progress: bool) -> NDArray[np.float32]:
+    def _encode(self, texts: list[str], call: TextCall, *, show_progress: bool) -> NDArray[np.float32]:
         if self._cache is None or not texts:
             return self._encode_all(texts, call, show_progress=show_progress)
         keys = vector_keys(self._spec, texts, role=call.role, affixes=call.affixes)
@@ -426,66 +376,8 @@ class Encoder:
             dimension=self.dimension,
         )
 
-    def _encode_all(self, texts: list[str], call: _Call, *, show_progress: bool) -> NDArray[np.float32]:
-        unique = distinct(texts)
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        truncated = unread = unknown = 0
-        with self._lock, progress_bar(total=len(unique.first), unit="texts", show=show_progress) as advance:
-            for start, tokens in self._windows([texts[row] for row in unique.first], call):
-                for part in self._run(tokens):
-                    vectors[unique.first[start + part.rows]] = part.vectors
-                    advance(len(part.rows))
-                truncated += tokens.truncated
-                unknown += tokens.unknown
-                unread += tokens.unread
-                self._counts.tokens += int(tokens.lengths.sum())
-        report_truncation(truncated, max_length=self._max_length(call), tokens=unread)
-        report_unknown(unknown)
-        source = unique.first[unique.inverse]
-        repeats = np.flatnonzero(source != np.arange(len(texts)))
-        vectors[repeats] = vectors[source[repeats]]
-        return vectors
-
-    def _encode_tokens(self, tokens: Tokens) -> NDArray[np.float32]:
-        """Return the vectors (n, dimension) of tokenised texts, without the cache."""
-        vectors = np.empty((len(tokens.lengths), self.dimension), dtype=np.float32)
-        with self._lock:
-            for part in self._run(tokens):
-                vectors[part.rows] = part.vectors
-            self._counts.tokens += int(tokens.lengths.sum())
-        return vectors
-
-    def _windows(self, texts: list[str], call: _Call) -> Iterator[tuple[int, Tokens]]:
-        """Yield the tokens of a window of texts while the next window is being tokenised."""
-
-        def tokenize(start: int) -> Tokens:
-            before, after = call.affixes
-            window = texts[start : start + _WINDOW]
-            return self._tokenizer(window, before=before, after=after, max_length=self._max_length(call))
-
-        starts = range(0, len(texts), _WINDOW)
-        if len(starts) == 1:
-            yield 0, tokenize(0)
-            return
-        with ThreadPoolExecutor(1, thread_name_prefix="reasonembed-tokenizer") as pool:
-            upcoming = pool.submit(tokenize, 0) if texts else None
-            for start in starts:
-                tokens = upcoming.result() if upcoming is not None else tokenize(start)
-                upcoming = pool.submit(tokenize, start + _WINDOW) if start + _WINDOW < len(texts) else None
-                yield start, tokens
-
-    def _run(self, tokens: Tokens) -> Iterator[RowVectors]:
-        packs = plan_packs(tokens.lengths - tokens.shared, budget=self._budget)
-        for part in self._engine.run(tokens, packs, adapter=self._adapter):
-            if not np.isfinite(part.vectors).all():
-                raise BackendError(
-                    f"{self._spec.model} gave vectors that are not finite in {self._spec.dtype}; "
-                    "the weights are damaged or overflow: check the files, or load with dtype='float32'"
-                )
-            yield part
-
-    def _max_length(self, call: _Call) -> int:
-        return self._spec.max_query_length if call.role == "query" else self._spec.max_document_length
+    def _encode_all(self, texts: list[str], call: TextCall, *, show_progress: bool) -> NDArray[np.float32]:
+        return self._texts.encode(texts, call, show_progress=show_progress)
 
 
 def _load_again(settings: EncoderSettings, cache: VectorCache | None, adapter: str | None) -> Encoder:

@@ -123,7 +123,7 @@ class LatentEncoder(Encoder):
         whole = list(range(len(checked))) if not tokens.truncated else self._fitting(checked)
         found: dict[int, Memory] = {}
         with progress_bar(total=len(checked), unit="texts", show=show_progress) as advance:
-            for rows in plan_packs(tokens.lengths[whole], budget=self._budget):
+            for rows in plan_packs(tokens.lengths[whole], budget=self._texts.budget):
                 numbers = [whole[row] for row in rows]
                 read = self._read(tokens.rows(np.asarray(numbers, np.int64)))
                 found |= dict(zip(numbers, read, strict=True))
@@ -221,7 +221,7 @@ class LatentEncoder(Encoder):
         return self._latent_engine.model
 
     def _encode_all(self, texts: list[str], call: Any, *, show_progress: bool) -> NDArray[np.float32]:
-        with self._lock:
+        with self._texts.lock:
             self._latent_engine.reasoning = self._reasoning if call.role == "query" else 0
             return super()._encode_all(texts, call, show_progress=show_progress)
 
@@ -238,9 +238,9 @@ class LatentEncoder(Encoder):
 
     def _read(self, sequences: Sequence[NDArray[np.int32]], *, behind: Memory | None = None) -> list[Memory]:
         past = None if behind is None else self._joined([behind])
-        with self._lock, torch.inference_mode():
+        with self._texts.lock, torch.inference_mode():
             values = self._model(sequences, memories_BN2KPd=past).memories_BN2KkD
-            self._counts.tokens += sum(len(ids) for ids in sequences)
+            self._texts.tokens += sum(len(ids) for ids in sequences)
         return [Memory(one.to("cpu", copy=True), self._fingerprint) for one in values]
 
     def _in_chunks(self, text: str) -> Memory:
@@ -283,12 +283,12 @@ class LatentEncoder(Encoder):
         past: list[KeyValue] | None = None
         new = prompt
         for _ in range(settings.max_tokens):
-            with self._lock, torch.inference_mode():
+            with self._texts.lock, torch.inference_mode():
                 if past is None and joined is not None:
                     past = self._model.placed(joined)
                 states_TD, past = self._model.plain([new], past=past)
                 token = choose_token(self._model.logits(states_TD[-1:])[0], settings, generator)
-                self._counts.tokens += len(new)
+                self._texts.tokens += len(new)
             if token == eos:
                 return
             yield token
