@@ -148,6 +148,8 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
     kind, renamed = native_type(config)
     try:
         settings = {"config": AutoConfig.for_model(**{**config, "model_type": kind})} if renamed else {}
+        if kind == "gemma2":  # in transformers 5.20 and older, the default of its attention leaves out the soft cap
+            settings["attn_implementation"] = "eager"
         backbone, report = AutoModel.from_pretrained(
             folder,
             dtype=dtype,

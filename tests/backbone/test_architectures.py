@@ -23,7 +23,7 @@ DECODERS = {
     "llama": {},
     "mistral": {"sliding_window": 24},
     "gemma": {},
-    "gemma2": LOCAL,
+    "gemma2": LOCAL | {"attn_logit_softcapping": 3.0},
     "gemma3_text": LOCAL,
 }
 ENCODERS = {
@@ -49,7 +49,8 @@ def plain(folder, texts, pooling):
     """Embed one text at a time with nothing but transformers."""
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     rows = []
     for text in texts:
         with torch.inference_mode():

@@ -118,7 +118,7 @@ async def test_adapters_of_concurrent_async_calls_do_not_mix(backbone, paths):
 @pytest.mark.parametrize(
     ("kind", "settings", "targets"),
     [
-        ("modernbert", {"global_attn_every_n_layers": 1}, ("Wqkv", "Wi", "Wo")),
+        ("modernbert", {"global_attn_every_n_layers": 2}, ("Wqkv", "Wi", "Wo")),
         ("bert", {}, ("query", "key", "dense")),
         ("mpnet", {"pad_token_id": 1}, ("q", "k", "v", "o", "dense")),
     ],

@@ -71,7 +71,7 @@ def backbones(tiny_model):
         if name not in made:
             kind, settings_ = ARCHITECTURES[name]
             folder = tiny_model(kind, num_hidden_layers=3, **settings_)
-            made[name] = AutoModel.from_pretrained(folder).eval()
+            made[name] = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
         return made[name]
 
     return get

@@ -100,7 +100,8 @@ def test_bare_modules_give_the_states_of_transformers_beyond_every_window(tiny_m
     bare = plain_decoder.read_plain_decoder(folder, config, dtype=torch.float32, device=torch.device("cpu"))
     causal = not config.get("use_bidirectional_attention")
     packed = PackedForward(read_blueprint(bare, causal=causal, make=make_live), pooling="mean")
-    plain = PaddedForward(AutoModel.from_pretrained(folder).eval(), pooling="mean", pad_id=0)
+    backbone = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    plain = PaddedForward(backbone, pooling="mean", pad_id=0)
     generator = np.random.default_rng(0)
     sequences = [generator.integers(5, 200, size=size).astype(np.int32) for size in (300, 70, 40, 17, 5, 1)]
     with torch.inference_mode():
