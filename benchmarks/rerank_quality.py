@@ -100,7 +100,7 @@ def _difference(groups: Sequence[NDArray[np.float64]]) -> str:
     return f"{mean:+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reranker", help="a cross-encoder's folder or hub id")
@@ -110,18 +110,18 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="of the first stage")
     parser.add_argument("--max-length", type=int, default=256, help="tokens of a pair that are read")
     parser.add_argument("--cache", type=Path, help="a folder for the vectors of documents")
-    arguments = parser.parse_args()
-    encoder = Encoder.from_pretrained(arguments.model)
+    options = parser.parse_args(arguments)
+    encoder = Encoder.from_pretrained(options.model)
     names: list[str] = []
-    tables: dict[str, list[NDArray[np.float64]]] = {arguments.model: [], f"{arguments.model} and BM25": []}
-    with CrossEncoder.from_pretrained(arguments.reranker, max_length=arguments.max_length) as model:
+    tables: dict[str, list[NDArray[np.float64]]] = {options.model: [], f"{options.model} and BM25": []}
+    with CrossEncoder.from_pretrained(options.reranker, max_length=options.max_length) as model:
         reranker = _Remembering(model)
-        for task in tasks(arguments.data, arguments.queries):
-            dense = DenseRetriever(encoder, task.documents, cache=arguments.cache)
+        for task in tasks(options.data, options.queries):
+            dense = DenseRetriever(encoder, task.documents, cache=options.cache)
             both = Fusion([Weighted(dense, 0.75), Weighted(BM25(task.documents), 0.25)])
             firsts: tuple[Retriever, ...] = (dense, both)
             for of_stage, first in zip(tables.values(), firsts, strict=True):
-                of_stage.append(scores_by_share(task, first, reranker, depth=arguments.depth))
+                of_stage.append(scores_by_share(task, first, reranker, depth=options.depth))
             names.append(task.name)
     for name, of_stage in tables.items():
         report(name, names, of_stage)

@@ -66,18 +66,35 @@ def test_the_share_is_chosen_by_every_second_query_and_measured_on_the_others(be
     assert rows == ["| made | 6 | 0.5000 | +0.0000 (+0.0000 to +0.0000) | -0.1000 (-0.1000 to -0.1000) |"]
 
 
-def test_queries_that_were_trained_on_are_left_out(bench, tmp_path):
+@pytest.fixture
+def data(bench, tmp_path):
+    """Write the four sets, with a dev query that is trained on."""
     for name in bench._SETS:
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "documents.jsonl").write_text(json.dumps({"id": "d", "content": "text"}) + "\n")
+        documents = [{"id": f"d{number}", "content": f"text of the fox {number}"} for number in range(3)]
+        (folder / "documents.jsonl").write_text("".join(json.dumps(one) + "\n" for one in documents))
         for split, queries in (("train", ["seen"]), ("dev", ["seen", "new", "other", "third"])):
-            lines = [
-                {"id": f"{split}{place}", "query": query, "gold_ids": ["d"]} for place, query in enumerate(queries)
-            ]
+            lines = [{"id": f"{split}-{query}", "query": query, "gold_ids": ["d1"]} for query in queries]
             (folder / f"examples.{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = list(bench.tasks(tmp_path, 2))
-    assert [[example.query for example in task.examples] for task in found[:-1]] == [["new", "other"]] * len(
-        bench._SETS
-    )
+    return tmp_path
+
+
+def test_queries_that_were_trained_on_are_left_out(bench, data):
+    found = list(bench.tasks(data, 2))
+    assert [[example.query for example in task.examples] for task in found[:-1]] == [["new", "other"]] * 4
     assert (found[-1].name, len(found[-1].examples)) == ("python_reference", 2)
+
+
+def test_the_script_prints_a_row_for_each_set_behind_both_first_stages(bench, data, tiny_model, capsys):
+    from transformers import AutoModelForSequenceClassification
+
+    reranker = tiny_model("bert")
+    AutoModelForSequenceClassification.from_pretrained(reranker, num_labels=1).save_pretrained(reranker)
+    first = str(tiny_model("bert", pooling="mean"))
+    arguments = [str(reranker), "--data", str(data), "--model", first, "--queries", "2", "--depth", "3"]
+    bench.main(arguments)
+    told = capsys.readouterr().out
+    rows = [line.split(" | ")[0] for line in told.splitlines() if line.startswith("| ")]
+    assert rows == ["| set", *(f"| {name}" for name in (*bench._SETS, "python_reference", "mean"))] * 2
+    assert [line.partition(";")[0] for line in told.splitlines() if "; share" in line] == [first, f"{first} and BM25"]
