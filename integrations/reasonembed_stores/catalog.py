@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import StoreError
-from reasonembed_rag.files import Database
+from reasonembed_rag.files import Database, transaction
 from reasonembed_stores.batch import Batch, decode_json
 from reasonembed_stores.catalog_file import TIMEOUT_S, CatalogFile, connect, store_error, translated_errors
 from reasonembed_stores.iteration import in_pages
@@ -147,17 +147,6 @@ class Catalog:
         with translated_errors(self._name), self._database.connection() as connection:
             yield connection
 
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self.exclusively() as connection:
-            connection.execute(begin)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-
     def version(self) -> tuple[int, int]:
         """Return what changes when another connection has committed, or when the file was opened again."""
         ((version,),) = self._rows("PRAGMA data_version")
@@ -173,7 +162,7 @@ class Catalog:
 
     def snapshot(self, since: State) -> Snapshot:
         """Return the committed state with what came after another; everything if the layout is not the same."""
-        with self._transaction("BEGIN"):
+        with self.exclusively() as connection, transaction(connection, "BEGIN"):
             state = self.state()
             key, generation = (since.next_key, since.generation) if since.layout == state.layout else (0, -1)
             query = "SELECT key FROM documents WHERE key >= ?1 UNION ALL SELECT key FROM tombstones WHERE key >= ?1"
@@ -184,7 +173,7 @@ class Catalog:
 
     def commit(self, change: Change) -> None:
         """Make a change, all of it or nothing."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self.exclusively() as connection, transaction(connection):
             connection.execute(_UPDATE, astuple(change.state))
             if change.rewritten:
                 connection.execute("DELETE FROM tombstones")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reasonembed_rag.errors import StoreError
+from reasonembed_rag.files import transaction
 from reasonembed_stores.sources import NamedSource, Source, name_as_text
 
 __all__ = ["KnownDocument", "KnownFile", "RunSettings", "SourceState"]
@@ -219,14 +220,8 @@ class SourceState:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._opened() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        with self._opened() as connection, transaction(connection):
+            yield connection
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -257,10 +252,9 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
     if version not in (0, _VERSION):
         raise StoreError(f"{path} has format {version}, this release reads {_VERSION}; upgrade")
     if version == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        connection.execute("COMMIT")
+        with transaction(connection):
+            for statement in _SCHEMA:
+                connection.execute(statement)
 
 
 def _row_of_source(named: NamedSource) -> tuple[str, str | bytes, str]:

@@ -11,39 +11,33 @@ another program's file. A vector with a wrong checksum counts as missing and is 
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import sqlite3
-import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from reasonembed_rag.encoder.cache_file import cache_error, open_cache_file
 from reasonembed_rag.errors import InputError, StoreError
-from reasonembed_rag.files import Database
+from reasonembed_rag.files import Database, transaction
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-    from reasonembed_rag.spec import EmbeddingSpec
 
-__all__ = ["CachedVectors", "VectorCache", "encode_through_cache", "shared_cache", "vector_keys"]
+__all__ = ["CachedVectors", "VectorCache", "shared_cache"]
 
 _logger = logging.getLogger(__name__)
 
 _FILE = "vectors.sqlite"
-_APPLICATION = 0x52454D42  # "REMB"
-_VERSION = 1
 _LEAST_BYTES = 1 << 20
-_BUSY_S = 30.0
-"""How long a writer waits for the lock."""
 _CHUNK_KEYS = 500
 """Keys per query; every build of SQLite allows at least 999."""
 _CHUNK_BYTES = 4 << 20
@@ -54,42 +48,6 @@ _PAGE_WASTE = 2
 """Pages take at most twice the bytes of their rows: a row just above half a page fills one alone."""
 _MANY_USES = 100_000
 """Hits recorded in memory before they are written to disk."""
-_WINDOW = 16_384
-"""Texts encoded between two writes: what a killed process can lose."""
-
-_SCHEMA = (
-    """CREATE TABLE entries (
-        id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, used INTEGER NOT NULL, checksum INTEGER NOT NULL)""",
-    "CREATE INDEX entries_used ON entries (used)",
-    "CREATE TABLE vectors (id INTEGER PRIMARY KEY, vector BLOB NOT NULL)",
-    f"PRAGMA application_id = {_APPLICATION}",
-    f"PRAGMA user_version = {_VERSION}",
-)
-
-
-def vector_keys(
-    spec: EmbeddingSpec, texts: Sequence[str], *, role: Literal["query", "document"], affixes: tuple[str, str]
-) -> list[bytes]:
-    """Return a key of 20 bytes per text: a hash of everything that its vector depends on.
-
-    spec is that of the call, its adapter included; affixes are the template before and after the text, instruction
-    included. Every part is hashed with its length first, so that different parts never give the same bytes.
-    """
-    common = hashlib.blake2b(digest_size=20)
-    for part in (spec.digest(), role, *affixes):
-        _feed(common, part)
-    keys: list[bytes] = []
-    for text in texts:
-        own = common.copy()
-        _feed(own, text)
-        keys.append(own.digest())
-    return keys
-
-
-def _feed(digest: hashlib.blake2b, part: str) -> None:
-    raw = part.encode(errors="surrogatepass")
-    digest.update(len(raw).to_bytes(8, "little"))
-    digest.update(raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +70,7 @@ class VectorCache:
             raise InputError(f"max_bytes is {max_bytes}; want at least {_LEAST_BYTES} (1 MiB)")
         self._path = Path(folder) / _FILE
         self._max_bytes = max_bytes
-        self._database = Database(self._path, functools.partial(_connect, self._path))
+        self._database = Database(self._path, functools.partial(open_cache_file, self._path))
         self._uses: dict[int, int] = {}
         self._clock = 0
 
@@ -146,7 +104,7 @@ class VectorCache:
                     rows.extend(positions[key])
                     vectors.extend([vector] * len(positions[key]))
             if len(self._uses) > _MANY_USES:
-                with _transaction(connection):
+                with transaction(connection):
                     self._flush_uses(connection)
         order = np.argsort(np.asarray(rows, dtype=np.int64), kind="stable")
         stacked = np.stack(vectors) if vectors else np.empty((0, dimension), dtype=np.float32)
@@ -173,7 +131,7 @@ class VectorCache:
         with self._opened() as connection:
             self._clock += 1
             for start in range(0, len(keys), chunk):
-                with _transaction(connection):
+                with transaction(connection):
                     used = self._flush_uses(connection)
                     self._make_room(connection, rows=min(chunk, len(keys) - start), row_bytes=row_bytes)
                     for key, vector in zip(keys[start : start + chunk], raw[start : start + chunk], strict=True):
@@ -184,7 +142,7 @@ class VectorCache:
         if not self._database.is_open:
             return
         try:
-            with self._opened() as connection, _transaction(connection):
+            with self._opened() as connection, transaction(connection):
                 self._flush_uses(connection)
         except StoreError as error:  # only the order of eviction is lost
             _logger.warning("the cache was closed without recording the latest uses: %s", error)
@@ -235,115 +193,13 @@ class VectorCache:
             with self._database.connection() as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise _store_error(self._path, error) from error
+            raise cache_error(self._path, error) from error
 
 
 @functools.cache
 def shared_cache(folder: str, max_bytes: int) -> VectorCache:
     """Return this process's cache of a folder."""
     return VectorCache(folder, max_bytes=max_bytes)
-
-
-def encode_through_cache(
-    texts: Sequence[str],
-    cache: VectorCache,
-    keys: Sequence[bytes],
-    encode_missing: Callable[[list[str]], NDArray[np.float32]],
-    *,
-    dimension: int,
-) -> NDArray[np.float32]:
-    """Return float32 vectors (n, dimension) of the texts, encoding only those with missing keys, each key once.
-
-    New vectors are written to the cache at intervals; if it cannot be written (a full disk), a warning is logged and
-    the vectors are returned all the same. Raises StoreError for a cache that cannot be read, and what encode_missing
-    raises.
-    """
-    if len(texts) != len(keys):
-        raise InputError(f"got {len(texts)} texts and {len(keys)} keys; want one key per text")
-    vectors = np.empty((len(texts), dimension), dtype=np.float32)
-    found = cache.get(keys, dimension=dimension)
-    vectors[found.rows] = found.vectors
-    absent = np.ones(len(texts), dtype=bool)
-    absent[found.rows] = False
-    rows_of_key: dict[bytes, list[int]] = {}
-    for row in np.flatnonzero(absent).tolist():
-        rows_of_key.setdefault(keys[row], []).append(row)
-    missing = list(rows_of_key)
-    for start in range(0, len(missing), _WINDOW):
-        window = missing[start : start + _WINDOW]
-        fresh = encode_missing([texts[rows_of_key[key][0]] for key in window])
-        if fresh.shape != (len(window), dimension):
-            raise InputError(f"encode_missing gave {fresh.shape}; want {(len(window), dimension)}")
-        for key, vector in zip(window, fresh, strict=True):
-            vectors[rows_of_key[key]] = vector
-        try:
-            cache.put(window, fresh)
-        except StoreError as error:
-            _logger.warning("%d vectors were computed but not cached: %s", len(window), error)
-    return vectors
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        made = _is_ours(connection, path)  # checked before anything is written
-        _write_ahead(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA journal_size_limit = {_CHUNK_BYTES}")
-        if not made:
-            _make(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _make(connection: sqlite3.Connection, path: Path) -> None:
-    with _transaction(connection):
-        if not _is_ours(connection, path):  # another process may have created it in the meantime
-            for statement in _SCHEMA:
-                connection.execute(statement)
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead mode, retrying: SQLite does not wait for this lock when two processes switch at once."""
-    deadline = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the file is a cache, False if it is empty; raises StoreError for anything else."""
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables == 0:
-        return False
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != _APPLICATION:
-        raise StoreError(f"{path}: is another program's database; want a separate folder for the cache")
-    if version != _VERSION:
-        raise StoreError(f"{path}: has format {version}, this version writes {_VERSION}; delete it to continue")
-    return True
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:  # after a full disk SQLite has rolled back already
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def _write(connection: sqlite3.Connection, key: bytes, raw: bytes, used: int) -> None:
@@ -361,12 +217,3 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
     names = ("page_count", "freelist_count", "page_size")
     pages, free, page_bytes = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     return (pages - free) * page_bytes
-
-
-def _store_error(path: Path, error: Exception) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return StoreError(f"{path}: damaged or not a cache ({error}); delete it: its vectors will be computed again")
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return StoreError(f"{path}: locked by another process for {_BUSY_S:.0f} s; stop that process")
-    return StoreError(f"{path}: cannot be used ({error}); want a writable folder on a local disk with free space")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import numpy as np
 
 from reasonembed_rag.backbone import EncoderSettings
-from reasonembed_rag.encoder.cache import VectorCache, encode_through_cache, shared_cache, vector_keys
+from reasonembed_rag.encoder.cache import VectorCache, shared_cache
+from reasonembed_rag.encoder.cached_encoding import encode_through_cache, vector_keys
 from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.engines import load_engine
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer

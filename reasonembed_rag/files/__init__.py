@@ -8,7 +8,7 @@ from reasonembed_rag.lazy import lazy_face
 
 if TYPE_CHECKING:
     from reasonembed_rag.files.atomic import flush_folder, replacing, replacing_folder, write_text
-    from reasonembed_rag.files.database import Database, detached, inode_of
+    from reasonembed_rag.files.database import Database, detached, inode_of, transaction
     from reasonembed_rag.files.jsonl import decode_lines, parse_jsonl, read_jsonl, read_jsonl_documents
     from reasonembed_rag.files.locks import delete_abandoned, hold, unused
     from reasonembed_rag.files.records import change_setting, flat_record, plain_record, read_toml, record_from
@@ -41,6 +41,7 @@ __all__ = [
     "record_from",
     "replacing",
     "replacing_folder",
+    "transaction",
     "unused",
     "write_text",
 ]

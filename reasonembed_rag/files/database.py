@@ -21,7 +21,7 @@ from typing import TypeAlias
 from reasonembed_rag.errors import StoreError
 from reasonembed_rag.forks import make_immortal
 
-__all__ = ["Database", "detached", "inode_of"]
+__all__ = ["Database", "detached", "inode_of", "transaction"]
 
 _Inode: TypeAlias = tuple[int, int]
 
@@ -210,3 +210,15 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    """Commit what a block does in a database, or undo it where the block or the commit fails."""
+    connection.execute(begin)
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:  # after a full disk SQLite has rolled back already
+            connection.execute("ROLLBACK")

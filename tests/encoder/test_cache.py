@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonembed_rag.encoder import cache as cache_module
-from reasonembed_rag.encoder.cache import VectorCache, encode_through_cache, vector_keys
+from reasonembed_rag.encoder import cache_file
+from reasonembed_rag.encoder.cache import VectorCache
+from reasonembed_rag.encoder.cached_encoding import encode_through_cache, vector_keys
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_rag.spec import EmbeddingSpec
 
@@ -205,15 +206,15 @@ def test_processes_create_and_fill_one_cache_at_the_same_time(tmp_path):
 
 
 def test_a_cache_created_by_another_process_meanwhile_is_used(tmp_path, monkeypatch):
-    write_ahead = cache_module._write_ahead
+    write_ahead = cache_file._write_ahead
 
     def slow(connection):
-        monkeypatch.setattr(cache_module, "_write_ahead", write_ahead)
+        monkeypatch.setattr(cache_file, "_write_ahead", write_ahead)
         with VectorCache(tmp_path, max_bytes=MIB) as quicker:
             quicker.put(keys_of("a"), vectors_of(1))
         write_ahead(connection)
 
-    monkeypatch.setattr(cache_module, "_write_ahead", slow)
+    monkeypatch.setattr(cache_file, "_write_ahead", slow)
     with VectorCache(tmp_path, max_bytes=MIB) as cache:
         assert cache.get(keys_of("a"), dimension=8).rows.tolist() == [0]
 
@@ -258,7 +259,7 @@ def test_a_cache_works_after_a_fork(cache):
 
 def test_readers_do_not_wait_for_a_writer(cache, monkeypatch):
     cache.put(keys_of("a"), vectors_of(1))
-    monkeypatch.setattr("reasonembed_rag.encoder.cache._BUSY_S", 0.1)
+    monkeypatch.setattr("reasonembed_rag.encoder.cache_file._BUSY_S", 0.1)
     with closing(sqlite3.connect(cache._path, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with VectorCache(cache._path.parent, max_bytes=64 * MIB) as reader:

@@ -467,7 +467,7 @@ def test_a_glob_lists_only_folders_in_which_it_may_match(docs, index, stored, mo
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or scandir(path))
     report = index(f"{docs}/a*", f"{docs}/b*/*.md")
     assert set(stored()) == {"apes/deep/x.md#1", "bees/y.md#1"}
-    assert {str(docs / name) for name in ("apes", "apes/deep", "bees")} == set(listed) - {str(docs)}
+    assert {str(docs / name) for name in ("apes", "apes/deep", "bees")} == {one for one in listed if f"{docs}/" in one}
     assert report.files.passed_over == ()
 
 
