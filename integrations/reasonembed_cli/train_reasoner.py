@@ -59,9 +59,14 @@ def train_reasoner_command(
 
 
 def _summary(outcome: ReasonerOutcome) -> str:
-    scores = f"dev nDCG@10 {outcome.before:.4f} without, {outcome.after:.4f} with it"
     if outcome.best_epoch == 0:
-        return (
-            f"{outcome.rows} rows, {outcome.epochs} epochs: no epoch is better on dev, the identity is kept ({scores})"
-        )
-    return f"{outcome.rows} rows, epoch {outcome.best_epoch} of {outcome.epochs}: {scores}"
+        return f"{outcome.rows} rows, {outcome.epochs} epochs: no epoch is better on dev, the identity is kept"
+    gain = outcome.gain
+    said = (
+        f"{outcome.rows} rows, epoch {outcome.best_epoch} of {outcome.epochs}: dev nDCG@10 {outcome.before:.4f} "
+        f"without, {outcome.after:.4f} with it, {gain.low:+.4f} to {gain.high:+.4f}, on the half of the queries that "
+        "did not choose"
+    )
+    if not outcome.kept:
+        return f"{said}: the identity is kept"
+    return said if gain.low > 0 else f"{said}: not shown to help"

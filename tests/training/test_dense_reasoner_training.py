@@ -53,7 +53,10 @@ def test_a_shift_that_holds_for_all_queries_is_learnt_and_found_on_held_out_rows
     assert outcome.rows == 4 * D - round(0.1 * 4 * D)
     mapped = outcome.reasoner.mapped(Shifted().encode_queries(["q3", "q15"]))
     assert (mapped @ Shifted().encode_documents(["d3", "d15"]).T).argmax(axis=1).tolist() == [0, 1]
-    assert seen[outcome.best_epoch - 1] == (outcome.best_epoch, outcome.after)
+    assert outcome.kept
+    assert 0.0 < outcome.gain.low <= outcome.after - outcome.before <= outcome.gain.high
+    assert [epoch for epoch, _ in seen] == [*range(1, outcome.epochs + 1)]
+    assert max(seen, key=lambda told: told[1])[0] == outcome.best_epoch
     assert len(seen) == outcome.epochs <= outcome.best_epoch + settings.patience
     again = train_reasoner(_rows(), Shifted(), settings=settings)
     assert again.reasoner.fingerprint == outcome.reasoner.fingerprint
@@ -65,8 +68,21 @@ def test_the_identity_is_kept_where_dev_does_not_gain_and_training_stops_early()
     settings = ReasonerSettings(epochs=60, batch=16, learning_rate=0.01, patience=3)
     outcome = train_reasoner(_rows(), Shifted(), dev=[RetrievalTask("dev", None, documents, right)], settings=settings)
     assert (outcome.best_epoch, outcome.epochs, outcome.before, outcome.after) == (0, 3, 1.0, 1.0)
+    assert (outcome.gain.low, outcome.gain.high) == (0.0, 0.0)
+    assert not outcome.kept
     assert outcome.reasoner.layers is None
     assert outcome.rows == 4 * D
+
+
+def test_the_identity_is_kept_where_only_the_queries_that_chose_gain():
+    documents = [Document(f"d{n}", f"d{n}") for n in range(D)]
+    shifted_then_bare = [Example(str(n), f"q{n}", (f"d{n + n % 2}",)) for n in range(D - 1)]
+    dev = [RetrievalTask("dev", None, documents, tuple(shifted_then_bare))]
+    outcome = train_reasoner(_rows(), Shifted(), dev=dev, settings=ReasonerSettings(batch=16, learning_rate=0.01))
+    assert outcome.best_epoch > 0
+    assert outcome.after < outcome.before == 1.0
+    assert outcome.gain.high < 0.0
+    assert not outcome.kept
 
 
 def test_rows_without_reasoning_teach_nothing_and_too_few_are_refused():
@@ -74,8 +90,11 @@ def test_rows_without_reasoning_teach_nothing_and_too_few_are_refused():
     with pytest.raises(TrainingError, match=r"9 of 59 rows"):
         train_reasoner([*bare, *_rows()[:9]], Shifted())
     same = [TrainingRow(id=str(n), query="q1", positives=("d1",), reasoning_query="r1") for n in range(20)]
-    with pytest.raises(TrainingError, match="one query"):
+    with pytest.raises(TrainingError, match="1 different queries"):
         train_reasoner(same, Shifted())
+    single = RetrievalTask("single", None, [Document("d1", "d1")], (Example("0", "q1", ("d1",)),))
+    with pytest.raises(TrainingError, match="'single' has one query"):
+        train_reasoner(_rows(), Shifted(), dev=[single])
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"learning_rate": 0.0}, {"held_out": 1.0}, {"patience": 0}])

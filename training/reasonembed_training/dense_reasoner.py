@@ -13,7 +13,7 @@ from torch import nn
 
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import TrainingError
-from reasonembed_rag.evaluation import Example, RetrievalTask, score_rankings
+from reasonembed_rag.evaluation import Example, Interval, RetrievalTask, bootstrap_intervals, score_rankings
 from reasonembed_rag.pipeline import DenseReasoner, ReasonerLayers
 from reasonembed_rag.protocols import Embedder
 from reasonembed_rag.retrieval import ExactIndex
@@ -23,6 +23,8 @@ __all__ = ["ReasonerOutcome", "ReasonerSettings", "train_reasoner"]
 
 _MEASURE = "nDCG@10"
 _LEAST_ROWS = 10
+_CHOOSING, _JUDGING = slice(0, None, 2), slice(1, None, 2)
+"""Of the queries of a dev set, those that choose the epoch, and those that say what it gains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +53,26 @@ class ReasonerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ReasonerOutcome:
-    """A trained reasoner, and the mean nDCG@10 on the dev sets by which it was chosen."""
+    """A trained reasoner, and the mean nDCG@10 of dev queries that did not choose it."""
 
     reasoner: DenseReasoner
-    """The identity where no epoch was better on dev."""
+    """The identity where no epoch was better, or the best one not on the queries that did not choose it."""
     rows: int
     """Rows that it was trained on."""
     epochs: int
     best_epoch: int
-    """0 for the identity."""
+    """0 where none was better."""
     before: float
     """With the identity."""
     after: float
+    """With the reasoner of the epoch that was best, kept or not."""
+    gain: Interval
+    """The 95 % interval of after - before, paired by query."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the reasoner is another than the identity."""
+        return self.reasoner.layers is not None
 
 
 def train_reasoner(
@@ -75,9 +85,10 @@ def train_reasoner(
 ) -> ReasonerOutcome:
     """Train on the rows with reasoning queries and return the reasoner of the epoch that is best on dev.
 
-    The loss is the cosine distance to the reasoning query's vector. Without `dev` a share of the rows is held out, and
-    their documents are the corpus. on_epoch is called with the epoch and its dev score. Raises TrainingError for fewer
-    than ten rows with a reasoning query.
+    The loss is the cosine distance to the reasoning query's vector. Every second query of a dev set chooses the epoch,
+    and the others say whether it gains. Without `dev` a share of the rows is held out, and their documents are the
+    corpus. on_epoch is called with the epoch and the score by which it is chosen. Raises TrainingError for fewer than
+    ten rows with a reasoning query, and for a dev set of one query.
     """
     settings = settings or ReasonerSettings()
     usable = [row for row in rows if row.reasoning_query is not None]
@@ -93,18 +104,23 @@ def train_reasoner(
     sets = [_DevSet.encoded(task, embedder) for task in dev]
     queries = _encoded(usable, embedder, [row.query for row in usable])
     targets = _encoded(usable, embedder, [row.reasoning_query or "" for row in usable])
-    before = best = _score(identity, sets)
-    reasoner, best_epoch, epoch = identity, 0, 0
+    before = after = _scores(identity, sets)
+    reasoner, best_epoch, epoch, best = identity, 0, 0, _mean(before, _CHOOSING)
     for epoch, layers in enumerate(_epochs(queries, targets, settings), start=1):
         candidate = replace(identity, layers=layers)
-        score = _score(candidate, sets)
+        scores = _scores(candidate, sets)
+        score = _mean(scores, _CHOOSING)
         if on_epoch is not None:
             on_epoch(epoch, score)
         if score > best:
-            reasoner, best, best_epoch = candidate, score, epoch
+            reasoner, best, best_epoch, after = candidate, score, epoch, scores
         elif epoch - best_epoch >= settings.patience:
             break
-    return ReasonerOutcome(reasoner, len(usable), epoch, best_epoch, before, best)
+    gains = [(new - old)[_JUDGING, None] for old, new in zip(before, after, strict=True)]
+    (gain,) = bootstrap_intervals(gains)
+    means = _mean(before, _JUDGING), _mean(after, _JUDGING)
+    kept = reasoner if means[1] > means[0] else identity
+    return ReasonerOutcome(kept, len(usable), epoch, best_epoch, *means, gain)
 
 
 class _Network(nn.Module):
@@ -158,24 +174,31 @@ class _DevSet:
     @classmethod
     def encoded(cls, task: RetrievalTask, embedder: Embedder) -> _DevSet:
         task.check_judged()
+        if len(task.examples) < 2:
+            raise TrainingError(f"dev set {task.name!r} has one query; want at least two, of which one chooses")
         instruction = task.card.instruction if task.card and embedder.spec.takes_instruction else None
         vectors = embedder.encode_queries([example.query for example in task.examples], instruction=instruction)
         documents = embedder.encode_documents([document.content for document in task.documents])
         return cls(task, vectors, ExactIndex([documents], [document.id for document in task.documents]))
 
-    def score(self, reasoner: DenseReasoner) -> float:
-        """Return the mean nDCG@10."""
+    def scores(self, reasoner: DenseReasoner) -> NDArray[np.float64]:
+        """Return nDCG@10 (Q,)."""
         examples = self.task.examples
         found = self.index.search(
             reasoner.mapped(self.vectors_QD), k=10, excluded_ids=[example.excluded_ids for example in examples]
         )
         rankings = {example.id: hits.ids for example, hits in zip(examples, found, strict=True)}
         measures = score_rankings(rankings, {example.id: example.gold_ids for example in examples})
-        return sum(values[_MEASURE] for values in measures.values()) / len(examples)
+        return np.array([measures[example.id][_MEASURE] for example in examples])
 
 
-def _score(reasoner: DenseReasoner, sets: Sequence[_DevSet]) -> float:
-    return sum(one.score(reasoner) for one in sets) / len(sets)
+def _scores(reasoner: DenseReasoner, sets: Sequence[_DevSet]) -> list[NDArray[np.float64]]:
+    return [one.scores(reasoner) for one in sets]
+
+
+def _mean(scores: Sequence[NDArray[np.float64]], queries: slice) -> float:
+    """Return the mean of the sets' means over some of their queries."""
+    return float(np.mean([values[queries].mean() for values in scores]))
 
 
 def _encoded(rows: Sequence[TrainingRow], embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -192,9 +215,9 @@ def _split(rows: Sequence[TrainingRow], settings: ReasonerSettings) -> tuple[lis
     """Return the rows to train on, and those held out; rows of one query stay together."""
     queries = list(dict.fromkeys(row.query for row in rows))
     order = np.random.default_rng(settings.seed).permutation(len(queries))
-    count = min(len(queries) - 1, max(1, round(settings.held_out * len(queries))))
-    if count < 1:
-        raise TrainingError("all rows have one query; want rows of several queries, or a dev set")
+    count = min(len(queries) - 1, max(2, round(settings.held_out * len(queries))))
+    if count < 2:
+        raise TrainingError(f"the rows have {len(queries)} different queries; want at least three, or a dev set")
     chosen = {queries[number] for number in order[:count]}
     return [row for row in rows if row.query not in chosen], [row for row in rows if row.query in chosen]
 
