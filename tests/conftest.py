@@ -15,7 +15,14 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["letter_embedder", "bag_embedder", "served_chat", "latent_models", "tiny_rerankers"]
+pytest_plugins = [
+    "letter_embedder",
+    "bag_embedder",
+    "served_chat",
+    "latent_models",
+    "tiny_rerankers",
+    "reference_index",
+]
 
 TinyModel = Callable[..., Path]
 

