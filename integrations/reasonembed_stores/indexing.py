@@ -67,6 +67,7 @@ def build_index(  # noqa: PLR0913 - each is about another part of a run
     without a usable answer is embedded alone, and tried again by the next run. Raises ChatError where the model cannot
     be called, too many calls fail, or most of its first answers are unusable; what was done until then stays.
     """
+    _check_arguments(corpus, embedder)
     told = on_progress or (lambda _: None)
     enrichment = None if enrich is None else Enrichment(enrich, Path(to), on_progress=told)
     options = IndexOptions(
@@ -78,22 +79,11 @@ def build_index(  # noqa: PLR0913 - each is about another part of a run
         on_message=on_message,
         enrichment=enrichment,
     )
-    if isinstance(corpus, str | os.PathLike):
-        raise InputError(
-            f"the corpus is the path {os.fspath(corpus)}; want FileCorpus({os.fspath(corpus)!r}) or documents"
-        )
-    if isinstance(embedder, EnrichingEmbedder):
-        raise InputError("got an EnrichingEmbedder; want the embedder within it, and enrich=... with its chat model")
     start, tokens = time.monotonic(), _tokens(embedder)
     with collect_truncations() as truncated, nullcontext() if enrichment is None else closing(enrichment):
-        if isinstance(corpus, FileCorpus):
-            report = index_files(corpus, Path(to), embedder, options)
-        else:
-            report = _index_documents(corpus, Path(to), embedder, options)
+        report = _index(corpus, Path(to), embedder, options)
         if enrichment is not None:
             enrichment.failures.finish()
-    for bad in report.files.bad if report.files is not None and on_message is None else ():
-        _logger.warning("could not be read: %s", bad.reason)
     now = _tokens(embedder)
     return replace(
         report,
@@ -106,10 +96,28 @@ def build_index(  # noqa: PLR0913 - each is about another part of a run
     )
 
 
+def _check_arguments(corpus: Corpus, embedder: Embedder) -> None:
+    if isinstance(corpus, str | os.PathLike):
+        raise InputError(
+            f"the corpus is the path {os.fspath(corpus)}; want FileCorpus({os.fspath(corpus)!r}) or documents"
+        )
+    if isinstance(embedder, EnrichingEmbedder):
+        raise InputError("got an EnrichingEmbedder; want the embedder within it, and enrich=... with its chat model")
+
+
 def _tokens(embedder: Embedder) -> int | None:
     if isinstance(embedder, SharedEncoder):
         return _tokens(embedder.embedder) if embedder.is_loaded else 0
     return embedder.tokens_encoded if isinstance(embedder, TokenCounter) else None
+
+
+def _index(corpus: Corpus, to: Path, embedder: Embedder, options: IndexOptions) -> IndexReport:
+    if not isinstance(corpus, FileCorpus):
+        return _index_documents(corpus, to, embedder, options)
+    report = index_files(corpus, to, embedder, options)
+    for bad in report.files.bad if report.files is not None and options.on_message is None else ():
+        _logger.warning("could not be read: %s", bad.reason)
+    return report
 
 
 def _index_documents(corpus: Corpus, to: Path, embedder: Embedder, options: IndexOptions) -> IndexReport:

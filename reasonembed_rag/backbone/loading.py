@@ -147,7 +147,7 @@ def _backbone(folder: Path, config: dict[str, Any], *, dtype: torch.dtype, devic
     transformers_logging.set_verbosity_error()  # missing weights are told below, those of a head are no news
     kind, renamed = native_type(config)
     try:
-        settings = {"config": AutoConfig.for_model(**{**config, "model_type": kind})} if renamed else {}
+        settings: dict[str, Any] = {"config": AutoConfig.for_model(**{**config, "model_type": kind})} if renamed else {}
         if kind == "gemma2":  # in transformers 5.20 and older, the default of its attention leaves out the soft cap
             settings["attn_implementation"] = "eager"
         backbone, report = AutoModel.from_pretrained(

@@ -190,25 +190,33 @@ def poison_audit(  # noqa: PLR0913 - the single entry point: attacker, guard and
         **_baselines(view, poison.texts[0], task.documents, chosen),
         "poisoned_rag": _query_specific(measured, task.documents, attack_text, seed=chosen.seed),
     }
+    return _report(audit, poison, attacks, task=task.name, known=len(known))
+
+
+def _report(
+    audit: _Audit, poison: Poison, attacks: Mapping[str, Sequence[str]], *, task: str, known: int
+) -> PoisonReport:
+    """Search the corpus clean and with each attack's passages, the first of which are `poison`, and measure."""
+    settings, measured = audit.settings, len(audit.measured)
     clean = audit.index("clean", ())
     poisoned = [audit.index(name, texts) for name, texts in attacks.items()]
     return PoisonReport(
-        task=task.name,
-        model=encoder.spec.model,
-        queries=len(measured),
-        attacker_queries=len(known),
-        guard_queries=len(measured) + len(reference),
-        documents=len(task.documents),
-        tokens=chosen.tokens,
-        steps=chosen.steps,
-        candidates=chosen.candidates,
-        seed=chosen.seed,
+        task=task,
+        model=audit.embedder.spec.model,
+        queries=measured,
+        attacker_queries=known,
+        guard_queries=measured + len(audit.reference),
+        documents=len(audit.documents),
+        tokens=settings.tokens,
+        steps=settings.steps,
+        candidates=settings.candidates,
+        seed=settings.seed,
         clean_ndcg=audit.ndcg(_truncated(clean.hits, _TOP)),
-        attacks=tuple(_attack_score(index, attacks[index.name][0], ks=chosen.ks) for index in poisoned),
+        attacks=tuple(_attack_score(index, attacks[index.name][0], ks=settings.ks) for index in poisoned),
         defences=_defences(audit, clean, poisoned),
-        hub_k=chosen.hub_k,
-        hub_z=chosen.hub_z,
-        hub_share=chosen.hub_share,
+        hub_k=settings.hub_k,
+        hub_z=settings.hub_z,
+        hub_share=settings.hub_share,
         hub_ranks=ranks_of(audit.scan(poisoned[0]), poisoned[0].poison_ids),
         similarity=_similarity(poison),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from router_file import router_toml
 
 DOCUMENTS = [
     {"id": "fox", "content": "the quick brown fox jumps", "year": 2024},
@@ -15,22 +16,7 @@ DOCUMENTS = [
 ]
 QUERIES = [{"id": f"q{n}", "query": f"what of it {n}?", "gold_ids": [DOCUMENTS[n % 3]["id"]]} for n in range(24)]
 """Much alike, with three documents as gold: no model finds each of them first by the questions themselves."""
-ROUTER = """
-[[stage]]
-kind = "router"
-second = "bm25"
-
-[[stage.arms]]
-name = "plain"
-
-[[stage.arms]]
-name = "reasoned"
-stages = [{kind = "replayed", path = "recorded.jsonl", combine = "replace"}]
-
-[[stage.arms]]
-name = "words"
-retriever = "bm25"
-"""
+ROUTER = router_toml(recorded="recorded.jsonl", arm="words", retriever="bm25")
 
 
 def _write(path, rows):

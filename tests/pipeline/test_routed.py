@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from router_file import router_toml
 
 from reasonembed_rag import BM25, Document, Hits
 from reasonembed_rag.errors import InputError, ModelError
@@ -183,19 +184,7 @@ def test_a_file_that_is_missing_or_cut_says_how_to_make_one(tmp_path):
         Router.load(tmp_path / "cut.json")
 
 
-PIPELINE = """
-[[stage]]
-kind = "router"
-second = "bm25"
-[[stage.arms]]
-name = "plain"
-[[stage.arms]]
-name = "reasoned"
-stages = [{kind = "replayed", path = "said.jsonl", combine = "replace"}]
-[[stage.arms]]
-name = "elsewhere"
-retriever = "other"
-"""
+PIPELINE = router_toml(recorded="said.jsonl", arm="elsewhere", retriever="other")
 
 
 @pytest.fixture
