@@ -83,7 +83,7 @@ def demo_command(
             if candidates:
                 list_candidates(systems)
                 return
-            first = _ask(systems, question)
+            first = _ask(index, systems, question)
             ask_frameworks(folder, first, chat_model=answer_model, bm25_weight=index.bm25_weight)
             _conclude(systems, model)
             if test:
@@ -158,13 +158,13 @@ def _vectors_alone(model: str) -> str:
     return f"{model} --plain"
 
 
-def _ask(systems: Mapping[str, Retriever], questions: Sequence[str] | None) -> str:
+def _ask(index: IndexRetriever, systems: Mapping[str, Retriever], questions: Sequence[str] | None) -> str:
     """Show what is found for the user's questions, or for the demo's, which are judged; return the first one."""
     from reasonembed_rag.evaluation.python_reference import load_python_reference
 
     if questions:
         _heading(2, "Ask your questions")
-        ask_unjudged(next(iter(systems.values())), questions)
+        ask_unjudged(index, questions)
         return questions[0]
     task = load_python_reference("dev")
     examples = demo_examples(task.examples)

@@ -10,22 +10,26 @@ import typer
 
 from reasonembed_cli.demo_questions import RIGHT_AT, gold_ranks
 from reasonembed_cli.hits import format_hits
+from reasonembed_cli.hybrid import parts_of
 from reasonembed_cli.showing import one_line, terminal_width
 
 if TYPE_CHECKING:
     from reasonembed_rag import Hits
     from reasonembed_rag.evaluation import Example
     from reasonembed_rag.protocols import Retriever
+    from reasonembed_stores import IndexRetriever
 
 __all__ = ["ask_judged", "ask_unjudged"]
 
 _MARGIN = "    "
 
 
-def ask_unjudged(retriever: Retriever, questions: Sequence[str]) -> None:
+def ask_unjudged(index: IndexRetriever, questions: Sequence[str]) -> None:
     """Show what is found for questions whose answers nobody judged."""
-    for question, hits in zip(questions, retriever.search(questions, k=RIGHT_AT), strict=True):
-        typer.echo(f"\n{question}\n{format_hits(hits, lines=3)}")
+    vectors = index.encode_queries(questions)
+    found = index.search_hybrid(questions, vectors, k=RIGHT_AT)
+    for question, vector, one in zip(questions, vectors, found, strict=True):
+        typer.echo(f"\n{question}\n{format_hits(one.hits, parts_of(one, vector, index), lines=3)}")
 
 
 def ask_judged(systems: Mapping[str, Retriever], examples: Sequence[Example], *, documents: int) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reasonembed_rag import Document, Hits
     from reasonembed_stores import IndexedSources, IndexRetriever
 
-__all__ = ["Explanation", "explained", "explanation_of", "format_hits"]
+__all__ = ["Explanation", "explained", "explanation_of", "format_hits", "weak_line"]
 
 _INDENT = "    "
 
@@ -66,41 +66,53 @@ def explained(one: Explanation) -> Iterator[str]:
         )
 
 
+def weak_line(parts: Sequence[Parts], typical: float | None) -> str:
+    """Return a line on hits that are no nearer to the question than two documents typically are; "" for others."""
+    best = max((one.cosine for one in parts), default=None)
+    if best is None or typical is None or best > typical:
+        return ""
+    return (
+        f"weak: the best cosine is {best:.3f}, and half of all pairs of documents here have {typical:.3f} or more: "
+        "perhaps none answers"
+    )
+
+
 def format_hits(
     hits: Hits,
+    parts: Sequence[Parts],
     *,
     lines: int | None,
     sources: IndexedSources | None = None,
-    parts: Sequence[Parts] | None = None,
+    explain: bool = False,
 ) -> str:
-    """Format hits: rank, score and id, the place in its file, then the first lines of the text, or all of it.
+    """Format hits: rank, cosine, score and id, the place in its file, then the first lines of the text, or all of it.
 
-    The text is wrapped to the terminal's width. `parts` adds what the score is made of, the text's length and the other
-    metadata.
+    The text is wrapped to the terminal's width. A score that is the cosine is not repeated. `explain` adds what the
+    score is made of, the text's length and the other metadata.
     """
     blocks: list[str] = []
-    for rank, hit in enumerate(hits, start=1):
-        own = None if parts is None else parts[rank - 1]
-        block = [f"{rank:2}. {hit.score:.4f}  {one_line(hit.id)}"]
+    for rank, (hit, own) in enumerate(zip(hits, parts, strict=True), start=1):
+        score = "" if hit.score == own.cosine else f", score {hit.score:.3f}"
+        block = [f"{rank:2}. cosine {own.cosine:.3f}{score}  {one_line(hit.id)}"]
         if hit.document is not None:
-            block += [f"{_INDENT}{line}" for line in (place(hit.document, sources), *_facts(hit.document, own)) if line]
+            facts = _facts(hit.document, own) if explain else ()
+            block += [f"{_INDENT}{line}" for line in (place(hit.document, sources), *facts) if line]
             block.append(_text(hit.document, lines))
         blocks.append("\n".join(filter(None, block)))
     return "\n".join(blocks)
 
 
-def _facts(document: Document, parts: Parts | None) -> Iterator[str]:
-    if parts is not None:
-        yield ", ".join(
-            filter(None, [_part("cosine", parts.cosine, parts.cosine_rank), _part("BM25", parts.bm25, parts.bm25_rank)])
-        )
-        words = len(document.content.split())
-        yield f"{words:,} words, {len(document.content):,} characters"
-        yield from (f"{name}: {printable(str(value))}" for name, value in shown_metadata(document).items())
+def _facts(document: Document, parts: Parts) -> Iterator[str]:
+    yield ", ".join(
+        filter(None, [_part("cosine", parts.cosine, parts.cosine_rank), _part("BM25", parts.bm25, parts.bm25_rank)])
+    )
+    words = len(document.content.split())
+    yield f"{words:,} words, {len(document.content):,} characters"
+    yield from (f"{name}: {printable(str(value))}" for name, value in shown_metadata(document).items())
 
 
 def _part(name: str, score: float | None, rank: int | None) -> str:
-    return "" if score is None else f"{name} {score:.4f} (rank {rank})"
+    return "" if score is None or rank is None else f"{name} {score:.4f} (rank {rank})"
 
 
 def _text(document: Document, lines: int | None) -> str:

@@ -1,8 +1,7 @@
-"""Vectors and words: --plain, and what each of them added to a hit."""
+"""Vectors and words: --plain, and what each of them says of a hit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,9 @@ import typer
 from reasonembed_rag.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from reasonembed_rag import Hits
     from reasonembed_stores import HybridHits, IndexRetriever
 
@@ -21,9 +23,9 @@ PlainOption = Annotated[bool, typer.Option("--plain", help="Use the vectors alon
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A hit's score and rank in the lists that were fused; None where it is not in the list."""
+    """A hit's cosine similarity with the question, and what the lists that were fused say of it; None: not in it."""
 
-    cosine: float | None
+    cosine: float
     cosine_rank: int | None
     bm25: float | None
     bm25_rank: int | None
@@ -46,12 +48,16 @@ def with_bm25(retriever: IndexRetriever) -> IndexRetriever:
     )
 
 
-def parts_of(found: HybridHits) -> list[Parts]:
-    """Return what the lists say of each hit."""
+def parts_of(found: HybridHits, query_vector: NDArray[np.float32], retriever: IndexRetriever) -> list[Parts]:
+    """Return what the lists say of each hit, and the cosine of those too that only the words or a pipeline found."""
+    from reasonembed_rag.retrieval import unit_rows
+
     dense, bm25 = _places(found.dense), _places(found.bm25)
-    nowhere = (None, None)
-    return [Parts(*dense.get(hit.id, nowhere), *bm25.get(hit.id, nowhere)) for hit in found.hits]
+    others = [hit.id for hit in found.hits if hit.id not in dense]
+    cosines = retriever.vectors_of(others) @ unit_rows(query_vector[None], name="query_vector")[0] if others else ()
+    dense |= {identity: (float(cosine), None) for identity, cosine in zip(others, cosines, strict=True)}
+    return [Parts(*dense[hit.id], *bm25.get(hit.id, (None, None))) for hit in found.hits]
 
 
-def _places(hits: Hits | None) -> Mapping[str, tuple[float, int]]:
+def _places(hits: Hits | None) -> dict[str, tuple[float, int | None]]:
     return {} if hits is None else {hit.id: (hit.score, rank) for rank, hit in enumerate(hits, start=1)}

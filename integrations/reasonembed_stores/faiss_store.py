@@ -249,6 +249,13 @@ class FaissStore:
 
         return self._current.read(read)
 
+    def median_cosine(self) -> float | None:
+        """Return the median cosine similarity between two documents; None where they are fewer than 20.
+
+        Of 300 documents at most, spread over the store. What is no nearer to a question is likely no answer to it.
+        """
+        return self._view().median_cosine()
+
     def select(self, filters: FilterLike, *, ids: Collection[str] | None = None) -> list[Document]:
         """Return the documents that satisfy the filters, oldest first; only those among ids, if given."""
         tree, among = parse_filter(filters), None if ids is None else id_list(ids)

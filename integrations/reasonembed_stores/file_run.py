@@ -203,6 +203,7 @@ class _Run:
     def _files_report(self, plan: FilePlan, reading: Reading) -> FilesReport:
         return FilesReport(
             read=dict(Counter(file.kind for file in reading.files)),
+            without_documents=reading.counts.count(0),
             unchanged=len(plan.unchanged),
             gone=len(plan.gone),
             passed_over=count_alike((one.kind, one.reason, name) for name, one in plan.passed_over.items()),

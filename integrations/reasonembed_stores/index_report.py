@@ -45,6 +45,8 @@ class FilesReport:
 
     read: Mapping[str, int] = field(default_factory=dict)
     """The number of files that were read in this run, by kind."""
+    without_documents: int = 0
+    """Of those read, the ones that are empty or of which nothing can be searched; `notes` say why."""
     unchanged: int = 0
     """Files that were not read again."""
     gone: int = 0
@@ -123,6 +125,7 @@ class IndexReport:
 def _file_lines(files: FilesReport) -> Iterator[str]:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(files.read.items(), key=lambda pair: -pair[1]))
     parts = [f"{sum(files.read.values()):,} read" + (f" ({kinds})" if kinds else "")]
+    parts += [f"{files.without_documents:,} of them without text"] if files.without_documents else []
     parts += [f"{files.unchanged:,} unchanged"] if files.unchanged else []
     parts += [f"{files.gone:,} gone"] if files.gone else []
     parts += [f"{sum(one.files for one in files.passed_over):,} passed over"] if files.passed_over else []

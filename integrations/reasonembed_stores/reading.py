@@ -72,6 +72,8 @@ def read_files(
         else:
             reading.files.append(file.known)
             reading.counts.append(spool.size.documents - mark.documents)
+            if not reading.counts[-1] and not notes:
+                notes.append("is empty" if splitter.boilerplate == boilerplate else "has nothing but boilerplate")
             same = (note.removeprefix(f"{file.path}: ") for note in notes)  # so that those of many files are counted
             reading.notes += [(file.known, note) for note in dict.fromkeys(same)]
             continue

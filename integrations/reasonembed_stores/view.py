@@ -13,6 +13,8 @@ from reasonembed_stores.vectors import DTYPES, Matrix
 
 __all__ = ["View", "blank_view"]
 
+_FEWEST, _SAMPLED = 20, 300
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -35,6 +37,15 @@ class View:
         known = positions < len(self.keys)
         known[known] = self.keys[positions[known]] == wanted[known]
         return positions[known]
+
+    def median_cosine(self) -> float | None:
+        """Return the median cosine similarity of two documents, of 300 at most; None for fewer than 20."""
+        positions = np.flatnonzero(self.alive)
+        if len(positions) < _FEWEST:
+            return None
+        spread = np.linspace(0, len(positions) - 1, num=min(len(positions), _SAMPLED)).astype(np.int64)
+        sample_ND = self.matrix[positions[spread]].astype(np.float32)
+        return float(np.median((sample_ND @ sample_ND.T)[np.triu_indices(len(sample_ND), k=1)]))
 
     def followed_by(self, snapshot: Snapshot, matrix: Matrix) -> View:
         """Return the view after later commits, given the matrix with their vectors at its end."""

@@ -329,7 +329,47 @@ def test_a_document_that_changes_while_it_is_exported_is_refused(faiss, words, t
 
 def test_search_shows_where_a_hit_is_and_hides_the_repeated_heading(succeeds, index):
     text = succeeds("search", index, "2. 2. 2.", "-k", 1)
-    assert re.search(r"^ 1\. \d\.\d{4}  docs/policy\.md#2\n    docs/policy\.md:6, Leave > Travel\n    Travel", text)
+    assert re.search(r"^ 1\. cosine \d\.\d{3}(?:, score 1\.000)?  docs/policy\.md#2\n    docs/policy\.md:6, Leave > Travel\n    Travel", text)
+
+
+@pytest.mark.parametrize("options", [[], ["--plain"], ["--pipeline", "pipeline.toml"]])
+def test_every_hit_has_its_cosine_with_the_question_as_it_was_asked(succeeds, index, words, tmp_path, options):
+    (tmp_path / "pipeline.toml").write_text('[[stage]]\nkind = "vector-feedback"\n')
+    named = [tmp_path / one if one.endswith(".toml") else one for one in options]
+    (found,) = json.loads(succeeds("search", index, "an old fox", "-k", 7, "--json", *named))
+    (query,) = words.encode_queries(["an old fox"])
+    documents = words.encode_documents([hit["content"] for hit in found["hits"]])
+    assert len(found["hits"]) == 7
+    np.testing.assert_allclose([hit["cosine"] for hit in found["hits"]], documents @ query, atol=1e-5)
+
+
+def test_hits_that_only_the_words_found_have_a_cosine(succeeds, faiss, words, monkeypatch):
+    monkeypatch.setattr("reasonembed_stores.hybrid.FUSION_DEPTH", 1)
+    question = "fox quick brown page page screens screening clearing"
+    (found,) = json.loads(succeeds("search", faiss, question, "-k", 2, "--json"))
+    first, second = found["hits"]
+    assert (first["cosine_rank"], second["id"], second["cosine_rank"]) == (1, "escape", None)
+    expected = words.encode_documents([second["content"]]) @ words.encode_queries([question])[0]
+    assert second["cosine"] == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_a_question_that_no_document_is_nearer_to_than_to_each_other_is_told_to_be_weak(succeeds, tmp_path, words):
+    texts = [f"passage of the law about topic {number}" for number in range(40)]
+    with FaissStore.create(tmp_path / "law", spec=words.spec) as store:
+        vectors = words.encode_documents(texts)
+        store.upsert([Document(f"d{n}", text) for n, text in enumerate(texts)], vectors)
+        typical = store.median_cosine()
+    assert typical == pytest.approx(np.median((vectors @ vectors.T)[np.triu_indices(40, k=1)]), abs=1e-6)
+    weak = f"weak: the best cosine is .*{typical:.3f}"
+    assert re.match(weak, succeeds("search", tmp_path / "law", "unheard of"))
+    assert "weak" not in succeeds("search", tmp_path / "law", texts[7])
+    (found,) = json.loads(succeeds("search", tmp_path / "law", "unheard of", "--json"))
+    assert found["median_cosine_of_documents"] == typical
+
+
+def test_a_few_documents_do_not_tell_what_is_weak(succeeds, faiss):
+    assert "weak" not in succeeds("search", faiss, "zzz")
+    assert json.loads(succeeds("search", faiss, "zzz", "--json"))[0]["median_cosine_of_documents"] is None
 
 
 def test_search_as_json_has_hits_per_question_with_whole_texts(succeeds, index, tmp_path):
