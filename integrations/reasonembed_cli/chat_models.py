@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.llm import Chat, ChatModel, ChatModelSettings
     from reasonembed_training.remixer import ModelStage, RemixConfig, Stage
 
-__all__ = ["open_chat_model", "open_chat_settings", "open_models"]
+__all__ = ["missing_for_chat", "open_chat_model", "open_chat_settings", "open_models"]
 
 
 def open_models(config: RemixConfig, *, until: Stage) -> dict[str, ChatModel]:
@@ -54,14 +54,22 @@ def open_chat_settings(settings: ChatModelSettings) -> Chat:
         from reasonembed_rag.llm import served_chat
 
         return served_chat(settings)
-    from importlib.util import find_spec
-
-    if find_spec("langchain_core") is None:
-        raise InputError(
-            f"{settings.name} is a model for LangChain, which is not installed: pip install langchain and the "
-            "provider's package, such as langchain-openai; or name an OpenAI-compatible server: --base-url, or "
-            "base_url in a file of settings"
-        )
+    missing = missing_for_chat(settings)
+    if missing:
+        raise InputError(missing)
     from langchain_reasonembed import open_chat
 
     return open_chat(settings.name, parameters=settings.parameters, timeout=settings.timeout)
+
+
+def missing_for_chat(settings: ChatModelSettings) -> str:
+    """Return what has to be installed before this chat model can be asked, "" where nothing is known to be missing."""
+    from importlib.util import find_spec
+
+    if settings.base_url is not None or find_spec("langchain_core") is not None:
+        return ""
+    return (
+        f"{settings.name} is a model for LangChain, which is not installed: pip install langchain and the "
+        "provider's package, such as langchain-openai; or name an OpenAI-compatible server: --base-url, or "
+        "base_url in a file of settings"
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasonembed_cli.chat_models import open_chat_settings
+from reasonembed_cli.chat_models import missing_for_chat
 from reasonembed_cli.hybrid import with_bm25
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.showing import JsonOption, json_text
@@ -127,16 +127,14 @@ def _seconds(option: str, milliseconds: float | None) -> float | None:
 def _chat(
     name: str | None, base_url: str | None, input_price: float | None, output_price: float | None
 ) -> ChatModelSettings | None:
-    """Return the settings of a chat model; raises InputError for one that cannot be opened."""
+    """Return the settings of a chat model, which is not asked; raises InputError for its options without a name."""
     from reasonembed_rag.llm import ChatModelSettings
 
     if name is None:
         if (base_url, input_price, output_price) != (None, None, None):
             raise InputError("--base-url, --input-price and --output-price are about a chat model; name it with --chat")
         return None
-    settings = ChatModelSettings(name=name, base_url=base_url, input_price=input_price, output_price=output_price)
-    open_chat_settings(settings)
-    return settings
+    return ChatModelSettings(name=name, base_url=base_url, input_price=input_price, output_price=output_price)
 
 
 def _known(model: str) -> str:
@@ -225,6 +223,8 @@ def _lines(plan: PipelinePlan, written: Sequence[Path], *, index: Path | None) -
         price = request.chat.cost(input_tokens=read, output_tokens=written_once)
         once = f"{(read + written_once) / 1e6:,.1f} million tokens" + ("" if price is None else f", {price:,.2f}")
         yield f"index --enrich would cost {once} once; whether it helps is not measured"
+        if missing := missing_for_chat(request.chat):
+            yield f"to ask it: {missing}"
     cost = plan.cost_of_thousand
     money = "" if cost is None else f", {cost:,.2f} for 1,000 queries"
     yield f"a query takes about {plan.seconds:.1f} s by estimate{money}; ablate measures it on judged questions"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from reasonembed_rag.errors import InputError
@@ -34,6 +35,7 @@ _WINDOW_ANSWER = 120
 """Tokens of an answer that names 20 numbers."""
 _LEAST_DEPTH = 10
 _DEPTHS = (100, 60, 40, 20)
+_RERANKER = "lightonai/Reason-ModernColBERT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class PlanRequest:
     chat: ChatModelSettings | None = None
     tokens_per_second: float = 50.0
     """What the chat model writes."""
-    reranker: str = "lightonai/Reason-ModernColBERT"
+    reranker: str = _RERANKER
     """The model of late interaction, for plans without a chat model."""
     pair_seconds: float = 0.3
     """What it takes for a document."""
@@ -190,11 +192,19 @@ def _reranking(request: PlanRequest, room: float) -> tuple[list[PlannedStage], l
         return [], [*left_out, _too_slow("late-interaction", needed, room)]
     stage = PlannedStage(
         table={"kind": "late-interaction", "model": request.reranker, "depth": depth},
-        reason=f"compares all tokens of the {depth} best documents; no chat model",
+        reason=f"compares all tokens of the {depth} best documents; no chat model; {_known_of(request.reranker)}",
         evidence=(*known.LATE_INTERACTION, known.PAIR_SECONDS),
         seconds=depth * request.pair_seconds,
     )
     return [stage], left_out
+
+
+def _known_of(model: str) -> str:
+    """Return what should be known of a reranker before it is used."""
+    if Path(model).is_dir():
+        return f"{model} is not measured here"
+    size = "149M weights, about 0.6 GB, are" if model == _RERANKER else "it is"
+    return f"{size} downloaded at the first search; not measured here"
 
 
 def _listwise(request: PlanRequest, depth: int) -> PlannedStage:

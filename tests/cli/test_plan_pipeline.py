@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -71,7 +72,6 @@ def test_where_nothing_fits_no_file_is_written_and_that_is_said(succeeds, tmp_pa
         (("--documents", 9, "--questions", "maths"), "'maths'"),
         (("--documents", 9, "--input-price", 1), "--chat"),
         (("--documents", 9, *SERVER, "--input-price", 1), "output_price"),
-        (("--documents", 9, "--chat", "nobody:knows"), "nobody:knows"),
         (("--documents", 9, "--reranker", "./nowhere/at/all"), "./nowhere/at/all"),
         (("--documents", 9, "--model", "m"), "--index"),
         (("--index", "nowhere.index"), "nowhere.index"),
@@ -91,6 +91,35 @@ def test_an_index_without_texts_or_without_documents_or_of_another_model_is_refu
     other = tiny_model("bert", hidden_size=32)
     assert "vectors of" in fails("plan-pipeline", tmp_path / "p.toml", "--index", index, "--model", other)
     assert "nowhere" in fails("plan-pipeline", tmp_path / "p.toml", "--index", index, "--model", tmp_path / "nowhere")
+
+
+def test_no_package_and_no_key_of_a_chat_model_is_needed_for_a_plan(succeeds, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name in ("langchain_core", "langchain", "langchain_reasonembed"):
+        monkeypatch.setitem(sys.modules, name, None)
+    said = succeeds("plan-pipeline", tmp_path / "p.toml", "--documents", 9, "--chat", "openai:gpt-4o-mini")
+    assert "to ask it: openai:gpt-4o-mini is a model for LangChain, which is not installed" in said
+    assert read_pipeline(tmp_path / "p.toml").chat.name == "openai:gpt-4o-mini"
+    server = ("--chat", "m", "--base-url", "https://example.org/v1")
+    assert "to ask it" not in succeeds("plan-pipeline", tmp_path / "q.toml", "--documents", 9, *server)
+
+
+@pytest.mark.parametrize(
+    ("reranker", "told"),
+    [((), "149M weights, about 0.6 GB, are downloaded"), (("--reranker", "some/colbert"), "it is downloaded")],
+)
+def test_a_reranker_that_is_not_here_is_told_to_be_downloaded_and_not_measured(succeeds, tmp_path, reranker, told):
+    lines = succeeds("plan-pipeline", tmp_path / "p.toml", "--documents", 900, *reranker).splitlines()
+    (line,) = [one for one in lines if one.startswith("1. late-interaction")]
+    assert told in line
+    assert "not measured here" in line
+
+
+def test_a_reranker_that_is_here_is_not_told_to_be_downloaded(succeeds, tmp_path):
+    (tmp_path / "colbert").mkdir()
+    said = succeeds("plan-pipeline", tmp_path / "p.toml", "--documents", 900, "--reranker", tmp_path / "colbert")
+    assert "colbert is not measured here" in said
+    assert "download" not in said
 
 
 def test_a_file_that_is_there_is_not_replaced(fails, tmp_path):
