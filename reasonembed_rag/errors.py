@@ -17,6 +17,10 @@ what it got, what it wanted and the cure.
     └── MissingDependencyError (ImportError)    an extra that is not installed
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 __all__ = [
     "BackendError",
     "ChatError",
@@ -30,6 +34,7 @@ __all__ = [
     "StoreError",
     "TrainingError",
     "UnknownTaskError",
+    "want_one_of",
 ]
 
 
@@ -91,3 +96,14 @@ class MissingDependencyError(ReasonEmbedError, ImportError):
         super().__init__(f"{package} is not installed: {cure}")
         self.package = package
         self.extra = extra
+
+
+def want_one_of(value: object, known: Iterable[object]) -> str:
+    """Return the cure for a value that is none of these, for the end of a message: the nearest one, and all of them."""
+    from difflib import get_close_matches
+
+    names = [str(one) for one in known]
+    folded = {name.casefold(): name for name in names}
+    close = get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
+    all_of_them = f"one of {', '.join(names) or 'none'}"
+    return f"did you mean {folded[close[0]]!r}? Want {all_of_them}" if close else f"want {all_of_them}"

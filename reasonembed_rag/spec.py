@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 
 __all__ = ["Attention", "Backend", "EmbeddingSpec", "Pooling"]
 
@@ -58,11 +58,11 @@ class EmbeddingSpec:
 
     def __post_init__(self) -> None:
         if self.backend not in get_args(Backend):
-            raise InputError(f"backend is {self.backend!r}; want one of {', '.join(get_args(Backend))}")
+            raise InputError(f"backend is {self.backend!r}; {want_one_of(self.backend, get_args(Backend))}")
         if self.pooling not in get_args(Pooling):
-            raise InputError(f"pooling is {self.pooling!r}; want one of {', '.join(get_args(Pooling))}")
+            raise InputError(f"pooling is {self.pooling!r}; {want_one_of(self.pooling, get_args(Pooling))}")
         if self.attention not in get_args(Attention):
-            raise InputError(f"attention is {self.attention!r}; want one of {', '.join(get_args(Attention))}")
+            raise InputError(f"attention is {self.attention!r}; {want_one_of(self.attention, get_args(Attention))}")
         for name in ("query_template", "document_template"):
             template: str = getattr(self, name)
             if template.count(_TEXT) != 1:

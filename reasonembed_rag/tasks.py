@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from reasonembed_rag.errors import InputError, UnknownTaskError
+from reasonembed_rag.errors import InputError, UnknownTaskError, want_one_of
 from reasonembed_rag.files import check_words
 
 if TYPE_CHECKING:
@@ -86,9 +86,8 @@ def get_task(name: str) -> TaskCard:
     try:
         return TASKS[name]
     except KeyError:
-        known = ", ".join(TASKS)
         raise UnknownTaskError(
-            f"unknown task {name!r}; want one of {known}, or pass your own words as instruction=..."
+            f"unknown task {name!r}; {want_one_of(name, TASKS)}, or pass your own words as instruction=..."
         ) from None
 
 

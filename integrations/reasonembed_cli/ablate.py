@@ -11,6 +11,7 @@ import typer
 from reasonembed_cli.eval_tables import notes, slim_table
 from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.outputs import check_output_file
+from reasonembed_cli.showing import json_text
 from reasonembed_cli.system_options import FolderOptions, RetrieverOptions, RunningOptions
 from reasonembed_cli.systems import open_retriever, open_task_context
 from reasonembed_rag.errors import InputError
@@ -34,7 +35,10 @@ def ablate_command(
     running: RunningOptions,
     cache: Annotated[Path | None, typer.Option(help="Keep document vectors here, to resume after a kill.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a self-contained HTML page.")] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Write every figure, query by query.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print every figure as JSON, query by query, and nothing else on stdout.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json-file", hidden=True)] = None,
 ) -> None:
     """Measure a pipeline, the pipeline without each stage, each stage alone, and the bare retriever.
 
@@ -43,14 +47,15 @@ def ablate_command(
     from rich.console import Console
 
     from reasonembed_rag.ablation import ablate
+    from reasonembed_rag.files import plain_record
     from reasonembed_rag.pipeline import Pipeline, read_pipeline
 
-    for path in (html, json):
+    for path in (html, json_file):
         if path is not None:
             check_output_file(path)
-    files = [path.resolve() for path in (pipeline, html, json) if path is not None]
+    files = [path.resolve() for path in (pipeline, html, json_file) if path is not None]
     if len(set(files)) < len(files):
-        raise InputError("PIPELINE, --html and --json are two names of one file; want a file for each")
+        raise InputError("PIPELINE, --html and the file of figures are two names of one file; want a file for each")
     settings = read_pipeline(pipeline)
     choice = system.choice(cache=cache)
     tasks = folders.load()
@@ -69,24 +74,28 @@ def ablate_command(
             options=running.run_options(),
             on_variant=lambda task, variant: typer.echo(f"{task}: {variant}", err=True),
         )
+    _write(ablation, html=html, json_file=json_file)
+    if as_json:
+        typer.echo(json_text(plain_record(ablation)))
+        return
     console.print(_variants_table(ablation))
     console.print(_effects_table(ablation))
     for note in dict.fromkeys(note for report in ablation.variants[0].reports for note in notes(report)):
         console.print(note, style="yellow", markup=False, highlight=False)
-    _write(ablation, html=html, json=json)
+    if html is not None:
+        console.print(f"{html}: open it in a browser", markup=False, highlight=False, soft_wrap=True)
 
 
-def _write(ablation: Ablation, *, html: Path | None, json: Path | None) -> None:
-    import json as json_format
+def _write(ablation: Ablation, *, html: Path | None, json_file: Path | None) -> None:
+    import json
 
     from reasonembed_rag.files import plain_record, write_text
     from reasonembed_rag.pages import ablation_page
 
     if html is not None:
         write_text(ablation_page(ablation), html)
-        typer.echo(f"{html}: open it in a browser")
-    if json is not None:
-        write_text(json_format.dumps(plain_record(ablation), indent=1, ensure_ascii=False), json)
+    if json_file is not None:
+        write_text(json.dumps(plain_record(ablation), indent=1, ensure_ascii=False), json_file)
 
 
 _UNTIMED: tuple[float | None, float | None] = (None, None)

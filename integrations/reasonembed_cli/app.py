@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from reasonembed_cli.commands import add_commands, is_command
 from reasonembed_cli.old_names import current_names
 from reasonembed_rag import __version__
-from reasonembed_rag.errors import ReasonEmbedError
+from reasonembed_rag.errors import ReasonEmbedError, want_one_of
 
 __all__ = ["build_app", "main"]
 
@@ -60,8 +60,8 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (sys.argv by default) and return its exit code.
 
-    0 is success; 1 is an `index` of which some files could not be read; 2 is an error that the user can fix, reported
-    in one line on stderr; 130 is an interrupt.
+    0 is success; 1 is an `index` of which some files could not be read, or that a chat model enriched nothing of; 2 is
+    an error that the user can fix, reported in one line on stderr; 130 is an interrupt.
     """
     _escape_what_cannot_be_shown()
     formatwarning, warnings.formatwarning = warnings.formatwarning, _one_line
@@ -105,10 +105,16 @@ def _usage_message(error: typer.TyperException) -> str | None:
     """Return what was wrong and where to read about it; None for a group without a command, whose help was shown."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "reasonembed"
-    message = error.format_message().rstrip(".")
+    message = re.sub(r"('([^']*)') is not one of (.+)", _with_choice, error.format_message().rstrip("."))
     unknown = re.fullmatch(r"No such command '(.*)'", message)
     nested = "" if unknown is None else _nested(unknown[1])
     return f"{message}{nested}; see '{command} --help'" if message else None
+
+
+def _with_choice(found: re.Match[str]) -> str:
+    """Return what a wrong choice is told with, everywhere alike."""
+    known = re.findall(r"'([^']*)'", found[3])
+    return f"{found[1]}; {want_one_of(found[2], known)}"
 
 
 def _nested(name: str) -> str:

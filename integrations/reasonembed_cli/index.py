@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["index_command"]
 
 _SOME_BAD = 1
-"""Exit code where files could not be read, and the others were indexed."""
+"""Exit code where files could not be read, and the others were indexed; or where no document could be enriched."""
 
 
 @with_options
@@ -61,7 +61,7 @@ def index_command(
     """Index documents: texts as passages under their headings, tables as one document per row.
 
     A second run reads only files that changed, embeds only new contents, and resumes an interrupted run. The exit code
-    is 1 where some files could not be read.
+    is 1 where some files could not be read, or --enrich got no usable answer at all.
 
     reasonembed index docs/ notes/ --to docs.index
     """
@@ -141,7 +141,7 @@ def _index_vectors(folder: str, to: Path, model: str | None, new: NewIndexOption
 
 
 def _print(report: IndexReport, to: Path, *, as_json: bool) -> None:
-    """Print the summary; exits with 1 where files could not be read."""
+    """Print the summary; exits with 1 where files could not be read, or where a chat model gave no usable answer."""
     bad = report.files.bad if report.files is not None else ()
     if as_json:
         typer.echo(json.dumps({"index": str(to), **asdict(report)}, ensure_ascii=False, indent=2))
@@ -151,4 +151,14 @@ def _print(report: IndexReport, to: Path, *, as_json: bool) -> None:
     if bad:
         several = "1 file" if len(bad) == 1 else f"{len(bad):,} files"
         typer.echo(f"error: {several} could not be read; the others are indexed", err=True)
+    asked = report.enrichment
+    is_without_answers = asked is not None and asked.is_without_answers
+    if asked is not None and is_without_answers:
+        why = "" if asked.last_failure is None else f" (the last failure: {asked.last_failure})"
+        typer.echo(
+            f"error: the chat model gave no usable answer{why}; all {asked.alone:,} contents that it was asked about "
+            "are indexed by their own text alone: mend the cause, and run the same command again to ask anew",
+            err=True,
+        )
+    if bad or is_without_answers:
         raise typer.Exit(_SOME_BAD)

@@ -1,4 +1,4 @@
-"""The names that commands had before they were grouped; they still work, and say once what they are called now."""
+"""The names that commands and options had before; they still work, and say once what they are called now."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def current_names(arguments: Sequence[str]) -> list[str]:
     from reasonembed_rag.deprecation import warn_deprecated
 
     old, *rest = arguments or [""]
+    if old == "ablate":
+        return [old, *_file_of_json(rest)]
     new = _MOVED.get(old) or _default(old, rest)
     if new is None:
         return list(arguments)
@@ -48,6 +50,21 @@ def _default(group: str, rest: Sequence[str]) -> tuple[str, str] | None:
         return None
     recipe = rest[0].endswith(".toml") or rest[0].startswith("-") or Path(rest[0]).is_file()
     return ("train", "run") if recipe else None
+
+
+def _file_of_json(words: Sequence[str]) -> list[str]:
+    """Return the words of `ablate` with --json as a flag: it took the name of a file before."""
+    from reasonembed_rag.deprecation import warn_deprecated
+
+    told: list[str] = []
+    for word in words:
+        follows = told[-1:] == ["--json"] and not word.startswith("-") and not word.endswith(".toml")
+        if follows or word.startswith("--json="):
+            warn_deprecated("`ablate --json FILE`", "`ablate --json > FILE`", category=FutureWarning)
+            told[len(told) - follows :] = ["--json-file", word.removeprefix("--json=")]
+        else:
+            told.append(word)
+    return told
 
 
 def _run_as_argument(words: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 
 if TYPE_CHECKING:
     from reasonembed_training.remixer import RemixConfig
@@ -95,7 +95,7 @@ def _split_stage(value: str) -> tuple[str | None, str]:
     if not equals or "/" in stage or ":" in stage:
         return None, value
     if stage not in MODEL_STAGES:
-        raise InputError(f"{value}: {stage!r} is not a stage that calls a model; want one of {', '.join(MODEL_STAGES)}")
+        raise InputError(f"{value}: {stage!r} is not a stage that calls a model; {want_one_of(stage, MODEL_STAGES)}")
     return stage, text
 
 

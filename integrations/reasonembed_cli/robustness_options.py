@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 
 if TYPE_CHECKING:
     from reasonembed_rag.evaluation import RunOptions
@@ -83,7 +83,8 @@ def _kinds(names: str) -> tuple[PerturbationKind, ...]:
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in {*PERTURBATION_KINDS, "all"}]
     if unknown or not chosen:
-        raise InputError(f"kinds is {names!r}; want all, or a comma-separated list of {', '.join(PERTURBATION_KINDS)}")
+        cure = want_one_of(unknown[0] if unknown else names, ("all", *PERTURBATION_KINDS))
+        raise InputError(f"kinds is {names!r}; {cure}, or several with commas between them")
     return PERTURBATION_KINDS if "all" in chosen else tuple(kind for kind in PERTURBATION_KINDS if kind in chosen)
 
 

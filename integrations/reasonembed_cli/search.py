@@ -92,9 +92,7 @@ class _Found:
     explanation: Explanation | None = None
 
 
-def _show(
-    found: Sequence[_Found], sources: IndexedSources, showing: _ShowingOptions, *, typical: float | None
-) -> None:
+def _show(found: Sequence[_Found], sources: IndexedSources, showing: _ShowingOptions, *, typical: float | None) -> None:
     """Print the hits of each question; the questions too where there are several."""
     if showing.as_json:
         echo_json(_record(one, sources, typical=typical) for one in found)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reasonembed_cli.eval_index import open_index
 from reasonembed_cli.pipelines import task_context
-from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.errors import InputError, MissingDependencyError, want_one_of
 from reasonembed_rag.pipeline import RetrieverKind
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class SystemChoice:
             ("store", self.store, get_args(StoreKind)),
         ):
             if value not in known:
-                raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
+                raise InputError(f"{name} is {value!r}; {want_one_of(value, known)}")
         if self.kind.startswith("bm25") and self.through != "core":
             raise InputError(f"BM25 runs in core only; leave --through {self.through} out")
         if self.use_async and self.through == "core" and self.component is None:

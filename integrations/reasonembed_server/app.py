@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from reasonembed_rag import __version__
+from reasonembed_rag.errors import want_one_of
 from reasonembed_rag.pages import render_template
 from reasonembed_server.asked import Asked
 from reasonembed_server.embedding import answer_embeddings
@@ -87,8 +88,8 @@ def _add_lists(app: FastAPI, served: Served) -> None:
         for one in _all_models(served):
             if one.name == name:
                 return _json(model_record(one, created=served.created))
-        known = ", ".join(one.name for one in _all_models(served))
-        raise ApiProblem(404, f"no model is named {name[:100]!r}; want one of {known}", code="model_not_found")
+        cure = want_one_of(name[:100], (one.name for one in _all_models(served)))
+        raise ApiProblem(404, f"no model is named {name[:100]!r}; {cure}", code="model_not_found")
 
     @app.get("/v1/indexes")
     async def indexes() -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from reasonembed_rag.errors import want_one_of
 from reasonembed_server.limits import Limits
 from reasonembed_server.problems import ApiProblem, ClientGoneError
 
@@ -128,8 +128,7 @@ def _wrong_field(error: ValidationError, form: type[BaseModel]) -> ApiProblem:
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, form.model_fields, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"want only {', '.join(form.model_fields)}"
+        hint = want_one_of(name, form.model_fields)
         return ApiProblem(400, f"unknown field {name!r}; {hint}", code="unknown_field", param=name)
     if first["type"] == "missing":
         return ApiProblem(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from reasonembed_rag.encoder import Encoder, EncoderSettings, SharedEncoder
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_server.indexes import SearchIndex, opened_index
 from reasonembed_server.keys import ApiKeys
 from reasonembed_server.limits import Limits
@@ -151,6 +151,6 @@ def _named(things: Mapping[str, _Thing], name: str | None, *, kind: str, param: 
     if name is None:
         raise ApiProblem(400, f"{param!r} is missing; want one of {known}", code="missing_field", param=param)
     if name not in things:
-        message = f"no {kind} is named {name[:100]!r}; want one of {known}"
+        message = f"no {kind} is named {name[:100]!r}; {want_one_of(name[:100], things)}"
         raise ApiProblem(404, message, code=f"{param}_not_found", param=param)
     return things[name]

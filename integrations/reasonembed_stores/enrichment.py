@@ -36,6 +36,12 @@ class EnrichmentReport:
     """Documents of which the model was shown a part."""
     alone: int = 0
     """Contents embedded alone, for want of a usable answer; the next run asks for them again."""
+    last_failure: str | None = None
+
+    @property
+    def is_without_answers(self) -> bool:
+        """Whether something was asked for, and no answer, of this run or kept from before, was usable."""
+        return self.alone > 0 and self.calls + self.cached <= sum(self.unusable.values())
 
     @classmethod
     def of(cls, report: StageReport) -> EnrichmentReport:
@@ -49,6 +55,7 @@ class EnrichmentReport:
             unusable=dict(report.unusable),
             shortened=report.shortened,
             alone=report.unanswered,
+            last_failure=report.last_failure,
         )
 
     def __str__(self) -> str:

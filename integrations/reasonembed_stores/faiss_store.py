@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reasonembed_rag.deprecation import renamed_arguments
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError, StoreError
+from reasonembed_rag.errors import InputError, StoreError, want_one_of
 from reasonembed_rag.forks import ForkLock
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.retrieval import TopRows
@@ -66,7 +66,7 @@ class FaissStore:
         """
         for name, value, known in (("dtype", dtype, tuple(DTYPES)), ("ann", ann, KINDS)):
             if value not in known:
-                raise InputError(f"{name} is {value!r}; want one of {', '.join(known)}")
+                raise InputError(f"{name} is {value!r}; {want_one_of(value, known)}")
         state = State(0, 0, 0, check_dimension(dimension, spec), dtype, ann, None if spec is None else spec.to_json())
         return cls(Table.create(None if path is None else Path(path), state))
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_stores.metadata import plain_value
 
 __all__ = ["Condition", "Filter", "FilterLike", "Group", "Predicate", "fields_of", "matches", "parse_filter"]
@@ -158,7 +158,7 @@ def _parse_parts(key: str, value: Any) -> tuple[Filter, ...]:
 def _condition(field: str, operator: Any, operand: Any) -> Condition:
     name = _ALIASES.get(operator, operator)
     if name not in OPERATORS:
-        raise InputError(f"unknown filter operator {operator!r} on {field!r}; want one of {', '.join(OPERATORS)}")
+        raise InputError(f"unknown filter operator {operator!r} on {field!r}; {want_one_of(operator, OPERATORS)}")
     plain = _plain_operand(field, name, operand)
     problem = _problem(name, plain)
     if problem:

@@ -20,7 +20,7 @@ from reasonembed_rag.backbone.selfcheck import is_verified
 from reasonembed_rag.backbone.source import ModelSource, find_source
 from reasonembed_rag.backbone.tokenizer import TextTokenizer
 from reasonembed_rag.backbone.torch_lora import merge_lora, module_shapes
-from reasonembed_rag.errors import InputError, ModelError
+from reasonembed_rag.errors import InputError, ModelError, want_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,7 +127,7 @@ def _dtype(name: str, device: torch.device) -> str:
         _logger.info("dtype='auto' picked %s on %s", chosen, device)
         return chosen
     if name not in _DTYPES:
-        raise InputError(f"dtype is {name!r}; want auto, {', '.join(_DTYPES)}")
+        raise InputError(f"dtype is {name!r}; {want_one_of(name, ('auto', *_DTYPES))}")
     if name == "int8" and device.type != "cpu":
         raise InputError(f"dtype is 'int8' on {device}; want it on a CPU, or bfloat16 here")
     if name == "bfloat16" and device.type == "cpu" and emulates_bfloat16():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from reasonembed_rag.api_key import ApiKey
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_rag.spec import EmbeddingSpec
 
 __all__ = ["CACHE_BYTES", "EncoderSettings"]
@@ -89,7 +89,7 @@ class EncoderSettings:
         _check_name("the model", self.model, _MODEL)
         _check_name("dtype", self.dtype, "auto, float32, bfloat16, float16 or int8")
         if self.backend not in _BACKENDS:
-            raise InputError(f"backend is {self.backend!r}; want one of {', '.join(_BACKENDS)}")
+            raise InputError(f"backend is {self.backend!r}; {want_one_of(self.backend, _BACKENDS)}")
         for name, adapter in dict(self.adapters).items():
             _check_name("the name of an adapter", name, "one or more letters")
             _check_name(f"adapter {name}", adapter, _ADAPTER)

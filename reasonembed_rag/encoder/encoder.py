@@ -18,7 +18,7 @@ from reasonembed_rag.encoder.coalescer import Coalescer
 from reasonembed_rag.encoder.engines import load_engine
 from reasonembed_rag.encoder.splitting import splitter_by_tokenizer
 from reasonembed_rag.encoder.text_engine import TextCall, TextEngine, TokenCall
-from reasonembed_rag.errors import InputError, MissingDependencyError, OutageError
+from reasonembed_rag.errors import InputError, MissingDependencyError, OutageError, want_one_of
 from reasonembed_rag.files import check_texts
 from reasonembed_rag.forks import run_in_own_thread
 from reasonembed_rag.tasks import query_affixes
@@ -194,7 +194,7 @@ class Encoder:
             return self._variants[name]
         if name is None or name not in self._adapter_specs:
             raise InputError(
-                f"unknown adapter {name!r}; want one of {', '.join(self.adapters) or 'none'}: "
+                f"unknown adapter {name!r}; {want_one_of(name, self.adapters)}: "
                 "pass from_pretrained a mapping of names to folders"
             )
         variant = object.__new__(Encoder)

@@ -32,7 +32,7 @@ from reasonembed_rag.backbone import (
     self_check_sequences,
     split_halfway,
 )
-from reasonembed_rag.errors import BackendError, InputError, ModelError
+from reasonembed_rag.errors import BackendError, InputError, ModelError, want_one_of
 from reasonembed_rag.forks import run_in_own_thread
 
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ class LocalEngine:
     def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
         """Yield the vectors of the packs in order; a pack that does not fit in memory is split."""
         if adapter is not None and adapter not in self._names:
-            raise InputError(
-                f"unknown adapter {adapter!r}; want one of {', '.join(self._names) or 'none: none is loaded'}"
-            )
+            raise InputError(f"unknown adapter {adapter!r}; {want_one_of(adapter, self._names)}")
         if self._device != "cpu" and self._process != os.getpid():
             raise BackendError(
                 f"{self._spec.model} was loaded on {self._device} before a fork, and a forked child cannot use the "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from reasonembed_rag.api_key import ApiKey
-from reasonembed_rag.errors import BackendError, ChatError, InputError, OutageError, SpecMismatchError
+from reasonembed_rag.errors import BackendError, ChatError, InputError, OutageError, SpecMismatchError, want_one_of
 from reasonembed_rag.llm import ApiClient, RetryPolicy, failure_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RemoteSettings:
             raise InputError(f"timeout_s is {self.timeout_s}; want more than 0 seconds")
         for name, known in (("encoding", ("base64", "float")), ("send", ("tokens", "text", None))):
             if getattr(self, name) not in known:
-                raise InputError(f"{name} is {getattr(self, name)!r}; want one of {', '.join(map(repr, known))}")
+                raise InputError(f"{name} is {getattr(self, name)!r}; {want_one_of(getattr(self, name), known)}")
 
 
 class EmbeddingsClient:

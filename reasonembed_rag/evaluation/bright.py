@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError, MissingDependencyError
+from reasonembed_rag.errors import InputError, MissingDependencyError, want_one_of
 from reasonembed_rag.evaluation.task import (
     Example,
     RetrievalTask,
@@ -100,7 +100,7 @@ def load_task(
     size, UnknownTaskError for an unknown name, MissingDependencyError without datasets.
     """
     if queries not in QUERY_SOURCES:
-        raise InputError(f"queries is {queries!r}; want one of {', '.join(QUERY_SOURCES)}")
+        raise InputError(f"queries is {queries!r}; {want_one_of(queries, QUERY_SOURCES)}")
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; want at least 1")
     if folder is not None:
@@ -190,7 +190,7 @@ def _bright_name(name: str, *, long: bool) -> str:
     """Return the task's name in BRIGHT's spelling; raises InputError where it has no long documents."""
     task_name = get_task(name.replace("-", "_")).name
     if long and task_name not in LONG_TASKS:
-        raise InputError(f"{task_name} has no long documents; want one of {', '.join(LONG_TASKS)}")
+        raise InputError(f"{task_name} has no long documents; {want_one_of(task_name, LONG_TASKS)}")
     return task_name
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.errors import EvaluationError
+from reasonembed_rag.errors import EvaluationError, want_one_of
 from reasonembed_rag.evaluation.metrics import HEADLINE, MEASURES
 from reasonembed_rag.evaluation.report import Report
 from reasonembed_rag.evaluation.significance import (
@@ -156,7 +156,7 @@ def compare(
     tasks, judgements or exclusions that differ between the sides.
     """
     if measure not in MEASURES:
-        raise EvaluationError(f"measure is {measure!r}; want one of {', '.join(MEASURES)}")
+        raise EvaluationError(f"measure is {measure!r}; {want_one_of(measure, MEASURES)}")
     first, second = ([side] if isinstance(side, Report) else side for side in (first, second))
     pairs = _pairs(first, second)
     tasks = tuple(_compare_task(ours, theirs, measure, level) for ours, theirs in pairs)

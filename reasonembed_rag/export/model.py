@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reasonembed_rag.backbone import find_source, is_decoder, is_natively_bidirectional, read_json
-from reasonembed_rag.errors import InputError, MissingDependencyError, ModelError
+from reasonembed_rag.errors import InputError, MissingDependencyError, ModelError, want_one_of
 from reasonembed_rag.export.card import gguf_note, write_card
 from reasonembed_rag.export.layout import write_sentence_transformers_files
 from reasonembed_rag.export.tokenizer import write_tokenizer
@@ -50,7 +50,7 @@ def save_model(
     to = Path(folder).expanduser()
     _check_folder(to, overwrite=overwrite)
     if kind not in get_args(ExportKind):
-        raise InputError(f"kind is {kind!r}; want one of {', '.join(get_args(ExportKind))}")
+        raise InputError(f"kind is {kind!r}; {want_one_of(kind, get_args(ExportKind))}")
     if settings.base_url is not None or settings.adapters:
         raise InputError("a server's model and several adapters cannot be exported; want one model, or one adapter")
     source = find_source(settings)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from reasonembed_rag.backbone import lora_changes, read_tensor_file, stored_tensors, weight_files
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def write_weights(source: ModelSource, folder: Path, *, dtype: ExportDtype) -> s
     "auto" is float32 where an adapter is merged, whose changes bfloat16 would round away, else the files as they are.
     """
     if dtype not in get_args(ExportDtype):
-        raise InputError(f"dtype is {dtype!r}; want one of {', '.join(get_args(ExportDtype))}")
+        raise InputError(f"dtype is {dtype!r}; {want_one_of(dtype, get_args(ExportDtype))}")
     files = weight_files(source.facts.transformer_folder)
     stored = {path: stored_tensors(path) for path in files}
     index = source.facts.transformer_folder / _INDEX

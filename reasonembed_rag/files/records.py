@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import tomllib
 import types
@@ -12,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from reasonembed_rag.errors import InputError, ReasonEmbedError
+from reasonembed_rag.errors import InputError, ReasonEmbedError, want_one_of
 
 __all__ = ["change_setting", "flat_record", "plain_record", "read_toml", "record_from"]
 
@@ -109,9 +108,7 @@ class _Reader:
         required, hints = _fields_of(kind)
         for name in table:
             if name not in hints:
-                close = difflib.get_close_matches(name, hints, n=1, cutoff=0.5)
-                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(hints)}"
-                raise self.error(f"{self.where}: unknown key {_join(key, name)}; {hint}")
+                raise self.error(f"{self.where}: unknown key {_join(key, name)}; {want_one_of(name, hints)}")
         for name in required:
             if name not in table:
                 raise self.error(f"{self.where}: {_join(key, name)} is missing; {self.cure}")
@@ -127,7 +124,7 @@ class _Reader:
             return self._union(arguments, value, key=key)
         if origin is Literal:
             if value not in arguments:
-                raise self.error(f"{self.where}: {key} is {value!r}; want one of {', '.join(map(repr, arguments))}")
+                raise self.error(f"{self.where}: {key} is {value!r}; {want_one_of(value, arguments)}")
             return value
         if origin is tuple:
             return self._tuple(arguments, value, key=key)

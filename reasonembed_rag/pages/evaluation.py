@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from markupsafe import Markup
 
-from reasonembed_rag.errors import EvaluationError
+from reasonembed_rag.errors import EvaluationError, want_one_of
 from reasonembed_rag.evaluation import HEADLINE, MEASURES, Comparison, Report, Results, compare_systems
 from reasonembed_rag.pages.charts import Bar, Point, bar_chart, scatter_chart
 from reasonembed_rag.pages.costs import cost_table
@@ -31,7 +31,7 @@ def report_page(*systems: Results | Sequence[Report], measure: str = HEADLINE) -
     EvaluationError for no reports, an unknown measure, more than six systems, and systems that cannot be compared.
     """
     if measure not in MEASURES:
-        raise EvaluationError(f"measure is {measure!r}; want one of {', '.join(MEASURES)}")
+        raise EvaluationError(f"measure is {measure!r}; {want_one_of(measure, MEASURES)}")
     sides = _in_one_order([one if isinstance(one, Results) else Results(tuple(one)) for one in systems])
     comparison = compare_systems([side.reports for side in sides], measure=measure) if len(sides) > 1 else None
     reports = [side.reports for side in sides]

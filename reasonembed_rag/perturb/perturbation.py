@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_rag.perturb.edits import PERTURBATION_KINDS, Acceptance, Perturbation, PerturbationKind, PerturbedQuery
 from reasonembed_rag.perturb.misspelling import misspell
 from reasonembed_rag.perturb.paraphrasing import Paraphraser, paraphrase
@@ -82,4 +82,4 @@ def _variants(
                 raise InputError("paraphrasing needs a paraphraser: any function from text to text, or a chat model")
             return paraphrase(queries, rewording.paraphraser, workers=rewording.workers), None
         case _:
-            raise InputError(f"kind is {kind!r}; want one of {', '.join(PERTURBATION_KINDS)}")
+            raise InputError(f"kind is {kind!r}; {want_one_of(kind, PERTURBATION_KINDS)}")

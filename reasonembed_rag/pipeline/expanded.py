@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.errors import ChatError, InputError
+from reasonembed_rag.errors import ChatError, InputError, want_one_of
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.pipeline.expand_feedback import appended, check_repeat_weight, repeated
 from reasonembed_rag.pipeline.fusion import FusionKind, fuse_hits
@@ -160,9 +160,9 @@ def _checked(
     combine: Combination, *, fusion: FusionKind | None, depth: int | None, repeat_weight: float | None
 ) -> Combination:
     if combine not in get_args(Combination):
-        raise InputError(f"combine is {combine!r}; want one of {', '.join(get_args(Combination))}")
+        raise InputError(f"combine is {combine!r}; {want_one_of(combine, get_args(Combination))}")
     if fusion is not None and fusion not in get_args(FusionKind):
-        raise InputError(f"fusion is {fusion!r}; want one of {', '.join(get_args(FusionKind))}")
+        raise InputError(f"fusion is {fusion!r}; {want_one_of(fusion, get_args(FusionKind))}")
     if depth is not None and depth < 1:
         raise InputError(f"depth is {depth}; want at least 1")
     check_repeat_weight(repeat_weight)

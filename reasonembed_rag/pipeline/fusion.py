@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_rag.hits import Hit, Hits
 from reasonembed_rag.protocols import Retriever, Usage, total_usage
 
@@ -48,7 +48,7 @@ class Fusion:
             if not 0.0 < part.weight < float("inf"):
                 raise InputError(f"a weight is {part.weight}; want a number above 0")
         if fusion not in get_args(FusionKind):
-            raise InputError(f"fusion is {fusion!r}; want one of {', '.join(get_args(FusionKind))}")
+            raise InputError(f"fusion is {fusion!r}; {want_one_of(fusion, get_args(FusionKind))}")
         if depth < 1:
             raise InputError(f"depth is {depth}; want at least 1")
         self.fusion = fusion

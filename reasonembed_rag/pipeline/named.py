@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_rag.files import record_from
 from reasonembed_rag.llm import ChatModelSettings
 from reasonembed_rag.pipeline.expanded import ExpandedRetriever
@@ -87,7 +86,7 @@ def _given(value: object, *, field: str) -> StageSettings:
 def _expander(name: str) -> tuple[StageSettings, str | None]:
     kind, _, model = name.partition(":")
     if kind not in _EXPANDERS:
-        raise InputError(f"expand is {name!r}; {_hint(kind, _EXPANDERS)}")
+        raise InputError(f"expand is {name!r}; {want_one_of(kind, _EXPANDERS)}")
     stage = STAGE_KINDS[kind]()
     if model and not stage.asks_chat:
         raise InputError(f"expand is {name!r}, but {kind} asks no model; want {kind!r}")
@@ -104,7 +103,7 @@ def _reranker(name: str) -> tuple[StageSettings, str | None]:
         return _of_model(kind, model), None
     if not name.strip() or (colon and not Path(name).exists()):
         raise InputError(
-            f"rerank is {name!r}; {_hint(kind, (*_JUDGES, *_MODELS))}, or a cross-encoder's hub id or folder"
+            f"rerank is {name!r}; {want_one_of(kind, (*_JUDGES, *_MODELS))}, or a cross-encoder's hub id or folder"
         )
     return _of_model("cross-encoder", name), None
 
@@ -132,8 +131,3 @@ def _chat(chats: Mapping[str, str | None], *, has_chat: bool) -> ChatModelSettin
             f"{missing[0]} asks a chat model; want its name after a colon, such as ':openai:gpt-4o-mini', or chat="
         )
     return ChatModelSettings(name=names[0]) if names else None
-
-
-def _hint(kind: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(kind, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"want one of {', '.join(known)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_rag.llm import ChatModelSettings
 from reasonembed_rag.pipeline import plan_evidence as known
 from reasonembed_rag.pipeline.plan_evidence import Evidence
@@ -60,7 +60,7 @@ class PlanRequest:
         if self.documents < 1:
             raise InputError(f"the corpus has {self.documents} documents; want at least 1")
         if self.questions not in get_args(Questions):
-            raise InputError(f"questions is {self.questions!r}; want one of {', '.join(get_args(Questions))}")
+            raise InputError(f"questions is {self.questions!r}; {want_one_of(self.questions, get_args(Questions))}")
         for name in ("tokens_per_second", "pair_seconds", "seconds", "retriever_seconds"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < math.inf:

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.errors import InputError, ModelError
+from reasonembed_rag.errors import InputError, ModelError, want_one_of
 from reasonembed_rag.files import plain_record, record_from, write_text
 
 __all__ = ["Router", "check_arms"]
@@ -50,7 +50,7 @@ class Router:
             raise InputError(f"format is {self.format}; this version reads {_FORMAT}: calibrate again")
         check_arms(self.arms)
         if self.default not in self.arms:
-            raise InputError(f"default is {self.default!r}; want one of {', '.join(self.arms)}")
+            raise InputError(f"default is {self.default!r}; {want_one_of(self.default, self.arms)}")
         unknown = sorted(set(self.weights) - {*self.arms} | {self.default} & set(self.weights))
         if unknown:
             raise InputError(f"got weights of {', '.join(unknown)}; want them of arms other than the default")

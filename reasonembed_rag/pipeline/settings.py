@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_rag.files import read_toml, record_from
 from reasonembed_rag.llm import CallSettings, ChatModelSettings
 from reasonembed_rag.pipeline.fusion_stage import FusionStage
@@ -168,9 +167,7 @@ def _stage(table: Any, *, folder: Path, where: str) -> tuple[str, StageSettings]
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"{where}: name is {name!r}; want a text")
     if kind not in STAGE_KINDS:
-        close = difflib.get_close_matches(kind, STAGE_KINDS, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"want one of {', '.join(STAGE_KINDS)}"
-        raise InputError(f"{where}: kind is {kind!r}; {hint}")
+        raise InputError(f"{where}: kind is {kind!r}; {want_one_of(kind, STAGE_KINDS)}")
     if kind == "router":
         own["arms"] = _arms(own.get("arms", []), folder=folder, where=where)
     if isinstance(own.get("path"), str):  # of whatever kind

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reasonembed_rag.backbone import read_tensors
-from reasonembed_rag.errors import ModelError
+from reasonembed_rag.errors import ModelError, want_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ def head_pooling(config: Mapping[str, Any]) -> Pooling:
     kind = str(config.get("model_type", ""))
     if kind not in _SHAPES:
         raise ModelError(
-            f"model_type is {kind!r}, whose classification head is not known here; want one of {', '.join(_SHAPES)}"
+            f"model_type is {kind!r}, whose classification head is not known here; {want_one_of(kind, _SHAPES)}"
         )
     if _SHAPES[kind] is _DECODER:
         return "last"
@@ -156,5 +156,5 @@ def _linear(tensors: Mapping[str, NDArray[np.float32]], name: str) -> _Linear:
 def _activation(named: str, config: Mapping[str, Any], model: str) -> Activation:
     activation = named if named in _ACTIVATIONS else str(config.get(named, "gelu"))
     if activation not in _ACTIVATIONS:
-        raise ModelError(f"{model}: {named} is {activation!r}; want one of {', '.join(_ACTIVATIONS)}")
+        raise ModelError(f"{model}: {named} is {activation!r}; {want_one_of(activation, _ACTIVATIONS)}")
     return _ACTIVATIONS[activation]

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonembed_rag.documents import Document
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_rag.hits import Hits
 from reasonembed_rag.protocols import Usage
 from reasonembed_rag.retrieval.analyzer import Analyzer, EnglishAnalyzer
@@ -210,6 +210,6 @@ def _count(tokens: list[int], lengths: NDArray[np.int64], first: int) -> _Counts
 
 def _check(variant: str, k1: float, b: float) -> None:
     if variant not in get_args(Variant):
-        raise InputError(f"variant is {variant!r}; want one of {', '.join(get_args(Variant))}")
+        raise InputError(f"variant is {variant!r}; {want_one_of(variant, get_args(Variant))}")
     if not k1 >= 0.0 or not 0.0 <= b <= 1.0:
         raise InputError(f"got k1 {k1} and b {b}; want k1 of at least 0 and b from 0 to 1")

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.errors import EvaluationError, InputError
+from reasonembed_rag.errors import EvaluationError, InputError, want_one_of
 from reasonembed_rag.evaluation import HEADLINE, MEASURES, Interval, Report, resampled_means
 from reasonembed_rag.tasks import TASKS
 
@@ -100,9 +100,9 @@ def compare_models(
     task, and fewer than two models.
     """
     if measure not in MEASURES:
-        raise EvaluationError(f"measure is {measure!r}; want one of {', '.join(MEASURES)}")
+        raise EvaluationError(f"measure is {measure!r}; {want_one_of(measure, MEASURES)}")
     if resampled not in get_args(Resampled):
-        raise InputError(f"resampled is {resampled!r}; want one of {', '.join(get_args(Resampled))}")
+        raise InputError(f"resampled is {resampled!r}; {want_one_of(resampled, get_args(Resampled))}")
     block = _block(reports, measure)
     if resampled == "tasks" and len(block.tasks) < 2:
         raise EvaluationError(
@@ -261,4 +261,4 @@ def _trades(block: _Block, general: Sequence[str], reasoning: Collection[str]) -
 def _check_known(names: Collection[str], known: Sequence[str], *, what: str) -> None:
     for name in names:
         if name not in known:
-            raise EvaluationError(f"no report of {what} {name!r}; want one of {', '.join(known)}")
+            raise EvaluationError(f"no report of {what} {name!r}; {want_one_of(name, known)}")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonembed_rag.errors import EvaluationError, InputError, MissingDependencyError
+from reasonembed_rag.errors import EvaluationError, InputError, MissingDependencyError, want_one_of
 from reasonembed_rag.evaluation import (
     HEADLINE,
     MEASURES,
@@ -67,7 +67,7 @@ class RobustnessOptions:
                 raise InputError(f"{name} is {values!r}; want at least one, without repetitions")
             unknown = [value for value in values if known is not None and value not in known]
             if unknown:
-                raise InputError(f"kind is {unknown[0]!r}; want one of {', '.join(PERTURBATION_KINDS)}")
+                raise InputError(f"kind is {unknown[0]!r}; {want_one_of(unknown[0], PERTURBATION_KINDS)}")
 
 
 def robustness(

@@ -56,6 +56,29 @@ def test_an_unknown_option_is_refused_and_the_help_command_named(fails):
     assert re.search(r"--outt\b.*'reasonembed embed --help'", fails("embed", "-", "--outt", "x"))
 
 
+@pytest.mark.parametrize(
+    ("command", "value"),
+    [
+        ("index . --to {new} --ann hsnw", "hnsw"),
+        ("eval run --data {task} --retriever hybird", "hybrid"),
+        ("eval run --data {task} --through langchian", "langchain"),
+        ("eval run --data {task} --dtype flaot32", "float32"),
+        ("eval run --bright biolgy", "biology"),
+        ("eval run --bright biology --queries orignal", "original"),
+        ("robustness --data {task} --out {new} --kinds misspeling", "misspelling"),
+        ("plan-pipeline {new} --documents 9 --questions documentaton", "documentation"),
+        ("export default --to {new} --format onx", "onnx"),
+        ("data fetch entailmentbnk", "entailmentbank"),
+    ],
+)
+def test_an_unknown_value_of_a_fixed_set_is_refused_and_the_nearest_one_named(fails, tmp_path, command, value):
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "documents.jsonl").write_text('{"id": "d", "content": "a text"}\n')
+    (tmp_path / "task" / "examples.jsonl").write_text('{"id": "q", "query": "a text?", "gold_ids": ["d"]}\n')
+    words = command.format(new=tmp_path / "new", task=tmp_path / "task").split()
+    assert f"did you mean '{value}'? Want one of " in fails(*words)
+
+
 def test_a_missing_argument_is_named(fails):
     assert "FILE" in fails("embed", "--out", "x.npy")
     assert "--out" in fails("embed", "-")

@@ -68,14 +68,35 @@ def test_another_model_or_none_is_refused_before_anything_is_asked(succeeds, fai
 
 
 def test_a_server_that_is_gone_leaves_documents_by_their_content_and_the_next_run_asks_again(
-    succeeds, command, enrich, serve, tmp_path
+    succeeds, command, enrich, serve, tmp_path, capsys
 ):
-    gone = json.loads(succeeds(*command, "--enrich", enrich("http://127.0.0.1:1/v1"), "--json"))["enrichment"]
+    assert main([str(one) for one in (*command, "--enrich", enrich("http://127.0.0.1:1/v1"), "--json")]) == 1
+    said = capsys.readouterr()
+    gone = json.loads(said.out)["enrichment"]
+    (error,) = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert "no usable answer (the last failure: " in error
+    assert "127.0.0.1:1" in error
+    assert "all 3 contents" in error
     assert (gone["calls"], gone["failures"], gone["alone"]) == (0, 3, 3)
     assert "3 contents not enriched yet" in succeeds("info", tmp_path / "docs.index")
     back = json.loads(succeeds(*command, "--enrich", enrich(serve().url), "--json"))
     assert (back["unchanged"], back["enrichment"]["calls"], back["enrichment"]["alone"]) == (3, 3, 0)
     assert json.loads(succeeds("info", tmp_path / "docs.index", "--json"))["not_enriched"] == 0
+
+
+def test_answers_to_some_are_counted_and_no_error(succeeds, command, enrich, monkeypatch):
+    from reasonembed_rag.llm import OpenAIChat
+
+    answer = OpenAIChat.__call__
+
+    def fail_on_bread(self, prompt):
+        if "bread" in prompt:
+            raise TimeoutError("slow")
+        return answer(self, prompt)
+
+    monkeypatch.setattr(OpenAIChat, "__call__", fail_on_bread)
+    said = json.loads(succeeds(*command, "--enrich", enrich(), "--json"))["enrichment"]
+    assert (said["calls"], said["failures"], said["alone"]) == (2, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -329,7 +329,10 @@ def test_a_document_that_changes_while_it_is_exported_is_refused(faiss, words, t
 
 def test_search_shows_where_a_hit_is_and_hides_the_repeated_heading(succeeds, index):
     text = succeeds("search", index, "2. 2. 2.", "-k", 1)
-    assert re.search(r"^ 1\. cosine \d\.\d{3}(?:, score 1\.000)?  docs/policy\.md#2\n    docs/policy\.md:6, Leave > Travel\n    Travel", text)
+    assert re.search(
+        r"^ 1\. cosine \d\.\d{3}(?:, score 1\.000)?  docs/policy\.md#2\n    docs/policy\.md:6, Leave > Travel\n",
+        text,
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["--plain"], ["--pipeline", "pipeline.toml"]])

@@ -41,6 +41,23 @@ def test_an_old_name_stands_for_a_new_one_and_warns_once(recwarn, old: str, new:
 
 
 @pytest.mark.parametrize(
+    ("words", "new"),
+    [
+        ("ablate p.toml --json all.json --data x", "ablate p.toml --json-file all.json --data x"),
+        ("ablate p.toml --json=all.json", "ablate p.toml --json-file all.json"),
+        ("ablate p.toml --data x --json", "ablate p.toml --data x --json"),
+        ("ablate --json p.toml --data x", "ablate --json p.toml --data x"),
+        ("ablate p.toml --json --data x", "ablate p.toml --json --data x"),
+    ],
+)
+def test_json_of_ablate_is_a_flag_and_an_old_file_is_kept(recwarn, words: str, new: str):
+    assert current_names(words.split()) == new.split()
+    assert [str(one.message) for one in recwarn] == (
+        [] if words == new else ["`ablate --json FILE` is deprecated; use `ablate --json > FILE`"]
+    )
+
+
+@pytest.mark.parametrize(
     "words",
     ["", "--help", "eval", "eval --help", "train -h", "eval run --data x", "train curves run", "train mistyped"],
 )

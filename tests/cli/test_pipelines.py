@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reasonembed_cli.app import main
 from reasonembed_rag.evaluation import read_report
 
 DOCUMENTS = [
@@ -76,16 +77,24 @@ def test_eval_measures_the_retriever_with_its_stages(succeeds, folder):
     assert "100.0" in staged
 
 
-@pytest.mark.parametrize(("html", "figures"), [("same", "same"), ("page.html", "pipeline.toml")])
-def test_ablate_replaces_no_file_of_its_own(fails, folder, html, figures):
-    before = (folder / "pipeline.toml").read_text()
-    outputs = ("--html", folder / html, "--json", folder / figures)
+def test_ablate_does_not_replace_its_pipeline(fails, folder):
+    outputs = ("--html", folder / "pipeline.toml")
     assert "one file" in fails("ablate", folder / "pipeline.toml", *_both(folder), "--retriever", "bm25", *outputs)
-    assert (folder / "pipeline.toml").read_text() == before
 
 
-def test_ablate_shows_what_each_stage_gains_and_writes_page_and_figures(succeeds, folder):
-    outputs = ("--html", folder / "page.html", "--json", folder / "all.json")
+def test_ablate_still_takes_a_file_for_json_and_says_that_it_is_a_flag(folder, capsys, monkeypatch):
+    command = ["ablate", "pipeline.toml", "--data", ".", "--retriever", "bm25", "--json", "all.json"]
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("reasonembed_rag.deprecation._warned", set())
+    with pytest.warns(FutureWarning, match="ablate --json > FILE"):
+        code = main(command)
+    assert code == 0
+    assert "What each stage gains" in capsys.readouterr().out
+    assert json.loads((folder / "all.json").read_text())["effects"]
+
+
+def test_ablate_shows_what_each_stage_gains_and_writes_a_page(succeeds, folder):
+    outputs = ("--html", folder / "page.html")
     shown = succeeds("ablate", folder / "pipeline.toml", *_both(folder), "--retriever", "bm25", *outputs)
     assert "helps" in shown
     assert max(len(line) for line in shown.splitlines() if "page.html" not in line) <= 80
@@ -94,9 +103,15 @@ def test_ablate_shows_what_each_stage_gains_and_writes_page_and_figures(succeeds
         ("no stage", "0.00"),
     ]
     assert "+100.00" in shown
-    written = json.loads((folder / "all.json").read_text())
-    assert [one["name"] for one in written["variants"]] == ["full", "without replayed", "replayed alone", "no stage"]
+    assert "page.html: open it" in shown
     assert "replayed" in (folder / "page.html").read_text()
+
+
+def test_ablate_prints_every_figure_as_json_alone(succeeds, folder):
+    outputs = ("--html", folder / "page.html", "--json")
+    told = json.loads(succeeds("ablate", folder / "pipeline.toml", *_both(folder), "--retriever", "bm25", *outputs))
+    assert [one["name"] for one in told["variants"]] == ["full", "without replayed", "replayed alone", "no stage"]
+    assert (folder / "page.html").exists()
 
 
 def test_a_stage_is_measured_on_tasks_that_it_has_nothing_for_and_of_splits_of_their_own(succeeds, fails, folder):
@@ -106,9 +121,8 @@ def test_a_stage_is_measured_on_tasks_that_it_has_nothing_for_and_of_splits_of_t
     command = ("ablate", folder / "pipeline.toml", "--data", folder, "--data", f"{other}:dev", "--retriever", "bm25")
     assert "no text for any of the queries" in fails(*command)
     (folder / "pipeline.toml").write_text(f'{PIPELINE}optional = true\n[[stage]]\nkind = "fusion"\n')
-    shown = succeeds(*command, "--json", folder / "all.json")
-    assert "other (dev)" in shown
-    replayed, fusion = json.loads((folder / "all.json").read_text())["effects"]
+    assert "other (dev)" in succeeds(*command)
+    replayed, fusion = json.loads(succeeds(*command, "--json"))["effects"]
     assert [gain["within"]["difference"] for gain in replayed["tasks"]] == [1.0, 0.0]
     assert [gain["within"]["difference"] for gain in fusion["tasks"]] == [0.0, 0.0]  # with itself
     assert "examples.test.jsonl: no such file; the folder has examples.dev.jsonl; choose a split with --split" in fails(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.errors import TrainingError, want_one_of
 from reasonembed_rag.perturb import Rewording, find_thesaurus
 from reasonembed_training.config import BatchConfig, DataConfig, OptimConfig, TaskBatchConfig
 from reasonembed_training.data import QueryPerturber, RowSource, Sampler, TaskPlan, TaskRows
@@ -87,9 +86,7 @@ def _check_names(key: str, named: Iterable[str], tasks: Sequence[TaskRows]) -> N
     names = [task.name for task in tasks]
     for name in named:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the tasks are {', '.join(map(repr, names))}"
-            raise TrainingError(f"{key} names {name!r}, which has no rows; {hint}")
+            raise TrainingError(f"{key} names {name!r}, which has no rows; {want_one_of(name, names)}")
 
 
 def _task_plan(task: TaskRows, config: BatchConfig) -> TaskPlan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_training.datasets.attack import attack
 from reasonembed_training.datasets.dataset import DataSet
 from reasonembed_training.datasets.dictionaries import devil, jargon
@@ -290,9 +290,5 @@ def data_set(name: str) -> DataSet:
     """Return a set by name; raises InputError for an unknown one, naming the nearest."""
     known = {one.name: one for one in _SETS}
     if name not in known:
-        import difflib
-
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise InputError(f"data set {name!r} is unknown; want one of {', '.join(known)}{hint}")
+        raise InputError(f"data set {name!r} is unknown; {want_one_of(name, known)}")
     return known[name]

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from reasonembed_rag.deprecation import warn_deprecated
-from reasonembed_rag.errors import TrainingError
+from reasonembed_rag.errors import TrainingError, want_one_of
 from reasonembed_rag.files import change_setting, plain_record, read_toml, record_from, replacing
 from reasonembed_rag.llm import CallSettings, ChatModelSettings
 
@@ -150,7 +150,7 @@ class RemixConfig:
         for name in self.models:
             _want(
                 name in MODEL_STAGES,
-                f"models.{name}: not a stage with a chat model; want one of {', '.join(MODEL_STAGES)}",
+                f"models.{name}: not a stage with a chat model; {want_one_of(name, MODEL_STAGES)}",
             )
         _want(self.pilot >= 0, f"pilot is {self.pilot}; want at least 0")
         _want(

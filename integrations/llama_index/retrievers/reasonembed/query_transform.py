@@ -8,7 +8,7 @@ from llama_index.core.indices.query.query_transform.base import BaseQueryTransfo
 from llama_index.core.prompts.mixin import PromptDictType
 from llama_index.core.schema import QueryBundle
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_rag.protocols import QueryExpander
 
 __all__ = ["ReasonEmbedQueryTransform"]
@@ -26,7 +26,7 @@ class ReasonEmbedQueryTransform(BaseQueryTransform):
 
     def __init__(self, expander: QueryExpander, *, combine: _Combination = "append") -> None:
         if combine not in get_args(_Combination):
-            raise InputError(f"combine is {combine!r}; want one of {', '.join(get_args(_Combination))}")
+            raise InputError(f"combine is {combine!r}; {want_one_of(combine, get_args(_Combination))}")
         super().__init__()
         self.expander = expander
         self.combine = combine

@@ -7,7 +7,7 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
-from reasonembed_rag.errors import InputError
+from reasonembed_rag.errors import InputError, want_one_of
 from reasonembed_stores import Filter, parse_filter
 
 __all__ = ["plain_filter", "store_filter"]
@@ -49,5 +49,5 @@ def _plain_part(one: MetadataFilter | MetadataFilters) -> dict[str, Any]:
     if isinstance(one, MetadataFilters):
         return plain_filter(one)
     if one.operator not in _OPERATORS:
-        raise InputError(f"unknown filter operator {one.operator!r}; want one of {', '.join(_OPERATORS)}")
+        raise InputError(f"unknown filter operator {one.operator!r}; {want_one_of(one.operator, _OPERATORS)}")
     return {one.key: {_OPERATORS[one.operator]: True if one.operator == FilterOperator.IS_EMPTY else one.value}}
