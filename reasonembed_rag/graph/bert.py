@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reasonembed_rag.backbone import SEGMENT
+from reasonembed_rag.graph.attention import Attention
 from reasonembed_rag.graph.builder import FUSED, GraphBuilder
+from reasonembed_rag.graph.products import Linear
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -103,9 +106,13 @@ def bert_graph(
     builder = GraphBuilder()
     states = _embeddings(builder, shape, tensors, segments=segments)
     bias = _relative_bias(builder, shape, tensors, int(config.get("relative_attention_num_buckets", 32)))
+    attention = Attention(builder, heads=shape.heads)
     for number in range(shape.layers):
         layer = _Layer(builder, shape, tensors, products, number)
-        states = layer(states, bias, first_only=first_only and number == shape.layers - 1)
+        wanted = states
+        if first_only and number == shape.layers - 1:
+            wanted, bias = _first(builder, states), bias and _first(builder, bias, axis=2)
+        states = layer(states, wanted, functools.partial(attention, bias=bias))
     return builder.finish(states, width=shape.width)
 
 
@@ -158,6 +165,11 @@ def _embeddings(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, *, 
     return builder.node("LayerNormalization", [summed, *norm], axis=-1, epsilon=shape.epsilon)
 
 
+def _first(builder: GraphBuilder, values: str, *, axis: int = 1) -> str:
+    """Return the part of values that belongs to the first tokens."""
+    return builder.node("Slice", [values, builder.integers(0), builder.integers(1), builder.integers(axis)])
+
+
 def _relative_bias(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, buckets: int) -> str:
     """Return MPNet's attention bias (1, heads, S, S), the same in every layer; "" for models without one."""
     if shape.kind != "mpnet":
@@ -192,58 +204,46 @@ class _Layer:
         self._builder, self._shape, self._tensors, self._products = builder, shape, tensors, products
         self._prefix = f"{shape.names.layer}.{number}."
 
-    def __call__(self, states: str, bias: str, *, first_only: bool) -> str:
-        """Return the layer's states, those of the first tokens alone where nothing else is wanted."""
+    def __call__(self, states: str, wanted: str, attend: Callable[[str, str, str], str]) -> str:
+        """Return the layer's states at the wanted places, which attend to all states."""
         names, shape = self._shape.names, self._shape
-        attended = self._attention(states, bias)
-        if first_only:
-            attended, states = self._first(attended), self._first(states)
-        mixed = self._product("out", attended, names.out, shape.width)
-        inner = self._norm_of_sum(names.first_norm, mixed, states, bias_of=names.out)
-        active = self._activated(self._product("up", inner, names.up, shape.inner))
-        down = self._product("down", active, names.down, shape.width, columns=shape.inner)
-        return self._norm_of_sum(names.last_norm, down, inner, bias_of=names.down)
+        square = (shape.width, shape.width)
+        query, key, value = (self._layer(name, square) for name in (names.query, names.key, names.value))
+        if wanted == states:
+            projected = self._products.multiply(self._builder, states, [query, key, value], "qkv")
+        else:
+            projected = [
+                *self._products.multiply(self._builder, wanted, [query], "qkv"),
+                *self._products.multiply(self._builder, states, [key, value], "qkv"),
+            ]
+        mixed = self._linear("out", attend(*projected), names.out, square)
+        inner = self._norm_of_sum(names.first_norm, mixed, wanted)
+        active = self._activated(self._linear("up", inner, names.up, (shape.inner, shape.width)))
+        down = self._linear("down", active, names.down, (shape.width, shape.inner))
+        return self._norm_of_sum(names.last_norm, down, inner)
 
-    def _attention(self, states: str, bias: str) -> str:
-        width = self._shape.width
-        parts = (self._shape.names.query, self._shape.names.key, self._shape.names.value)
-        weights = [self._tensors.get(f"{self._prefix}{part}.weight", width, width).T for part in parts]
-        biases = [self._tensors.get(f"{self._prefix}{part}.bias", width) for part in parts]
-        name = f"{self._prefix}qkv"
-        qkv = (f"{name}.weight", np.concatenate(weights, axis=1))
-        bias_of_qkv = self._builder.constant(f"{name}.bias", np.concatenate(biases))
-        if "qkv" not in self._products.int8:
-            inputs = [states, self._builder.constant(*qkv), bias_of_qkv, "lengths", "", bias]
-            return self._builder.node("Attention", inputs, domain=FUSED, num_heads=self._shape.heads)
-        product = self._products.multiply(self._builder, states, qkv, "qkv")
-        sizes = self._builder.integers(width, width, width)
-        query, key, value = self._builder.nodes("Split", [product, sizes], outputs=3, axis=-1)
-        inputs = [query, key, value, bias_of_qkv, "lengths", bias]
-        return self._builder.node("MultiHeadAttention", inputs, domain=FUSED, num_heads=self._shape.heads)
+    def _linear(self, part: LayerPart, states: str, name: str, shape: tuple[int, int]) -> str:
+        return self._products.multiply(self._builder, states, [self._layer(name, shape)], part)[0]
 
-    def _first(self, states: str) -> str:
-        zero, one = self._builder.integers(0), self._builder.integers(1)
-        return self._builder.node("Slice", [states, zero, one, one])
+    def _layer(self, name: str, shape: tuple[int, int]) -> Linear:
+        """Return a linear layer whose weight in the files is the transpose (outputs, inputs)."""
+        path = f"{self._prefix}{name}"
+        weight, bias = self._tensors.get(f"{path}.weight", *shape), self._tensors.get(f"{path}.bias", shape[0])
+        return Linear(path, weight.T, bias)
 
-    def _product(self, part: LayerPart, states: str, name: str, rows: int, *, columns: int | None = None) -> str:
-        """Multiply by the transpose of a linear layer's weight (rows, columns); its bias is added by what follows."""
-        path = f"{self._prefix}{name}.weight"
-        weight = self._tensors.get(path, rows, columns or self._shape.width)
-        return self._products.multiply(self._builder, states, (path, weight.T), part)
-
-    def _norm_of_sum(self, name: str, states: str, added: str, *, bias_of: str) -> str:
-        inputs = [states, added, *(self._vector(f"{name}.{side}") for side in ("weight", "bias"))]
-        inputs.append(self._vector(f"{bias_of}.bias"))
-        return self._builder.node("SkipLayerNormalization", inputs, domain=FUSED, epsilon=self._shape.epsilon)
+    def _norm_of_sum(self, name: str, states: str, added: str) -> str:
+        """Return the norm of a sum; ONNX Runtime's own fusion of the two takes five times as long."""
+        vectors = [self._vector(f"{name}.{side}") for side in ("weight", "bias")]
+        summed = self._builder.node("Add", [states, added])
+        return self._builder.node("LayerNormalization", [summed, *vectors], axis=-1, epsilon=self._shape.epsilon)
 
     def _activated(self, states: str) -> str:
-        bias = self._vector(f"{self._shape.names.up}.bias", self._shape.inner)
         kind = self._shape.activation
         if kind == "relu":
-            return self._builder.node("Relu", [self._builder.node("Add", [states, bias])])
+            return self._builder.node("Relu", [states])
         exact = kind in {"gelu", "gelu_python"}
-        return self._builder.node("BiasGelu" if exact else "FastGelu", [states, bias], domain=FUSED)
+        return self._builder.node("Gelu" if exact else "FastGelu", [states], domain=FUSED)
 
-    def _vector(self, name: str, size: int | None = None) -> str:
+    def _vector(self, name: str) -> str:
         path = f"{self._prefix}{name}"
-        return self._builder.constant(path, self._tensors.get(path, size or self._shape.width))
+        return self._builder.constant(path, self._tensors.get(path, self._shape.width))

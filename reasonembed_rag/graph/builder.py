@@ -64,6 +64,20 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(op, inputs, names, domain=domain, **attributes))
         return names
 
+    def choice(
+        self, condition: str, then: Sequence[str], otherwise: Sequence[str], *, op: str, **attributes: Any
+    ) -> str:
+        """Add a node whose inputs depend on a condition (1,) when the graph runs; return the name of its output."""
+        from onnx import TensorProto, helper
+
+        branches = []
+        for inputs in (then, otherwise):
+            name = f"{op}_{len(self._nodes)}_{len(branches)}"
+            result = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            node = helper.make_node(op, inputs, [name], **attributes)
+            branches.append(helper.make_graph([node], name, [], [result]))
+        return self.node("If", [condition], then_branch=branches[0], else_branch=branches[1])
+
     def output(self, name: str) -> str:
         """Make a one-dimensional result of a node an output of the graph, beside the states; return its name."""
         self._outputs.append(name)

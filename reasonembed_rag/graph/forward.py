@@ -21,6 +21,8 @@ __all__ = ["batches", "embed", "padded"]
 
 _BATCH_TOKENS = 256
 """More in one batch fall out of a core's cache; fewer leave the operators' own overhead visible."""
+_ENOUGH_TOKENS = 96
+"""A batch of so many takes no row of another length: masking its padding would take longer than another batch."""
 
 
 def batches(
@@ -36,6 +38,9 @@ def batches(
     while start < len(rows):
         longest = int(max(lengths[rows[start]], lengths[rows[-1]], 1))
         stop = start + max(1, budget // longest)
+        enough = start - (-_ENOUGH_TOKENS // longest)
+        others = np.flatnonzero(lengths[rows[enough:stop]] != lengths[rows[start]])
+        stop = enough + int(others[0]) if len(others) else stop
         parts.append(rows[start:stop])
         start = stop
     return parts

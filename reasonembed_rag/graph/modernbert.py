@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reasonembed_rag.graph.attention import Attention
 from reasonembed_rag.graph.builder import FUSED, GraphBuilder
+from reasonembed_rag.graph.products import Linear
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +96,7 @@ class _Layers:
 
     def __init__(self, builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, products: Products) -> None:
         self._builder, self._shape, self._tensors, self._products = builder, shape, tensors, products
+        self._attend = Attention(builder, heads=shape.heads)
         self._window = self._local_bias() if _LOCAL in shape.kinds else ""
 
     def __call__(self, number: int, states: str) -> str:
@@ -117,14 +120,13 @@ class _Layers:
         return self._builder.node("LayerNormalization", [states, *vectors], axis=-1, epsilon=self._shape.epsilon)
 
     def _attention(self, prefix: str, states: str, kind: str) -> str:
-        width, heads = self._shape.width, self._shape.heads
+        width = self._shape.width
         qkv = self._linear("qkv", f"{prefix}attn.Wqkv", states, (3 * width, width))
         query, key, value = self._builder.nodes(
             "Split", [qkv, self._builder.integers(width, width, width)], outputs=3, axis=-1
         )
         query, key = self._rotated(query, kind), self._rotated(key, kind)
-        inputs = [query, key, value, "", "lengths", self._window if kind == _LOCAL else ""]
-        return self._builder.node("MultiHeadAttention", inputs, domain=FUSED, num_heads=heads)
+        return self._attend(query, key, value, bias=self._window if kind == _LOCAL else "")
 
     def _rotated(self, states: str, kind: str) -> str:
         size = self._shape.width // self._shape.heads
@@ -150,11 +152,9 @@ class _Layers:
         return node("Unsqueeze", [masked, integers(0, 1)])
 
     def _linear(self, part: LayerPart, name: str, states: str, shape: tuple[int, int]) -> str:
-        weight = (f"{name}.weight", self._tensors.get(f"{name}.weight", *shape).T)
-        product = self._products.multiply(self._builder, states, weight, part)
-        if self._tensors.find(f"{name}.bias") is None:
-            return product
-        return self._add(product, self._vector(f"{name}.bias", shape[0]))
+        bias = None if self._tensors.find(f"{name}.bias") is None else self._tensors.get(f"{name}.bias", shape[0])
+        layer = Linear(name, self._tensors.get(f"{name}.weight", *shape).T, bias)
+        return self._products.multiply(self._builder, states, [layer], part)[0]
 
     def _vector(self, name: str, size: int) -> str:
         return self._builder.constant(name, self._tensors.get(name, size))

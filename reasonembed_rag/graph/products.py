@@ -6,23 +6,33 @@ import functools
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from reasonembed_rag.graph.builder import FUSED, GraphBuilder
+from reasonembed_rag.graph.builder import FUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["INT8_PLANS", "LayerPart", "Products", "largest_weight"]
+    from reasonembed_rag.graph.builder import GraphBuilder
+
+__all__ = ["INT8_PLANS", "LayerPart", "Linear", "Products", "largest_weight"]
 
 LayerPart = Literal["qkv", "out", "up", "down"]
 """Where in a layer a product stands: before and after attention, into and out of the feed-forward's inner width."""
 _LEAST_SCALE = 1e-9
 _SUMS_IN_32_BITS = ("avx512_vnni", "avx_vnni")
+
+
+class Linear(NamedTuple):
+    """A linear layer: its name, its weight (K, N) and its bias (N,)."""
+
+    name: str
+    weight_KN: NDArray[np.float32]
+    bias_N: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +41,43 @@ class Products:
 
     int8: frozenset[LayerPart] = frozenset()
     peaks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """The largest absolute value of each column of the states, by the name of the weight, where that is known."""
+    """The largest absolute value of each column of the states, by the name of a layer, where that is known."""
 
-    def multiply(
-        self, builder: GraphBuilder, states: str, weight: tuple[str, NDArray[np.float32]], part: LayerPart
-    ) -> str:
-        """Return the name of states (.., K) times a named weight (K, N)."""
-        name, values_KN = weight
+    def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[Linear], part: LayerPart) -> list[str]:
+        """Return the names of what linear layers make of the same states (.., K)."""
         if part not in self.int8:
-            return builder.node("MatMul", [states, builder.constant(name, values_KN)])
-        states, values_KN = self._smoothed(builder, states, weight)
-        most = largest_weight()
-        scale_N = (np.maximum(np.abs(values_KN).max(axis=0), _LEAST_SCALE) / most).astype(np.float32)
-        quantised_KN = np.rint(values_KN / scale_N).astype(np.int8)
-        inputs = [states, builder.constant(f"{name}.int8", quantised_KN), builder.constant(f"{name}.scale", scale_N)]
-        return builder.node("DynamicQuantizeMatMul", inputs, domain=FUSED)
+            return [_float32(builder, states, layer) for layer in layers]
+        states, layers = self._smoothed(builder, states, layers)
+        quantised = builder.nodes("DynamicQuantizeLinear", [states], outputs=3)
+        return [_int8(builder, quantised, layer) for layer in layers]
 
-    def _smoothed(
-        self, builder: GraphBuilder, states: str, weight: tuple[str, NDArray[np.float32]]
-    ) -> tuple[str, NDArray[np.float32]]:
-        """Return states divided and a weight multiplied by factors per column, which leaves their product as it was."""
-        name, values_KN = weight
+    def _smoothed(self, builder: GraphBuilder, states: str, layers: Sequence[Linear]) -> tuple[str, Sequence[Linear]]:
+        """Return states divided and weights multiplied by factors per column, which leaves products as they were."""
+        name = layers[0].name
         if name not in self.peaks:
-            return states, values_KN
-        ratio_K = np.maximum(self.peaks[name], _LEAST_SCALE) / np.maximum(np.abs(values_KN).max(axis=1), _LEAST_SCALE)
+            return states, layers
+        rows_K = np.max([np.abs(layer.weight_KN).max(axis=1) for layer in layers], axis=0)
+        ratio_K = np.maximum(self.peaks[name], _LEAST_SCALE) / np.maximum(rows_K, _LEAST_SCALE)
         factor_K = np.sqrt(ratio_K).astype(np.float32)
         divided = builder.node("Mul", [states, builder.constant(f"{name}.factors", 1 / factor_K)])
-        return divided, values_KN * factor_K[:, None]
+        return divided, [layer._replace(weight_KN=layer.weight_KN * factor_K[:, None]) for layer in layers]
+
+
+def _float32(builder: GraphBuilder, states: str, layer: Linear) -> str:
+    product = builder.node("MatMul", [states, builder.constant(f"{layer.name}.weight", layer.weight_KN)])
+    if layer.bias_N is None:
+        return product
+    return builder.node("Add", [product, builder.constant(f"{layer.name}.bias", layer.bias_N)])
+
+
+def _int8(builder: GraphBuilder, quantised: Sequence[str], layer: Linear) -> str:
+    """Return the product of 8-bit states, their scale and zero, and a weight with a scale per column."""
+    states, scale, zero = quantised
+    scale_N = (np.maximum(np.abs(layer.weight_KN).max(axis=0), _LEAST_SCALE) / largest_weight()).astype(np.float32)
+    weight = builder.constant(f"{layer.name}.weight.int8", np.rint(layer.weight_KN / scale_N).astype(np.int8))
+    scales = builder.constant(f"{layer.name}.weight.scale", scale_N)
+    bias = "" if layer.bias_N is None else builder.constant(f"{layer.name}.bias", layer.bias_N)
+    return builder.node("MatMulIntegerToFloat", [states, weight, scale, scales, zero, "", bias], domain=FUSED)
 
 
 INT8_PLANS: tuple[frozenset[LayerPart], ...] = (

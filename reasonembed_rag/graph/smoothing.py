@@ -14,7 +14,7 @@ import numpy as np
 
 from reasonembed_rag.graph.builder import GraphBuilder
 from reasonembed_rag.graph.cache import open_memory
-from reasonembed_rag.graph.products import INT8_PLANS, LayerPart, Products
+from reasonembed_rag.graph.products import INT8_PLANS, LayerPart, Linear, Products
 from reasonembed_rag.graph.writing import write_graph
 
 if TYPE_CHECKING:
@@ -34,18 +34,16 @@ class _Watched(Products):
 
     outputs: dict[str, str] = field(default_factory=dict)
 
-    def multiply(
-        self, builder: GraphBuilder, states: str, weight: tuple[str, NDArray[np.float32]], part: LayerPart
-    ) -> str:
+    def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[Linear], part: LayerPart) -> list[str]:
         size = builder.node("Abs", [states])
-        self.outputs[weight[0]] = builder.output(builder.node("ReduceMax", [size], axes=[0, 1], keepdims=0))
-        return Products().multiply(builder, states, weight, part)
+        self.outputs[layers[0].name] = builder.output(builder.node("ReduceMax", [size], axes=[0, 1], keepdims=0))
+        return Products().multiply(builder, states, layers, part)
 
 
 def column_peaks(
     weights: EncoderWeights, sample: Sequence[NDArray[np.int32]], *, options: Callable[[], Any]
 ) -> Mapping[str, NDArray[np.float32]]:
-    """Return the largest absolute value of every column of states over a sample, by the weight that they meet."""
+    """Return the largest absolute value of every column of states over a sample, by the first layer that they meet."""
     watched = _Watched(INT8_PLANS[0])  # as integers stand in the graph
     session = open_memory(write_graph(weights, watched), options).session
     names = list(watched.outputs.values())

@@ -72,6 +72,11 @@ def test_an_error_in_one_batch_is_raised_and_the_engine_still_works(engine_of, e
 
 
 def test_batches_hold_as_many_tokens_as_allowed_and_longer_rows_stand_alone():
-    lengths = np.asarray([900, 300, 200, 100, 90, 10, 5])
-    assert [rows.tolist() for rows in batches(np.arange(7), lengths)] == [[0], [1], [2], [3, 4], [5, 6]]
-    assert [rows.tolist() for rows in batches(np.arange(4, 7), lengths, most=20)] == [[4], [5, 6]]
+    lengths = np.asarray([900, 300, 200, 128, 128, 90, 85, 10, 5])
+    assert [rows.tolist() for rows in batches(np.arange(9), lengths)] == [[0], [1], [2], [3, 4], [5, 6], [7, 8]]
+    assert [rows.tolist() for rows in batches(np.arange(6, 9), lengths, most=20)] == [[6], [7, 8]]
+
+
+def test_a_row_of_another_length_joins_only_a_batch_of_few_tokens():
+    lengths = np.asarray([101, 101, 100, 100, 30, 30, 29, 28, 27])
+    assert [rows.tolist() for rows in batches(np.arange(9), lengths)] == [[0, 1], [2, 3], [4, 5, 6, 7], [8]]
