@@ -23,6 +23,8 @@ __all__ = ["INT8_PLANS", "LayerPart", "Linear", "Products", "largest_weight"]
 
 LayerPart = Literal["qkv", "out", "up", "down"]
 """Where in a layer a product stands: before and after attention, into and out of the feed-forward's inner width."""
+_BY_ROW: frozenset[LayerPart] = frozenset({"down"})
+"""Where states are quantised with a scale per token: behind an activation, where few tokens have the largest states."""
 _LEAST_SCALE = 1e-9
 _SUMS_IN_32_BITS = ("avx512_vnni", "avx_vnni")
 
@@ -48,8 +50,16 @@ class Products:
         if part not in self.int8:
             return [_float32(builder, states, layer) for layer in layers]
         states, layers = self._smoothed(builder, states, layers)
-        quantised = builder.nodes("DynamicQuantizeLinear", [states], outputs=3)
-        return [_int8(builder, quantised, layer) for layer in layers]
+        if part not in _BY_ROW:
+            quantised = builder.nodes("DynamicQuantizeLinear", [states], outputs=3)
+            return [_int8(builder, quantised, layer) for layer in layers]
+        peak = _row_peak(builder, states)
+        quantised = builder.nodes("DynamicQuantizeLinear", [builder.node("Div", [states, peak])], outputs=3)
+        products = [_int8(builder, quantised, layer._replace(bias_N=None)) for layer in layers]
+        return [
+            _biased(builder, builder.node("Mul", [product, peak]), layer)
+            for product, layer in zip(products, layers, strict=True)
+        ]
 
     def _smoothed(self, builder: GraphBuilder, states: str, layers: Sequence[Linear]) -> tuple[str, Sequence[Linear]]:
         """Return states divided and weights multiplied by factors per column, which leaves products as they were."""
@@ -64,10 +74,21 @@ class Products:
 
 
 def _float32(builder: GraphBuilder, states: str, layer: Linear) -> str:
-    product = builder.node("MatMul", [states, builder.constant(f"{layer.name}.weight", layer.weight_KN)])
+    weight = builder.constant(f"{layer.name}.weight", layer.weight_KN)
+    return _biased(builder, builder.node("MatMul", [states, weight]), layer)
+
+
+def _biased(builder: GraphBuilder, product: str, layer: Linear) -> str:
     if layer.bias_N is None:
         return product
     return builder.node("Add", [product, builder.constant(f"{layer.name}.bias", layer.bias_N)])
+
+
+def _row_peak(builder: GraphBuilder, states: str) -> str:
+    """Return the largest absolute value of each row of states (.., 1), above zero."""
+    largest, smallest = (builder.node(op, [states], axes=[-1]) for op in ("ReduceMax", "ReduceMin"))
+    least = builder.constant("least_scale", np.asarray(_LEAST_SCALE, np.float32))
+    return builder.node("Max", [largest, builder.node("Neg", [smallest]), least])
 
 
 def _int8(builder: GraphBuilder, quantised: Sequence[str], layer: Linear) -> str:
