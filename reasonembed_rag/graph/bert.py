@@ -12,7 +12,7 @@ import numpy as np
 from reasonembed_rag.backbone import SEGMENT
 from reasonembed_rag.graph.attention import Attention
 from reasonembed_rag.graph.builder import FUSED, GraphBuilder
-from reasonembed_rag.graph.products import Linear
+from reasonembed_rag.graph.products import LinearLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -225,11 +225,11 @@ class _Layer:
     def _linear(self, part: LayerPart, states: str, name: str, shape: tuple[int, int]) -> str:
         return self._products.multiply(self._builder, states, [self._layer(name, shape)], part)[0]
 
-    def _layer(self, name: str, shape: tuple[int, int]) -> Linear:
+    def _layer(self, name: str, shape: tuple[int, int]) -> LinearLayer:
         """Return a linear layer whose weight in the files is the transpose (outputs, inputs)."""
         path = f"{self._prefix}{name}"
         weight, bias = self._tensors.get(f"{path}.weight", *shape), self._tensors.get(f"{path}.bias", shape[0])
-        return Linear(path, weight.T, bias)
+        return LinearLayer(path, weight.T, bias)
 
     def _norm_of_sum(self, name: str, states: str, added: str) -> str:
         """Return the norm of a sum; ONNX Runtime's own fusion of the two takes five times as long."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from reasonembed_rag.graph.attention import Attention
 from reasonembed_rag.graph.builder import FUSED, GraphBuilder
-from reasonembed_rag.graph.products import Linear
+from reasonembed_rag.graph.products import LinearLayer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +153,7 @@ class _Layers:
 
     def _linear(self, part: LayerPart, name: str, states: str, shape: tuple[int, int]) -> str:
         bias = None if self._tensors.find(f"{name}.bias") is None else self._tensors.get(f"{name}.bias", shape[0])
-        layer = Linear(name, self._tensors.get(f"{name}.weight", *shape).T, bias)
+        layer = LinearLayer(name, self._tensors.get(f"{name}.weight", *shape).T, bias)
         return self._products.multiply(self._builder, states, [layer], part)[0]
 
     def _vector(self, name: str, size: int) -> str:

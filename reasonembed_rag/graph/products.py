@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.graph.builder import GraphBuilder
 
-__all__ = ["INT8_PLANS", "LayerPart", "Linear", "Products", "largest_weight"]
+__all__ = ["INT8_PLANS", "LayerPart", "LinearLayer", "Products", "largest_weight"]
 
 LayerPart = Literal["qkv", "out", "up", "down"]
 """Where in a layer a product stands: before and after attention, into and out of the feed-forward's inner width."""
@@ -29,7 +29,7 @@ _LEAST_SCALE = 1e-9
 _SUMS_IN_32_BITS = ("avx512_vnni", "avx_vnni")
 
 
-class Linear(NamedTuple):
+class LinearLayer(NamedTuple):
     """A linear layer: its name, its weight (K, N) and its bias (N,)."""
 
     name: str
@@ -45,7 +45,7 @@ class Products:
     peaks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """The largest absolute value of each column of the states, by the name of a layer, where that is known."""
 
-    def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[Linear], part: LayerPart) -> list[str]:
+    def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[LinearLayer], part: LayerPart) -> list[str]:
         """Return the names of what linear layers make of the same states (.., K)."""
         if part not in self.int8:
             return [_float32(builder, states, layer) for layer in layers]
@@ -61,7 +61,9 @@ class Products:
             for product, layer in zip(products, layers, strict=True)
         ]
 
-    def _smoothed(self, builder: GraphBuilder, states: str, layers: Sequence[Linear]) -> tuple[str, Sequence[Linear]]:
+    def _smoothed(
+        self, builder: GraphBuilder, states: str, layers: Sequence[LinearLayer]
+    ) -> tuple[str, Sequence[LinearLayer]]:
         """Return states divided and weights multiplied by factors per column, which leaves products as they were."""
         name = layers[0].name
         if name not in self.peaks:
@@ -73,12 +75,12 @@ class Products:
         return divided, [layer._replace(weight_KN=layer.weight_KN * factor_K[:, None]) for layer in layers]
 
 
-def _float32(builder: GraphBuilder, states: str, layer: Linear) -> str:
+def _float32(builder: GraphBuilder, states: str, layer: LinearLayer) -> str:
     weight = builder.constant(f"{layer.name}.weight", layer.weight_KN)
     return _biased(builder, builder.node("MatMul", [states, weight]), layer)
 
 
-def _biased(builder: GraphBuilder, product: str, layer: Linear) -> str:
+def _biased(builder: GraphBuilder, product: str, layer: LinearLayer) -> str:
     if layer.bias_N is None:
         return product
     return builder.node("Add", [product, builder.constant(f"{layer.name}.bias", layer.bias_N)])
@@ -91,7 +93,7 @@ def _row_peak(builder: GraphBuilder, states: str) -> str:
     return builder.node("Max", [largest, builder.node("Neg", [smallest]), least])
 
 
-def _int8(builder: GraphBuilder, quantised: Sequence[str], layer: Linear) -> str:
+def _int8(builder: GraphBuilder, quantised: Sequence[str], layer: LinearLayer) -> str:
     """Return the product of 8-bit states, their scale and zero, and a weight with a scale per column."""
     states, scale, zero = quantised
     scale_N = (np.maximum(np.abs(layer.weight_KN).max(axis=0), _LEAST_SCALE) / largest_weight()).astype(np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 
 from reasonembed_rag.graph.builder import GraphBuilder
 from reasonembed_rag.graph.cache import open_memory
-from reasonembed_rag.graph.products import INT8_PLANS, LayerPart, Linear, Products
+from reasonembed_rag.graph.products import INT8_PLANS, LayerPart, LinearLayer, Products
 from reasonembed_rag.graph.writing import write_graph
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Watched(Products):
 
     outputs: dict[str, str] = field(default_factory=dict)
 
-    def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[Linear], part: LayerPart) -> list[str]:
+    def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[LinearLayer], part: LayerPart) -> list[str]:
         size = builder.node("Abs", [states])
         self.outputs[layers[0].name] = builder.output(builder.node("ReduceMax", [size], axes=[0, 1], keepdims=0))
         return Products().multiply(builder, states, layers, part)

@@ -10,7 +10,7 @@ import pytest
 from reasonembed_rag.graph import products
 from reasonembed_rag.graph.builder import GraphBuilder
 from reasonembed_rag.graph.cache import open_memory
-from reasonembed_rag.graph.products import Linear, Products
+from reasonembed_rag.graph.products import LinearLayer, Products
 from reasonembed_rag.graph.session import session_options
 
 
@@ -33,7 +33,7 @@ def multiply(tmp_path):
 def layer():
     generator = np.random.default_rng(0)
     weight, bias = generator.standard_normal((96, 32)), generator.standard_normal(32)
-    return Linear("linear", weight.astype(np.float32), bias.astype(np.float32))
+    return LinearLayer("linear", weight.astype(np.float32), bias.astype(np.float32))
 
 
 def row_errors(got, states, layer):
