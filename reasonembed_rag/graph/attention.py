@@ -9,10 +9,10 @@ from reasonembed_rag.graph.builder import FUSED
 if TYPE_CHECKING:
     from reasonembed_rag.graph.builder import GraphBuilder
 
-__all__ = ["Attention"]
+__all__ = ["LayerAttention"]
 
 
-class Attention:
+class LayerAttention:
     """Write the attention of every layer of a graph.
 
     A mask takes ONNX Runtime a fifth of the time of attention in long rows and half of it in short ones. So each run

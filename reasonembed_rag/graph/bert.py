@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reasonembed_rag.backbone import SEGMENT
-from reasonembed_rag.graph.attention import Attention
+from reasonembed_rag.graph.attention import LayerAttention
 from reasonembed_rag.graph.builder import FUSED, GraphBuilder
 from reasonembed_rag.graph.products import LinearLayer
 
@@ -106,7 +106,7 @@ def bert_graph(
     builder = GraphBuilder()
     states = _embeddings(builder, shape, tensors, segments=segments)
     bias = _relative_bias(builder, shape, tensors, int(config.get("relative_attention_num_buckets", 32)))
-    attention = Attention(builder, heads=shape.heads)
+    attention = LayerAttention(builder, heads=shape.heads)
     for number in range(shape.layers):
         layer = _Layer(builder, shape, tensors, products, number)
         wanted = states

@@ -70,7 +70,7 @@ class GraphBuilder:
         """Add a node whose inputs depend on a condition (1,) when the graph runs; return the name of its output."""
         from onnx import TensorProto, helper
 
-        branches = []
+        branches: list[Any] = []
         for inputs in (then, otherwise):
             name = f"{op}_{len(self._nodes)}_{len(branches)}"
             result = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reasonembed_rag.graph.attention import Attention
+from reasonembed_rag.graph.attention import LayerAttention
 from reasonembed_rag.graph.builder import FUSED, GraphBuilder
 from reasonembed_rag.graph.products import LinearLayer
 
@@ -96,7 +96,7 @@ class _Layers:
 
     def __init__(self, builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, products: Products) -> None:
         self._builder, self._shape, self._tensors, self._products = builder, shape, tensors, products
-        self._attend = Attention(builder, heads=shape.heads)
+        self._attend = LayerAttention(builder, heads=shape.heads)
         self._window = self._local_bias() if _LOCAL in shape.kinds else ""
 
     def __call__(self, number: int, states: str) -> str:
