@@ -17,8 +17,9 @@ from reasonembed_cli.option_groups import with_options
 from reasonembed_cli.options import IndexOption, QueryBatchOption
 from reasonembed_cli.outputs import check_output_file
 from reasonembed_cli.showing import JsonOption, json_text
+from reasonembed_cli.system_choice import SystemChoice
 from reasonembed_cli.system_options import FolderOptions, RetrieverOptions, RunningOptions
-from reasonembed_cli.systems import SystemChoice, open_retriever, open_task_context
+from reasonembed_cli.systems import open_retriever, open_task_context
 
 if TYPE_CHECKING:
     from rich.table import Table

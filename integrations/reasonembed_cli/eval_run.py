@@ -16,8 +16,9 @@ from reasonembed_cli.options import HitsOption
 from reasonembed_cli.pipelines import PipelineOption
 from reasonembed_cli.progress import progress_of, truncations_summed
 from reasonembed_cli.showing import JsonOption
+from reasonembed_cli.system_choice import SystemChoice
 from reasonembed_cli.system_options import RunningOptions, SystemOptions
-from reasonembed_cli.systems import SystemChoice, describe_system, open_retriever
+from reasonembed_cli.systems import describe_system, open_retriever
 
 if TYPE_CHECKING:
     from reasonembed_rag.evaluation import Report, RetrievalTask, RunOptions

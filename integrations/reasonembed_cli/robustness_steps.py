@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasonembed_cli.progress import progress_of, truncations_summed
-from reasonembed_cli.systems import SystemChoice, describe_system, embedder_of, open_retriever
+from reasonembed_cli.system_choice import SystemChoice
+from reasonembed_cli.systems import describe_system, open_retriever
 from reasonembed_rag.errors import EvaluationError, InputError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Attack:
             )
         from reasonembed_rag.robustness import token_gradients
 
-        token_gradients(embedder_of(choice))
+        token_gradients(choice.embedder)
 
     def audit(
         self, choice: SystemChoice, task: RetrievalTask, *, checkpoint: Path | None, progress: ProgressCallback
@@ -67,7 +68,7 @@ class Attack:
         from reasonembed_rag.encoder import EncoderSettings, share_embedder
         from reasonembed_rag.robustness import AuditSettings, CachedEmbedder, halve_examples, poison_audit
 
-        encoder = embedder_of(choice)
+        encoder = choice.embedder
         settings = AuditSettings(passages=self.passages, steps=self.steps)
         known, reference = (None, []) if self.others is None else halve_examples(self.others, seed=settings.seed)
         with ExitStack() as stack:
@@ -115,7 +116,7 @@ def measure_robustness(
         if out is not None:
             write_variants(report, _path(report, out, ".variants.jsonl"), task=task)
         if geometry and choice.needs_model:
-            figures = task_geometry(embedder_of(choice), task, cache=choice.cache)
+            figures = task_geometry(choice.embedder, task, cache=choice.cache)
             report = dataclasses.replace(report, geometry=figures)
             _write(report, out)
         if attack.passages:

@@ -20,7 +20,7 @@ from reasonembed_cli.options import (
     SplitOption,
     SystemModelOption,
 )
-from reasonembed_cli.systems import StoreKind, SystemChoice, Through
+from reasonembed_cli.system_choice import StoreKind, SystemChoice, Through
 from reasonembed_rag.pipeline import RetrieverKind
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
 
-from reasonembed_cli.systems import SystemChoice, describe_system, open_retriever
+from reasonembed_cli.system_choice import SystemChoice
+from reasonembed_cli.systems import describe_system, open_retriever
 from reasonembed_rag.documents import Document
 from reasonembed_rag.encoder import EncoderSettings
 from reasonembed_rag.evaluation import Example, RetrievalTask, RunOptions
