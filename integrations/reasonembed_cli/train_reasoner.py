@@ -55,6 +55,8 @@ def train_reasoner_command(
         )
     outcome.reasoner.save(out)
     typer.echo(_summary(outcome))
+    if outcome.left_out:
+        typer.echo(f"dev queries left out because they are trained on: {outcome.left_out}")
     typer.echo(out)
 
 

@@ -24,6 +24,18 @@ def test_a_reasoner_is_trained_saved_and_used(succeeds, tmp_path, tiny_model):
     told = succeeds("train", "reasoner", rows, "--model", folder, "--out", out, "--epochs", "3", "--lr", "0.01")
     assert "22 rows" in told
     assert "on dev" in told or "dev nDCG@10" in told
+    dev = tmp_path / "dev"
+    dev.mkdir()
+    _write(dev / "documents.jsonl", [{"id": str(n), "content": f"the fox number {n}"} for n in range(4)])
+    queries = ["why do 3 cells divide?", "which fox is number 1?", "which fox is number 2?"]
+    _write(
+        dev / "examples.dev.jsonl",
+        [{"id": str(n), "query": query, "gold_ids": ["1"]} for n, query in enumerate(queries)],
+    )
+    judged = ("--dev", dev, "--split", "dev", "--epochs", "1")
+    told = succeeds("train", "reasoner", rows, "--model", folder, "--out", tmp_path / "judged", *judged)
+    assert "24 rows" in told
+    assert "dev queries left out because they are trained on: 1" in told
     encoder = Encoder.from_pretrained(str(folder))
     reasoning = ReasoningEmbedder(encoder, DenseReasoner.load(out))
     assert reasoning.encode_queries(["a fox"]).shape == (1, encoder.dimension)
@@ -48,7 +60,7 @@ def test_the_summary_says_what_the_interval_allows():
             self.layers = layers
 
     def told(layers, *gain):
-        return _summary(ReasonerOutcome(Reasoner(layers), 20, 9, 3, 0.4, 0.5, Interval(*gain)))
+        return _summary(ReasonerOutcome(Reasoner(layers), 20, 9, 3, 0.4, 0.5, Interval(*gain), 0))
 
     assert told("some", 0.1, 0.2).endswith("the half of the queries that did not choose")
     assert "0.4000 without, 0.5000 with it, -0.1000 to +0.2000" in told("some", -0.1, 0.2)

@@ -64,7 +64,7 @@ def test_a_shift_that_holds_for_all_queries_is_learnt_and_found_on_held_out_rows
 
 def test_the_identity_is_kept_where_dev_does_not_gain_and_training_stops_early():
     documents = [Document(f"d{n}", f"d{n}") for n in range(D)]
-    right = tuple(Example(str(n), f"q{n}", (f"d{n + 1}",)) for n in range(D - 1))  # what the bare query finds
+    right = tuple(Example(str(n), f"q{5 * D + n}", (f"d{n + 1}",)) for n in range(D - 1))  # what the bare query finds
     settings = ReasonerSettings(epochs=60, batch=16, learning_rate=0.01, patience=3)
     outcome = train_reasoner(_rows(), Shifted(), dev=[RetrievalTask("dev", None, documents, right)], settings=settings)
     assert (outcome.best_epoch, outcome.epochs, outcome.before, outcome.after) == (0, 3, 1.0, 1.0)
@@ -76,7 +76,7 @@ def test_the_identity_is_kept_where_dev_does_not_gain_and_training_stops_early()
 
 def test_the_identity_is_kept_where_only_the_queries_that_chose_gain():
     documents = [Document(f"d{n}", f"d{n}") for n in range(D)]
-    shifted_then_bare = [Example(str(n), f"q{n}", (f"d{n + n % 2}",)) for n in range(D - 1)]
+    shifted_then_bare = [Example(str(n), f"q{5 * D + n}", (f"d{n + n % 2}",)) for n in range(D - 1)]
     dev = [RetrievalTask("dev", None, documents, tuple(shifted_then_bare))]
     outcome = train_reasoner(_rows(), Shifted(), dev=dev, settings=ReasonerSettings(batch=16, learning_rate=0.01))
     assert outcome.best_epoch > 0
@@ -92,9 +92,22 @@ def test_rows_without_reasoning_teach_nothing_and_too_few_are_refused():
     same = [TrainingRow(id=str(n), query="q1", positives=("d1",), reasoning_query="r1") for n in range(20)]
     with pytest.raises(TrainingError, match="1 different queries"):
         train_reasoner(same, Shifted())
-    single = RetrievalTask("single", None, [Document("d1", "d1")], (Example("0", "q1", ("d1",)),))
-    with pytest.raises(TrainingError, match="'single' has one query"):
-        train_reasoner(_rows(), Shifted(), dev=[single])
+
+
+def test_dev_queries_that_are_trained_on_neither_choose_nor_judge():
+    documents = [Document(f"d{n}", f"d{n}") for n in range(D)]
+    new = [Example(f"new {n}", f"q{5 * D + n}", (f"d{n}",)) for n in range(4)]
+    seen = [Example(f"seen {n}", f"q{n}", (f"d{n + 1}",)) for n in range(5)]  # found by the bare query alone
+    settings = ReasonerSettings(epochs=60, batch=16, learning_rate=0.01)
+    dev = RetrievalTask("dev", None, documents, (seen[0], *new, *seen[1:]))
+    outcome = train_reasoner(_rows(), Shifted(), dev=[dev], settings=settings)
+    alone = train_reasoner(
+        _rows(), Shifted(), dev=[RetrievalTask("dev", None, documents, tuple(new))], settings=settings
+    )
+    assert (outcome.left_out, alone.left_out) == (5, 0)
+    assert (outcome.before, outcome.after) == (alone.before, alone.after)
+    with pytest.raises(TrainingError, match="'dev' that are not trained on: 1;"):
+        train_reasoner(_rows(), Shifted(), dev=[RetrievalTask("dev", None, documents, (*seen, new[0]))])
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"learning_rate": 0.0}, {"held_out": 1.0}, {"patience": 0}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,6 +68,8 @@ class ReasonerOutcome:
     """With the reasoner of the epoch that was best, kept or not."""
     gain: Interval
     """The 95 % interval of after - before, paired by query."""
+    left_out: int
+    """Queries of the dev sets that are also trained on, which neither chose nor judged."""
 
     @property
     def kept(self) -> bool:
@@ -86,9 +88,10 @@ def train_reasoner(
     """Train on the rows with reasoning queries and return the reasoner of the epoch that is best on dev.
 
     The loss is the cosine distance to the reasoning query's vector. Every second query of a dev set chooses the epoch,
-    and the others say whether it gains. Without `dev` a share of the rows is held out, and their documents are the
-    corpus. on_epoch is called with the epoch and the score by which it is chosen. Raises TrainingError for fewer than
-    ten rows with a reasoning query, and for a dev set of one query.
+    and the others say whether it gains; those that are trained on do neither. Without `dev` a share of the rows is held
+    out, and their documents are the corpus. on_epoch is called with the epoch and the score by which it is chosen.
+    Raises TrainingError for fewer than ten rows with a reasoning query, and for a dev set with fewer than two queries
+    that are not trained on.
     """
     settings = settings or ReasonerSettings()
     usable = [row for row in rows if row.reasoning_query is not None]
@@ -101,7 +104,8 @@ def train_reasoner(
     if not dev:
         usable, held_out = _split(usable, settings)
         dev = [_task_of(held_out)]
-    sets = [_DevSet.encoded(task, embedder) for task in dev]
+    trained = {row.query for row in usable}
+    sets = [_DevSet.encoded(_without(task, trained), embedder) for task in dev]
     queries = _encoded(usable, embedder, [row.query for row in usable])
     targets = _encoded(usable, embedder, [row.reasoning_query or "" for row in usable])
     before = after = _scores(identity, sets)
@@ -120,7 +124,8 @@ def train_reasoner(
     (gain,) = bootstrap_intervals(gains)
     means = _mean(before, _JUDGING), _mean(after, _JUDGING)
     kept = reasoner if means[1] > means[0] else identity
-    return ReasonerOutcome(kept, len(usable), epoch, best_epoch, *means, gain)
+    left_out = sum(len(task.examples) for task in dev) - sum(len(one.task.examples) for one in sets)
+    return ReasonerOutcome(kept, len(usable), epoch, best_epoch, *means, gain, left_out)
 
 
 class _Network(nn.Module):
@@ -173,9 +178,12 @@ class _DevSet:
 
     @classmethod
     def encoded(cls, task: RetrievalTask, embedder: Embedder) -> _DevSet:
-        task.check_judged()
         if len(task.examples) < 2:
-            raise TrainingError(f"dev set {task.name!r} has one query; want at least two, of which one chooses")
+            raise TrainingError(
+                f"queries of dev set {task.name!r} that are not trained on: {len(task.examples)}; want two or more, of "
+                "which one chooses"
+            )
+        task.check_judged()
         instruction = task.card.instruction if task.card and embedder.spec.takes_instruction else None
         vectors = embedder.encode_queries([example.query for example in task.examples], instruction=instruction)
         documents = embedder.encode_documents([document.content for document in task.documents])
@@ -190,6 +198,11 @@ class _DevSet:
         rankings = {example.id: hits.ids for example, hits in zip(examples, found, strict=True)}
         measures = score_rankings(rankings, {example.id: example.gold_ids for example in examples})
         return np.array([measures[example.id][_MEASURE] for example in examples])
+
+
+def _without(task: RetrievalTask, queries: Collection[str]) -> RetrievalTask:
+    """Return a task without these queries."""
+    return replace(task, examples=tuple(example for example in task.examples if example.query not in queries))
 
 
 def _scores(reasoner: DenseReasoner, sets: Sequence[_DevSet]) -> list[NDArray[np.float64]]:
