@@ -23,7 +23,7 @@ _WITHOUT_FOLDERS = {"s3", "gcs", "abfs"}
 
 def is_temporary(name: str) -> bool:
     """Return whether a file is one that a killed write of shards or their manifest left."""
-    return re.fullmatch(r"\.(manifest\.json|vectors-\d+\.parquet)\.\d+\.tmp", name) is not None
+    return re.fullmatch(r"\.(manifest\.json|vectors-\d+\.parquet)\.\d+(-\d+)?\.tmp", name) is not None
 
 
 def require_pyarrow() -> None:
