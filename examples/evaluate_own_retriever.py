@@ -12,10 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from reasonembed_rag import Document, Encoder
-from reasonembed_rag.evaluation import compare, evaluate, load_task, write_report
-from reasonembed_rag.evaluation.python_reference import load_python_reference
-from reasonembed_rag.retrieval import CallableRetriever
+try:
+    from reasonembed_rag import Document, Encoder
+    from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_rag.evaluation import compare, evaluate, load_task, write_report
+    from reasonembed_rag.evaluation.python_reference import load_python_reference
+    from reasonembed_rag.retrieval import CallableRetriever
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all]'")
 
 
 def full_text_search(documents: Sequence[Document]) -> Callable[[str, int], list[tuple[str, float]]]:
@@ -52,4 +56,10 @@ def main(folder: str | None = None, out: str = ".") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
+    try:
+        main(*sys.argv[1:])
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

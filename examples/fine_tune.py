@@ -11,11 +11,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reasonembed_rag import Document, Encoder
-from reasonembed_rag.evaluation import Report, compare, evaluate, load_task, write_report
-from reasonembed_stores import FileCorpus
-from reasonembed_training import recipe_from, train
-from reasonembed_training.data import crop
+try:
+    from reasonembed_rag import Document, Encoder
+    from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_rag.evaluation import Report, compare, evaluate, load_task, write_report
+    from reasonembed_stores import FileCorpus
+    from reasonembed_training import recipe_from, train
+    from reasonembed_training.data import crop
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all]'")
 
 BASE = "default-base"
 STEPS = 60
@@ -84,6 +88,12 @@ def main(folder: str, out: str, steps: int = STEPS) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
+    try:
+        main(*sys.argv[1:3], *map(int, sys.argv[3:]))
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

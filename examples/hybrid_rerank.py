@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import sys
 
-from reasonembed_rag.pipeline import Pipeline, PipelineStage, RerankedRetriever
-from reasonembed_rag.rerank import CrossEncoder
-from reasonembed_stores import BM25_WEIGHT, IndexRetriever, citation
+try:
+    from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_rag.pipeline import Pipeline, PipelineStage, RerankedRetriever
+    from reasonembed_rag.rerank import CrossEncoder
+    from reasonembed_stores import BM25_WEIGHT, IndexRetriever, citation
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all]'")
 
 SMALL = "cross-encoder/ms-marco-MiniLM-L6-v2"
 DEPTH = 20
@@ -33,6 +37,12 @@ def main(index: str, question: str, model: str = SMALL) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

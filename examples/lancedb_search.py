@@ -6,16 +6,19 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 
-import lancedb
-import numpy as np
-import pyarrow as pa
-from lancedb.index import FTS
-from lancedb.rerankers import RRFReranker
-from numpy.typing import NDArray
+try:
+    import lancedb
+    import numpy as np
+    import pyarrow as pa
+    from lancedb.index import FTS
+    from lancedb.rerankers import RRFReranker
+    from numpy.typing import NDArray
 
-from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
-from reasonembed_rag.errors import SpecMismatchError
-from reasonembed_rag.protocols import Embedder
+    from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
+    from reasonembed_rag.errors import ReasonEmbedError, SpecMismatchError
+    from reasonembed_rag.protocols import Embedder
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all,examples]'")
 
 _SPEC = b"reasonembed.spec"  # as in datasets of `reasonembed encode-corpus --lance`
 
@@ -97,6 +100,12 @@ def main(where: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

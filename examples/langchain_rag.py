@@ -10,13 +10,18 @@ import re
 import sys
 from collections.abc import Sequence
 
-from langchain_core.documents import Document
-from langchain_core.output_parsers import StrOutputParser
-from langchain_core.prompts import ChatPromptTemplate
-from langchain_openai import ChatOpenAI
+try:
+    from langchain_core.documents import Document
+    from langchain_core.output_parsers import StrOutputParser
+    from langchain_core.prompts import ChatPromptTemplate
+    from langchain_openai import ChatOpenAI
+    from openai import OpenAIError
 
-from langchain_reasonembed import ReasonEmbedRetriever
-from reasonembed_stores import citation
+    from langchain_reasonembed import ReasonEmbedRetriever
+    from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_stores import citation
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all]' langchain-openai")
 
 RULES = (
     "Answer from the numbered passages alone. After each statement name the passages that support it, like [1] or "
@@ -50,6 +55,12 @@ def main(index: str, question: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (ReasonEmbedError, OpenAIError) as error:
+        sys.exit(f"error: {error}")

@@ -9,15 +9,20 @@ from __future__ import annotations
 import os
 import sys
 
-from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
-from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.graph.state import CompiledStateGraph
-from langgraph.prebuilt import ToolNode, tools_condition
+try:
+    from langchain_core.messages import AIMessage, ToolMessage
+    from langchain_core.tools import tool
+    from langchain_openai import ChatOpenAI
+    from langgraph.graph import START, MessagesState, StateGraph
+    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.prebuilt import ToolNode, tools_condition
+    from openai import OpenAIError
 
-from langchain_reasonembed import ReasonEmbedRetriever
-from reasonembed_stores import citation
+    from langchain_reasonembed import ReasonEmbedRetriever
+    from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_stores import citation, open_store
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all]' langgraph langchain-openai")
 
 STEPS = 10
 """Turns of the model and of its tools together; LangGraph stops an agent that does not end."""
@@ -49,6 +54,7 @@ def build_agent(index: str) -> CompiledStateGraph:
 
 def main(index: str, question: str) -> None:
     """Ask the agent, and show what it searched for and what it found before it answered."""
+    open_store(index).close()  # an error now: the agent would only tell its model
     done = build_agent(index).invoke({"messages": [("user", question)]}, {"recursion_limit": STEPS})
     for message in done["messages"]:
         if isinstance(message, AIMessage):
@@ -60,6 +66,12 @@ def main(index: str, question: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (ReasonEmbedError, OpenAIError) as error:
+        sys.exit(f"error: {error}")

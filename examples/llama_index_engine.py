@@ -9,14 +9,18 @@ import os
 import sys
 from typing import Any
 
-from llama_index.core.llms import CompletionResponse, CompletionResponseGen, CustomLLM, LLMMetadata
-from llama_index.core.llms.callbacks import llm_completion_callback
-from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.retrievers.reasonembed import ReasonEmbedRetriever
-from pydantic import PrivateAttr
+try:
+    from llama_index.core.llms import CompletionResponse, CompletionResponseGen, CustomLLM, LLMMetadata
+    from llama_index.core.llms.callbacks import llm_completion_callback
+    from llama_index.core.query_engine import RetrieverQueryEngine
+    from llama_index.retrievers.reasonembed import ReasonEmbedRetriever
+    from pydantic import PrivateAttr
 
-from reasonembed_rag.llm import OpenAIChat, with_retries
-from reasonembed_stores import citation
+    from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_rag.llm import OpenAIChat, with_retries
+    from reasonembed_stores import citation
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all]'")
 
 
 class ServedLLM(CustomLLM):
@@ -62,6 +66,12 @@ def main(index: str, question: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

@@ -6,13 +6,16 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-from pymilvus import AnnSearchRequest, DataType, Function, FunctionType, MilvusClient, RRFRanker
+try:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pymilvus import AnnSearchRequest, DataType, Function, FunctionType, MilvusClient, RRFRanker
 
-from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
-from reasonembed_rag.errors import SpecMismatchError
-from reasonembed_rag.protocols import Embedder
+    from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
+    from reasonembed_rag.errors import ReasonEmbedError, SpecMismatchError
+    from reasonembed_rag.protocols import Embedder
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all,examples]'")
 
 _SPEC = "reasonembed.spec"
 _FREQUENT = ["a", "an", "and", "are", "for", "how", "in", "is", "it", "of", "on", "that", "the", "to", "what", "why"]
@@ -121,6 +124,12 @@ def main(where: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

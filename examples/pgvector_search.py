@@ -6,14 +6,17 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 
-import numpy as np
-import psycopg
-from numpy.typing import NDArray
-from psycopg import sql
+try:
+    import numpy as np
+    import psycopg
+    from numpy.typing import NDArray
+    from psycopg import sql
 
-from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
-from reasonembed_rag.errors import SpecMismatchError
-from reasonembed_rag.protocols import Embedder
+    from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
+    from reasonembed_rag.errors import ReasonEmbedError, SpecMismatchError
+    from reasonembed_rag.protocols import Embedder
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all,examples]'")
 
 _TABLES = """
 CREATE EXTENSION IF NOT EXISTS vector;
@@ -127,6 +130,12 @@ def main(address: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except (ReasonEmbedError, psycopg.OperationalError) as error:
+        sys.exit(f"error: {error}")

@@ -9,10 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from reasonembed_rag import Encoder
-from reasonembed_rag.evaluation import load_task
-from reasonembed_rag.evaluation.python_reference import load_python_reference
-from reasonembed_rag.robustness import AuditSettings, poison_audit
+try:
+    from reasonembed_rag import Encoder
+    from reasonembed_rag.errors import ReasonEmbedError
+    from reasonembed_rag.evaluation import load_task
+    from reasonembed_rag.evaluation.python_reference import load_python_reference
+    from reasonembed_rag.robustness import AuditSettings, poison_audit
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all]'")
 
 SETTINGS = AuditSettings(passages=10, tokens=50, steps=100)
 """Minutes on two CPU cores. The papers' 5,000 steps need a GPU."""
@@ -34,4 +38,10 @@ def main(folder: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
+    try:
+        main(*sys.argv[1:])
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

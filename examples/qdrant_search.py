@@ -8,14 +8,17 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-from qdrant_client import QdrantClient, models
+try:
+    import numpy as np
+    from numpy.typing import NDArray
+    from qdrant_client import QdrantClient, models
 
-from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
-from reasonembed_rag.errors import SpecMismatchError
-from reasonembed_rag.protocols import Embedder
-from reasonembed_rag.retrieval import EnglishAnalyzer
+    from reasonembed_rag import Document, EmbeddingSpec, Encoder, Hits
+    from reasonembed_rag.errors import ReasonEmbedError, SpecMismatchError
+    from reasonembed_rag.protocols import Embedder
+    from reasonembed_rag.retrieval import EnglishAnalyzer
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all,examples]'")
 
 _SPEC = "reasonembed_spec"
 
@@ -104,6 +107,12 @@ def main(where: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

@@ -10,11 +10,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
-import numpy as np
-from openai import OpenAI
+try:
+    import httpx
+    import numpy as np
+    from openai import OpenAI
 
-from reasonembed_rag import EmbeddingSpec, Encoder, RemoteEncoder
+    from reasonembed_rag import EmbeddingSpec, Encoder, RemoteEncoder
+    from reasonembed_rag.errors import ReasonEmbedError
+except ImportError as error:
+    sys.exit(__doc__ if "--help" in sys.argv else f"{error}; pip install '.[all]' openai")
 
 
 @contextmanager
@@ -51,6 +55,12 @@ def main(index: str, question: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ReasonEmbedError as error:
+        sys.exit(f"error: {error}")

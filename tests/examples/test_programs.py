@@ -39,6 +39,37 @@ def test_a_program_without_the_arguments_that_it_needs_says_how_it_is_called(pro
         runpy.run_path(str(EXAMPLES / f"{program}.py"), run_name="__main__")
 
 
+PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_prints_what_a_program_does(program, monkeypatch, capsys):
+    pytest.importorskip(_CLIENTS.get(program, "reasonembed_rag"))
+    monkeypatch.setattr(sys, "argv", [program, "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / f"{program}.py"), run_name="__main__")
+    assert end.value.code is None
+    assert f"python examples/{program}.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_missing_package_is_one_line_with_what_installs_it(program, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [program, "somewhere", "something"])
+    monkeypatch.setitem(sys.modules, _CLIENTS.get(program, "reasonembed_rag.errors"), None)
+    with pytest.raises(SystemExit, match=r"^[^\n]*; pip install '\.\[all[^\n]*$"):
+        runpy.run_path(str(EXAMPLES / f"{program}.py"), run_name="__main__")
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize("program", ["langchain_rag", "langgraph_agent", "llama_index_engine", "fine_tune"])
+def test_a_missing_folder_is_one_line(program, monkeypatch, tmp_path, answers):
+    call = {"name": "search", "arguments": json.dumps({"query": QUESTION})}
+    answers(lambda _: {"tool_calls": [{"id": "call-1", "type": "function", "function": call}]})
+    monkeypatch.setattr(sys, "argv", [program, str(tmp_path / "nowhere"), str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match=r"^error: [^\n]*nowhere[^\n]*$"):
+        runpy.run_path(str(EXAMPLES / f"{program}.py"), run_name="__main__")
+
+
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     """The folder of an index of two guides, made as `reasonembed index` makes it."""
