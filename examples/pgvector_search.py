@@ -65,16 +65,22 @@ class PgVectorRetriever:
             dimension=sql.Literal(embedder.dimension), **{one: sql.Identifier(text) for one, text in names.items()}
         )
         with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('reasonembed_collections'))")
+            quoted = sql.Identifier(name).as_string(connection)
+            existed = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (quoted,)).fetchone() == (True,)
             connection.execute(tables)
-            connection.execute(
-                "INSERT INTO reasonembed_collections VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                (name, embedder.spec.to_json()),
-            )
+            if not existed:
+                connection.execute(
+                    "INSERT INTO reasonembed_collections VALUES (%s, %s) "
+                    "ON CONFLICT (name) DO UPDATE SET spec = EXCLUDED.spec",
+                    (name, embedder.spec.to_json()),
+                )
             row = connection.execute("SELECT spec FROM reasonembed_collections WHERE name = %s", (name,)).fetchone()
-            kept = EmbeddingSpec.from_json(json.dumps(row[0])) if row else embedder.spec
-            if kept.space() != embedder.spec.space():
+            kept = EmbeddingSpec.from_json(json.dumps(row[0])) if row else None
+            if kept is None or kept.space() != embedder.spec.space():
+                model = repr(kept.model) if kept else "a model that it does not name"
                 raise SpecMismatchError(
-                    f"table {name!r} holds vectors of {kept.model!r}, asked is {embedder.spec.model!r}; "
+                    f"table {name!r} holds vectors of {model}, asked is {embedder.spec.model!r}; "
                     "load that model, or use another table"
                 )
 

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasonembed_rag.errors import InputError, MissingDependencyError, OutageError, ReasonEmbedError
+from reasonembed_rag.errors import (
+    BackendError,
+    InputError,
+    MissingDependencyError,
+    ModelError,
+    OutageError,
+    ReasonEmbedError,
+    SpecMismatchError,
+    StoreError,
+)
 from reasonembed_rag.scale.worker import ShardWorker, WrittenShard
 
 if TYPE_CHECKING:
@@ -21,6 +30,10 @@ if TYPE_CHECKING:
     from reasonembed_rag.scale.plan import ShardPlan
 
 __all__ = ["RayOptions", "encode_by_ray"]
+
+_KINDS = {
+    kind.__name__: kind for kind in (BackendError, InputError, ModelError, OutageError, SpecMismatchError, StoreError)
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +84,12 @@ def encode_by_ray(
     )
     try:
         for row in encoded.iter_rows():
+            if row["error"]:
+                raise _KINDS.get(row["kind"], BackendError)(row["error"])
             yield WrittenShard(int(row["number"]), int(row["truncated"]))
     except RayError as error:
-        raise _own_error(error) from error
+        told = str(error).strip().rpartition("\n")[2]  # below the worker's traceback
+        raise OutageError(f"Ray gave up ({told}); run the same command again: complete shards stay") from error
 
 
 def _start(ray: Any) -> None:
@@ -83,7 +99,7 @@ def _start(ray: Any) -> None:
         ray.init(log_to_driver=False)
     except Exception as error:  # plain Exception where a local node is too slow, ConnectionError for a cluster
         raise OutageError(
-            f"Ray cannot be started or reached ({_first_line(error)}); want the address of a running cluster in "
+            f"Ray cannot be started or reached ({error}); want the address of a running cluster in "
             "RAY_ADDRESS, or on a busy machine more time: RAY_raylet_start_wait_time_s=120"
         ) from error
 
@@ -100,27 +116,22 @@ def _check_resources(ray: Any, options: RayOptions) -> None:
             )
 
 
-def _own_error(error: BaseException) -> ReasonEmbedError:
-    """Return what a worker raised, or an error that says what Ray says."""
-    link: BaseException | None = error
-    while link is not None:
-        for one in (link, getattr(link, "cause", None)):
-            if isinstance(one, ReasonEmbedError):
-                return one
-        link = link.__cause__ or getattr(link, "cause", None)
-    return OutageError(f"Ray gave up ({_first_line(error)}); run the same command again: complete shards stay")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 class _RayWorker:
-    """A worker as Ray Data calls it: batches of one row in and out."""
+    """A worker as Ray Data calls it: batches of one row. What it refuses is a row too, since Ray loses causes."""
 
     def __init__(self, model: Embedder | EncoderSettings, plan: ShardPlan, folder: str) -> None:
-        self._worker = ShardWorker(model, plan, folder)
+        self._refused: ReasonEmbedError | None = None
+        try:
+            self._worker = ShardWorker(model, plan, folder)
+        except ReasonEmbedError as error:
+            self._refused = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        shard = self._worker.encode(int(batch["number"][0]))
-        return {"number": [shard.number], "truncated": [shard.truncated]}
+        number = int(batch["number"][0])
+        try:
+            if self._refused is not None:
+                raise self._refused
+            truncated = self._worker.encode(number).truncated
+        except ReasonEmbedError as error:
+            return {"number": [number], "truncated": [0], "kind": [type(error).__name__], "error": [str(error)]}
+        return {"number": [number], "truncated": [truncated], "kind": [""], "error": [""]}

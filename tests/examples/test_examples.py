@@ -103,6 +103,20 @@ def test_another_models_collection_is_refused(opened, make_embedder):
             opened(other)
 
 
+def test_a_table_that_names_no_model_is_refused(server, make_embedder):
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in ("unnamed", "Un named"):
+
+            def opened(embedder, name=name):
+                return load("pgvector_search").PgVectorRetriever(connection, name, embedder)
+
+            filled(opened, make_embedder())
+            connection.execute("DELETE FROM reasonembed_collections")
+            with pytest.raises(SpecMismatchError, match="does not name"):
+                opened(make_embedder())
+
+
 def test_the_pipeline_and_both_frameworks_stand_on_it(opened, make_embedder):
     from llama_index.retrievers.reasonembed import ReasonEmbedRetriever as LlamaRetriever
 
@@ -135,6 +149,77 @@ def test_the_frameworks_own_stores_take_our_embeddings_on_qdrant(tmp_path):
     context = StorageContext.from_defaults(vector_store=LlamaStore("i", client=QdrantClient(path=str(tmp_path / "i"))))
     index = VectorStoreIndex(nodes, storage_context=context, embed_model=ReasonEmbedEmbedding())
     assert index.as_retriever(similarity_top_k=1).retrieve("In what order are keys kept?")[0].text == texts[1]
+
+
+def own_qdrant(request, tmp_path, embedder):
+    from langchain_qdrant import QdrantVectorStore
+    from qdrant_client import QdrantClient
+
+    from langchain_reasonembed import ReasonEmbedEmbeddings
+
+    client = QdrantClient(path=str(tmp_path / "q"))
+    filled(lambda model: load("qdrant_search").QdrantRetriever(client, "t", model), embedder)
+    names = {"vector_name": "dense", "content_payload_key": "content", "metadata_payload_key": "metadata"}
+    return QdrantVectorStore(client, "t", ReasonEmbedEmbeddings(), **names)
+
+
+def own_milvus(request, tmp_path, embedder):
+    milvus = pytest.importorskip("langchain_milvus").Milvus
+    from pymilvus import MilvusClient
+
+    from langchain_reasonembed import ReasonEmbedEmbeddings
+
+    address = str(tmp_path / "m.db")
+    filled(lambda model: load("milvus_search").MilvusRetriever(MilvusClient(address), "t", model), embedder)
+    names = {"primary_field": "id", "text_field": "content", "vector_field": "vector", "metadata_field": "metadata"}
+    return milvus(ReasonEmbedEmbeddings(), collection_name="t", connection_args={"uri": address}, **names)
+
+
+def own_postgres(request, tmp_path, embedder):
+    postgres = pytest.importorskip("langchain_postgres")
+    import psycopg
+    from langchain_postgres.v2.hybrid_search_config import HybridSearchConfig
+
+    from langchain_reasonembed import ReasonEmbedEmbeddings
+
+    address = request.getfixturevalue("server")
+    with psycopg.connect(address, autocommit=True) as connection:
+        filled(lambda model: load("pgvector_search").PgVectorRetriever(connection, "own", model), embedder)
+    return postgres.PGVectorStore.create_sync(
+        postgres.PGEngine.from_connection_string(address.replace("postgresql:", "postgresql+psycopg:")),
+        embedding_service=ReasonEmbedEmbeddings(),
+        table_name="own",
+        id_column="id",
+        metadata_json_column="metadata",
+        hybrid_search_config=HybridSearchConfig(tsv_column="words"),
+    )
+
+
+@pytest.mark.parametrize("opened_store", [own_qdrant, own_milvus, own_postgres])
+def test_langchains_own_store_reads_the_collection_whose_model_was_checked(opened_store, request, tmp_path):
+    from reasonembed_rag import Encoder
+
+    with Encoder.from_pretrained("default") as encoder:
+        store = opened_store(request, tmp_path, encoder)
+        found = store.similarity_search("When is a parameter's default value made?", k=1)
+    assert [(one.page_content, one.metadata["year"]) for one in found] == [(DOCUMENTS[0].content, 2024)]
+
+
+def test_llama_indexs_own_store_reads_the_collection_whose_model_was_checked(tmp_path):
+    from llama_index.core import VectorStoreIndex
+    from llama_index.embeddings.reasonembed import ReasonEmbedEmbedding
+    from llama_index.vector_stores.qdrant import QdrantVectorStore
+    from qdrant_client import QdrantClient
+
+    from reasonembed_rag import Encoder
+
+    client = QdrantClient(path=str(tmp_path / "q"))
+    with Encoder.from_pretrained("default") as encoder:
+        filled(lambda model: load("qdrant_search").QdrantRetriever(client, "t", model), encoder)
+    store = QdrantVectorStore("t", client=client, dense_vector_name="dense", text_key="content")
+    index = VectorStoreIndex.from_vector_store(store, embed_model=ReasonEmbedEmbedding())
+    (found,) = index.as_retriever(similarity_top_k=1).retrieve("When is a parameter's default value made?")
+    assert found.text == DOCUMENTS[0].content
 
 
 @pytest.mark.parametrize("name", ["pgvector", "qdrant", "lancedb", "milvus"])

@@ -94,6 +94,17 @@ FORMS = {
 }
 
 
+HEAD = b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\n"
+NO_REQUESTS = {
+    "noise": bytes(range(256)) * 20 + b"\r\n\r\n",
+    "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
+    "a negative length": HEAD + b"content-length: -5\r\n\r\n",
+    "two lengths": HEAD + b"content-length: 1\r\ncontent-length: 2\r\n\r\nab",
+    "a chunk without a size": HEAD + b"transfer-encoding: chunked\r\n\r\nZZ\r\nabc\r\n",
+    "packed": HEAD + b"content-encoding: gzip\r\ncontent-length: 5\r\n\r\n\x1f\x8b\x08\x00\x00",
+}
+
+
 def problem(answer):
     """Return an answer's error, which has OpenAI's format."""
     error = answer.json()["error"]
@@ -110,6 +121,17 @@ def test_a_body_that_cannot_be_read_is_answered(server, case):
     assert (answer.status_code, problem(answer)["code"]) == (status, code)
 
 
+@pytest.mark.usefixtures("still_serves")
+@pytest.mark.parametrize("case", NO_REQUESTS)
+def test_what_is_no_request_is_answered(server, case):
+    host, port = server.url.removeprefix("http://").split(":")
+    with closing(socket.create_connection((host, int(port)))) as client:
+        client.settimeout(WAIT_S)
+        client.sendall(NO_REQUESTS[case])
+        assert client.recv(65536).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.usefixtures("still_serves")
 @pytest.mark.parametrize("case", FORMS)
 def test_what_cannot_be_embedded_is_answered(server, case):
     body, status, code = FORMS[case]
