@@ -105,6 +105,16 @@ def test_a_model_is_its_base_with_the_adapter_merged(shipped, base, model):
     assert (base.encode_documents(TEXTS) * expected).sum(1).max() < 0.9999
 
 
+def test_int8_changes_vectors_little(shipped, model):
+    """Texts of many kinds and lengths, in batches."""
+    words = " ".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*/*.md"))[:12]).split()
+    texts = [" ".join(words[start : start + start % 97 + 1]) for start in range(0, 6000, 300)]
+    changed = Encoder.from_pretrained(shipped.name, dtype="int8").encode_documents(texts)
+    cosine = (changed * model.encode_documents(texts)).sum(axis=1)
+    assert cosine.min() > 0.985
+    assert 0.99 < cosine.mean() < 0.99999
+
+
 def _plain(shipped):
     """Return the base's tokeniser and model as transformers loads them."""
     from transformers import AutoModel, AutoTokenizer
