@@ -200,4 +200,6 @@ $(FIRST): | $(STAMP) $(ALL_ROWS)
 
 default-large: $(STAMP) $(ALL_ROWS) $(FIRST)
 	$(BIN)/reasonembed train run training/recipes/default-large-sets.toml
-	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-large-sets/model/$(file)) reasonembed_rag/default_large/
+	rm -rf runs/default-large
+	$(BIN)/reasonembed train average runs/default-large-sets/model --interpolate 0.3 --out runs/default-large
+	cp $(foreach file,adapter_config.json adapter_model.safetensors spec.json training.json,runs/default-large/$(file)) reasonembed_rag/default_large/

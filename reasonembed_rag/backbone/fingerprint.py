@@ -17,7 +17,6 @@ _BLOCK = 1 << 16
 _SAMPLES = 64
 _SHIPPED = {
     "207c8cf8561bb84739055182dc76c73f": "7cc9f0ba5d0ee542ac1b69f93e1b1f1a",
-    "89258700e37183d147efacb9dad9fffa": "9ae607f15ef8fe5ab54a406f06a76cc8",
 }
 """What the default models' fingerprints were when no setting of an adapter was part of them: indexes and caches of that
 time stay valid, since these models' settings are known. An entry goes when its model is trained anew."""
