@@ -12,6 +12,9 @@ _ID_BYTES = 8
 _GRAPH_LINKS = 64
 """Links of 4 bytes per vector of an HNSW or DiskANN graph of degree 32 to 64."""
 
+_SECTOR = 4096
+"""Bytes that DiskANN reads at once."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusPlan:
@@ -29,6 +32,7 @@ class CorpusPlan:
     disk_ann_memory_bytes: int
     """Compressed vectors in memory; the graph and the whole vectors are on disk."""
     disk_ann_disk_bytes: int
+    """Vectors and links in whole sectors of 4,096 bytes, as DiskANN writes them."""
 
 
 def plan_corpus(
@@ -69,5 +73,12 @@ def plan_corpus(
         float16_bytes=documents * dimension * 2,
         ivf_pq_bytes=documents * (code_bytes + _ID_BYTES),
         disk_ann_memory_bytes=documents * code_bytes,
-        disk_ann_disk_bytes=documents * (dimension * 4 + _GRAPH_LINKS * 4),
+        disk_ann_disk_bytes=_sectors(documents, dimension * 4 + _GRAPH_LINKS * 4) * _SECTOR,
     )
+
+
+def _sectors(nodes: int, node_bytes: int) -> int:
+    """Return the sectors of a graph on disk: no node is in more of them than it must be, so that one read gets it."""
+    if node_bytes > _SECTOR:
+        return nodes * -(-node_bytes // _SECTOR)
+    return -(-nodes // (_SECTOR // node_bytes))

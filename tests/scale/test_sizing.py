@@ -26,7 +26,13 @@ def test_a_corpus_of_a_million_by_hand():
     assert (plan.float32_bytes, plan.float16_bytes) == (4_096_000_000, 2_048_000_000)
     assert plan.ivf_pq_bytes == 72_000_000
     assert plan.disk_ann_memory_bytes == 64_000_000
-    assert plan.disk_ann_disk_bytes == 4_352_000_000
+    assert plan.disk_ann_disk_bytes == 8_192_000_000
+
+
+@pytest.mark.parametrize(("dimension", "sectors"), [(64, 125), (384, 500), (960, 1000), (961, 2000), (4096, 5000)])
+def test_a_graph_on_disk_takes_whole_sectors(dimension, sectors):
+    numbers = {"tokens_per_document": 1, "parameters": 1, "tokens_per_second": 1}
+    assert plan_corpus(1000, dimension=dimension, **numbers).disk_ann_disk_bytes == sectors * 4096
 
 
 @pytest.mark.parametrize("name", ["tokens_per_second", "machines", "dimension"])
