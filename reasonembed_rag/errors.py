@@ -104,6 +104,6 @@ def want_one_of(value: object, known: Iterable[object]) -> str:
 
     names = [str(one) for one in known]
     folded = {name.casefold(): name for name in names}
-    close = get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
+    close = get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.6)
     all_of_them = f"one of {', '.join(names) or 'none'}"
     return f"did you mean {folded[close[0]]!r}? Want {all_of_them}" if close else f"want {all_of_them}"

@@ -71,7 +71,7 @@ def test_values_come_in_their_types():
         ("optim.lr", True, r"\boptim\.lr\b.*\bTrue\b"),
         ("optim.lr", 0.0, r"\boptim\.lr\b.*\b0\.0\b"),
         ("optim.epochs", 1.5, r"\boptim\.epochs\b.*\b1\.5\b"),
-        ("optim.schedule", "square", r"\boptim\.schedule\b.*'square'.*'linear', 'cosine', 'constant'"),
+        ("optim.schedule", "square", r"\boptim\.schedule\b.*'square'.*linear, cosine, constant"),
         ("optim.betas", [0.9], r"\boptim\.betas\b.*\b1\b.*\b2\b"),
         ("loss.temperature", 0.0, r"\bloss\.temperature\b.*\b0\.0\b"),
         ("redapter.floor", 9.0, r"\bredapter\b.*\bfloor\b.*\bkappa\b"),
