@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from judged_rows import DOCUMENTS, EXAMPLES, write_rows
 
 from reasonembed_rag.evaluation import read_report, read_run
 from reasonembed_rag.robustness import read_robustness
-
-DOCUMENTS = [
-    {"id": "loop", "content": "the quick brown fox jumps"},
-    {"id": "default", "content": "Default parameter values are evaluated once"},
-    {"id": "dog", "content": "the lazy dog"},
-    {"id": "cell", "content": "cells divide"},
-    {"id": "same", "content": "cells divide"},
-]
-EXAMPLES = [
-    {"id": "q1", "query": "who is lazy?", "gold_ids": ["dog"], "excluded_ids": ["N/A"]},
-    {"id": "q2", "query": "why does target.append grow?", "gold_ids": ["default", "gone"], "excluded_ids": ["dog"]},
-    {"id": "q3", "query": "do cells divide", "gold_ids": ["cell"], "excluded_ids": []},
-]
-
-
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "task"
     folder.mkdir()
-    _write(folder / "documents.jsonl", DOCUMENTS)
-    _write(folder / "examples.dev.jsonl", EXAMPLES)
+    write_rows(folder / "documents.jsonl", DOCUMENTS)
+    write_rows(folder / "examples.dev.jsonl", EXAMPLES)
     return folder
 
 
@@ -79,7 +62,7 @@ def test_an_index_is_measured_again_each_time(succeeds, data, index, tmp_path):
 
 
 def test_an_index_may_hold_more_than_the_task_s_documents(succeeds, data, model, index, tmp_path):
-    _write(data / "more.jsonl", [{"id": "extra", "content": "who is lazy, the dog?"}])
+    write_rows(data / "more.jsonl", [{"id": "extra", "content": "who is lazy, the dog?"}])
     succeeds("index", data / "more.jsonl", "--to", index, "--model", model)
     succeeds("eval", "run", "--index", index, "--data", data, "--split", "dev", "--out", tmp_path / "r.json")
     report = read_report(tmp_path / "r.json")
@@ -88,7 +71,7 @@ def test_an_index_may_hold_more_than_the_task_s_documents(succeeds, data, model,
 
 
 def test_an_index_that_lacks_gold_documents_is_refused_with_the_cure(fails, succeeds, data, model, tmp_path):
-    _write(tmp_path / "some.jsonl", DOCUMENTS[:2])
+    write_rows(tmp_path / "some.jsonl", DOCUMENTS[:2])
     succeeds("index", tmp_path / "some.jsonl", "--to", tmp_path / "some", "--model", model)
     line = fails("eval", "run", "--index", tmp_path / "some", "--data", data, "--split", "dev")
     assert re.search(r"/some\b.*\b2\b.*'cell'.*reasonembed index .*documents\.jsonl --to \S*/some\b", line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from judged_rows import write_rows
 from router_file import router_toml
 
 DOCUMENTS = [
@@ -19,16 +20,12 @@ QUERIES = [{"id": f"q{n}", "query": f"what of it {n}?", "gold_ids": [DOCUMENTS[n
 ROUTER = router_toml(recorded="recorded.jsonl", arm="words", retriever="bm25")
 
 
-def _write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 @pytest.fixture
 def folder(tmp_path):
-    _write(tmp_path / "documents.jsonl", DOCUMENTS)
-    _write(tmp_path / "examples.jsonl", QUERIES)
+    write_rows(tmp_path / "documents.jsonl", DOCUMENTS)
+    write_rows(tmp_path / "examples.jsonl", QUERIES)
     recorded = [{"query": one["query"], "reasoned_query": DOCUMENTS[n % 3]["content"]} for n, one in enumerate(QUERIES)]
-    _write(tmp_path / "recorded.jsonl", recorded)
+    write_rows(tmp_path / "recorded.jsonl", recorded)
     return tmp_path
 
 

@@ -11,34 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judged_rows import DOCUMENTS, EXAMPLES, write_rows
 
 from reasonembed_cli.app import main
 from reasonembed_rag.evaluation import read_report, read_run
-
-DOCUMENTS = [
-    {"id": "loop/1 (a)", "content": "the quick brown fox jumps"},
-    {"id": "default", "content": "Default parameter values are evaluated once"},
-    {"id": "dog", "content": "the lazy dog"},
-    {"id": "cell", "content": "cells divide"},
-    {"id": "same", "content": "cells divide"},
-]
-EXAMPLES = [
-    {"id": "q1", "query": "who is lazy?", "gold_ids": ["dog"], "excluded_ids": ["N/A"]},
-    {"id": "q2", "query": "why does target.append grow?", "gold_ids": ["default", "gone"], "excluded_ids": ["dog"]},
-    {"id": "q3", "query": "do cells divide", "gold_ids": ["cell"], "excluded_ids": []},
-]
-
-
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "task"
     folder.mkdir()
-    _write(folder / "documents.jsonl", DOCUMENTS)
-    _write(folder / "examples.jsonl", EXAMPLES)
+    write_rows(folder / "documents.jsonl", DOCUMENTS)
+    write_rows(folder / "examples.jsonl", EXAMPLES)
     return folder
 
 
@@ -125,7 +109,7 @@ def test_a_second_run_measures_again_only_with_fresh_or_after_a_change(succeeds,
     assert (tmp_path / "out" / "task.json").read_bytes() == first
     assert "--fresh" not in succeeds(*options, "--fresh")
     assert "--fresh" not in succeeds(*options, "-k", "2")
-    _write(folder / "examples.jsonl", EXAMPLES[:2])
+    write_rows(folder / "examples.jsonl", EXAMPLES[:2])
     assert "--fresh" not in succeeds(*options, "-k", "2")
     (tmp_path / "out" / "task.json").write_text("damaged")
     assert "--fresh" not in succeeds(*options, "-k", "2")
@@ -222,12 +206,12 @@ def test_a_run_file_that_is_absent_or_ambiguous_is_refused(fails, folder):
 
 
 def test_a_task_without_gold_is_refused_before_the_model_is_loaded(fails, folder):
-    _write(folder / "examples.jsonl", [example | {"gold_ids": []} for example in EXAMPLES])
+    write_rows(folder / "examples.jsonl", [example | {"gold_ids": []} for example in EXAMPLES])
     assert re.search(r"\bgold\b.*\b3\b", fails("eval", "run", "--data", folder, "--model", folder / "no-such-model"))
 
 
 def test_truncated_texts_are_counted_once(folder, model, capsys, caplog):
-    _write(folder / "documents.jsonl", [row | {"content": f"{row['content']} so" * 99} for row in DOCUMENTS])
+    write_rows(folder / "documents.jsonl", [row | {"content": f"{row['content']} so" * 99} for row in DOCUMENTS])
     limits = ("--max-document-length", "8", "--max-query-length", "4")
     assert main(["eval", "run", "--data", str(folder), "--model", str(model), *limits]) == 0
     messages = capsys.readouterr().err
@@ -246,7 +230,7 @@ def test_long_documents_are_shown_by_their_first_hit(succeeds, tmp_path):
     long_examples = [row | {"gold_ids_long": row["gold_ids"]} for row in EXAMPLES]
     for config, rows in (("long_documents", DOCUMENTS), ("examples", long_examples)):
         (tmp_path / "copy" / config).mkdir(parents=True)
-        _write(tmp_path / "copy" / config / "biology.jsonl", rows)
+        write_rows(tmp_path / "copy" / config / "biology.jsonl", rows)
     options = ("--data", tmp_path / "copy", "--tasks", "biology", "--long", "--retriever", "bm25")
     table = succeeds("eval", "run", *options, "--out", tmp_path / "out")
     columns = next(line for line in table.splitlines() if line.startswith("system "))
