@@ -165,8 +165,8 @@ class Catalog:
         with self.exclusively() as connection, transaction(connection, "BEGIN"):
             state = self.state()
             key, generation = (since.next_key, since.generation) if since.layout == state.layout else (0, -1)
-            query = "SELECT key FROM documents WHERE key >= ?1 UNION ALL SELECT key FROM tombstones WHERE key >= ?1"
-            keys = np.sort(self._integers(query, key))
+            query = "SELECT key FROM documents WHERE key >= ? UNION ALL SELECT key FROM tombstones WHERE key >= ?"
+            keys = np.sort(self._integers(query, key, key))
             dead = self._integers("SELECT key FROM tombstones WHERE generation > ?", generation)
             extents = [Extent(*row) for row in self._rows("SELECT * FROM extents ORDER BY start")]
         return Snapshot(state, keys, dead, extents)
