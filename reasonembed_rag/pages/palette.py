@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["SERIES_COLOURS", "colour_rules"]
+__all__ = ["LIGHT_COLOURS", "SERIES_COLOURS", "colour_rules"]
 
 SERIES_COLOURS = ("#0072b2", "#d97706", "#009e73", "#b5588f", "#4b3f9e", "#5c6773")
 """Of systems, in order, on a light ground."""
 _DARK_SERIES = ("#56b4e9", "#f0a830", "#2cc295", "#e09bc0", "#9d8cff", "#a9b4c0")
 
-_LIGHT = {
+LIGHT_COLOURS = {
     "ink": "#1d2330",
     "soft": "#566072",
     "line": "#dfe4ec",
@@ -35,7 +35,7 @@ def colour_rules() -> str:
     """Return the CSS that defines the colours, light and dark, and gives each system its own."""
     light, dark = (
         ";".join(f"--{name}:{value}" for name, value in {**named, **_numbered(series)}.items())
-        for named, series in ((_LIGHT, SERIES_COLOURS), (_DARK, _DARK_SERIES))
+        for named, series in ((LIGHT_COLOURS, SERIES_COLOURS), (_DARK, _DARK_SERIES))
     )
     systems = "\n".join(
         f".system{n}{{fill:var(--s{n});background:var(--s{n})}}.line.system{n}{{stroke:var(--s{n})}}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from reasonembed_rag.errors import MissingDependencyError, TrainingError
 from reasonembed_rag.files import replacing
-from reasonembed_rag.pages import SERIES_COLOURS
+from reasonembed_rag.pages import LIGHT_COLOURS, SERIES_COLOURS
 from reasonembed_training.log import read_metrics
 
 __all__ = ["draw_curves"]
@@ -17,7 +17,7 @@ __all__ = ["draw_curves"]
 _SMOOTH = 20
 """Curves are moving averages over a window of 1 / _SMOOTH of the run."""
 _FIRST, _SECOND, _THIRD = SERIES_COLOURS[:3]
-_INK, _SOFT, _LINE = "#1d2330", "#566072", "#dfe4ec"
+_INK, _SOFT, _LINE = (LIGHT_COLOURS[name] for name in ("ink", "soft", "line"))
 _LOOK = {
     "axes.axisbelow": True,
     "axes.edgecolor": _LINE,
@@ -79,7 +79,7 @@ def _draw(figure: Any, steps: list[dict[str, Any]], measured: list[dict[str, Any
 def _draw_loss(axes: Any, steps: list[dict[str, Any]]) -> None:
     x = [line["step"] for line in steps]
     y = [line["info_nce"] for line in steps]
-    axes.plot(x, y, color="0.8", linewidth=0.8)
+    axes.plot(x, y, color=_LINE, linewidth=0.8)
     axes.plot(x, _smooth(y), color=_FIRST)
     axes.set(title="mean InfoNCE, unweighted", xlabel="step", ylim=(0, None))
 
@@ -94,7 +94,7 @@ def _draw_latent(axes: Any, steps: list[dict[str, Any]]) -> None:
     losses.set(title="latents: losses, unweighted", xlabel="step", ylim=(0, None))
     losses.legend(fontsize="small")
     conflict.plot(x, _smooth([line["latent"]["cosine"] for line in steps]))
-    conflict.axhline(0, color="0.7", linestyle=":")
+    conflict.axhline(0, color=_SOFT, linestyle=":")
     conflict.set(title="cosine of embedding and memory gradients", xlabel="step", ylim=(-1, 1))
 
 
@@ -111,7 +111,7 @@ def _draw_intensity(axes: Any, steps: list[dict[str, Any]]) -> None:
     axes.set(ylabel="RI (band: minimum to maximum)", ylim=(0, None))
     share = axes.twinx()
     share.grid(visible=False)
-    share.plot(x, _smooth(column["clipped"]), color="0.4", linestyle=":", label="share at kappa")
+    share.plot(x, _smooth(column["clipped"]), color=_SOFT, linestyle=":", label="share at kappa")
     share.set(ylim=(0, 1), ylabel="share at kappa")
     axes.legend(loc="upper left")
 
@@ -127,7 +127,7 @@ def _draw_dev(axes: Any, measured: list[dict[str, Any]]) -> None:
     if len(measured[0]["sets"]) > 1:
         axes.plot(x, [line["mean"] for line in measured], color=_INK, marker="o", label="mean")
     best = max(measured, key=lambda line: line["mean"])
-    axes.axvline(best["step"], color="0.7", linestyle=":", label=f"best mean, {best['mean']:.4f}")
+    axes.axvline(best["step"], color=_SOFT, linestyle=":", label=f"best mean, {best['mean']:.4f}")
     axes.legend(fontsize="small")
 
 
@@ -152,5 +152,5 @@ def _smooth(values: list[float]) -> list[float]:
 
 
 def _say_none(axes: Any, why: str) -> None:
-    axes.text(0.5, 0.5, why, ha="center", va="center", transform=axes.transAxes, color="0.5")
+    axes.text(0.5, 0.5, why, ha="center", va="center", transform=axes.transAxes, color=_SOFT)
     axes.set(xticks=[], yticks=[])
