@@ -154,7 +154,7 @@ def _write_openvino(folder: Path) -> None:
     to = folder / "openvino"
     to.mkdir()
     try:
-        model = openvino.convert_model(str(folder / "onnx" / "model.onnx"))
+        model = openvino.Core().read_model(str(folder / "onnx" / "model.onnx"))  # convert_model sends telemetry
         openvino.save_model(model, str(to / "openvino_model.xml"), compress_to_fp16=False)
     except Exception as error:  # OpenVINO's own errors have no common class
         reason = str(error).strip().partition("\n")[0]

@@ -16,6 +16,7 @@ from reasonembed_rag.files import replacing
 from reasonembed_rag.graph.builder import GRAPH_FILE
 from reasonembed_rag.graph.eviction import delete_unused, evict, hold_graph
 from reasonembed_rag.graph.products import largest_weight
+from reasonembed_rag.graph.runtime import onnx_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ def open_graph(
 
 def _path(weights: EncoderWeights, dtype: str) -> Path:
     """Return the file of a graph; those of one model and number format share a folder, the newest remains."""
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     spec = weights.spec
     model = _digest(spec.model, spec.revision, spec.adapter, *(["segments"] if weights.segments else []))
@@ -109,7 +110,7 @@ def _identity(path: Path) -> str:
 
 def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
     """Return a session whose large tensors are mapped from the file; None where it is not as it was written."""
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     try:
         held = hold_graph(path)
@@ -129,7 +130,7 @@ def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
 
 def open_memory(graph: Graph, options: Callable[[], Any]) -> OpenGraph:
     """Return a session that reads the large tensors where they are."""
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     chosen = options()
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in graph.tensors.values()]

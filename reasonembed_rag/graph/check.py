@@ -17,6 +17,7 @@ from reasonembed_rag.errors import ModelError
 from reasonembed_rag.graph.cache import WRITER, open_memory
 from reasonembed_rag.graph.forward import embed
 from reasonembed_rag.graph.products import INT8_PLANS, Products, largest_weight
+from reasonembed_rag.graph.runtime import onnx_runtime
 from reasonembed_rag.graph.session import run_session
 from reasonembed_rag.graph.smoothing import column_peaks
 from reasonembed_rag.graph.writing import write_graph
@@ -74,7 +75,7 @@ def check_graph(weights: EncoderWeights, run: Run, *, dtype: str) -> None:
     They are compared with recorded vectors where this room has some of these weights, else with the reference, else
     the log says that they were not checked.
     """
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     made = f"{WRITER} {onnxruntime.__version__} {largest_weight()}"
     checked = f"graph {weights.digest} {dtype} {weights.spec.pooling} {made}"

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonembed_rag.forks import ForkLock, make_immortal, renew_in_child
+from reasonembed_rag.graph.runtime import onnx_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,7 @@ def thread_count() -> int:
 
 def session_options(*, threads: int) -> Any:
     """Return the settings of a session: the graph is fused already, and waiting threads leave the cores to others."""
-    import onnxruntime
+    onnxruntime = onnx_runtime()
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def _start(ray: Any) -> None:
     if ray.is_initialized():
         return
     try:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours alone: nobody is told of it
         ray.init(log_to_driver=False)
     except Exception as error:  # plain Exception where a local node is too slow, ConnectionError for a cluster
         raise OutageError(
