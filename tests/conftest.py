@@ -9,6 +9,7 @@ import os
 
 # Before torch loads: tiny models gain nothing by threads, and threads that wait for each other stall on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from collections.abc import Callable
 from pathlib import Path
