@@ -26,3 +26,14 @@ def test_the_table_of_extras_names_each_extra_once():
 
 def test_the_readme_fits_a_screen_or_two():
     assert len(PAGES["README.md"].splitlines()) <= 100
+
+
+def test_the_figures_of_default_large_are_those_of_its_card():
+    card = (ROOT / "reasonembed_rag" / "default_large" / "README.md").read_text()
+    found = re.search(r"\*\*\.(\d{3})\*\*,\s+its base \.(\d{3}).*?as commands search, \.(\d{3})", card, flags=re.DOTALL)
+    assert found is not None
+    alone, base, with_words = (f"{digits[:2]}.{digits[2]}" for digits in found.groups())
+    assert f"| {alone}, its base {base} |" in PAGES["README.md"]
+    rows = PAGES["docs/results.md"]
+    assert f"| `default-large`, vectors alone | {alone} |" in rows
+    assert f"| `default-large`, vectors and words | {with_words} |" in rows
