@@ -48,6 +48,7 @@ class FirstAnswers:
         self._go_on = go_on
         self._lock = threading.Lock()
         self._looked_at = 0
+        self._asked = 0
         self._unusable: Counter[str] = Counter()
         self._seen: list[SeenAnswer] = []
         self._stopped: str | None = None
@@ -56,6 +57,22 @@ class FirstAnswers:
     def ahead(self) -> int:
         """How many answers are still to be looked at; a caller asks for no more than these at first."""
         return max(self._number - self._looked_at, 0)
+
+    def ask(self, number: int) -> int:
+        """Return how many of `number` answers to ask for now, at least 1; the caller says `add` or `lose` of each.
+
+        At first no more are under way than are still to be looked at, and one for each caller that comes later.
+        """
+        with self._lock:
+            if self.ahead:
+                number = max(1, min(number, self.ahead - self._asked))
+            self._asked += number
+            return number
+
+    def lose(self) -> None:
+        """Take back an answer that was asked for and did not come."""
+        with self._lock:
+            self._asked = max(self._asked - 1, 0)
 
     @property
     def unusable(self) -> Mapping[str, int]:
@@ -72,6 +89,7 @@ class FirstAnswers:
         """Count an answer, unusable for a reason; raises ChatError where it is the last of the first ones and bad."""
         with self._lock:
             self._looked_at += 1
+            self._asked = max(self._asked - 1, 0)
             if reason is not None:
                 self._unusable[reason] += 1
             if self._looked_at <= self._number:

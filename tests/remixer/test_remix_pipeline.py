@@ -281,11 +281,12 @@ def test_a_stage_stops_after_its_first_answers_where_most_are_unusable_and_a_bet
     config = make_config(sources={"limit": 20})
     with pytest.raises(ChatError, match=rf"^{stage}: 20 of the first 20 answers of scripted .*--pilot 20\b.*pilot=0"):
         run_remix(config, model)
-    assert 20 <= bad["asked"] <= 20 + config.mine.depth + 2 * config.calls.concurrency
+    under_way = 20 + 2 * config.calls.concurrency  # when the last of the first 20 comes; a few of them wait for others
+    assert 20 <= bad["asked"] < 20 + under_way
     again = bad["asked"]
     with pytest.raises(ChatError, match=f"^{stage}: 20 of the first 20"):
         run_remix(config, model)
-    assert bad["asked"] <= again + 2 * config.calls.concurrency, "the answers that are kept say enough"
+    assert bad["asked"] <= again + under_way, "the answers that are kept say enough"
     asked = sum(scripted.prompts.values())
     better = make_config(sources={"limit": 20}, models={stage: {"name": "better"}})
     run_remix(better, scripted)

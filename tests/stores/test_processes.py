@@ -137,13 +137,14 @@ def test_forks_while_other_threads_write_and_read_lose_nothing(tmp_path):
 store = FaissStore.create(path, dimension=8)
 memory = FaissStore.create(dimension=8)
 reader = FaissStore.open(path)
-done, forked = threading.Event(), threading.Event()
+begun, done, forked = threading.Event(), threading.Event(), threading.Event()
 def write():
     try:
         for number in range(40):
             if number == 30:
                 forked.wait(30)  # a fast machine would have written all before the third fork
             put(store, f"{'abcd'[number % 4]}{number}")
+            begun.set()
             put(memory, f"{'abcd'[number % 4]}{number}")
     finally:
         done.set()
@@ -152,6 +153,7 @@ def read():
         reader.search(np.eye(8, dtype=np.float32)[:1], k=99)
 threads = [threading.Thread(target=write), threading.Thread(target=read)]
 for thread in threads: thread.start()
+assert begun.wait(30)  # from here on this process holds the lock
 forks = 0
 def child():
     before = len(store)  # the parent goes on writing

@@ -101,8 +101,8 @@ class _Session:
         """Judge the candidates at these indices."""
         groups = [_Group(tuple(wave[start : start + self.size])) for start in range(0, len(wave), self.size)]
         while groups:
-            ahead = self.watch.first.ahead or len(groups)
-            asked, groups = groups[:ahead], groups[ahead:]
+            now = self.watch.first.ask(len(groups))
+            asked, groups = groups[:now], groups[now:]
             replies = yield [ChatRequest(self._prompt(group), group.attempt) for group in asked]
             groups += [left for group, reply in zip(asked, replies, strict=True) for left in self._take(group, reply)]
 
@@ -113,6 +113,7 @@ class _Session:
         """Process a reply; return the groups to judge next because of it."""
         alone = [_Group((index,)) for index in group.indices] if len(group.indices) > 1 else []
         if reply.answer is None:
+            self.watch.first.lose()
             if alone and reply.reason == OVER_CONTEXT:
                 return alone
             self.drops[reply.reason] += len(group.indices)
