@@ -83,8 +83,8 @@ ITERATION = (
     Evidence("SMR +3.4 % with 74 % fewer tokens than plain chains", "published"),
 )
 PAIR_SECONDS = Evidence(
-    "100 documents of 200 tokens take a MiniLM 3.02 s, so a model of 149M weights about ten times that",
-    "ours: docs/experiments/two-engines.md, commit be64452, 2 CPU cores, 2026-11-30: benchmarks/rerank.py; the tenfold "
+    "100 documents of 200 tokens take a MiniLM 2.49 s, so a model of 149M weights about ten times that",
+    "ours: docs/experiments/two-engines.md, commit 1adc3be, 2 CPU cores, 2026-11-30: benchmarks/rerank.py; the tenfold "
     "is an estimate by the number of weights",
 )
 RETRIEVER_SECONDS = Evidence(
