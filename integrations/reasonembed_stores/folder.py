@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonembed_rag.errors import StoreError
-from reasonembed_rag.files import Database, detached, replacing
+from reasonembed_rag.files import Database, detached, replacing, temporary_folder
 
 __all__ = ["Manifest", "StoreFolder", "WriterLock", "check_free", "new_folder"]
 
@@ -186,15 +184,11 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises StoreError if `path` exists, unless it is an empty folder.
     """
     check_free(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        yield aside
-        aside.replace(path)
+        with temporary_folder(path) as aside:
+            yield aside
+            aside.replace(path)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be created ({error.strerror}); make room, give access or choose another path"
         ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.files.atomic import flush_folder, replacing, replacing_folder, write_text
     from reasonembed_rag.files.database import Database, detached, inode_of, transaction
     from reasonembed_rag.files.jsonl import decode_lines, parse_jsonl, read_jsonl, read_jsonl_documents
-    from reasonembed_rag.files.locks import delete_abandoned, hold, unused
+    from reasonembed_rag.files.locks import delete_abandoned, hold, temporary_folder, unused
     from reasonembed_rag.files.records import change_setting, flat_record, plain_record, read_toml, record_from
     from reasonembed_rag.files.tables import TABLE_SUFFIXES, TableDocuments, find_table, read_rows, read_table_documents
     from reasonembed_rag.files.text import check_texts, check_unicode, check_words
@@ -41,6 +41,7 @@ __all__ = [
     "record_from",
     "replacing",
     "replacing_folder",
+    "temporary_folder",
     "transaction",
     "unused",
     "write_text",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reasonembed_rag.errors import InputError
-from reasonembed_rag.files.locks import temporary_file
+from reasonembed_rag.files.locks import temporary_file, temporary_folder
 
 __all__ = ["flush_folder", "replacing", "replacing_folder", "write_text"]
 
@@ -52,22 +52,20 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     hidden folders, from which the next one of the same name restores the old content, and which it deletes.
     """
     folder = Path(os.path.realpath(folder))  # a link stays one
-    aside, old = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
+    old = folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
         old.replace(folder)
-    for left in (old, aside):
-        shutil.rmtree(left, ignore_errors=True)
-    aside.mkdir(parents=True)
+    shutil.rmtree(old, ignore_errors=True)
     try:
-        yield aside
-        _flush_tree(aside)
-        if folder.exists():
-            folder.replace(old)
-        aside.replace(folder)
+        with temporary_folder(folder) as aside:
+            yield aside
+            _flush_tree(aside)
+            if folder.exists():
+                folder.replace(old)
+            aside.replace(folder)
     except BaseException:
         if old.exists() and not folder.exists():
             old.replace(folder)
-        shutil.rmtree(aside, ignore_errors=True)
         raise
     flush_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)

@@ -6,20 +6,23 @@ import contextlib
 import glob
 import logging
 import os
+import re
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["delete_abandoned", "hold", "temporary_file", "unused"]
+__all__ = ["delete_abandoned", "hold", "temporary_file", "temporary_folder", "unused"]
 
 _logger = logging.getLogger(__name__)
 
 _locks: Any = import_module("fcntl") if find_spec("fcntl") else None
 """None on Windows, where a file that is open cannot be deleted."""
+_OF_A_THREAD = re.compile(r"\.\d+-\d+\.tmp\Z")
 _warned: set[int] = set()
 """Devices whose file system was reported to have no locks."""
 
@@ -79,21 +82,52 @@ def temporary_file(path: Path) -> Iterator[Path]:
 
     The caller renames it or deletes it.
     """
-    delete_abandoned(path.parent, glob.escape(path.name))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
+    temporary = _temporary(path)
     if _locks is None:
         yield temporary
         return
-    descriptor = _create_held(temporary)
+    descriptor = _create_held(temporary, lambda: os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666))
     try:
         yield temporary
     finally:
         os.close(descriptor)
 
 
-def _create_held(path: Path) -> int:
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder of this thread beside `path`, which is held; those of killed writers are deleted.
+
+    The caller renames it; one that is left is deleted.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    shutil.rmtree(temporary, ignore_errors=True)
+    descriptor = None
+    try:
+        if _locks is None:
+            temporary.mkdir()
+        else:
+            descriptor = _create_held(temporary, lambda: _opened_folder(temporary))
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    delete_abandoned(path.parent, glob.escape(path.name))
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
+
+
+def _opened_folder(path: Path) -> int:
+    path.mkdir(exist_ok=True)
+    return os.open(path, os.O_RDONLY)
+
+
+def _create_held(path: Path, create: Callable[[], int]) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = create()
         hold(descriptor)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -102,7 +136,7 @@ def _create_held(path: Path) -> int:
 
 
 def delete_abandoned(folder: Path, name: str = "*") -> None:
-    """Delete the temporary files that killed writers left of files in a folder, by `name` or a pattern.
+    """Delete the temporary files and folders that killed writers left of those in a folder, by `name` or a pattern.
 
     Those of living writers stay, and so do all where nobody can tell: on Windows and on file systems without locks.
     """
@@ -110,5 +144,7 @@ def delete_abandoned(folder: Path, name: str = "*") -> None:
         return
     for path in folder.glob(f".{name}.*.tmp"):
         with unused(path) as abandoned, contextlib.suppress(OSError):
-            if abandoned:
+            if abandoned and not path.is_dir():
                 path.unlink()
+            elif abandoned and _OF_A_THREAD.search(path.name):  # nobody else's folder
+                shutil.rmtree(path)

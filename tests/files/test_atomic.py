@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reasonembed_rag.files.atomic import replacing
-from reasonembed_rag.files.locks import delete_abandoned
+from reasonembed_rag.files.locks import delete_abandoned, temporary_folder
 
 
 def test_the_new_bytes_take_the_place_of_the_old_ones(tmp_path: Path):
@@ -90,6 +90,27 @@ def test_only_the_temporary_files_of_killed_writers_are_deleted(tmp_path: Path):
         (writing,) = tmp_path.glob(".a[[]1[]].*-*.tmp")
     assert not writing.exists()
     assert not list(tmp_path.glob(".b*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="without locks, what is left stays")
+def test_only_the_temporary_folders_of_killed_writers_are_deleted(tmp_path: Path):
+    for name in (".a.7-7.tmp", ".b.7-7.tmp", ".a.note.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    seen: list[Path] = []
+
+    def write_too() -> None:
+        with temporary_folder(tmp_path / "a") as second:
+            seen.append(second)
+
+    with temporary_folder(tmp_path / "a") as first:
+        (first / "file").touch()
+        thread = threading.Thread(target=write_too)
+        thread.start()
+        thread.join()
+        assert (first / "file").exists()
+    assert seen != [first]
+    assert {path.name for path in tmp_path.iterdir()} == {".b.7-7.tmp", ".a.note.tmp"}
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path):
