@@ -327,6 +327,21 @@ def test_sync_asks_on_a_terminal(succeeds, model, tmp_path, monkeypatch):
     assert "12 of 24" in asked[0]
 
 
+def test_new_weights_in_the_folder_of_an_indexs_model_are_told_though_no_file_changed(
+    succeeds, fails, rows, tiny_model, model, tmp_path
+):
+    folder = tmp_path / "own"
+    shutil.copytree(model, folder)
+    to = tmp_path / "own.index"
+    succeeds("index", rows, "--to", to, "--model", folder)
+    assert "4 unchanged" in succeeds("index", rows, "--to", to)
+    shutil.copyfile(tiny_model("qwen3", seed=1) / "model.safetensors", folder / "model.safetensors")
+    error = fails("index", rows, "--to", to)
+    assert "its files or an adapter's settings have changed since" in error
+    shutil.rmtree(folder)
+    assert "4 unchanged" in succeeds("index", rows, "--to", to)
+
+
 def test_the_model_of_an_index_is_the_default_and_a_moved_one_is_accepted(succeeds, index, rows, model, tmp_path):
     assert "4 unchanged" in succeeds("index", rows, "--to", index)
     shutil.copytree(model, tmp_path / "moved")
