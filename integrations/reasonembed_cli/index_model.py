@@ -23,10 +23,10 @@ def encoder_of_index(to: Path, model: str | None, *, cache: Path | None) -> Shar
     if spec is None:
         return shared_encoder(EncoderSettings(model=model or "default", cache=cache))
     settings = EncoderSettings(model=spec.model, revision=spec.revision, adapter=spec.adapter, cache=cache)
-    has_moved = model is not None and model != spec.model
-    if has_moved:
-        settings = EncoderSettings(model=model, cache=cache)
-    if has_moved or Path(spec.model).is_dir() or spec.model == "default":  # whose weights may have been replaced since
+    may_differ = Path(spec.model).is_dir() or spec.model == "default"  # new weights may have come since
+    if model is not None and model != spec.model:
+        settings, may_differ = EncoderSettings(model=model, cache=cache), True
+    if may_differ:
         _check_model(to, settings)
     return _truncated(settings, spec)
 
