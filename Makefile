@@ -51,7 +51,10 @@ AVX512*) set -x; $(AVX2) $(BIN)/python -m pytest $$apart $(PROCESSOR_TESTS) ;; \
 esac
 endef
 
-# Both runs at once, since each leaves a core partly idle: the output of the second is printed when both have ended. With
+# Tests that run beside the others, behind the second run, so that both take as long on two cores.
+BESIDE := $(addprefix tests/,langchain llama_index readers server stores)
+
+# Both at once, since each leaves a core partly idle: the output of the second is printed when both have ended. With
 # `set -m` each has a process group, to which a signal is passed on; without it the shell would shield them from Ctrl-C.
 test: SHELL := bash
 test: $(STAMP)
@@ -59,8 +62,9 @@ test: $(STAMP)
 	stop() { kill -$$1 -- $${first:+-$$first} $${second:+-$$second}; wait; exit 130; }; \
 	trap 'stop INT' INT; trap 'stop TERM' TERM HUP; \
 	set -m; \
-	( $(SECOND_RUN) ) > "$$folder/output" 2>&1 & second=$$!; \
-	$(BIN)/python -m pytest --durations=10 & first=$$!; \
+	( ( $(SECOND_RUN) ); status=$$?; $(BIN)/python -m pytest $$apart $(BESIDE) && exit $$status ) > "$$folder/output" 2>&1 & \
+	second=$$!; \
+	$(BIN)/python -m pytest --durations=10 $(addprefix --ignore=,$(BESIDE)) & first=$$!; \
 	set +m; \
 	wait $$first; status=$$?; wait $$second || status=$$?; \
 	echo; cat "$$folder/output"; exit $$status
