@@ -116,8 +116,12 @@ def missing(text, passages):
     return [line for line in "".join(kept).splitlines() if line.strip()]
 
 
+def _title(line):
+    return " ".join(line.split()).strip(_AROUND_TITLES)
+
+
 def may_be_missing(line, text, titles):
-    is_title = line.strip(_AROUND_TITLES) in titles or HEADING.match(line)
+    is_title = _title(line) in titles or HEADING.match(line)
     return (
         is_title
         or NAVIGATION.match(line)
@@ -129,12 +133,14 @@ def may_be_missing(line, text, titles):
 @some
 @given(texts, st.integers(45, 120))
 @example("\0Under\n=====\nword ", 45)
+@example("\0word     return x\n----\nword ", 45)
 def test_only_headings_front_matter_and_boilerplate_are_in_no_passage(tokenizer, text, window):
     passages = splitter_of(tokenizer, window=window).split(text).passages
     assert all(text[p.start : p.start + len(p.text)] == p.text for p in passages)
     assert all(p.start + len(p.text) <= q.start for p, q in pairwise(passages))
     headings = {title for p in passages for title in p.heading}
-    titles = {" ".join(title.split()).strip(_AROUND_TITLES) for title in headings} | set(text.splitlines())
+    underlined = {line for line, under in pairwise(text.splitlines()) if not any(map(str.isalnum, under))}
+    titles = {_title(title) for title in headings | underlined}  # nothing may stand under some
     assert [line for line in missing(text, passages) if not may_be_missing(line, text, titles)] == []
 
 
