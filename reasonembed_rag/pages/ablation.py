@@ -24,7 +24,7 @@ def ablation_page(ablation: Ablation) -> str:
         full=full,
         tasks=[report.task for report in full.reports],
         measure=HEADLINE,
-        bars=_bars(ablation.variants),
+        charts=[(report.task.label, _chart(ablation.variants, number)) for number, report in enumerate(full.reports)],
         notes=list(dict.fromkeys(note for report in full.reports for note in _notes(report))),
     )
 
@@ -34,13 +34,12 @@ def _notes(report: Report) -> list[str]:
     return [*report.task.warnings, *report.notes, *([few] if few else [])]
 
 
-def _bars(variants: Sequence[AblatedPipeline]) -> Markup:
-    """Return a bar for each variant of each task, with its interval; equal variants are drawn once."""
+def _chart(variants: Sequence[AblatedPipeline], task: int) -> Markup:
+    """Return a bar for each variant of a task, with its interval; equal variants are drawn once."""
     distinct = {variant.stages: variant for variant in reversed(variants)}
     groups = {}
     for variant in reversed(distinct.values()):
-        for report in variant.reports:
-            interval = report.intervals[HEADLINE]
-            label = variant.name if len(variant.reports) == 1 else f"{report.task.label}, {variant.name}"
-            groups[label] = [Bar(report.mean_present[HEADLINE], interval.low, interval.high)]
-    return bar_chart(groups, title=f"{HEADLINE} by variant")
+        report = variant.reports[task]
+        interval = report.intervals[HEADLINE]
+        groups[variant.name] = [Bar(report.mean_present[HEADLINE], interval.low, interval.high)]
+    return bar_chart(groups, title=f"{HEADLINE} by variant, {report.task.label}")

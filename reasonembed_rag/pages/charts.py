@@ -15,6 +15,8 @@ from reasonembed_rag.pages.rendering import render_template
 __all__ = ["Bar", "Point", "bar_chart", "line_chart", "scatter_chart"]
 
 _LABEL_WIDTH = 190
+_WIDEST_LABEL = 380
+_CHARACTER_WIDTH = 6.6
 _PLOT_WIDTH = 520
 _BAR_HEIGHT = 16
 _GROUP_GAP = 14
@@ -66,7 +68,9 @@ def bar_chart(groups: Mapping[str, Sequence[Bar | None]], *, title: str) -> Mark
     the tenth beyond every value.
     """
     ends = [end for bars in groups.values() for bar in bars if bar for end in (bar.value, *bar.ends)]
+    left = min(_WIDEST_LABEL, max(_LABEL_WIDTH, 20 + _CHARACTER_WIDTH * max(map(len, groups), default=0)))
     axis = _Axis(
+        left,
         max(-1.0, math.floor(min([0.0, *ends]) * 10 + 1e-9) / 10),
         min(1.0, max(0.1, math.ceil(max([0.0, *ends]) * 10 - 1e-9) / 10)),
     )
@@ -74,11 +78,12 @@ def bar_chart(groups: Mapping[str, Sequence[Bar | None]], *, title: str) -> Mark
     shapes = _bar_axis(axis, sum(heights))
     y = _GROUP_GAP / 2
     for (label, bars), height in zip(groups.items(), heights, strict=True):
-        shapes.append(_text("label", _LABEL_WIDTH - 10, y + (height - _GROUP_GAP) / 2, label, anchor="end"))
+        shown = _shortened(label, int((left - 20) / _CHARACTER_WIDTH))
+        shapes.append(_text("label", left - 10, y + (height - _GROUP_GAP) / 2, shown, anchor="end"))
         for number, bar in enumerate(bars):
             shapes += _bar(bar, y + number * _BAR_HEIGHT, number, axis) if bar else []
         y += height
-    return _svg(_LABEL_WIDTH + _PLOT_WIDTH + 70, sum(heights) + _AXIS_HEIGHT, title, shapes)
+    return _svg(left + _PLOT_WIDTH + 70, sum(heights) + _AXIS_HEIGHT, title, shapes)
 
 
 def scatter_chart(points: Sequence[Point], *, x: tuple[str, int], y: tuple[str, int], title: str) -> Markup:
@@ -123,15 +128,20 @@ def line_chart(lines: Mapping[str, Sequence[float]], *, ticks: Sequence[str], ti
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """The range of the bars' horizontal axis."""
+    """The bars' horizontal axis: where it begins, and its range."""
 
+    left: float
     start: float
     end: float
 
     def x(self, value: float) -> float:
         """Return the position of a value; values outside the range are moved to its ends."""
         share = (min(self.end, max(self.start, value)) - self.start) / (self.end - self.start)
-        return _LABEL_WIDTH + share * _PLOT_WIDTH
+        return self.left + share * _PLOT_WIDTH
+
+
+def _shortened(label: str, most: int) -> str:
+    return label if len(label) <= most else f"{label[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _bar(bar: Bar, y: float, system: int, axis: _Axis) -> list[_Shape]:

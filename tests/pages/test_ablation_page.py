@@ -37,11 +37,12 @@ def test_it_shows_every_variant_with_its_figures_and_says_what_hurts():
     assert "<b>hurts</b>" in page
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     for task in ("made", "a &lt;second&gt;", "mean of tasks"):
-        assert f" &lt;turn&gt; {task} -100.00 " in text
+        assert f" &lt;turn&gt; {task} hurts -100.00 " in text
     for variant in ("full", "without &lt;turn&gt;", "&lt;turn&gt; alone", "no stage"):
         assert f" {variant} " in text
     assert "no stage 100.00 100.00 100.00" in text
     assert "full 0.00 0.00 0.00" in text
+    assert re.findall(r"<svg[^>]*aria-label=\"nDCG@10 by variant, ([^\"]*)\"", page) == ["made", "a &lt;second&gt;"]
 
 
 def test_it_escapes_names_and_needs_no_network_or_script():

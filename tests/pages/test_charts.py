@@ -28,6 +28,16 @@ def test_values_beyond_the_axis_end_at_it():
     assert float(bar.get("width")) == pytest.approx(260, abs=0.1)
 
 
+@pytest.mark.parametrize("length", [5, 40, 55, 90])
+def test_a_label_of_any_length_begins_within_the_chart(length):
+    chart = ET.fromstring(bar_chart({"W" * length: (Bar(0.5),), "short": (Bar(0.4),)}, title="t"))
+    label, _ = (text for text in chart.iter(f"{_SVG}text") if text.get("class") == "label")
+    left = min(float(bar.get("x")) for bar in chart.iter(f"{_SVG}rect"))
+    assert left == pytest.approx(min(380, max(190, 20 + 6.6 * length)), abs=0.1)
+    assert float(label.get("x")) - 6.6 * len(label.text) >= 0
+    assert (label.text == "W" * length) == (length <= 55 - 1)
+
+
 def test_a_line_passes_through_its_values_and_labels_keep_apart():
     lines = {"a <&>": (0.0, 0.5, 1.0), "b": (0.2, 0.2, 0.99), "c": (0.0, 0.0, 0.98)}
     chart = ET.fromstring(line_chart(lines, ticks=("5", "10", "20"), title="t"))
