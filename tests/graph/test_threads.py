@@ -7,6 +7,7 @@ import pytest
 
 from reasonembed_rag.graph import OnnxEngine, engine, session
 from reasonembed_rag.graph.forward import batches
+from reasonembed_rag.graph.writing import weights_per_token
 
 
 @pytest.fixture
@@ -14,9 +15,9 @@ def engine_of(tiny_model, weights_of, tmp_path, monkeypatch):
     monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path))
     weights = weights_of(tiny_model("bert"))
 
-    def make(threads):
+    def make(threads, *, dtype="float32"):
         monkeypatch.setattr(engine, "thread_count", lambda: threads)
-        return OnnxEngine(weights, dtype="float32")
+        return OnnxEngine(weights, dtype=dtype)
 
     return make
 
@@ -50,6 +51,28 @@ def test_a_single_batch_is_divided_among_all_threads_and_opens_no_second_session
     assert opened == [4]
     embed(made, many)
     assert opened == [4, 1]
+
+
+def test_few_products_in_int8_are_left_to_one_thread(engine_of, embed, many, monkeypatch):
+    monkeypatch.setattr(engine, "weights_per_token", lambda config: 1_000)
+    monkeypatch.setattr(engine, "_INT8_PRODUCTS_OF_ONE_THREAD", {127: 18_000, 63: 18_000})
+    used = []
+    short, exact = engine_of(4, dtype="int8"), engine_of(4)
+    real = session.GraphSessions.of
+    monkeypatch.setattr(
+        session.GraphSessions, "of", lambda self, *, threads: used.append(threads) or real(self, threads=threads)
+    )
+    of_18, of_40 = many[4], many[5]
+    for engine_, sequences in ((short, [of_18]), (short, [of_40]), (short, [of_18, of_18]), (exact, [of_18])):
+        embed(engine_, sequences)
+    assert used == [1, 4, 4, 4]
+
+
+def test_how_many_weights_a_token_is_multiplied_by(tiny_model, weights_of):
+    for kind in ("bert", "distilbert", "modernbert", "mpnet"):
+        weights = weights_of(tiny_model(kind))
+        layers = [one for name, one in weights.tensors().items() if ".layer" in name or name.startswith("layer")]
+        assert weights_per_token(weights.config) == sum(one.size for one in layers if one.ndim == 2), kind
 
 
 def test_an_error_in_one_batch_is_raised_and_the_engine_still_works(engine_of, embed, many, monkeypatch):
