@@ -12,9 +12,9 @@ from reasonembed_rag.errors import BackendError, InputError, ModelError
 from reasonembed_rag.graph.cache import open_graph
 from reasonembed_rag.graph.check import check_graph, int8_graph
 from reasonembed_rag.graph.forward import batches, embed, padded
-from reasonembed_rag.graph.products import Products, largest_weight
+from reasonembed_rag.graph.products import Products
 from reasonembed_rag.graph.session import GraphSessions, in_threads, session_options, thread_count
-from reasonembed_rag.graph.writing import supports, weights_per_token, write_graph
+from reasonembed_rag.graph.writing import supports, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["OnnxEngine"]
 
 _NO_ROWS = np.empty(0, np.int64)
-_INT8_PRODUCTS_OF_ONE_THREAD = {127: 300_000_000, 63: 100_000_000}
-"""With so few multiplications in int8, by the largest weight (smaller where there is no VNNI), a batch is faster on one
-thread: at every operator the others have to be woken."""
 
 
 class OnnxEngine:
@@ -59,8 +56,6 @@ class OnnxEngine:
         reopen = functools.partial(open_graph, weights, dtype=dtype, write=write)
         sessions = GraphSessions(reopen, threads=self._threads)
         check_graph(weights, sessions.of(threads=self._threads), dtype=dtype)
-        few = _INT8_PRODUCTS_OF_ONE_THREAD[largest_weight()] if dtype == "int8" else 0
-        self._few_tokens = few // weights_per_token(weights.config)
         self._sessions: GraphSessions | None = sessions
 
     def run(self, tokens: Tokens, packs: Sequence[NDArray[np.int64]], *, adapter: str | None) -> Iterator[RowVectors]:
@@ -70,7 +65,7 @@ class OnnxEngine:
         skip = 0 if self._spec.pool_prompt else tokens.skip
         largest = max((len(pack) * int(tokens.lengths[pack].max()) for pack in packs if len(pack)), default=0)
         parts = batches(np.concatenate([_NO_ROWS, *packs]), tokens.lengths, most=largest)
-        session, workers = self._session_for(parts, tokens.lengths)
+        session, workers = self._session_for(len(parts))
 
         def embedded(rows: NDArray[np.int64]) -> RowVectors:
             return RowVectors(rows, embed(session, tokens.rows(rows), self._spec, pad_id=self._pad_id, skip=skip))
@@ -86,7 +81,7 @@ class OnnxEngine:
         """
         lengths = np.asarray([len(sequence) for sequence in sequences], np.int64)
         parts = batches(np.argsort(-lengths, kind="stable"), lengths)
-        session, workers = self._session_for(parts, lengths)
+        session, workers = self._session_for(len(parts))
 
         def states(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             ids_BS = padded([sequences[row] for row in rows], pad_id=self._pad_id)
@@ -102,11 +97,10 @@ class OnnxEngine:
         """Drop the model."""
         self._sessions = None
 
-    def _session_for(self, parts: Sequence[NDArray[np.int64]], lengths: NDArray[np.int64]) -> tuple[GraphSession, int]:
-        """Return a session for these batches, and how many of them to run side by side."""
+    def _session_for(self, count: int) -> tuple[GraphSession, int]:
+        """Return a session for this many batches, and how many of them to run side by side."""
         if self._sessions is None:
             raise BackendError(f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained")
-        if len(parts) > 1 and 2 * len(parts) >= self._threads:
-            return self._sessions.of(threads=1), min(len(parts), self._threads)
-        longest = max((len(rows) * int(lengths[rows].max()) for rows in parts), default=0)
-        return self._sessions.of(threads=1 if 0 < longest <= self._few_tokens else self._threads), 1
+        if count == 1 or 2 * count < self._threads:
+            return self._sessions.of(threads=self._threads), 1
+        return self._sessions.of(threads=1), min(count, self._threads)

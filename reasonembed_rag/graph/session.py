@@ -1,8 +1,8 @@
-"""Sessions of ONNX Runtime: no thread that spins, and a life after a fork.
+"""Sessions of ONNX Runtime: threads that leave cores to others, and a life after a fork.
 
 Many batches are run side by side, each by one thread of a session without threads of its own: nothing waits for
 anything, neither for the slowest thread of every operator nor, where other processes are busy, for one that lost its
-core. A single batch is divided among all threads.
+core. A single batch is divided among all threads, whose places and patience docs/experiments/two-engines.md measures.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphSession", "GraphSessions", "in_threads", "run_session", "session_options", "thread_count"]
 
+_SPIN_MICROSECONDS = 10
+"""How long a thread that waits for the next operator of a call keeps its core: longer would rob busy neighbours."""
+_SPINS_BRIEFLY = (1, 26)
+"""From this version on ONNX Runtime can limit that; threads of older ones never spin here."""
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -39,7 +44,7 @@ def thread_count() -> int:
 
 
 def session_options(*, threads: int) -> Any:
-    """Return the settings of a session: the graph is fused already, and waiting threads leave the cores to others."""
+    """Return the settings of a session: the graph is fused already, and idle threads leave their cores to others."""
     onnxruntime = onnx_runtime()
 
     options = onnxruntime.SessionOptions()
@@ -47,8 +52,26 @@ def session_options(*, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+    settings = {"allow_spinning": "0"}
+    if threads > 1 and version >= _SPINS_BRIEFLY:
+        settings = {"allow_spinning": "1", "spin_duration_us": str(_SPIN_MICROSECONDS)}
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    for name, value in settings.items():
+        options.add_session_config_entry(f"session.intra_op.{name}", value)
+    places = _places(threads)
+    if places:
+        options.add_session_config_entry("session.intra_op_thread_affinities", places)
     return options
+
+
+def _places(threads: int) -> str:
+    """Return a core for each thread beside the caller's, counted from 1, where all cores are used; else nothing.
+
+    A kernel may go on waking a thread on the caller's own core while another is idle, and both then take turns.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return ";".join(str(core + 1) for core in cores[1:]) if threads == len(cores) else ""
 
 
 class GraphSession:

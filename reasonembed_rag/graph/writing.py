@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.graph.products import Products
     from reasonembed_rag.graph.weights import EncoderWeights
 
-__all__ = ["supports", "weights_per_token", "write_graph"]
+__all__ = ["supports", "write_graph"]
 
 _BERT = {"bert", "camembert", "distilbert", "mpnet", "roberta", "xlm-roberta"}
 _MODERN_BERT = "modernbert"
@@ -29,15 +29,6 @@ def supports(config: Mapping[str, Any]) -> str | None:
     if kind == _MODERN_BERT:
         return modern_bert_reason(config)
     return f"no graph is known for model_type {kind!r}"
-
-
-def weights_per_token(config: Mapping[str, Any]) -> int:
-    """Return how many weights of a supported model's layers each token is multiplied by."""
-    own = config["model_type"] == "distilbert"
-    names = ("dim", "hidden_dim", "n_layers") if own else ("hidden_size", "intermediate_size", "num_hidden_layers")
-    width, inner, layers = (int(config[name]) for name in names)
-    inner_products = 3 if config["model_type"] == _MODERN_BERT else 2
-    return layers * (4 * width * width + inner_products * width * inner)
 
 
 def write_graph(weights: EncoderWeights, products: Products) -> Graph:

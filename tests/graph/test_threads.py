@@ -7,7 +7,6 @@ import pytest
 
 from reasonembed_rag.graph import OnnxEngine, engine, session
 from reasonembed_rag.graph.forward import batches
-from reasonembed_rag.graph.writing import weights_per_token
 
 
 @pytest.fixture
@@ -15,9 +14,9 @@ def engine_of(tiny_model, weights_of, tmp_path, monkeypatch):
     monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path))
     weights = weights_of(tiny_model("bert"))
 
-    def make(threads, *, dtype="float32"):
+    def make(threads):
         monkeypatch.setattr(engine, "thread_count", lambda: threads)
-        return OnnxEngine(weights, dtype=dtype)
+        return OnnxEngine(weights, dtype="float32")
 
     return make
 
@@ -53,26 +52,24 @@ def test_a_single_batch_is_divided_among_all_threads_and_opens_no_second_session
     assert opened == [4, 1]
 
 
-def test_few_products_in_int8_are_left_to_one_thread(engine_of, embed, many, monkeypatch):
-    monkeypatch.setattr(engine, "weights_per_token", lambda config: 1_000)
-    monkeypatch.setattr(engine, "_INT8_PRODUCTS_OF_ONE_THREAD", {127: 18_000, 63: 18_000})
-    used = []
-    short, exact = engine_of(4, dtype="int8"), engine_of(4)
-    real = session.GraphSessions.of
-    monkeypatch.setattr(
-        session.GraphSessions, "of", lambda self, *, threads: used.append(threads) or real(self, threads=threads)
-    )
-    of_18, of_40 = many[4], many[5]
-    for engine_, sequences in ((short, [of_18]), (short, [of_40]), (short, [of_18, of_18]), (exact, [of_18])):
-        embed(engine_, sequences)
-    assert used == [1, 4, 4, 4]
+@pytest.mark.parametrize(("version", "patience"), [("1.22.1", None), ("1.32.0", "10")])
+def test_threads_that_wait_keep_their_cores_for_microseconds_at_most(monkeypatch, version, patience):
+    monkeypatch.setattr(session.onnx_runtime(), "__version__", version)
+    for threads, expected in ((1, None), (4, patience)):
+        entry = session.session_options(threads=threads).get_session_config_entry
+        assert entry("session.intra_op.allow_spinning") == ("1" if expected else "0")
+        if expected:
+            assert entry("session.intra_op.spin_duration_us") == expected
+            assert entry("session.force_spinning_stop") == "1"
 
 
-def test_how_many_weights_a_token_is_multiplied_by(tiny_model, weights_of):
-    for kind in ("bert", "distilbert", "modernbert", "mpnet"):
-        weights = weights_of(tiny_model(kind))
-        layers = [one for name, one in weights.tensors().items() if ".layer" in name or name.startswith("layer")]
-        assert weights_per_token(weights.config) == sum(one.size for one in layers if one.ndim == 2), kind
+def test_threads_have_cores_of_their_own_where_all_are_used(monkeypatch):
+    monkeypatch.setattr(session.os, "sched_getaffinity", lambda process: {7, 2, 5}, raising=False)
+    places = "session.intra_op_thread_affinities"
+    assert session.session_options(threads=3).get_session_config_entry(places) == "6;8"
+    for threads in (1, 2):
+        with pytest.raises(RuntimeError):
+            session.session_options(threads=threads).get_session_config_entry(places)
 
 
 def test_an_error_in_one_batch_is_raised_and_the_engine_still_works(engine_of, embed, many, monkeypatch):
