@@ -53,26 +53,22 @@ class FirstAnswers:
         self._seen: list[SeenAnswer] = []
         self._stopped: str | None = None
 
-    @property
-    def ahead(self) -> int:
-        """How many answers are still to be looked at; a caller asks for no more than these at first."""
-        return max(self._number - self._looked_at, 0)
-
     def ask(self, number: int) -> int:
         """Return how many of `number` answers to ask for now, at least 1; the caller says `add` or `lose` of each.
 
         At first no more are under way than are still to be looked at, and one for each caller that comes later.
         """
         with self._lock:
-            if self.ahead:
-                number = max(1, min(number, self.ahead - self._asked))
+            ahead = self._number - self._looked_at
+            if ahead > 0:
+                number = max(1, min(number, ahead - self._asked))
             self._asked += number
             return number
 
-    def lose(self) -> None:
-        """Take back an answer that was asked for and did not come."""
+    def lose(self, number: int = 1) -> None:
+        """Take back answers that were asked for and did not come."""
         with self._lock:
-            self._asked = max(self._asked - 1, 0)
+            self._asked = max(self._asked - number, 0)
 
     @property
     def unusable(self) -> Mapping[str, int]:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Generic, TypeVar
 
 from reasonembed_rag.errors import ChatError
@@ -117,13 +118,15 @@ class _Runner(Generic[T]):
                 self._receive()
 
     def shutdown(self) -> None:
-        """Let the workers finish their calls, and join them."""
+        """Let the workers finish their calls, join them, and close the jobs that are left."""
         if self._waiting:
             self._client.stop.set()
         for _ in self._workers:
             self._queue.put(None)
         for worker in self._workers:
             worker.join()
+        for started, _ in chain.from_iterable(self._waiting.values()):
+            started.job.close()
 
     def _advance(self, started: _StartedJob[T], *, first: bool = False) -> None:
         """Run a job until it waits for a call or is finished; cached replies are sent to it at once."""

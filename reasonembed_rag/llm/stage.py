@@ -153,10 +153,28 @@ class ChatStage:
         As long as the stage's first answers are not known to be usable, no more than those are asked for at first.
         """
         rounds = 1 + (self._access.calls.asked_again if asked_again is None else asked_again)
-        ahead = self._first.ahead
-        first = yield from self._asking(requests[:ahead], rounds)
-        rest = yield from self._asking(requests[ahead:], rounds)
-        return first + rest
+        asked = list(requests)
+        read: list[T | None] = [None] * len(asked)
+        tries = [0] * len(asked)
+        left = list(range(len(asked)))
+        while left:
+            now = under_way = self._first.ask(len(left))
+            places, left = left[:now], left[now:]
+            try:
+                replies = yield from self._replies(asked, places, tries)
+                for place, answer in [(place, reply.answer) for place, reply in replies.items() if reply.answer]:
+                    found = asked[place].read(answer)
+                    under_way -= 1
+                    self._first.add(answer, found.reason if found.value is None else None)
+                    read[place] = found.value
+                    tries[place] += 1
+                    if found.value is None and tries[place] < rounds:
+                        left.append(place)
+            finally:
+                self._first.lose(under_way)
+        with self._lock:
+            self._unanswered += sum(value is None for value in read)
+        return read
 
     def note(self, *, repaired: int = 0, shortened: int = 0, kept: int = 0) -> None:
         """Count what is told in the report; the first shortened prompt is logged."""
@@ -218,25 +236,9 @@ class ChatStage:
             llm_calls=report.calls, llm_tokens=report.input_tokens + report.output_tokens, llm_cost=report.cost
         )
 
-    def _asking(self, requests: Sequence[StageRequest[T]], rounds: int) -> ChatJob[list[T | None]]:
-        read: list[T | None] = [None] * len(requests)
-        asked = list(requests)
-        waiting = list(range(len(requests)))
-        for again in range(rounds):
-            if not waiting:
-                break
-            replies = yield from self._replies(asked, waiting, again)
-            answered = [(number, reply.answer) for number, reply in zip(waiting, replies, strict=True) if reply.answer]
-            for number, answer in answered:
-                found = asked[number].read(answer)
-                self._first.add(answer, found.reason if found.value is None else None)
-                read[number] = found.value
-            waiting = [number for number, _ in answered if read[number] is None]
-        with self._lock:
-            self._unanswered += sum(value is None for value in read)
-        return read
-
-    def _replies(self, asked: list[StageRequest[T]], places: Sequence[int], again: int) -> ChatJob[list[ChatReply]]:
+    def _replies(
+        self, asked: list[StageRequest[T]], places: Sequence[int], tries: Sequence[int]
+    ) -> ChatJob[Mapping[int, ChatReply]]:
         """Return the replies to the requests at these places; those over the model's context are asked shorter.
 
         Prompts are measured in estimated tokens, and servers may have a shorter context than their settings say.
@@ -244,8 +246,8 @@ class ChatStage:
         replies: dict[int, ChatReply] = {}
         waiting = list(places)
         while waiting:
-            sent = [asked[place] for place in waiting]
-            new = yield [ChatRequest(one.prompt, one.sample + again * _AGAIN, one.temperature) for one in sent]
+            sent = [(asked[place], tries[place]) for place in waiting]
+            new = yield [ChatRequest(one.prompt, one.sample + again * _AGAIN, one.temperature) for one, again in sent]
             replies |= zip(waiting, new, strict=True)
             refused = [place for place in waiting if replies[place].reason == OVER_CONTEXT]
             waiting = []
@@ -255,7 +257,7 @@ class ChatStage:
                 if request is not None:
                     asked[place] = request
                     waiting.append(place)
-        return [replies[place] for place in places]
+        return replies
 
     def _current_client(self) -> ChatClient:
         """Return the client, whose rate limits hold for all calls; a new one after a batch that stopped it."""

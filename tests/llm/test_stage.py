@@ -93,6 +93,23 @@ def test_a_stage_goes_on_where_half_of_its_first_answers_are_usable():
     assert _ask(stage, ["v"]) == ["V"]
 
 
+def test_callers_that_come_at_once_together_ask_for_no_more_first_answers_than_are_looked_at():
+    stage = _stage(Model(), pilot=4)
+    jobs = [stage.asking([StageRequest(f"{caller}{number}", GUARD.check) for number in range(6)]) for caller in "abc"]
+    assert [len(next(job)) for job in jobs] == [4, 1, 1]
+    jobs[0].close()
+    assert len(next(stage.asking([StageRequest(f"d{number}", GUARD.check) for number in range(6)]))) == 2
+
+
+def test_what_is_asked_when_a_batch_is_stopped_does_not_hold_up_the_next():
+    stopped = ValueError("no such key")
+    stopped.status_code = 401
+    stage = _stage(Model(a=[stopped], b=[stopped]), pilot=4)
+    with pytest.raises(ChatError, match="no such key"):
+        _ask(stage, ["a", "b"])
+    assert stage._first.ask(10) == 4
+
+
 def test_a_model_that_cannot_be_called_is_told_and_a_later_batch_may_succeed():
     refused = ValueError("no such key")
     refused.status_code = 401
