@@ -114,13 +114,14 @@ bench-encode: $(STAMP)
 bench-start: $(STAMP)
 	$(BIN)/python benchmarks/start.py
 
-# A chat model of 135M weights behind llama.cpp's server, in an environment of its own: QUESTIONS=5 for a short run.
+# A chat model of 135M weights behind llama.cpp's server, in an environment of its own: QUESTIONS=5 for a short run,
+# REAL_LLM="--threads 1 --max-tokens 160" for other options.
 LLM := .venv-llm
-QUESTIONS := 30
+QUESTIONS := 50
 PASSAGES := 50
 
 real-llm: $(STAMP) $(LLM)/installed
-	$(BIN)/python benchmarks/real_llm.py --server-python $(LLM)/bin/python --questions $(QUESTIONS) --passages $(PASSAGES)
+	$(BIN)/python benchmarks/real_llm.py --server-python $(LLM)/bin/python --questions $(QUESTIONS) --passages $(PASSAGES) $(REAL_LLM)
 
 $(LLM)/installed: Makefile
 	test -x $(LLM)/bin/python || $(PYTHON) -m venv $(LLM)

