@@ -7,9 +7,10 @@ core. A single batch is divided among all threads, whose places and patience doc
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
+import re
+import secrets
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,8 +31,6 @@ __all__ = ["GraphSession", "GraphSessions", "in_threads", "run_session", "sessio
 
 _SPIN_MICROSECONDS = 10
 """How long a thread that waits for the next operator of a call keeps its core: longer would rob busy neighbours."""
-_SPINS_BRIEFLY = (1, 26)
-"""From this version on ONNX Runtime can limit that; threads of older ones never spin here."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -53,37 +52,44 @@ def session_options(*, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
-    settings = {"allow_spinning": "0"}
-    if threads > 1 and version >= _SPINS_BRIEFLY:
-        settings = {"allow_spinning": "1", "spin_duration_us": str(_SPIN_MICROSECONDS)}
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-    for name, value in settings.items():
-        options.add_session_config_entry(f"session.intra_op.{name}", value)
-    others = [str(core + 1) for core in _cores(threads)[1:]]  # ONNX Runtime counts from 1
+    settings = {"intra_op.allow_spinning": "0"}
+    if threads > 1 and _can_limit_spinning(onnxruntime.__version__):
+        settings = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": str(_SPIN_MICROSECONDS)}
+        settings["force_spinning_stop"] = "1"
+    others = _other_cores(threads)
     if others:
-        options.add_session_config_entry("session.intra_op_thread_affinities", ";".join(others))
+        settings["intra_op_thread_affinities"] = ";".join(str(core + 1) for core in others)  # counted from 1
+    for name, value in settings.items():
+        options.add_session_config_entry(f"session.{name}", value)
     return options
 
 
-def _cores(threads: int) -> list[int]:
-    """Return the cores of a session's threads, the caller's first, where they use all that there are; else none.
+def _can_limit_spinning(version: str) -> bool:
+    """Return whether a released ONNX Runtime can limit how long its threads spin; without a limit they do not here."""
+    release = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)*(\+.*)?", version)
+    return release is not None and (int(release[1]), int(release[2])) >= (1, 26)
 
-    A kernel may go on waking a thread on the caller's own core while another is idle, and both then take turns. Each
-    process begins at another core, since several may compute at once.
+
+def _other_cores(threads: int) -> list[int]:
+    """Return a core for each thread of a session but the caller's, where they use all cores; else none.
+
+    A kernel may go on waking a thread on the caller's own core while another is idle, and both then take turns. Which
+    core is left to callers is drawn, since several processes may compute at once.
     """
     if threads < 2 or not hasattr(os, "sched_getaffinity"):
         return []
     cores = sorted(os.sched_getaffinity(0))
-    first = os.getpid() % len(cores)
-    return cores[first:] + cores[:first] if len(cores) == threads else []
+    if len(cores) != threads:
+        return []
+    first = secrets.randbelow(threads)
+    return cores[first + 1 :] + cores[:first]
 
 
 class GraphSession:
     """Run one graph; a forked child opens it again, as threads do not come through a fork."""
 
-    def __init__(self, reopen: Callable[[], OpenGraph], *, threads: int) -> None:
-        self._reopen, self._threads = reopen, threads
+    def __init__(self, reopen: Callable[[], OpenGraph]) -> None:
+        self._reopen = reopen
         self._opened: OpenGraph | None = reopen()
         renew_in_child(self)
 
@@ -97,11 +103,6 @@ class GraphSession:
         """Return the states (B, L, D) of right-padded sequences of token ids."""
         if self._opened is None:
             self._opened = self._reopen()
-        cores = _cores(self._threads)
-        if cores:  # off the cores of the session's own threads, and free to be moved from there
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, cores[:1])
-                os.sched_setaffinity(0, cores)
         return run_session(self._opened, ids_BS, lengths_B)
 
 
@@ -122,7 +123,7 @@ class GraphSessions:
 
     def _open(self, threads: int) -> GraphSession:
         options = functools.partial(session_options, threads=threads)
-        return GraphSession(functools.partial(self._reopen, options=options), threads=threads)
+        return GraphSession(functools.partial(self._reopen, options=options))
 
 
 def in_threads(run: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: int) -> Iterator[_Result]:

@@ -46,7 +46,7 @@ class FirstAnswers:
         self._number = number or 0
         self._stage, self._model, self._otherwise = stage, model, otherwise
         self._go_on = go_on
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a job that is dropped while it is held gives back what it asked
         self._looked_at = 0
         self._asked = 0
         self._unusable: Counter[str] = Counter()

@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Generic, TypeVar
 
 from reasonembed_rag.errors import ChatError
@@ -98,9 +97,10 @@ class _Runner(Generic[T]):
         self._finished: queue.SimpleQueue[tuple[bytes, ChatReply | BaseException | None]] = queue.SimpleQueue()
         self._waiting: dict[bytes, list[tuple[_StartedJob[T], int]]] = {}
         self._workers: list[threading.Thread] = []
+        self._started: deque[_StartedJob[T]] = deque()
 
     def run(self, jobs: Iterator[ChatJob[T]]) -> Iterator[T]:
-        started: deque[_StartedJob[T]] = deque()
+        started = self._started
         enough = 2 * self._client.settings.concurrency
         more = True
         while more or started:
@@ -118,15 +118,15 @@ class _Runner(Generic[T]):
                 self._receive()
 
     def shutdown(self) -> None:
-        """Let the workers finish their calls, join them, and close the jobs that are left."""
+        """Close the jobs that are left, let the workers finish their calls, and join them."""
         if self._waiting:
             self._client.stop.set()
+        for started in self._started:
+            started.job.close()
         for _ in self._workers:
             self._queue.put(None)
         for worker in self._workers:
             worker.join()
-        for started, _ in chain.from_iterable(self._waiting.values()):
-            started.job.close()
 
     def _advance(self, started: _StartedJob[T], *, first: bool = False) -> None:
         """Run a job until it waits for a call or is finished; cached replies are sent to it at once."""

@@ -150,7 +150,8 @@ class ChatStage:
     def asking(self, requests: Sequence[StageRequest[T]], *, asked_again: int | None = None) -> ChatJob[list[T | None]]:
         """Ask as a part of a job, by `yield from`: what `ask` returns; asked_again replaces the call settings' own.
 
-        As long as the stage's first answers are not known to be usable, no more than those are asked for at first.
+        As long as the stage's first answers are not known to be usable, no more than those are asked for at first, and
+        one for each caller that comes later.
         """
         rounds = 1 + (self._access.calls.asked_again if asked_again is None else asked_again)
         asked = list(requests)
@@ -158,6 +159,7 @@ class ChatStage:
         tries = [0] * len(asked)
         left = list(range(len(asked)))
         while left:
+            self._first.check()
             now = under_way = self._first.ask(len(left))
             places, left = left[:now], left[now:]
             try:

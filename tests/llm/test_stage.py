@@ -10,7 +10,8 @@ import pytest
 from reasonembed_rag.errors import ChatError, InputError
 from reasonembed_rag.llm.cache import ResponseCache
 from reasonembed_rag.llm.chat import Answer
-from reasonembed_rag.llm.guard import AnswerGuard
+from reasonembed_rag.llm.client import ChatReply
+from reasonembed_rag.llm.guard import AnswerGuard, ReadAnswer
 from reasonembed_rag.llm.settings import CallSettings, ChatModelSettings
 from reasonembed_rag.llm.stage import ChatAccess, ChatStage, StageRequest
 
@@ -108,6 +109,28 @@ def test_what_is_asked_when_a_batch_is_stopped_does_not_hold_up_the_next():
     with pytest.raises(ChatError, match="no such key"):
         _ask(stage, ["a", "b"])
     assert stage._first.ask(10) == 4
+
+
+def test_a_stage_that_was_stopped_asks_no_more_in_jobs_under_way():
+    stage = _stage(Model(), pilot=2)
+    bad = [StageRequest(prompt, lambda answer: ReadAnswer(None, "unusable")) for prompt in "ab"]
+    other = stage.asking([StageRequest(f"c{number}", GUARD.check) for number in range(50)])
+    first = stage.asking(bad, asked_again=0)
+    assert (len(next(first)), len(next(other))) == (2, 1)
+    with pytest.raises(ChatError, match="2 of the first 2"):
+        first.send([ChatReply(answer=Answer("x"))] * 2)
+    with pytest.raises(ChatError, match="2 of the first 2"):
+        other.send([ChatReply(answer=Answer("x"))])
+
+
+def test_jobs_that_wait_for_the_same_answer_are_all_closed_when_one_of_them_fails():
+    def fail(answer):
+        raise RuntimeError("cannot read")
+
+    stage = _stage(Model(), pilot=4)
+    with pytest.raises(RuntimeError, match="cannot read") as error:
+        stage.run([stage.asking([StageRequest("a", fail)]) for _ in range(5)])
+    assert stage._first.ask(10) == 4, error  # which holds the frames of the jobs, so that only closing them helps
 
 
 def test_a_model_that_cannot_be_called_is_told_and_a_later_batch_may_succeed():
