@@ -103,7 +103,7 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html is the home page; 'python3 -m http.server -d site' serves it, search included"
 
-# `make bench-encode RUNS=1` takes a third of the time.
+# `make bench-encode RUNS=1` times documents once.
 RUNS := 3
 
 bench-encode: $(STAMP)
