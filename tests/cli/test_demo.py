@@ -19,6 +19,7 @@ from reasonembed_rag import Encoder, exact_search
 from reasonembed_rag.evaluation import System, evaluate, evaluate_embedder
 from reasonembed_rag.evaluation.python_reference import load_python_reference, python_reference_documents
 from reasonembed_rag.retrieval import BM25
+from reasonembed_stores import FaissStore, IndexRetriever
 
 DEV = load_python_reference("dev")
 QUESTIONS = [next(example.query for example in DEV.examples if example.id == identity) for identity in DEMO_QUESTIONS]
@@ -113,17 +114,6 @@ def ranks(searched) -> list[dict[str, int | None]]:
     return [_ranks(retriever) for retriever in (searched, BM25(DEV.documents))]
 
 
-@pytest.fixture(scope="module")
-def nearby(searched) -> dict[str, tuple[int, int]]:
-    """The first and the last rank that rounding may give: two encoders may differ by 1e-6, as many scores do here."""
-    found = searched.search([example.query for example in DEV.examples], k=len(DEV.documents))
-    bounds = {}
-    for example, hits in zip(DEV.examples, found, strict=True):
-        best = hits.scores[min(hits.ids.index(gold) for gold in example.gold_ids)]
-        bounds[example.id] = (1 + int((hits.scores > best + 1e-6).sum()), int((hits.scores >= best - 1e-6).sum()))
-    return bounds
-
-
 def _ranks(retriever) -> dict[str, int | None]:
     found = retriever.search([example.query for example in DEV.examples], k=len(DEV.documents))
     return {
@@ -137,18 +127,17 @@ def test_answers_to_questions_of_ones_own_are_not_judged(succeeds, model, few_do
     assert not re.search(r"Right|Wrong|Needed| \+ ", text)
 
 
-def test_the_candidates_are_the_questions_that_systems_answer_and_those_that_none_does(succeeds, model, ranks, nearby):
-    groups = re.split(
-        r"^.*; ranks of .*$", succeeds("demo", "--model", model, "--candidates", "--plain"), flags=re.MULTILINE
-    )[1:]
+def test_the_candidates_are_the_questions_that_systems_answer_and_those_that_none_does(succeeds, model, tmp_path):
+    text = succeeds("demo", "--model", model, "--candidates", "--plain", "--to", tmp_path / "kept")
+    groups = re.split(r"^.*; ranks of .*$", text, flags=re.MULTILINE)[1:]
+    index = IndexRetriever(FaissStore.open(tmp_path / "kept"), Encoder.from_pretrained(str(model)))
+    ranks = [_ranks(retriever) for retriever in (index, BM25(DEV.documents))]
     listed = [re.findall(r"^ *(\d+) +(?:\d+|-)  ([\w-]+): ", group, flags=re.MULTILINE) for group in groups]
     ours = ranks[0]
     right = [{identity for identity, rank in of_all.items() if rank and rank <= RIGHT_AT} for of_all in ranks]
     expected = [right[0] - right[1], set(), ours.keys() - right[0] - right[1]]
-    unsure = {identity for identity, (first, last) in nearby.items() if first <= RIGHT_AT < last}
-    assert [{identity for _, identity in group} - unsure for group in listed] == [one - unsure for one in expected]
-    assert len(unsure) < len(ours) / 20
-    assert all(nearby[identity][0] <= int(rank) <= nearby[identity][1] for group in listed for rank, identity in group)
+    assert [{identity for _, identity in group} for group in listed] == expected
+    assert all(int(rank) == ours[identity] for group in listed for rank, identity in group)
 
 
 def test_the_default_model_is_measured_together_with_its_base(succeeds, model, tiny_model, monkeypatch):
