@@ -85,7 +85,7 @@ def recipe_of(args: argparse.Namespace, run: Path, *, latents: int, pooling: str
     if latents:
         rows = {"rows": [str(data / "memories.jsonl")], "batch": 64, **TEMPLATES}
         # The gradient of the embedding loss is several times larger, and would have all of Adam's step.
-        table["latent"] = {"tokens": latents, "compression": 4.0, **rows}
+        table["latent"] = {"tokens": latents, "compression": 4.0, "ends": False, **rows}
     else:
         table["model"]["pooling"] = pooling
     return table

@@ -78,7 +78,7 @@ class LatentChatModel(BaseChatModel):
             seed=known.seed,
             stop=(*known.stop, *(stop or ())),
         )
-        for piece in self.encoder.complete(prompt, memories=memories, settings=settings):
+        for piece in _or_empty(self.encoder.complete(prompt, memories=memories, settings=settings)):
             chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
             if run_manager is not None:
                 run_manager.on_llm_new_token(piece, chunk=chunk)
@@ -90,19 +90,21 @@ def memory_chain(
     model: LatentEncoder | BaseChatModel,
     memories: MemoryStore | None = None,
     *,
-    settings: GenerationSettings = _DEFAULTS,
+    settings: GenerationSettings | None = None,
 ) -> Runnable[Any, Any]:
     """Return a chain from a question to {"question", "context", "answer"}, from the memories of what is found.
 
-    It takes a question, or {"question": ...}; the answer streams. With another chat model than a latent one, such as a
+    It takes a question, or {"question": ...}; the answer streams. Without settings, those of a LatentChatModel, or the
+    defaults. With another chat model than a latent one, such as a
     remote LLM, there is nothing that reads memories: its texts are sent instead, and a warning says so. Raises
     SpecMismatchError for memories of another model.
     """
     asked = RunnableLambda(_question) | RunnablePassthrough.assign(context=RunnableLambda(_of_question) | retriever)
     if isinstance(model, LatentChatModel):
+        settings = settings or model.settings
         model = model.encoder
     if isinstance(model, LatentEncoder):
-        answers = MemoryAnswers(model, memories, settings=settings)
+        answers = MemoryAnswers(model, memories, settings=settings or _DEFAULTS)
         return asked.assign(answer=_latent(answers))
     _logger.warning(
         "%s reads no latent memories: the documents' texts are sent to it instead; want a LatentEncoder to answer from "
@@ -115,7 +117,7 @@ def memory_chain(
 def _latent(answers: MemoryAnswers) -> Runnable[Any, str]:
     def stream(found: Mapping[str, Any]) -> Iterator[str]:
         documents = [StoredDocument(one.id or "", one.page_content) for one in found["context"]]
-        yield from answers.stream(found["question"], documents)
+        yield from _or_empty(answers.stream(found["question"], documents))
 
     async def astream(found: Mapping[str, Any]) -> AsyncIterator[str]:
         pieces = stream(found)
@@ -123,6 +125,12 @@ def _latent(answers: MemoryAnswers) -> Runnable[Any, str]:
             yield piece
 
     return RunnableLambda(stream, afunc=astream, name="answer from memories")
+
+
+def _or_empty(pieces: Iterator[str]) -> Iterator[str]:
+    """Yield pieces, and "" where there is none: LangChain takes a stream without chunks for a failure."""
+    yield next(pieces, "")
+    yield from pieces
 
 
 def _question(given: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -200,7 +200,8 @@ def ask(
 
 
 def _folder(index: Path, memories: Path | None) -> Path:
-    return memories if memories is not None else index.with_name(f"{index.name}.memories")
+    whole = index.absolute()  # "." has no name of its own
+    return memories if memories is not None else whole.with_name(f"{whole.name}.memories")
 
 
 def _list_sources(index: Path, documents: list[Document]) -> None:

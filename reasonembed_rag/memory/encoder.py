@@ -57,9 +57,17 @@ class LatentEncoder(Encoder):
         want_count("reasoning_tokens", reasoning_tokens, least=0)
         if token_budget is not None:
             want_count("token_budget", token_budget, least=1)
-        spec = latent.spec
+        spec, positions = latent.spec, latent.model.positions
         if reasoning_tokens:
             spec = dataclasses.replace(spec, query_map=f"self-reason {reasoning_tokens}")
+            if positions is not None:
+                room = positions - latent.model.settings.latents - reasoning_tokens
+                if room < 1:
+                    raise InputError(
+                        f"reasoning_tokens is {reasoning_tokens}; {spec.model} has {positions} positions, which must "
+                        f"hold a query and {latent.model.settings.latents} latents too: want less"
+                    )
+                spec = dataclasses.replace(spec, max_query_length=min(spec.max_query_length, room))
         self._latent_engine = LatentEngine(latent.model, spec)
         own = _GPU_BUDGET if latent.model.device.type == "cuda" else _CPU_BUDGET
         description = ModelDescription(spec, latent.tokenizer, device=None)
@@ -67,6 +75,7 @@ class LatentEncoder(Encoder):
         self._reasoning = reasoning_tokens
         self._latent_settings = latent.model.settings
         self._fingerprint = latent.fingerprint
+        self._ends = latent.ends
         self.chat_format = latent.chat_format
         """How the backbone takes messages."""
 
@@ -97,6 +106,15 @@ class LatentEncoder(Encoder):
         """Refuse: it holds weights."""
         raise InputError("a LatentEncoder cannot be pickled; load it again with from_folder")
 
+    async def aencode_tokens(self, tokens: Tokens) -> NDArray[np.float32]:
+        """As Encoder's; raises InputError with reasoning_tokens, for tokens do not say whether they are a query."""
+        if self._reasoning:
+            raise InputError(
+                f"got tokens, whose role is not known, and queries are embedded behind {self._reasoning} tokens of "
+                "reasoning; want texts, or reasoning_tokens=0"
+            )
+        return await super().aencode_tokens(tokens)
+
     @property
     def fingerprint(self) -> str:
         """32 hexadecimal digits of backbone and trained parts, which every memory carries."""
@@ -106,6 +124,11 @@ class LatentEncoder(Encoder):
     def memory_bytes(self) -> int:
         """The bytes of every memory: 2 * layers * kv heads * head width * k * bytes per value."""
         return self._model.memory_bytes
+
+    @property
+    def memory_format(self) -> str:
+        """The number format of every memory, the backbone's, such as float32."""
+        return self._model.number_format
 
     @property
     def memory_shape(self) -> tuple[int, int, int, int, int]:
@@ -255,28 +278,29 @@ class LatentEncoder(Encoder):
         return memory
 
     def _joined(self, memories: Sequence[Memory]) -> torch.Tensor:
-        joined = joined_memories(memories, fingerprint=self._fingerprint, shape=self.memory_shape)
+        joined = joined_memories(
+            memories, fingerprint=self._fingerprint, shape=self.memory_shape, number_format=self.memory_format
+        )
         return joined.to(self._model.device)
 
     def _answer(
         self, prompt: NDArray[np.int32], memories: Sequence[Memory] | None, settings: GenerationSettings
     ) -> Iterator[str]:
-        eos = self._tokenizer.eos_id
-        if eos is None and not settings.stop:
+        if not self._ends and not settings.stop:
             raise InputError(f"{self._spec.model}: its tokenizer has no end token; want stop strings in the settings")
         joined = None if memories is None else self._joined(memories)
         taken = len(prompt) + (0 if joined is None else joined.shape[4])
-        positions = getattr(self._model.backbone.config, "max_position_embeddings", None)
+        positions = self._model.positions
         if positions is not None and taken + settings.max_tokens > positions:
             raise InputError(
                 f"the prompt has {taken} tokens, and max_tokens is {settings.max_tokens}; the model has {positions} "
                 "positions: want fewer texts, their memories, or a smaller max_tokens"
             )
-        tokens = self._tokens(prompt, joined, settings, eos)
+        tokens = self._tokens(prompt, joined, settings)
         return final_pieces(tokens, self._decoded, settings.stop)
 
     def _tokens(
-        self, prompt: NDArray[np.int32], joined: torch.Tensor | None, settings: GenerationSettings, eos: int | None
+        self, prompt: NDArray[np.int32], joined: torch.Tensor | None, settings: GenerationSettings
     ) -> Iterator[int]:
         """Yield one token at a time; the lock is held within a step, not between them."""
         generator = torch.Generator().manual_seed(settings.seed)
@@ -289,7 +313,7 @@ class LatentEncoder(Encoder):
                 states_TD, past = self._model.plain([new], past=past)
                 token = choose_token(self._model.logits(states_TD[-1:])[0], settings, generator)
                 self._texts.tokens += len(new)
-            if token == eos:
+            if token in self._ends:
                 return
             yield token
             new = np.asarray([token], np.int32)

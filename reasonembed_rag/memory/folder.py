@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone import ModelSource, TextTokenizer
 
 __all__ = ["LATENT_CONFIG", "LoadedLatent", "create_latent", "is_latent_folder", "load_latent", "save_latent"]
+
+_logger = logging.getLogger(__name__)
 
 LATENT_CONFIG = "latent.json"
 _FORMAT = 1
@@ -67,6 +70,8 @@ class LoadedLatent:
     backbone: EncoderSettings
     backbone_fingerprint: str
     chat_format: ChatFormat
+    ends: frozenset[int]
+    """Tokens that end an answer: the tokenizer's end token, and those that the checkpoint names for generation."""
 
     @property
     def fingerprint(self) -> str:
@@ -99,10 +104,16 @@ def create_latent(
     make = make_live if live else make_fast
     model = LatentModel(loaded.backbone, _head(source, loaded.backbone), settings, seed=seed, make=make)
     model.check_backbone()
-    known = loaded.spec.weights or ""
     spec = dataclasses.replace(loaded.spec, pooling="mean", pool_prompt=True, normalize=True)
+    checkpoint = source.facts.transformer_folder
     made = LoadedLatent(
-        model, loaded.tokenizer, spec, backbone, known, read_chat_format(source.facts.transformer_folder)
+        model,
+        loaded.tokenizer,
+        _within_positions(spec, model),
+        backbone,
+        loaded.spec.weights or "",
+        read_chat_format(checkpoint),
+        _ends(checkpoint, loaded.tokenizer.eos_id),
     )
     return _fingerprinted(made)
 
@@ -117,7 +128,7 @@ def save_latent(latent: LoadedLatent, folder: Path) -> None:
     record = LatentRecord(
         format=_FORMAT,
         weights=name,
-        backbone=latent.backbone.model,
+        backbone=str(local.absolute()) if (local := Path(latent.backbone.model)).is_dir() else latent.backbone.model,
         revision=latent.backbone.revision,
         adapter=latent.backbone.adapter,
         fingerprint=latent.backbone_fingerprint,
@@ -165,6 +176,10 @@ def load_latent(
         device=device,
         dtype=dtype,
     )
+    if backbone is None and (gone := Path(record.backbone)).is_absolute() and not gone.exists():
+        raise ModelError(
+            f"{folder}: its backbone was {gone}, which is gone; say where it is now: backbone=, --backbone"
+        )
     latent = create_latent(settings, record.settings, live=live)
     if latent.backbone_fingerprint != record.fingerprint:
         raise ModelError(
@@ -173,8 +188,50 @@ def load_latent(
         )
     _fill(latent.model, folder / record.weights)
     stored = EmbeddingSpec.from_json(json.dumps(dict(record.spec)))
-    spec = dataclasses.replace(stored, model=str(folder), dtype=latent.spec.dtype)
+    spec = _within_positions(dataclasses.replace(stored, model=str(folder), dtype=latent.spec.dtype), latent.model)
     return _fingerprinted(dataclasses.replace(latent, spec=spec))
+
+
+def _within_positions(spec: EmbeddingSpec, model: LatentModel) -> EmbeddingSpec:
+    """Return a spec whose texts leave positions for the latents behind them, and for a memory before a document.
+
+    Raises InputError for more latents than leave room for a text.
+    """
+    if model.positions is None:
+        return spec
+    k = model.settings.latents
+    query, document = model.positions - k, model.positions - 2 * k
+    if document < 1:
+        most = (model.positions - 1) // 2
+        raise InputError(f"{spec.model}: has {model.positions} positions, and latents is {k}; want at most {most}")
+    fitting = dataclasses.replace(
+        spec,
+        max_query_length=min(spec.max_query_length, query),
+        max_document_length=min(spec.max_document_length, document),
+    )
+    if fitting != spec:
+        _logger.warning(
+            "%s: reads queries of at most %d and documents of at most %d tokens, not %d and %d: its %d positions must "
+            "hold %d latents behind a text, and a memory before a document",
+            spec.model,
+            fitting.max_query_length,
+            fitting.max_document_length,
+            spec.max_query_length,
+            spec.max_document_length,
+            model.positions,
+            k,
+        )
+    return fitting
+
+
+def _ends(checkpoint: Path, known: int | None) -> frozenset[int]:
+    """Return the end tokens: `known`, and what config.json and generation_config.json say."""
+    found = set() if known is None else {known}
+    for name in ("config.json", "generation_config.json"):
+        path = checkpoint / name
+        said = read_json(path).get("eos_token_id") if path.is_file() else None
+        found.update(one for one in (said if isinstance(said, list) else [said]) if isinstance(one, int))
+    return frozenset(found)
 
 
 def _fingerprinted(latent: LoadedLatent) -> LoadedLatent:

@@ -79,6 +79,6 @@ def final_pieces(tokens: Iterator[int], decode: Callable[[list[int]], str], stop
 
 def _waiting(text: str, stop: tuple[str, ...]) -> int:
     """Return how many last characters may still change or become a stop string."""
-    broken = len(text) - len(text.rstrip("\ufffd"))
-    starts = [size for one in stop for size in range(1, len(one)) if text.endswith(one[:size])]
-    return max(broken, *starts, 0)
+    whole = text.rstrip("\ufffd")
+    starts = [size for one in stop for size in range(1, len(one)) if whole.endswith(one[:size])]
+    return len(text) - len(whole) + max(starts, default=0)

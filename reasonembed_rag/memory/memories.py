@@ -32,15 +32,23 @@ class Memory:
         return int(self.values_N2KkD.shape[3])
 
     @property
+    def number_format(self) -> str:
+        """The backbone's, such as float32."""
+        return str(self.values_N2KkD.dtype).removeprefix("torch.")
+
+    @property
     def nbytes(self) -> int:
         """2 * layers * kv heads * head width * k * bytes per value."""
         return self.values_N2KkD.numel() * self.values_N2KkD.dtype.itemsize
 
 
-def joined_memories(memories: Sequence[Memory], *, fingerprint: str, shape: Sequence[int]) -> Tensor:
+def joined_memories(
+    memories: Sequence[Memory], *, fingerprint: str, shape: Sequence[int], number_format: str
+) -> Tensor:
     """Put memories side by side, as one row (1, layers, 2, kv heads, P, head width).
 
-    Raises InputError for none, SpecMismatchError for memories of another model or latent count.
+    number_format is the backbone's, such as float32. Raises InputError for none, SpecMismatchError for memories of
+    another model, latent count or number format.
     """
     if not memories:
         raise InputError("no memories were given; want at least one, or texts")
@@ -48,9 +56,10 @@ def joined_memories(memories: Sequence[Memory], *, fingerprint: str, shape: Sequ
         if not isinstance(memory, Memory):
             raise InputError(f"memories[{number}] is {type(memory).__name__}; want what compress returned")
         got = tuple(memory.values_N2KkD.shape)
-        if memory.fingerprint != fingerprint or got != tuple(shape):
+        if (memory.fingerprint, got, memory.number_format) != (fingerprint, tuple(shape), number_format):
             raise SpecMismatchError(
-                f"memories[{number}] was made by model {memory.fingerprint} with shape {got}; this one is "
-                f"{fingerprint} with {tuple(shape)}: compress the texts again with this model"
+                f"memories[{number}] was made by model {memory.fingerprint} with shape {got} in "
+                f"{memory.number_format}; this one is {fingerprint} with {tuple(shape)} in {number_format}: compress "
+                "the texts again with this model, loaded as it is now"
             )
     return torch.cat([memory.values_N2KkD for memory in memories], dim=3)[None]

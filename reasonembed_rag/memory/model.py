@@ -97,6 +97,17 @@ class LatentModel(nn.Module):
         return self._blueprint.device
 
     @property
+    def positions(self) -> int | None:
+        """The backbone's positions; None where it names none."""
+        found: int | None = getattr(self.backbone.config, "max_position_embeddings", None)
+        return found
+
+    @property
+    def number_format(self) -> str:
+        """In what memories are, such as float32."""
+        return str(self._blueprint.dtype).removeprefix("torch.")
+
+    @property
     def memory_shape(self) -> tuple[int, int, int, int, int]:
         """The shape of one text's memory: (layers, 2, kv heads, k, head width)."""
         heads = self._blueprint.layers[0].heads

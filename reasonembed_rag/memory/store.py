@@ -36,6 +36,8 @@ _FORMAT = 1
 _BATCH = 64
 """Documents per shard while building."""
 _ROWS = "rows"
+_TRIES = 5
+"""How often shards are listed again that vanish while they are read."""
 _MOST_DEAD = 0.5
 """Share of rows that are replaced or deleted from which the shards are written anew."""
 
@@ -71,7 +73,7 @@ class _Row:
 class MemoryStore:
     """Memories by document id, in a folder. One process may write at a time; any number may read.
 
-    Build it with open, and fill it with follow.
+    Build it with open, and fill it with follow. `get` sees what another process has written meanwhile.
     """
 
     def __init__(self, folder: Path, record: StoreRecord) -> None:
@@ -79,9 +81,7 @@ class MemoryStore:
         self._record = record
         self._rows: dict[str, _Row] = {}
         self._shards: list[Path] = []
-        self._written = 0
-        for path in sorted(folder.glob("memories-*.safetensors")):
-            self._take(path, _header(path))
+        self._refresh()
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], encoder: LatentEncoder | None = None) -> MemoryStore:
@@ -113,7 +113,7 @@ class MemoryStore:
         if record != _record_of(encoder):
             raise SpecMismatchError(
                 f"{self.folder}: memories of model {record.fingerprint} with k = {record.latents}, {record.dtype}; "
-                f"this one is {encoder.fingerprint} with k = {encoder.memory_shape[3]}, {encoder.spec.dtype}: open "
+                f"this one is {encoder.fingerprint} with k = {encoder.memory_shape[3]}, {encoder.memory_format}: open "
                 "them with their own model, or build others in another folder"
             )
 
@@ -159,9 +159,17 @@ class MemoryStore:
 
     def get(self, documents: Sequence[Document]) -> list[Memory | None]:
         """Return the memory of each document; None where there is none, or one of another content."""
-        rows = [self._row_of(document) for document in documents]
-        found = self._read([row for row in rows if row is not None])
-        return [None if row is None else found[row.shard, row.number] for row in rows]
+        if not all(map(self.holds, documents)):
+            self._refresh()
+        for _ in range(_TRIES):
+            rows = [self._row_of(document) for document in documents]
+            try:
+                found = self._read([row for row in rows if row is not None])
+            except FileNotFoundError:  # a writer has written the rows of that shard anew
+                self._refresh()
+                continue
+            return [None if row is None else found[row.shard, row.number] for row in rows]
+        raise self._vanishing()
 
     def add(self, documents: Sequence[Document], memories: Sequence[Memory]) -> None:
         """Write the memories of documents as one shard, replacing those of the same ids.
@@ -174,11 +182,11 @@ class MemoryStore:
             return
         shape = self.shape
         for document, memory in zip(documents, memories, strict=True):
-            got = tuple(memory.values_N2KkD.shape)
-            if memory.fingerprint != self.fingerprint or got != shape:
+            got = (memory.fingerprint, tuple(memory.values_N2KkD.shape), memory.number_format)
+            if got != (self.fingerprint, shape, self._record.dtype):
                 raise SpecMismatchError(
-                    f"memory of {document.id!r}: made by {memory.fingerprint} with shape {got}; the store's are of "
-                    f"{self.fingerprint} with {shape}"
+                    f"memory of {document.id!r}: made by {got[0]} with shape {got[1]} in {got[2]}; the store's are of "
+                    f"{self.fingerprint} with {shape} in {self._record.dtype}"
                 )
         rows = [(document.id, _content_hash(document.content)) for document in documents]
         self._write(rows, [memory.values_N2KkD for memory in memories])
@@ -239,35 +247,56 @@ class MemoryStore:
                     for row in rows:
                         if row.shard == path:
                             found[path, row.number] = Memory(part[row.number], self.fingerprint)
+            except FileNotFoundError:
+                raise
             except (SafetensorError, OSError) as error:
                 raise StoreError(f"{path}: damaged ({error}); delete it and build the memories again") from error
         return found
 
-    def _write(self, rows: Sequence[tuple[str, str | None]], values: Sequence[Tensor]) -> Path:
+    def _refresh(self) -> None:
+        """Read the headers of all shards again if there are others than before."""
+        for _ in range(_TRIES):
+            paths = sorted(self.folder.glob("memories-*.safetensors"))
+            if paths == self._shards:
+                return
+            try:
+                headers = [_header(path) for path in paths]
+            except FileNotFoundError:
+                continue
+            rows: dict[str, _Row] = {}
+            for path, header in zip(paths, headers, strict=True):
+                self._take(path, header, rows)
+            self._rows, self._shards = rows, paths
+            return
+        raise self._vanishing()
+
+    def _vanishing(self) -> StoreError:
+        return StoreError(f"{self.folder}: shards vanish while they are read; build the memories again")
+
+    def _write(self, rows: Sequence[tuple[str, str | None]], values: Sequence[Tensor]) -> None:
         import torch
         from safetensors.torch import save
 
         delete_abandoned(self.folder)
-        path = self.folder / f"memories-{self._written:08}-{secrets.token_hex(4)}.safetensors"
+        written = int(self._shards[-1].name.split("-")[1]) + 1 if self._shards else 0
+        path = self.folder / f"memories-{written:08}-{secrets.token_hex(4)}.safetensors"
         header = {"rows": json.dumps(rows, ensure_ascii=False), "fingerprint": self.fingerprint}
         tensors = {_ROWS: torch.stack(list(values)).cpu().contiguous()} if values else {}
         with replacing(path) as file:
             file.write(save(tensors, metadata=header))
-        self._take(path, header)
-        return path
+        self._take(path, header, self._rows)
+        self._shards.append(path)
 
-    def _take(self, path: Path, header: Mapping[str, str]) -> None:
-        """Let the rows of a shard hold; raises StoreError for a shard of other memories."""
+    def _take(self, path: Path, header: Mapping[str, str], held: dict[str, _Row]) -> None:
+        """Let the rows of a shard be held; raises StoreError for a shard of other memories."""
         if header.get("fingerprint") != self.fingerprint:
             raise StoreError(f"{path}: a shard of other memories; delete it and build the memories again")
         rows: list[tuple[str, str | None]] = json.loads(header["rows"])
         for number, (key, content) in enumerate(rows):
             if content is None:
-                self._rows.pop(key, None)
+                held.pop(key, None)
             else:
-                self._rows[key] = _Row(path, number, content)
-        self._shards.append(path)
-        self._written = int(path.name.split("-")[1]) + 1
+                held[key] = _Row(path, number, content)
 
     def _compact_if_wasteful(self) -> None:
         """Write what holds anew, then delete the old shards, once most rows are replaced or deleted.
@@ -297,7 +326,7 @@ def _content_hash(content: str) -> str:
 def _record_of(encoder: LatentEncoder) -> StoreRecord:
     shape = encoder.memory_shape
     return StoreRecord(
-        format=_FORMAT, fingerprint=encoder.fingerprint, latents=shape[3], shape=shape, dtype=encoder.spec.dtype
+        format=_FORMAT, fingerprint=encoder.fingerprint, latents=shape[3], shape=shape, dtype=encoder.memory_format
     )
 
 
@@ -307,6 +336,8 @@ def _header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header: dict[str, Any] = file.metadata() or {}
+    except FileNotFoundError:
+        raise
     except (SafetensorError, OSError) as error:
         raise StoreError(f"{path}: damaged ({error}); delete it and build the memories again") from error
     if "rows" not in header:

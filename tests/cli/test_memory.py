@@ -21,7 +21,7 @@ def index(latent_encoder, tmp_path):
     return folder
 
 
-def test_memories_are_built_shown_and_asked(index, latent_folder, latent_encoder, succeeds):
+def test_memories_are_built_shown_and_asked(index, latent_folder, latent_encoder, succeeds, monkeypatch):
     built = succeeds("memory", "build", index, "--model", latent_folder)
     assert "3 memories of 2,048 bytes; compressed 3, kept 0, deleted 0" in built
     store = FaissStore.open(index)
@@ -41,6 +41,8 @@ def test_memories_are_built_shown_and_asked(index, latent_folder, latent_encoder
     assert succeeds(*asked) == answer
     assert succeeds(*asked, "--texts") != answer
     assert succeeds(*asked, "--temperature", 2, "--seed", 1) != answer
+    monkeypatch.chdir(index)  # "." has no name of its own
+    assert "memories: 2, beside 2 documents" in succeeds("memory", "info", ".")
 
 
 def test_bad_input_is_one_line(index, latent_folder, tiny_model, fails):

@@ -91,3 +91,25 @@ def test_bad_input_is_refused(retriever, latent_encoder):
         model.invoke([ToolMessage("text", tool_call_id="1")])
     with pytest.raises(InputError, match="temprature"):
         model.invoke("why?", temprature=1)
+
+
+async def test_an_empty_answer_is_an_empty_text(retriever, latent_encoder):
+    probe = latent_encoder.generate("why?", memories=latent_encoder.compress(["the lazy dog"]), settings=SHORT)
+    assert probe
+    found = memory_chain(retriever, latent_encoder, settings=SHORT).invoke("why?")
+    silent = GenerationSettings(max_tokens=8, stop=(found["answer"][0],))
+    chain = memory_chain(retriever, latent_encoder, settings=silent)
+    assert chain.invoke("why?")["answer"] == (await chain.ainvoke("why?"))["answer"] == ""
+    assert [part["answer"] for part in chain.stream("why?") if "answer" in part] == [""]
+    spoken = LatentChatModel(encoder=latent_encoder, settings=SHORT).invoke("why?").text
+    model = LatentChatModel(encoder=latent_encoder, settings=GenerationSettings(max_tokens=8, stop=(spoken[0],)))
+    assert model.invoke("why?").text == "".join(str(one.text) for one in model.stream("why?")) == ""
+
+
+def test_a_chain_around_a_chat_model_has_its_settings(retriever, latent_encoder):
+    three = GenerationSettings(max_tokens=3)
+    expected = memory_chain(retriever, latent_encoder, settings=three).invoke("why?")["answer"]
+    model = LatentChatModel(encoder=latent_encoder, settings=three)
+    assert memory_chain(retriever, model).invoke("why?")["answer"] == expected
+    longer = memory_chain(retriever, model, settings=SHORT).invoke("why?")["answer"]
+    assert longer == memory_chain(retriever, latent_encoder, settings=SHORT).invoke("why?")["answer"] != expected

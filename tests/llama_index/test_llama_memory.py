@@ -41,6 +41,8 @@ async def test_the_engine_answers_from_stored_memories_and_streams(retriever, la
     assert str(await engine.aquery("why?")) == expected
     streaming = MemoryQueryEngine(retriever, latent_encoder, store, settings=SHORT, streaming=True)
     assert "".join(streaming.query("why?").response_gen) == expected
+    later = await streaming.aquery("why?")
+    assert "".join([piece async for piece in later.async_response_gen()]) == expected
 
 
 async def test_another_llm_is_sent_the_texts_and_that_is_said_once(retriever, caplog):

@@ -83,3 +83,13 @@ def test_without_a_template_roles_are_words_and_what_a_template_refuses_is_bad_i
         ChatFormat("{{ ''.__class__.__mro__ }}").prompt(MESSAGES)
     with pytest.raises(InputError, match="no messages"):
         ChatFormat().prompt([])
+
+
+def test_tags_and_functions_of_chat_templates_that_plain_jinja_lacks():
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}{% generation %}{{ m.content | tojson }}{% endgeneration %}"
+        "{% break %}{% endif %}{% endfor %}{{ strftime_now('%Y')[:2] }}"
+    )
+    assert ChatFormat(template).prompt(MESSAGES) == '"Why <do> cells divide?"20'
+    with pytest.raises(ModelError, match="line 2"):
+        ChatFormat("\n{% if %}").prompt(MESSAGES)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from reasonembed_rag.backbone import EncoderSettings
 from reasonembed_rag.documents import Document
 from reasonembed_rag.errors import InputError, SpecMismatchError
-from reasonembed_rag.memory import GenerationSettings, LatentEncoder, Memory, load_latent
+from reasonembed_rag.memory import GenerationSettings, LatentEncoder, LatentSettings, Memory, create_latent, load_latent
 from reasonembed_rag.memory.generation import final_pieces
 from reasonembed_rag.protocols import AsyncEmbedder
 from reasonembed_rag.retrieval import DenseRetriever
@@ -146,6 +149,8 @@ def test_pieces_hold_back_what_may_still_change():
 
     assert list(final_pieces(iter(range(8)), decode, ("STOP",))) == ["ab", "c", "STx"]
     assert list(final_pieces(iter([0, 2]), decode, ("STOP",))) == ["ab", "S"]
+    started = {0: "x<\ufffd", 1: "x<é>"}
+    assert list(final_pieces(iter([0, 1]), lambda ids: started[len(ids) - 1], ("<é>",))) == ["x"]
     broken = {0: "a\ufffd", 1: "aé"}
     assert list(final_pieces(iter([0, 1]), lambda ids: broken[len(ids) - 1], ())) == ["a", "é"]
 
@@ -186,8 +191,55 @@ def test_bad_input_is_refused_before_work(encoder, latent_folder):
             GenerationSettings(**{name: value})
 
 
+def test_tokens_whose_role_decides_their_vector_are_refused(encoder, latent_folder):
+    reasoning = LatentEncoder.from_folder(latent_folder, reasoning_tokens=3)
+    tokens = reasoning.tokenize(["why do cells divide?"], role="query")
+    with pytest.raises(InputError, match="reasoning_tokens=0"):
+        asyncio.run(reasoning.aencode_tokens(tokens))
+    found = asyncio.run(encoder.aencode_tokens(tokens))
+    np.testing.assert_allclose(found, encoder.encode_queries(["why do cells divide?"]), atol=1e-5)
+
+
+def test_texts_leave_positions_for_latents_reasoning_and_an_earlier_memory(encoder, latent_folder, tiny_model, caplog):
+    backbone = str(tiny_model("qwen3", tie_word_embeddings=True))
+    with caplog.at_level(logging.WARNING):
+        made = create_latent(EncoderSettings(model=backbone), LatentSettings(latents=6, rank=1), live=False)
+    assert (made.spec.max_query_length, made.spec.max_document_length) == (512 - 6, 512 - 12)
+    assert "506 and documents of at most 500 tokens, not 512 and 512" in caplog.text
+    assert encoder.spec.max_document_length == 128
+    assert LatentEncoder.from_folder(latent_folder, reasoning_tokens=400).spec.max_query_length == 512 - 4 - 400
+    with pytest.raises(InputError, match="512 positions"):
+        LatentEncoder.from_folder(latent_folder, reasoning_tokens=508)
+    with pytest.raises(InputError, match="at most 255"):
+        create_latent(EncoderSettings(model=backbone), LatentSettings(latents=256, rank=1), live=False)
+
+
+def test_memories_of_another_number_format_are_refused(encoder, latent_folder):
+    narrow = LatentEncoder.from_folder(latent_folder, dtype="bfloat16")
+    assert (encoder.memory_format, narrow.memory_format) == ("float32", "bfloat16")
+    for one, other in ((encoder, narrow), (narrow, encoder)):
+        memories = one.compress(["the lazy dog"])
+        with pytest.raises(SpecMismatchError, match="bfloat16"):
+            other.generate("why?", memories=memories, settings=SHORT)
+        with pytest.raises(SpecMismatchError, match="bfloat16"):
+            other.update(memories[0], "and then?")
+
+
+def test_every_end_token_that_the_checkpoint_names_ends_an_answer(latent_folder, tmp_path):
+    backbone = tmp_path / "backbone"
+    shutil.copytree(load_latent(latent_folder).backbone.model, backbone)
+    whole = LatentEncoder.from_folder(latent_folder, backbone=str(backbone))
+    asked = whole._tokenizer.ids_alone([whole._latent_settings.question_template.format(question="why?")])[0]
+    prompt = np.asarray([*whole._tokenizer.head_ids, *asked], np.int32)
+    written = [*whole._tokens(prompt, None, SHORT)]
+    assert len(written) > 2
+    (backbone / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, written[2]]}))
+    ending = LatentEncoder.from_folder(latent_folder, backbone=str(backbone))
+    assert [*ending._tokens(prompt, None, SHORT)] == written[: written.index(written[2])]
+
+
 def test_a_tokenizer_without_an_end_needs_stop_strings(encoder, monkeypatch):
-    monkeypatch.setattr(encoder._tokenizer, "eos_id", None)
+    monkeypatch.setattr(encoder, "_ends", frozenset())
     with pytest.raises(InputError, match="stop strings"):
         encoder.generate("why?", settings=SHORT)
     assert isinstance(encoder.generate("why?", settings=GenerationSettings(max_tokens=3, stop=("\n",))), str)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -194,6 +197,20 @@ def test_another_backbone_is_refused(latent, tiny_model, tmp_path):
     other = tiny_model("qwen3", num_hidden_layers=3, tie_word_embeddings=True, seed=7)
     with pytest.raises(ModelError, match=latent.backbone_fingerprint):
         load_latent(tmp_path, backbone=str(other))
+
+
+def test_a_backbone_is_found_from_any_folder_and_one_that_is_gone_is_said(latent, tmp_path, monkeypatch):
+    moved = tmp_path / "back"
+    shutil.copytree(latent.backbone.model, moved)
+    monkeypatch.chdir(tmp_path)
+    named = replace(latent, backbone=replace(latent.backbone, model="back"))
+    save_latent(named, tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
+    assert load_latent(tmp_path / "model").fingerprint == latent.fingerprint
+    moved.rename(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match="--backbone"):
+        load_latent(tmp_path / "model")
+    assert load_latent(tmp_path / "model", backbone="../elsewhere").fingerprint == latent.fingerprint
 
 
 def test_bad_backbones_and_settings_are_refused(tiny_model, tmp_path):

@@ -163,3 +163,31 @@ def main(folder, to, fatal):
 
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+
+
+def test_a_reader_sees_what_a_writer_has_built_and_written_anew_meanwhile(encoder, tmp_path):
+    writer = MemoryStore.open(tmp_path, encoder)
+    writer.follow(documents_of(*range(4)), encoder)
+    reader = MemoryStore.open(tmp_path, encoder)
+    assert reader.get(documents_of(7)) == [None]
+    writer.follow(documents_of(*range(4), 7), encoder)
+    [seen] = reader.get(documents_of(7))
+    same(seen, encoder.compress([documents_of(7)[0].content])[0])
+    before = {path.name for path in tmp_path.glob("memories-*")}
+    writer.delete(["d0", "d1", "d2", "d7"])
+    assert not before & {path.name for path in tmp_path.glob("memories-*")}
+    kept, gone = reader.get(documents_of(3, 0))
+    same(kept, encoder.compress([documents_of(3)[0].content])[0])
+    assert gone is None
+
+
+def test_a_memory_of_another_number_format_is_not_stored(encoder, latent_folder, tmp_path):
+    narrow = LatentEncoder.from_folder(latent_folder, dtype="bfloat16")
+    store = MemoryStore.open(tmp_path / "wide", encoder)
+    with pytest.raises(SpecMismatchError, match="bfloat16"):
+        store.add(documents_of(1), narrow.compress(["a"]))
+    with pytest.raises(SpecMismatchError, match="bfloat16"):
+        store.check(narrow)
+    own = MemoryStore.open(tmp_path / "narrow", narrow)
+    own.follow(documents_of(1), narrow)
+    assert own.memory_bytes * 2 == store.memory_bytes == encoder.memory_bytes

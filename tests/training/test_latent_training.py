@@ -64,11 +64,14 @@ def losses(module, examples):
 def test_rows_become_what_answers_are_asked_by(tokens):
     (asked, again, continued), truncated = tokens(ROWS)
     (prompt, answer) = tokens.tokenizer.ids_alone(["\nQuestion: why fox?\nAnswer:", " default values"])
-    assert asked.continuation.tolist() == [*prompt, *answer]
+    end = tokens.tokenizer.eos_id
+    assert asked.continuation.tolist() == [*prompt, *answer, end]
     assert truncated == 0
-    assert (asked.given, asked.predicted, len(asked.documents)) == (len(prompt), len(answer), 2)
+    assert (asked.given, asked.predicted, len(asked.documents)) == (len(prompt), len(answer) + 1, 2)
     document = tokens.tokenizer.ids_alone(["jumps over the lazy dog"])[0][:16]
-    assert (again.continuation.tolist(), again.given) == ([REPEAT, *document], 1)
+    assert (again.continuation.tolist(), again.given) == ([REPEAT, *document, end], 1)
+    endless = replace(tokens, ends=False)(ROWS)[0]
+    assert [one.continuation.tolist() for one in endless[:2]] == [[*prompt, *answer], [REPEAT, *document]]
     assert continued.continuation.tolist() == tokens.tokenizer.ids_alone(["are evaluated once"])[0].tolist()
     text = tokens.tokenizer.ids_alone(["the quick brown fox\n", "lazy dog\n"])
     assert asked.text.tolist() == [*tokens.tokenizer.head_ids, *np.concatenate(text)]
@@ -78,7 +81,7 @@ def test_a_long_document_is_repeated_and_taught_as_far_as_its_memory_has_read_it
     (long,), truncated = tokens([MemoryRow(documents=("jumps over the lazy dog " * 20,))])
     assert truncated == 1
     assert len(long.documents[0]) == 16
-    assert long.continuation[1:].tolist() == long.documents[0].tolist()
+    assert long.continuation[1:].tolist() == [*long.documents[0], tokens.tokenizer.eos_id]
     assert len(long.text) < 40
 
 
@@ -366,3 +369,14 @@ def test_the_recipe_of_the_guide_trains(make, tmp_path):
     table["run"] = {"output": str(tmp_path / "run"), "cache": str(tmp_path / "cache"), "trackers": []}
     latent = load_latent(train(recipe_from(table, where="guide")).model)
     assert latent.model.settings.latents == 8
+
+
+def test_rows_that_predict_nothing_are_counted_and_refused_if_they_are_all(make, tmp_path, caplog):
+    rows = tmp_path / "few.jsonl"
+    nothing = json.dumps({"documents": ["the quick brown fox"], "answer": "f"})
+    rows.write_text(f'{nothing}\n{{"documents": ["lazy dog"]}}\n')
+    train(make(latent={"rows": [str(rows)]}, optim={"max_steps": 1}))
+    assert "1 of 2 memory rows have an answer of one token" in caplog.text
+    rows.write_text(f"{nothing}\n")
+    with pytest.raises(TrainingError, match="nothing to predict"):
+        train(make(latent={"rows": [str(rows)]}, optim={"max_steps": 1}, run={"output": str(tmp_path / "other")}))

@@ -58,6 +58,8 @@ class MemoryTokens:
     spec: EmbeddingSpec
     """Its document template and maximum document length apply to the documents."""
     settings: LatentSettings
+    ends: bool = True
+    """Whether what is predicted whole ends with the tokenizer's end token."""
 
     def __call__(self, rows: Sequence[MemoryRow]) -> tuple[list[MemoryExample], int]:
         """Tokenise rows, and return the number of documents that were truncated, too.
@@ -81,14 +83,16 @@ class MemoryTokens:
         return found, tokens.truncated
 
     def _continuation(self, row: MemoryRow, document: Ids) -> tuple[Ids, int]:
+        eos = self.tokenizer.eos_id
+        end = np.asarray([eos] if self.ends and eos is not None else [], np.int32)
         if row.answer is None:
-            return np.concatenate([np.asarray([REPEAT], np.int32), document]), 1
+            return np.concatenate([np.asarray([REPEAT], np.int32), document, end]), 1
         if row.question is None:
             return self.tokenizer.ids_alone([row.answer])[0], 1
         asked = self.settings.question_template.replace("{question}", row.question)
         answer = row.answer if asked[-1:].isspace() else f" {row.answer}"
         prompt, answered = self.tokenizer.ids_alone([asked, answer])
-        return np.concatenate([prompt, answered]), len(prompt)
+        return np.concatenate([prompt, answered, end]), len(prompt)
 
     def _text(self, read: Sequence[Ids]) -> Ids:
         """Return documents by the template of texts; the words are those that were read, however long the document."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -9,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from reasonembed_rag.backbone import TextTokenizer
 from reasonembed_rag.errors import TrainingError
 from reasonembed_training.config import Recipe
 from reasonembed_training.data import MemoryRows, TrainingBatch
@@ -20,6 +22,8 @@ from reasonembed_training.objective_config import LatentConfig
 from reasonembed_training.step import NotFiniteError, Stepper, StepResult
 
 __all__ = ["LatentStepper", "latent_stepper", "memory_rows"]
+
+_logger = logging.getLogger(__name__)
 
 
 def memory_rows(recipe: Recipe, machine: Machine) -> MemoryRows | None:
@@ -39,6 +43,7 @@ def latent_stepper(recipe: Recipe, model: TrainingModel, contrastive: Stepper, r
         raise TrainingError(
             f"latent.max_document_length is {most}; want at most the model's {model.spec.max_document_length}"
         )
+    _check_continued(rows, model.tokenizer)
     module = cast("LatentModule", model.module)
     return LatentStepper(
         contrastive=contrastive,
@@ -49,9 +54,27 @@ def latent_stepper(recipe: Recipe, model: TrainingModel, contrastive: Stepper, r
             tokenizer=model.tokenizer,
             spec=replace(model.spec, max_document_length=most or model.spec.max_document_length),
             settings=module.latent.settings,
+            ends=recipe.latent.ends,
         ),
         budget=recipe.batch.tokens,
     )
+
+
+def _check_continued(rows: MemoryRows, tokenizer: TextTokenizer) -> None:
+    """Say how many rows have nothing to predict; raises TrainingError if that is all of them."""
+    answers = rows.continued
+    short = sum(len(ids) < 2 for ids in tokenizer.ids_alone(answers)) if answers else 0
+    if short == len(rows):
+        raise TrainingError(
+            "every memory row has an answer of one token and no question, so that there is nothing to predict; want "
+            "questions, or longer answers"
+        )
+    if short:
+        _logger.warning(
+            "%d of %d memory rows have an answer of one token and no question: nothing is predicted there",
+            short,
+            len(rows),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

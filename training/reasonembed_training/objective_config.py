@@ -135,6 +135,9 @@ class LatentConfig:
     divergence: float = 0.0
     """Weight of KL(the decoder with the full text || with the memories) at the answers' tokens; it costs a second pass
     over the documents."""
+    ends: bool = True
+    """Whether answers to questions, and documents that are written again, end with the tokenizer's end token, where it
+    has one; without it a model may go on until its limit."""
     max_document_length: int | None = None
     """Tokens of a document in memory rows; defaults to the model's own."""
     question_template: str = "\nQuestion: {question}\nAnswer:"

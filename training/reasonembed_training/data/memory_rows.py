@@ -43,6 +43,11 @@ class MemoryRows:
         return len(self._rows)
 
     @property
+    def continued(self) -> list[str]:
+        """The answers that no question precedes: of these the first token is only read."""
+        return [row.answer for row in self._rows if row.answer is not None and row.question is None]
+
+    @property
     def digest(self) -> str:
         """A digest of the rows in their order."""
         found = hashlib.blake2b(digest_size=16)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.base.response.schema import RESPONSE_TYPE, Response, StreamingResponse
+from llama_index.core.base.response.schema import (
+    RESPONSE_TYPE,
+    AsyncStreamingResponse,
+    Response,
+    StreamingResponse,
+)
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import LLM
 from llama_index.core.prompts.mixin import PromptMixinType
@@ -38,7 +43,7 @@ class MemoryQueryEngine(BaseQueryEngine):
         streaming: bool = False,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        """Answer with a latent model; with streaming, responses are StreamingResponse.
+        """Answer with a latent model; with streaming, responses are StreamingResponse or AsyncStreamingResponse.
 
         An LLM of LlamaIndex's, such as a remote one, reads no memories: it is sent the texts instead, and a warning
         says so. Raises SpecMismatchError for memories of another model.
@@ -67,16 +72,31 @@ class MemoryQueryEngine(BaseQueryEngine):
         nodes = await self._retriever.aretrieve(query_bundle)
         if self._answers is None:
             return await self._synthesizer.asynthesize(query_bundle, nodes)
-        return await asyncio.to_thread(self._response, query_bundle, nodes)
+        if not self._streaming:
+            return await asyncio.to_thread(self._response, query_bundle, nodes)
+        pieces = await asyncio.to_thread(self._pieces, self._answers, query_bundle, nodes)
+
+        async def later() -> AsyncGenerator[str, None]:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+
+        return AsyncStreamingResponse(later(), source_nodes=list(nodes))
 
     def _response(self, query_bundle: QueryBundle, nodes: Sequence[NodeWithScore]) -> RESPONSE_TYPE:
         if self._answers is None:
             return self._synthesizer.synthesize(query_bundle, list(nodes))
-        documents = [Document(one.node.node_id, one.node.get_content(MetadataMode.NONE)) for one in nodes]
-        pieces = self._answers.stream(query_bundle.query_str, documents)
+        pieces = self._pieces(self._answers, query_bundle, nodes)
         if self._streaming:
-            return StreamingResponse((piece for piece in pieces), source_nodes=list(nodes))
+            return StreamingResponse(pieces, source_nodes=list(nodes))
         return Response("".join(pieces), source_nodes=list(nodes))
+
+    @staticmethod
+    def _pieces(
+        answers: MemoryAnswers, query: QueryBundle, nodes: Sequence[NodeWithScore]
+    ) -> Generator[str, None, None]:
+        documents = [Document(one.node.node_id, one.node.get_content(MetadataMode.NONE)) for one in nodes]
+        pieces = answers.stream(query.query_str, documents)
+        return (piece for piece in pieces)
 
     def _get_prompt_modules(self) -> PromptMixinType:
         return {} if self._answers is not None else {"response_synthesizer": self._synthesizer}
