@@ -118,6 +118,8 @@ def measure(latent: LoadedLatent, passages: Sequence[str], questions: Sequence[s
     found: dict = {f"{name}, {what}": {} for name in rows for what in ("perplexity", "likeliest")}
     for name, these in rows.items():
         pasts = {one.name: _placed(latent, one, these) for one in (*carriers(latent, k), sink(latent, k))}
+        first, *others = pasts[carriers(latent, k)[0].name]
+        pasts["another passage's memory"] = [*others, first]  # what is learnt of all passages, and not of this one
         pasts["full text"] = [latent.model.plain([row.document])[1] for row in these]
         pasts["nothing"] = [None] * len(these)
         for carrier, past in pasts.items():

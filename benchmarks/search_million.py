@@ -3,7 +3,7 @@
     python benchmarks/search_million.py [--size 1000000] [--only ours faiss-flat usearch-exact]
 
 Without --only the exact searches run, which takes minutes; ours-hnsw, ours-ivf, faiss-hnsw and faiss-ivf build graphs
-and inverted files of the same settings, a graph for most of an hour on two cores. Each contender runs in a process of
+and inverted files of the same settings, for minutes each. Each contender runs in a process of
 its own. Columns: seconds to write everything, seconds to open and answer a first query, milliseconds per query (median
 of 20), milliseconds per query in a batch of 64, recall@10 against numpy's product, peak memory after opening in
 megabytes, mapped pages included. A store of a million vectors needs about 1.7 GB of disk, twice that with an index.
