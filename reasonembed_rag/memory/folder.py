@@ -109,7 +109,7 @@ def create_latent(
     made = LoadedLatent(
         model,
         loaded.tokenizer,
-        _within_positions(spec, model),
+        _within_positions(spec, model, told=backbone.max_query_length or backbone.max_document_length),
         backbone,
         loaded.spec.weights or "",
         read_chat_format(checkpoint),
@@ -188,14 +188,16 @@ def load_latent(
         )
     _fill(latent.model, folder / record.weights)
     stored = EmbeddingSpec.from_json(json.dumps(dict(record.spec)))
-    spec = _within_positions(dataclasses.replace(stored, model=str(folder), dtype=latent.spec.dtype), latent.model)
+    stored = dataclasses.replace(stored, model=str(folder), dtype=latent.spec.dtype)
+    spec = _within_positions(stored, latent.model, told=True)
     return _fingerprinted(dataclasses.replace(latent, spec=spec))
 
 
-def _within_positions(spec: EmbeddingSpec, model: LatentModel) -> EmbeddingSpec:
+def _within_positions(spec: EmbeddingSpec, model: LatentModel, *, told: object) -> EmbeddingSpec:
     """Return a spec whose texts leave positions for the latents behind them, and for a memory before a document.
 
-    Raises InputError for more latents than leave room for a text.
+    Lengths that somebody chose (`told`) are not lowered silently; the defaults are whatever fits. Raises InputError for
+    more latents than leave room for a text.
     """
     if model.positions is None:
         return spec
@@ -209,7 +211,7 @@ def _within_positions(spec: EmbeddingSpec, model: LatentModel) -> EmbeddingSpec:
         max_query_length=min(spec.max_query_length, query),
         max_document_length=min(spec.max_document_length, document),
     )
-    if fitting != spec:
+    if told and fitting != spec:
         _logger.warning(
             "%s: reads queries of at most %d and documents of at most %d tokens, not %d and %d: its %d positions must "
             "hold %d latents behind a text, and a memory before a document",

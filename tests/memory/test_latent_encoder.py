@@ -203,7 +203,11 @@ def test_tokens_whose_role_decides_their_vector_are_refused(encoder, latent_fold
 def test_texts_leave_positions_for_latents_reasoning_and_an_earlier_memory(encoder, latent_folder, tiny_model, caplog):
     backbone = str(tiny_model("qwen3", tie_word_embeddings=True))
     with caplog.at_level(logging.WARNING):
-        made = create_latent(EncoderSettings(model=backbone), LatentSettings(latents=6, rank=1), live=False)
+        create_latent(EncoderSettings(model=backbone), LatentSettings(latents=6, rank=1), live=False)
+        LatentEncoder.from_folder(latent_folder)
+        assert not caplog.text  # nobody chose the whole window
+        whole = EncoderSettings(model=backbone, max_document_length=512)
+        made = create_latent(whole, LatentSettings(latents=6, rank=1), live=False)
     assert (made.spec.max_query_length, made.spec.max_document_length) == (512 - 6, 512 - 12)
     assert "506 and documents of at most 500 tokens, not 512 and 512" in caplog.text
     assert encoder.spec.max_document_length == 128
