@@ -97,7 +97,10 @@ def float16_scan(matrix: Matrix) -> AnnIndex:
 
 
 def build_ann_index(matrix: Matrix, kind: str) -> AnnIndex:
-    """Build a graph (hnsw) or an inverted file (ivf); takes minutes for hundreds of thousands of vectors."""
+    """Build a graph (hnsw) or an inverted file (ivf); takes minutes for hundreds of thousands of vectors.
+
+    A graph of float16 vectors needs room for them in float32 meanwhile.
+    """
     return run_in_own_thread(partial(_built, matrix, kind))
 
 
@@ -113,8 +116,10 @@ def _built(matrix: Matrix, kind: str) -> AnnIndex:
         index = faiss.index_factory(dimension, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
         sample = np.random.default_rng(0).choice(size, min(size, 64 * lists), replace=False)
         index.train(matrix[np.sort(sample)].astype(np.float32))
-    for start in range(0, size, _BLOCK):
-        index.add(np.ascontiguousarray(matrix[start : start + _BLOCK], dtype=np.float32))
+    # A graph whose rows come at once begins with those of its upper levels: in parts, a million lose .05 of recall.
+    block = size if kind == "hnsw" else _BLOCK
+    for start in range(0, size, block):
+        index.add(np.ascontiguousarray(matrix[start : start + block], dtype=np.float32))
     return AnnIndex(index, "hnsw" if kind == "hnsw" else "ivf")
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from reasonembed_rag.backbone.allocator import bound_kernel_cache, give_back_freed
     from reasonembed_rag.backbone.architectures import UnsupportedError, read_blueprint
     from reasonembed_rag.backbone.attention import AttentionRule, KeyValue, attend
-    from reasonembed_rag.backbone.check_texts import self_check_sequences
+    from reasonembed_rag.backbone.check_texts import self_check_sequences, typical_sequences
     from reasonembed_rag.backbone.engine import Engine, RowVectors
     from reasonembed_rag.backbone.gpu import has_gpu
     from reasonembed_rag.backbone.hub import (
@@ -140,6 +140,7 @@ __all__ = [
     "self_check_sequences",
     "split_halfway",
     "stored_tensors",
+    "typical_sequences",
     "warn_of_emulation",
     "weight_files",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
-from reasonembed_rag.backbone import find_source, has_gpu, self_check_sequences, split_halfway
+from reasonembed_rag.backbone import find_source, has_gpu, self_check_sequences, split_halfway, typical_sequences
 from reasonembed_rag.errors import InputError, MissingDependencyError
 from reasonembed_rag.graph import EncoderWeights, OnnxEngine, supports, thread_count
 
@@ -136,6 +136,7 @@ def _on_onnx(settings: EncoderSettings, source: ModelSource, *, sharing: int) ->
         append_eos=spec.append_eos, vocabulary_size=source.facts.config.get("vocab_size")
     )
     sample = functools.partial(self_check_sequences, tokenizer, spec)
+    typical = functools.partial(typical_sequences, tokenizer, spec)
     segments = source.facts.segments
     weights = EncoderWeights(
         config=source.facts.config,
@@ -145,6 +146,7 @@ def _on_onnx(settings: EncoderSettings, source: ModelSource, *, sharing: int) ->
         pad_id=pad_id,
         folder=source.folder,
         sample=(lambda: split_halfway(sample())) if segments else sample,
+        typical=(lambda: split_halfway(typical())) if segments else typical,
         segments=segments,
         reference=functools.partial(_by_transformers, settings, source) if _has_torch() else None,
     )

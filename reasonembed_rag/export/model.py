@@ -138,6 +138,7 @@ def _weights(source: ModelSource, spec: EmbeddingSpec) -> EncoderWeights:
         pad_id=pad_id,
         folder=source.folder,
         sample=list,
+        typical=list,
     )
 
 

@@ -19,7 +19,7 @@ from reasonembed_rag.graph.forward import embed
 from reasonembed_rag.graph.products import INT8_PLANS, Products, largest_weight
 from reasonembed_rag.graph.runtime import onnx_runtime
 from reasonembed_rag.graph.session import run_session
-from reasonembed_rag.graph.smoothing import column_peaks
+from reasonembed_rag.graph.states import typical_states
 from reasonembed_rag.graph.writing import write_graph
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def int8_graph(weights: EncoderWeights, *, options: Callable[[], Any]) -> Graph:
         return _one_by_one(weights, functools.partial(run_session, open_memory(graph, options)), sample)
 
     expected = vectors(write_graph(weights, Products()))
-    peaks = column_peaks(weights, sample, options=options)
+    _logger.info("%s: its weights are rounded to int8 by what they do on typical texts, once", weights.spec.model)
+    states = typical_states(weights, options=options)
     best = -1.0
     for parts in INT8_PLANS:
-        graph = write_graph(weights, Products(parts, peaks))
+        graph = write_graph(weights, Products(parts, states))
         best = max(best, _least_cosine(vectors(graph), expected))
         if best >= _FLOORS["int8"]:
             return graph

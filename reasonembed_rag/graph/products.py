@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from reasonembed_rag.graph.builder import FUSED
+from reasonembed_rag.graph.rounding import LEAST_SCALE, column_factors, error_carriers, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,6 @@ LayerPart = Literal["qkv", "out", "up", "down"]
 """Where in a layer a product stands: before and after attention, into and out of the feed-forward's inner width."""
 _BY_ROW: frozenset[LayerPart] = frozenset({"down"})
 """Where states are quantised with a scale per token: behind an activation, where few tokens have the largest states."""
-_LEAST_SCALE = 1e-9
 _SUMS_IN_32_BITS = ("avx512_vnni", "avx_vnni")
 
 
@@ -42,37 +42,31 @@ class Products:
     """Write the products of a graph; those of the parts in `int8` in 8-bit integers, states quantised as they come."""
 
     int8: frozenset[LayerPart] = frozenset()
-    peaks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """The largest absolute value of each column of the states, by the name of a layer, where that is known."""
+    states: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
+    """Typical states (T, K) that a layer multiplies, by its name, where they are known; weights are rounded by them."""
 
     def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[LinearLayer], part: LayerPart) -> list[str]:
         """Return the names of what linear layers make of the same states (.., K)."""
         if part not in self.int8:
             return [_float32(builder, states, layer) for layer in layers]
-        states, layers = self._smoothed(builder, states, layers)
+        carriers_KK = None
+        if layers[0].name in self.states:
+            typical_TK = self.states[layers[0].name].astype(np.float32)
+            factors_K = column_factors(typical_TK, [layer.weight_KN for layer in layers])
+            factors = builder.constant(f"{layers[0].name}.factors", 1 / factors_K)
+            states = builder.node("Mul", [states, factors])
+            layers = [layer._replace(weight_KN=layer.weight_KN * factors_K[:, None]) for layer in layers]
+            carriers_KK = error_carriers(typical_TK / factors_K)
         if part not in _BY_ROW:
             quantised = builder.nodes("DynamicQuantizeLinear", [states], outputs=3)
-            return [_int8(builder, quantised, layer) for layer in layers]
+            return [_int8(builder, quantised, layer, carriers_KK) for layer in layers]
         peak = _row_peak(builder, states)
         quantised = builder.nodes("DynamicQuantizeLinear", [builder.node("Div", [states, peak])], outputs=3)
-        products = [_int8(builder, quantised, layer._replace(bias_N=None)) for layer in layers]
+        products = [_int8(builder, quantised, layer._replace(bias_N=None), carriers_KK) for layer in layers]
         return [
             _biased(builder, builder.node("Mul", [product, peak]), layer)
             for product, layer in zip(products, layers, strict=True)
         ]
-
-    def _smoothed(
-        self, builder: GraphBuilder, states: str, layers: Sequence[LinearLayer]
-    ) -> tuple[str, Sequence[LinearLayer]]:
-        """Return states divided and weights multiplied by factors per column, which leaves products as they were."""
-        name = layers[0].name
-        if name not in self.peaks:
-            return states, layers
-        rows_K = np.max([np.abs(layer.weight_KN).max(axis=1) for layer in layers], axis=0)
-        ratio_K = np.maximum(self.peaks[name], _LEAST_SCALE) / np.maximum(rows_K, _LEAST_SCALE)
-        factor_K = np.sqrt(ratio_K).astype(np.float32)
-        divided = builder.node("Mul", [states, builder.constant(f"{name}.factors", 1 / factor_K)])
-        return divided, [layer._replace(weight_KN=layer.weight_KN * factor_K[:, None]) for layer in layers]
 
 
 def _float32(builder: GraphBuilder, states: str, layer: LinearLayer) -> str:
@@ -89,15 +83,19 @@ def _biased(builder: GraphBuilder, product: str, layer: LinearLayer) -> str:
 def _row_peak(builder: GraphBuilder, states: str) -> str:
     """Return the largest absolute value of each row of states (.., 1), above zero."""
     largest, smallest = (builder.node(op, [states], axes=[-1]) for op in ("ReduceMax", "ReduceMin"))
-    least = builder.constant("least_scale", np.asarray(_LEAST_SCALE, np.float32))
+    least = builder.constant("least_scale", np.asarray(LEAST_SCALE, np.float32))
     return builder.node("Max", [largest, builder.node("Neg", [smallest]), least])
 
 
-def _int8(builder: GraphBuilder, quantised: Sequence[str], layer: LinearLayer) -> str:
+def _int8(
+    builder: GraphBuilder, quantised: Sequence[str], layer: LinearLayer, carriers_KK: NDArray[np.float32] | None
+) -> str:
     """Return the product of 8-bit states, their scale and zero, and a weight with a scale per column."""
     states, scale, zero = quantised
-    scale_N = (np.maximum(np.abs(layer.weight_KN).max(axis=0), _LEAST_SCALE) / largest_weight()).astype(np.float32)
-    weight = builder.constant(f"{layer.name}.weight.int8", np.rint(layer.weight_KN / scale_N).astype(np.int8))
+    largest = largest_weight()
+    scale_N = (np.maximum(np.abs(layer.weight_KN).max(axis=0), LEAST_SCALE) / largest).astype(np.float32)
+    integers_KN = rounded(layer.weight_KN, scale_N, carriers_KK, largest=largest)
+    weight = builder.constant(f"{layer.name}.weight.int8", integers_KN)
     scales = builder.constant(f"{layer.name}.weight.scale", scale_N)
     bias = "" if layer.bias_N is None else builder.constant(f"{layer.name}.bias", layer.bias_N)
     return builder.node("MatMulIntegerToFloat", [states, weight, scale, scales, zero, "", bias], domain=FUSED)

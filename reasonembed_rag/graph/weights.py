@@ -35,6 +35,8 @@ class EncoderWeights:
     folder: Path
     sample: Callable[[], Sequence[NDArray[np.int32]]]
     """Returns token ids of texts by the model's tokenizer, on which graphs are checked."""
+    typical: Callable[[], Sequence[NDArray[np.int32]]]
+    """Returns token ids of texts as users have them, by which weights are rounded."""
     segments: bool = False
     """Whether ids hold token types; see the backbone's SEGMENT."""
     reference: Callable[[Sequence[NDArray[np.int32]]], NDArray[np.float32]] | None = None

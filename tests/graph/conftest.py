@@ -40,6 +40,7 @@ def weights_of(sequences):
             pad_id=config.get("pad_token_id") or 0,
             folder=folder,
             sample=lambda: sequences,
+            typical=lambda: sequences,
         )
 
     return make

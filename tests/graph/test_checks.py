@@ -47,7 +47,7 @@ def with_outlier(weights, source, product):
 @pytest.fixture
 def unsmoothed(monkeypatch):
     """Leave outliers where they are."""
-    monkeypatch.setattr(check, "column_peaks", lambda *_, **__: {})
+    monkeypatch.setattr(check, "typical_states", lambda *_, **__: {})
 
 
 @pytest.mark.parametrize(
