@@ -134,7 +134,7 @@ def measure(name: str, folder: Path, size: int) -> dict[str, float]:
 def own_memory() -> float:
     """Return this process's memory without pages of files, in megabytes."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["RssAnon"].split()[0]) * 1024 / 1e6
+    return int(status["RssAnon"].split()[0]) / 1024
 
 
 EXACT = ("ours", "faiss-flat", "usearch-exact")
