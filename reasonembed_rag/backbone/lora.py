@@ -58,8 +58,8 @@ class LoraDelta:
 
     def dense(self) -> NDArray[np.float32]:
         """Return the change as one matrix (out, in)."""
-        change: NDArray[np.float32] = np.float32(self.scale) * (self.b @ self.a)
-        return change
+        change_NK = self.scale * (self.b.astype(np.float64) @ self.a)  # else the number of threads shows in last bits
+        return change_NK.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

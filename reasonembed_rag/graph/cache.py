@@ -30,7 +30,7 @@ __all__ = ["WRITER", "OpenGraph", "open_graph", "open_memory"]
 
 _logger = logging.getLogger(__name__)
 
-WRITER = 6
+WRITER = 7
 """Raise it with every change of what is written for the same model."""
 _LENGTH_BYTES = 8
 

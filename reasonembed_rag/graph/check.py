@@ -57,7 +57,7 @@ def int8_graph(weights: EncoderWeights, *, options: Callable[[], Any]) -> Graph:
 
     expected = vectors(write_graph(weights, Products()))
     _logger.info("%s: its weights are rounded to int8 by what they do on typical texts, once", weights.spec.model)
-    states = typical_states(weights, options=options)
+    states = typical_states(weights)
     best = -1.0
     for parts in INT8_PLANS:
         graph = write_graph(weights, Products(parts, states))

@@ -88,7 +88,7 @@ def _row_peak(builder: GraphBuilder, states: str) -> str:
 
 
 def _int8(
-    builder: GraphBuilder, quantised: Sequence[str], layer: LinearLayer, carriers_KK: NDArray[np.float32] | None
+    builder: GraphBuilder, quantised: Sequence[str], layer: LinearLayer, carriers_KK: NDArray[np.float64] | None
 ) -> str:
     """Return the product of 8-bit states, their scale and zero, and a weight with a scale per column."""
     states, scale, zero = quantised

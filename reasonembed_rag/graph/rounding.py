@@ -31,26 +31,27 @@ def column_factors(states_TK: NDArray[np.float32], weights: Sequence[NDArray[np.
     return factors_K
 
 
-def error_carriers(states_TK: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def error_carriers(states_TK: NDArray[np.float32]) -> NDArray[np.float64] | None:
     """Return (K, K), zero up to the diagonal: by how much each row of a weight makes up for errors of later rows.
 
-    It is the Cholesky factor of the mean of states' outer products, each row divided by its diagonal. None where states
-    are not finite.
+    It is the Cholesky factor of the mean of states' outer products, each row divided by its diagonal; in float64, since
+    rounding would make other integers of sums in another order. None where states are not finite.
     """
-    moments_KK = (states_TK.T @ states_TK).astype(np.float64) / len(states_TK)
+    wide_TK = states_TK.astype(np.float64)
+    moments_KK = wide_TK.T @ wide_TK / len(wide_TK)
     if not np.isfinite(moments_KK).all():
         return None
     diagonal = np.diag_indices_from(moments_KK)
     moments_KK[diagonal] += _DAMPING * moments_KK[diagonal].mean() + LEAST_SCALE
     factor_KK = np.linalg.cholesky(moments_KK)
-    carriers: NDArray[np.float32] = np.tril(factor_KK / np.diag(factor_KK), -1).T.astype(np.float32)
+    carriers: NDArray[np.float64] = np.tril(factor_KK / np.diag(factor_KK), -1).T
     return carriers
 
 
 def rounded(
     weight_KN: NDArray[np.float32],
     scale_N: NDArray[np.float32],
-    carriers_KK: NDArray[np.float32] | None,
+    carriers_KK: NDArray[np.float64] | None,
     *,
     largest: int,
 ) -> NDArray[np.int8]:
@@ -59,8 +60,8 @@ def rounded(
     Each is the nearest, or with carriers of errors the nearest to its weight and what later rows have lost (GPTQ, arXiv
     2210.17323, in the order of Babai's algorithm, arXiv 2507.18553).
     """
-    wanted_KN = weight_KN / scale_N
-    chosen_KN: NDArray[np.float32] = np.rint(wanted_KN)
+    wanted_KN = weight_KN.astype(np.float64) / scale_N
+    chosen_KN: NDArray[np.float64] = np.rint(wanted_KN)
     if carriers_KK is None:
         return chosen_KN.astype(np.int8)
     lost_KN = np.zeros_like(wanted_KN)

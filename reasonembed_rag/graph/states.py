@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from reasonembed_rag.graph.cache import open_memory
 from reasonembed_rag.graph.products import INT8_PLANS, LayerPart, LinearLayer, Products
+from reasonembed_rag.graph.session import session_options
 from reasonembed_rag.graph.writing import write_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,13 +39,15 @@ class _Watched(Products):
         return Products().multiply(builder, states, layers, part)
 
 
-def typical_states(weights: EncoderWeights, *, options: Callable[[], Any]) -> Mapping[str, NDArray[np.float16]]:
+def typical_states(weights: EncoderWeights) -> Mapping[str, NDArray[np.float16]]:
     """Return the states (T, K) of every token of the model's typical texts, by the linear layers that multiply them.
 
-    Float16 halves the memory; numbers beyond it are cut to its largest.
+    Float16 halves the memory; numbers beyond it are cut to its largest. One thread computes, so that they are the same
+    whatever the number of threads.
     """
     every = dataclasses.replace(weights, spec=dataclasses.replace(weights.spec, pooling="mean"))  # not only the first
     watched = _Watched(INT8_PLANS[0])  # as integers stand in the graph
+    options = functools.partial(session_options, threads=1)
     session = open_memory(write_graph(every, watched), options).session
     names = list(dict.fromkeys(watched.outputs.values()))
     seen: dict[str, list[NDArray[np.float16]]] = {name: [] for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from reasonembed_rag.errors import ModelError
 from reasonembed_rag.graph import OnnxEngine, cache, check, products
 from reasonembed_rag.graph.products import Products
+from reasonembed_rag.graph.session import session_options
 from reasonembed_rag.graph.writing import write_graph
 
 KINDS = {"bert": {}, "xlm-roberta": {"pad_token_id": 1}, "modernbert": {"local_attention": 16}}
@@ -42,6 +44,16 @@ def with_outlier(weights, source, product):
         tensors[f"encoder.layer.{number}.{source}.bias"][0] = 3000
         tensors[f"encoder.layer.{number}.{product}.weight"][:, 0] = 0
     return dataclasses.replace(weights, tensors=lambda: tensors, digest=source)
+
+
+def test_any_number_of_threads_makes_the_same_integers(tiny_model, weights_of, monkeypatch):
+    weights, made = weights_of(tiny_model("bert")), []
+    for threads in (1, 2, 3):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        options = functools.partial(session_options, threads=threads)
+        made.append(check.int8_graph(weights, options=options).tensors)
+    for name, tensor in made[0].items():
+        assert all(np.array_equal(tensor, other[name]) for other in made[1:]), name
 
 
 @pytest.fixture

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 
 from reasonembed_rag.graph.rounding import column_factors, error_carriers, rounded
-from reasonembed_rag.graph.session import session_options
 from reasonembed_rag.graph.states import typical_states
 
 K, N, TOKENS = 300, 40, 800
@@ -76,7 +73,7 @@ def test_factors_leave_products_as_they_were_and_shrink_outliers(case):
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_states_of_every_token_are_seen_by_every_layer(tiny_model, weights_of, sequences, pooling):
     weights = weights_of(tiny_model("bert"), pooling=pooling)
-    seen = typical_states(weights, options=functools.partial(session_options, threads=1))
+    seen = typical_states(weights)
     tokens = sum(map(len, sequences))
     layers = weights.config["num_hidden_layers"]
     assert len(seen) == 6 * layers
