@@ -117,7 +117,7 @@ def _built(matrix: Matrix, kind: str) -> AnnIndex:
         sample = np.random.default_rng(0).choice(size, min(size, 64 * lists), replace=False)
         index.train(matrix[np.sort(sample)].astype(np.float32))
     # A graph whose rows come at once begins with those of its upper levels: in parts, a million lose .05 of recall.
-    block = size if kind == "hnsw" else _BLOCK
+    block = max(size, 1) if kind == "hnsw" else _BLOCK
     for start in range(0, size, block):
         index.add(np.ascontiguousarray(matrix[start : start + block], dtype=np.float32))
     return AnnIndex(index, "hnsw" if kind == "hnsw" else "ivf")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasonembed_rag.backbone import cache_folder, is_marked, mark
 from reasonembed_rag.files import replacing
-from reasonembed_rag.graph.builder import GRAPH_FILE
+from reasonembed_rag.graph.builder import GRAPH_FILE, Graph
 from reasonembed_rag.graph.eviction import delete_unused, evict, hold_graph
 from reasonembed_rag.graph.products import largest_weight
 from reasonembed_rag.graph.runtime import onnx_runtime
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from reasonembed_rag.graph.builder import Graph
     from reasonembed_rag.graph.eviction import Hold
     from reasonembed_rag.graph.weights import EncoderWeights
 
-__all__ = ["WRITER", "OpenGraph", "open_graph", "open_memory"]
+__all__ = ["WRITER", "OpenGraph", "open_graph", "open_memory", "written_once"]
 
 _logger = logging.getLogger(__name__)
 
@@ -126,6 +125,21 @@ def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
         return OpenGraph(onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"]), held)
     except Exception:  # noqa: BLE001 - ONNX Runtime's own errors have no common class; the graph is written anew
         return None
+
+
+def written_once(open_one: Callable[..., OpenGraph]) -> Callable[..., OpenGraph]:
+    """Return a function that opens a graph as open_one(options=...) does, but writes none anew that is in memory."""
+    kept: list[Graph] = []
+
+    def opened(*, options: Callable[[], Any]) -> OpenGraph:
+        if kept:
+            return open_memory(kept[0], options)
+        found = open_one(options=options)
+        if isinstance(found.source, Graph):
+            kept.append(found.source)
+        return found
+
+    return opened
 
 
 def open_memory(graph: Graph, options: Callable[[], Any]) -> OpenGraph:

@@ -56,11 +56,12 @@ def int8_graph(weights: EncoderWeights, *, options: Callable[[], Any]) -> Graph:
         return _one_by_one(weights, functools.partial(run_session, open_memory(graph, options)), sample)
 
     expected = vectors(write_graph(weights, Products()))
+    _check_finite(weights, expected, dtype="float32")
     _logger.info("%s: its weights are rounded to int8 by what they do on typical texts, once", weights.spec.model)
     states = typical_states(weights)
-    best = -1.0
+    best, integers = -1.0, dict[str, "NDArray[np.int8]"]()
     for parts in INT8_PLANS:
-        graph = write_graph(weights, Products(parts, states))
+        graph = write_graph(weights, Products(parts, states, integers))
         best = max(best, _least_cosine(vectors(graph), expected))
         if best >= _FLOORS["int8"]:
             return graph
@@ -95,11 +96,7 @@ def check_graph(weights: EncoderWeights, run: Run, *, dtype: str) -> None:
         _logger.info("%s on ONNX Runtime: not checked against transformers, which is not here", weights.spec.model)
         return
     vectors = _one_by_one(weights, run, sequences)
-    if not np.isfinite(vectors).all():
-        raise ModelError(
-            f"{weights.spec.model} gives vectors that are not finite in {dtype}; the weights are damaged or overflow: "
-            "check the files"
-        )
+    _check_finite(weights, vectors, dtype=dtype)
     cosine = _least_cosine(vectors, expected)
     if not cosine >= _FLOORS[dtype]:
         raise ModelError(
@@ -114,6 +111,14 @@ def _one_by_one(weights: EncoderWeights, run: Run, sequences: Sequences) -> NDAr
     width = int(weights.config.get("hidden_size") or weights.config["dim"])
     spec = dataclasses.replace(weights.spec, dimension=width)
     return np.concatenate([embed(run, [ids], spec, pad_id=weights.pad_id, skip=0) for ids in sequences])
+
+
+def _check_finite(weights: EncoderWeights, vectors: NDArray[np.float32], *, dtype: str) -> None:
+    if not np.isfinite(vectors).all():
+        raise ModelError(
+            f"{weights.spec.model} gives vectors that are not finite in {dtype}; the weights are damaged or overflow: "
+            "check the files"
+        )
 
 
 def _least_cosine(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from reasonembed_rag.backbone import RowVectors
 from reasonembed_rag.errors import BackendError, InputError, ModelError
-from reasonembed_rag.graph.cache import open_graph
+from reasonembed_rag.graph.cache import open_graph, written_once
 from reasonembed_rag.graph.check import check_graph, int8_graph
 from reasonembed_rag.graph.forward import batches, embed, padded
 from reasonembed_rag.graph.products import Products
@@ -53,7 +53,7 @@ class OnnxEngine:
             if dtype == "int8"
             else functools.partial(write_graph, weights, Products())
         )
-        reopen = functools.partial(open_graph, weights, dtype=dtype, write=write)
+        reopen = written_once(functools.partial(open_graph, weights, dtype=dtype, write=write))
         sessions = GraphSessions(reopen, threads=self._threads)
         check_graph(weights, sessions.of(threads=self._threads), dtype=dtype)
         self._sessions: GraphSessions | None = sessions

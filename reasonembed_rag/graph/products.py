@@ -44,6 +44,8 @@ class Products:
     int8: frozenset[LayerPart] = frozenset()
     states: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
     """Typical states (T, K) that a layer multiplies, by its name, where they are known; weights are rounded by them."""
+    integers: dict[str, NDArray[np.int8]] = field(default_factory=dict)
+    """Weights that were rounded by these states already, by the names of their layers; others are added."""
 
     def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[LinearLayer], part: LayerPart) -> list[str]:
         """Return the names of what linear layers make of the same states (.., K)."""
@@ -56,17 +58,36 @@ class Products:
             factors = builder.constant(f"{layers[0].name}.factors", 1 / factors_K)
             states = builder.node("Mul", [states, factors])
             layers = [layer._replace(weight_KN=layer.weight_KN * factors_K[:, None]) for layer in layers]
-            carriers_KK = error_carriers(typical_TK / factors_K)
+            if any(layer.name not in self.integers for layer in layers):
+                carriers_KK = error_carriers(typical_TK / factors_K)
         if part not in _BY_ROW:
             quantised = builder.nodes("DynamicQuantizeLinear", [states], outputs=3)
-            return [_int8(builder, quantised, layer, carriers_KK) for layer in layers]
+            return [self._int8(builder, quantised, layer, carriers_KK) for layer in layers]
         peak = _row_peak(builder, states)
         quantised = builder.nodes("DynamicQuantizeLinear", [builder.node("Div", [states, peak])], outputs=3)
-        products = [_int8(builder, quantised, layer._replace(bias_N=None), carriers_KK) for layer in layers]
+        products = [self._int8(builder, quantised, layer._replace(bias_N=None), carriers_KK) for layer in layers]
         return [
             _biased(builder, builder.node("Mul", [product, peak]), layer)
             for product, layer in zip(products, layers, strict=True)
         ]
+
+    def _int8(
+        self,
+        builder: GraphBuilder,
+        quantised: Sequence[str],
+        layer: LinearLayer,
+        carriers_KK: NDArray[np.float64] | None,
+    ) -> str:
+        """Return the product of 8-bit states, their scale and zero, and a weight with a scale per column."""
+        states, scale, zero = quantised
+        largest = largest_weight()
+        scale_N = (np.maximum(np.abs(layer.weight_KN).max(axis=0), LEAST_SCALE) / largest).astype(np.float32)
+        if layer.name not in self.integers:
+            self.integers[layer.name] = rounded(layer.weight_KN, scale_N, carriers_KK, largest=largest)
+        weight = builder.constant(f"{layer.name}.weight.int8", self.integers[layer.name])
+        scales = builder.constant(f"{layer.name}.weight.scale", scale_N)
+        bias = "" if layer.bias_N is None else builder.constant(f"{layer.name}.bias", layer.bias_N)
+        return builder.node("MatMulIntegerToFloat", [states, weight, scale, scales, zero, "", bias], domain=FUSED)
 
 
 def _float32(builder: GraphBuilder, states: str, layer: LinearLayer) -> str:
@@ -85,20 +106,6 @@ def _row_peak(builder: GraphBuilder, states: str) -> str:
     largest, smallest = (builder.node(op, [states], axes=[-1]) for op in ("ReduceMax", "ReduceMin"))
     least = builder.constant("least_scale", np.asarray(LEAST_SCALE, np.float32))
     return builder.node("Max", [largest, builder.node("Neg", [smallest]), least])
-
-
-def _int8(
-    builder: GraphBuilder, quantised: Sequence[str], layer: LinearLayer, carriers_KK: NDArray[np.float64] | None
-) -> str:
-    """Return the product of 8-bit states, their scale and zero, and a weight with a scale per column."""
-    states, scale, zero = quantised
-    largest = largest_weight()
-    scale_N = (np.maximum(np.abs(layer.weight_KN).max(axis=0), LEAST_SCALE) / largest).astype(np.float32)
-    integers_KN = rounded(layer.weight_KN, scale_N, carriers_KK, largest=largest)
-    weight = builder.constant(f"{layer.name}.weight.int8", integers_KN)
-    scales = builder.constant(f"{layer.name}.weight.scale", scale_N)
-    bias = "" if layer.bias_N is None else builder.constant(f"{layer.name}.bias", layer.bias_N)
-    return builder.node("MatMulIntegerToFloat", [states, weight, scale, scales, zero, "", bias], domain=FUSED)
 
 
 INT8_PLANS: tuple[frozenset[LayerPart], ...] = (

@@ -55,5 +55,5 @@ def typical_states(weights: EncoderWeights) -> Mapping[str, NDArray[np.float16]]
         inputs = {"ids": ids[None], "lengths": np.asarray([len(ids)], np.int32)}
         for name, states in zip(names, session.run(names, inputs), strict=True):
             seen[name].append(np.clip(states.reshape(len(ids), -1), -_LARGEST, _LARGEST).astype(np.float16))
-    together = {name: np.concatenate(parts) for name, parts in seen.items()}
+    together = {name: np.concatenate(seen.pop(name)) for name in names}  # never all of them twice
     return {layer: together[output] for layer, output in watched.outputs.items()}

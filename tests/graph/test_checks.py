@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reasonembed_rag.errors import ModelError
-from reasonembed_rag.graph import OnnxEngine, cache, check, products
+from reasonembed_rag.graph import OnnxEngine, cache, check, engine, products
 from reasonembed_rag.graph.products import Products
 from reasonembed_rag.graph.session import session_options
 from reasonembed_rag.graph.writing import write_graph
@@ -54,6 +54,42 @@ def test_any_number_of_threads_makes_the_same_integers(tiny_model, weights_of, m
         made.append(check.int8_graph(weights, options=options).tensors)
     for name, tensor in made[0].items():
         assert all(np.array_equal(tensor, other[name]) for other in made[1:]), name
+
+
+def test_a_graph_that_cannot_be_saved_is_written_once_in_a_process(
+    tiny_model, weights_of, sequences, embed, monkeypatch, tmp_path
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("REASONEMBED_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    written, write = [], engine.int8_graph
+    monkeypatch.setattr(engine, "int8_graph", lambda *given, **named: written.append(1) or write(*given, **named))
+    opened = OnnxEngine(weights_of(tiny_model("bert")), dtype="int8")
+    one = embed(opened, sequences[-1:])
+    many = embed(opened, sequences * 40)
+    assert written == [1]
+    assert (one * many[len(sequences) - 1]).sum() > 0.99
+
+
+def test_the_second_plan_keeps_what_the_first_has_rounded(tiny_model, weights_of, monkeypatch):
+    made, rounded = [], products.rounded
+    monkeypatch.setattr(products, "rounded", lambda *given, **named: made.append(1) or rounded(*given, **named))
+    cosines = iter([0.5, 0.995])
+    monkeypatch.setattr(check, "_least_cosine", lambda *_: next(cosines))
+    weights = weights_of(tiny_model("bert"))
+    graph = check.int8_graph(weights, options=functools.partial(session_options, threads=1))
+    layers = weights.config["num_hidden_layers"]
+    assert len(made) == 6 * layers
+    assert sum(tensor.dtype == np.int8 for tensor in graph.tensors.values()) == 5 * layers
+
+
+@pytest.mark.parametrize("damage", [np.nan, np.inf])
+def test_damaged_weights_are_called_so_in_int8_too(tiny_model, weights_of, damage):
+    weights = weights_of(tiny_model("bert"))
+    tensors = {name: tensor.copy() for name, tensor in weights.tensors().items()}
+    tensors["encoder.layer.0.output.dense.weight"][0, 0] = damage
+    with pytest.raises(ModelError, match=r"not finite.*damaged"):
+        OnnxEngine(dataclasses.replace(weights, tensors=lambda: tensors, digest="damaged"), dtype="int8")
 
 
 @pytest.fixture

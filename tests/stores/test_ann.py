@@ -11,7 +11,7 @@ import pytest
 from reasonembed_rag import Document, exact_search
 from reasonembed_rag.errors import InputError, StoreError
 from reasonembed_stores import FaissStore
-from reasonembed_stores.ann import kind_for
+from reasonembed_stores.ann import build_ann_index, kind_for
 
 SIZE, DIMENSION = 3000, 24
 
@@ -168,3 +168,8 @@ def test_half_precision_codes_rank_exactly_as_their_numbers_do(tmp_path, vectors
             )
         size = sum(path.stat().st_size for path in (tmp_path / "index").glob("vectors-*"))
         assert size == SIZE * DIMENSION * 2
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_a_graph_of_hardly_any_vectors_is_built(size):
+    assert build_ann_index(np.eye(2, 4, dtype=np.float32)[:size], "hnsw").covered == size
