@@ -2,7 +2,8 @@
 
 Many batches are run side by side, each by one thread of a session without threads of its own: nothing waits for
 anything, neither for the slowest thread of every operator nor, where other processes are busy, for one that lost its
-core. A single batch is divided among all threads, whose places and patience docs/experiments/two-engines.md measures.
+core. A single batch is divided among all threads, whose patience docs/experiments/two-engines.md measures; the module
+cores says where they run.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import functools
 import os
 import re
-import secrets
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonembed_rag.forks import ForkLock, make_immortal, renew_in_child
+from reasonembed_rag.graph.cores import opened_with_cores, other_cores
 from reasonembed_rag.graph.runtime import onnx_runtime
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def session_options(*, threads: int) -> Any:
     if threads > 1 and _can_limit_spinning(onnxruntime.__version__):
         settings = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": str(_SPIN_MICROSECONDS)}
         settings["force_spinning_stop"] = "1"
-    others = _other_cores(threads)
+    others = other_cores(threads)
     if others:
         settings["intra_op_thread_affinities"] = ";".join(str(core + 1) for core in others)  # counted from 1
     for name, value in settings.items():
@@ -70,28 +71,19 @@ def _can_limit_spinning(version: str) -> bool:
     return release is not None and (int(release[1]), int(release[2])) >= (1, 26)
 
 
-def _other_cores(threads: int) -> list[int]:
-    """Return a core for each thread of a session but the caller's, where they use all cores; else none.
-
-    A kernel may go on waking a thread on the caller's own core while another is idle, and both then take turns. Which
-    core is left to callers is drawn, since several processes may compute at once.
-    """
-    if threads < 2 or not hasattr(os, "sched_getaffinity"):
-        return []
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) != threads:
-        return []
-    first = secrets.randbelow(threads)
-    return cores[first + 1 :] + cores[:first]
-
-
 class GraphSession:
     """Run one graph; a forked child opens it again, as threads do not come through a fork."""
 
     def __init__(self, reopen: Callable[[], OpenGraph]) -> None:
         self._reopen = reopen
-        self._opened: OpenGraph | None = reopen()
+        self._opened: OpenGraph | None = None
+        self._open()
         renew_in_child(self)
+
+    def _open(self) -> OpenGraph:
+        opened, self._cores = opened_with_cores(self._reopen)
+        self._opened = opened
+        return opened
 
     def renew_after_fork(self) -> None:
         """Forget the parent's session, whose threads are gone and would be waited for."""
@@ -101,9 +93,9 @@ class GraphSession:
 
     def __call__(self, ids_BS: NDArray[np.int32], lengths_B: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the states (B, L, D) of right-padded sequences of token ids."""
-        if self._opened is None:
-            self._opened = self._reopen()
-        return run_session(self._opened, ids_BS, lengths_B)
+        opened = self._opened or self._open()
+        with self._cores.for_caller():
+            return run_session(opened, ids_BS, lengths_B)
 
 
 class GraphSessions:

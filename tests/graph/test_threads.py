@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from reasonembed_rag.graph import OnnxEngine, engine, session
+from reasonembed_rag.graph import OnnxEngine, cores, engine, session
 from reasonembed_rag.graph.forward import batches
 
 
@@ -84,7 +84,7 @@ def test_threads_that_wait_within_a_call_spin_for_microseconds(monkeypatch, vers
 
 
 def test_threads_have_cores_of_their_own_where_all_are_used(monkeypatch):
-    monkeypatch.setattr(session.os, "sched_getaffinity", lambda process: {7, 2, 5}, raising=False)
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda process: {7, 2, 5}, raising=False)
     assert {settings_of(3)["cores"] for _ in range(100)} == {"6;8", "8;3", "3;6"}
     assert all("cores" not in settings_of(threads) for threads in (1, 2, 4))
 
