@@ -24,8 +24,8 @@ class LayerAttention:
 
         self._builder, self._heads = builder, heads
         shortest = builder.node("ReduceMin", ["lengths"], axes=[0])
-        length = builder.node("Gather", [builder.node("Shape", ["ids"]), builder.integers(1)], axis=0)
-        self._even = builder.node("Equal", [shortest, builder.node("Cast", [length], to=TensorProto.INT32)])
+        longest = builder.node("Cast", [builder.length()], to=TensorProto.INT32)
+        self._even = builder.node("Equal", [shortest, longest])
 
     def __call__(self, query: str, key: str, value: str, *, bias: str = "") -> str:
         """Return what queries (B, L, D) read from keys and values (B, S, D); the bias (.., L, S) is added to scores."""

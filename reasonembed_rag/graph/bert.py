@@ -113,7 +113,7 @@ def bert_graph(
         if first_only and number == shape.layers - 1:
             wanted, bias = _first(builder, states), bias and _first(builder, bias, axis=2)
         states = layer(states, wanted, functools.partial(attention, bias=bias))
-    return builder.finish(states, width=shape.width)
+    return builder.finish(width=shape.width)
 
 
 def _shape(config: Mapping[str, Any]) -> _Shape:
@@ -146,7 +146,6 @@ def _embeddings(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, *, 
     kinds = tensors.find("embeddings.token_type_embeddings.weight")
     if kinds is not None and not segments:
         positions = positions + kinds[0]
-    length = builder.node("Gather", [builder.node("Shape", ["ids"]), builder.integers(1)], axis=0)
     table = builder.constant("positions", positions)
     zero = builder.integers(0)
     ids = "ids"
@@ -154,7 +153,7 @@ def _embeddings(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, *, 
         step = builder.constant("segment", np.asarray(SEGMENT, np.int32))
         ids, types = builder.node("Mod", ["ids", step]), builder.node("Div", ["ids", step])
     summed = builder.node(
-        "Add", [builder.node("Gather", [words, ids]), builder.node("Slice", [table, zero, length, zero])]
+        "Add", [builder.node("Gather", [words, ids]), builder.node("Slice", [table, zero, builder.length(), zero])]
     )
     if segments and kinds is not None:
         summed = builder.node("Add", [summed, builder.node("Gather", [builder.constant("types", kinds), types])])
@@ -177,8 +176,7 @@ def _relative_bias(builder: GraphBuilder, shape: _Shape, tensors: NamedTensors, 
     table = tensors.get("encoder.relative_attention_bias.weight", buckets, shape.heads)
     longest = shape.positions - shape.first_position
     full = table[relative_buckets(longest, buckets=buckets)].transpose(2, 0, 1)[None]
-    length = builder.node("Gather", [builder.node("Shape", ["ids"]), builder.integers(1)], axis=0)
-    ends = builder.node("Concat", [length, length], axis=0)
+    ends = builder.node("Concat", [builder.length()] * 2, axis=0)
     whole = builder.constant("relative_bias", full)
     return builder.node("Slice", [whole, builder.integers(0, 0), ends, builder.integers(2, 3)])
 
@@ -208,7 +206,10 @@ class _Layer:
         """Return the layer's states at the wanted places, which attend to all states."""
         names, shape = self._shape.names, self._shape
         square = (shape.width, shape.width)
-        query, key, value = (self._layer(name, square) for name in (names.query, names.key, names.value))
+        query, key, value, out = (
+            self._layer(name, square) for name in (names.query, names.key, names.value, names.out)
+        )
+        value = value._replace(divisors_N=self._products.divisors(out))
         if wanted == states:
             projected = self._products.multiply(self._builder, states, [query, key, value], "qkv")
         else:
@@ -216,7 +217,7 @@ class _Layer:
                 *self._products.multiply(self._builder, wanted, [query], "qkv"),
                 *self._products.multiply(self._builder, states, [key, value], "qkv"),
             ]
-        mixed = self._linear("out", attend(*projected), names.out, square)
+        mixed = self._products.multiply(self._builder, attend(*projected), [out], "out")[0]
         inner = self._norm_of_sum(names.first_norm, mixed, wanted)
         active = self._activated(self._linear("up", inner, names.up, (shape.inner, shape.width)))
         down = self._linear("down", active, names.down, (shape.width, shape.inner))

@@ -41,6 +41,7 @@ class GraphBuilder:
         self._inline: dict[str, NDArray[Any]] = {}
         self._tensors: dict[str, NDArray[Any]] = {}
         self._outputs: list[str] = []
+        self._length = ""
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add a tensor; one of the same name is taken to be the same."""
@@ -51,6 +52,11 @@ class GraphBuilder:
     def integers(self, *values: int) -> str:
         """Add a one-dimensional tensor of 64-bit integers."""
         return self.constant("integers_" + "_".join(map(str, values)), np.asarray(values, np.int64))
+
+    def length(self) -> str:
+        """Return the number of tokens of a row (1,)."""
+        self._length = self._length or self.node("Gather", [self.node("Shape", ["ids"]), self.integers(1)], axis=0)
+        return self._length
 
     def node(self, op: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
         """Add a node and return the name of its output."""
@@ -83,11 +89,14 @@ class GraphBuilder:
         self._outputs.append(name)
         return name
 
-    def finish(self, output: str, *, width: int) -> Graph:
-        """Return the graph from token ids (B, S) and lengths (B), both int32, to states (B, L, width) in float32."""
+    def finish(self, *, width: int) -> Graph:
+        """Return the graph from token ids (B, S) and lengths (B), both int32, to states (B, L, width) in float32.
+
+        They are what the last node gives.
+        """
         from onnx import TensorProto, helper, numpy_helper
 
-        self._nodes.append(helper.make_node("Identity", [output], ["states"]))
+        self._nodes[-1].output[0] = "states"
         offsets: dict[str, int] = {}
         end = 0
         initializers = [numpy_helper.from_array(value, name) for name, value in self._inline.items()]

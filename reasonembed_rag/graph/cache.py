@@ -29,7 +29,7 @@ __all__ = ["WRITER", "OpenGraph", "open_graph", "open_memory", "written_once"]
 
 _logger = logging.getLogger(__name__)
 
-WRITER = 7
+WRITER = 8
 """Raise it with every change of what is written for the same model."""
 _LENGTH_BYTES = 8
 

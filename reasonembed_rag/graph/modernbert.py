@@ -66,7 +66,8 @@ def modern_bert_graph(config: Mapping[str, Any], tensors: NamedTensors, products
     states = layer.norm("embeddings.norm", builder.node("Gather", [words, "ids"]))
     for number in range(len(shape.kinds)):
         states = layer(number, states)
-    return builder.finish(layer.norm("final_norm", states), width=shape.width)
+    layer.norm("final_norm", states)
+    return builder.finish(width=shape.width)
 
 
 def _shape(config: Mapping[str, Any]) -> _Shape:
@@ -103,8 +104,7 @@ class _Layers:
         """Return the states after one layer."""
         shape, prefix = self._shape, f"layers.{number}."
         normed = self.norm(f"{prefix}attn_norm", states) if number else states
-        attended = self._attention(prefix, normed, shape.kinds[number])
-        states = self._add(states, self._linear("out", f"{prefix}attn.Wo", attended, (shape.width, shape.width)))
+        states = self._add(states, self._attention(prefix, normed, shape.kinds[number]))
         normed = self.norm(f"{prefix}mlp_norm", states)
         both = self._linear("up", f"{prefix}mlp.Wi", normed, (2 * shape.inner, shape.width))
         halves = [both, self._builder.integers(shape.inner, shape.inner)]
@@ -121,12 +121,20 @@ class _Layers:
 
     def _attention(self, prefix: str, states: str, kind: str) -> str:
         width = self._shape.width
-        qkv = self._linear("qkv", f"{prefix}attn.Wqkv", states, (3 * width, width))
+        inward, out = (
+            self._layer(f"{prefix}attn.Wqkv", (3 * width, width)),
+            self._layer(f"{prefix}attn.Wo", (width, width)),
+        )
+        divisors_N = self._products.divisors(out)
+        if divisors_N is not None:
+            inward = inward._replace(divisors_N=np.concatenate([np.ones(2 * width, np.float32), divisors_N]))
+        qkv = self._products.multiply(self._builder, states, [inward], "qkv")[0]
         query, key, value = self._builder.nodes(
             "Split", [qkv, self._builder.integers(width, width, width)], outputs=3, axis=-1
         )
         query, key = self._rotated(query, kind), self._rotated(key, kind)
-        return self._attend(query, key, value, bias=self._window if kind == _LOCAL else "")
+        mixed = self._attend(query, key, value, bias=self._window if kind == _LOCAL else "")
+        return self._products.multiply(self._builder, mixed, [out], "out")[0]
 
     def _rotated(self, states: str, kind: str) -> str:
         size = self._shape.width // self._shape.heads
@@ -142,9 +150,8 @@ class _Layers:
     def _local_bias(self) -> str:
         """Return what is added to scores (1, 1, S, S): 0 within the window, a large negative number beyond it."""
         node, integers = self._builder.node, self._builder.integers
-        length = node("Gather", [node("Shape", ["ids"]), integers(1)], axis=0)
         numbers = self._builder.constant("numbers", np.arange(self._shape.positions, dtype=np.float32))
-        row = node("Slice", [numbers, integers(0), length, integers(0)])
+        row = node("Slice", [numbers, integers(0), self._builder.length(), integers(0)])
         distance = node("Abs", [node("Sub", [node("Unsqueeze", [row, integers(1)]), row])])
         farthest = self._builder.constant("window", np.asarray(self._shape.window, np.float32))
         sides = [self._builder.constant(name, np.asarray(value, np.float32)) for name, value in _SIDES.items()]
@@ -152,9 +159,12 @@ class _Layers:
         return node("Unsqueeze", [masked, integers(0, 1)])
 
     def _linear(self, part: LayerPart, name: str, states: str, shape: tuple[int, int]) -> str:
+        return self._products.multiply(self._builder, states, [self._layer(name, shape)], part)[0]
+
+    def _layer(self, name: str, shape: tuple[int, int]) -> LinearLayer:
+        """Return a linear layer whose weight in the files is the transpose (outputs, inputs)."""
         bias = None if self._tensors.find(f"{name}.bias") is None else self._tensors.get(f"{name}.bias", shape[0])
-        layer = LinearLayer(name, self._tensors.get(f"{name}.weight", *shape).T, bias)
-        return self._products.multiply(self._builder, states, [layer], part)[0]
+        return LinearLayer(name, self._tensors.get(f"{name}.weight", *shape).T, bias)
 
     def _vector(self, name: str, size: int) -> str:
         return self._builder.constant(name, self._tensors.get(name, size))

@@ -35,6 +35,15 @@ class LinearLayer(NamedTuple):
     name: str
     weight_KN: NDArray[np.float32]
     bias_N: NDArray[np.float32] | None = None
+    divisors_N: NDArray[np.float32] | None = None
+    """By what outputs are divided, where the next layer asks for it."""
+
+    def divided(self) -> LinearLayer:
+        """Return the layer with its divisors in weight and bias."""
+        if self.divisors_N is None:
+            return self
+        bias_N = None if self.bias_N is None else self.bias_N / self.divisors_N
+        return LinearLayer(self.name, self.weight_KN / self.divisors_N, bias_N)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,65 +56,86 @@ class Products:
     integers: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     """Weights that were rounded by these states already, by the names of their layers; others are added."""
 
+    def divisors(self, out: LinearLayer) -> NDArray[np.float32] | None:
+        """Return by what the layer of the values has to divide its outputs for the layer behind attention (K,).
+
+        Attention mixes tokens and leaves columns apart, so that these states need no division of their own.
+        """
+        if "out" not in self.int8 or out.name not in self.states:
+            return None
+        return column_factors(self.states[out.name].astype(np.float32), [out.weight_KN])
+
     def multiply(self, builder: GraphBuilder, states: str, layers: Sequence[LinearLayer], part: LayerPart) -> list[str]:
-        """Return the names of what linear layers make of the same states (.., K)."""
+        """Return the names of what linear layers make of the same states (.., K); those of "out" are divided before."""
         if part not in self.int8:
-            return [_float32(builder, states, layer) for layer in layers]
+            return [_float32(builder, states, layer.divided()) for layer in layers]
         carriers_KK = None
         if layers[0].name in self.states:
             typical_TK = self.states[layers[0].name].astype(np.float32)
             factors_K = column_factors(typical_TK, [layer.weight_KN for layer in layers])
-            factors = builder.constant(f"{layers[0].name}.factors", 1 / factors_K)
-            states = builder.node("Mul", [states, factors])
+            if part != "out":
+                factors = builder.constant(f"{layers[0].name}.factors", 1 / factors_K)
+                states = builder.node("Mul", [states, factors])
             layers = [layer._replace(weight_KN=layer.weight_KN * factors_K[:, None]) for layer in layers]
             if any(layer.name not in self.integers for layer in layers):
                 carriers_KK = error_carriers(typical_TK / factors_K)
-        if part not in _BY_ROW:
-            quantised = builder.nodes("DynamicQuantizeLinear", [states], outputs=3)
-            return [self._int8(builder, quantised, layer, carriers_KK) for layer in layers]
-        peak = _row_peak(builder, states)
-        quantised = builder.nodes("DynamicQuantizeLinear", [builder.node("Div", [states, peak])], outputs=3)
-        products = [self._int8(builder, quantised, layer._replace(bias_N=None), carriers_KK) for layer in layers]
-        return [
-            _biased(builder, builder.node("Mul", [product, peak]), layer)
-            for product, layer in zip(products, layers, strict=True)
-        ]
+        peak = _row_peak(builder, states) if part in _BY_ROW else ""
+        if peak:
+            states = builder.node("Div", [states, peak])
+        weights = [self._rounded(layer, carriers_KK) for layer in layers]
+        biases = [bias_N for layer in layers if (bias_N := layer.divided().bias_N) is not None]
+        bias_N = np.concatenate(biases) if biases else None
+        product = _int8(builder, states, layers[0].name, weights, None if peak else bias_N)
+        if peak:
+            product = _biased(builder, builder.node("Mul", [product, peak]), layers[0].name, bias_N)
+        if len(layers) == 1:
+            return [product]
+        widths = builder.integers(*(layer.weight_KN.shape[1] for layer in layers))
+        return builder.nodes("Split", [product, widths], outputs=len(layers), axis=-1)
 
-    def _int8(
-        self,
-        builder: GraphBuilder,
-        quantised: Sequence[str],
-        layer: LinearLayer,
-        carriers_KK: NDArray[np.float64] | None,
-    ) -> str:
-        """Return the product of 8-bit states, their scale and zero, and a weight with a scale per column."""
-        states, scale, zero = quantised
+    def _rounded(self, layer: LinearLayer, carriers_KK: NDArray[np.float64] | None) -> _Rounded:
         largest = largest_weight()
         scale_N = (np.maximum(np.abs(layer.weight_KN).max(axis=0), LEAST_SCALE) / largest).astype(np.float32)
         if layer.name not in self.integers:
             self.integers[layer.name] = rounded(layer.weight_KN, scale_N, carriers_KK, largest=largest)
-        weight = builder.constant(f"{layer.name}.weight.int8", self.integers[layer.name])
-        scales = builder.constant(f"{layer.name}.weight.scale", scale_N)
-        bias = "" if layer.bias_N is None else builder.constant(f"{layer.name}.bias", layer.bias_N)
-        return builder.node("MatMulIntegerToFloat", [states, weight, scale, scales, zero, "", bias], domain=FUSED)
+        divided_N = scale_N if layer.divisors_N is None else scale_N / layer.divisors_N
+        return _Rounded(self.integers[layer.name], divided_N)
+
+
+class _Rounded(NamedTuple):
+    """Integers (K, N) and the scale of each column (N,)."""
+
+    integers_KN: NDArray[np.int8]
+    scale_N: NDArray[np.float32]
+
+
+def _int8(
+    builder: GraphBuilder, states: str, name: str, weights: Sequence[_Rounded], bias_N: NDArray[np.float32] | None
+) -> str:
+    """Return the product of states, quantised with one scale for all, and weights side by side."""
+    integers_KN, scale_N = (np.concatenate(parts, axis=-1) for parts in zip(*weights, strict=True))
+    inputs = [builder.constant(f"{name}.weight.int8", integers_KN), builder.constant(f"{name}.weight.scale", scale_N)]
+    bias = (
+        [] if bias_N is None else ["", builder.constant(f"{name}.bias", bias_N)]
+    )  # behind zeros of weights, which are 0
+    return builder.node("DynamicQuantizeMatMul", [states, *inputs, *bias], domain=FUSED)
 
 
 def _float32(builder: GraphBuilder, states: str, layer: LinearLayer) -> str:
     weight = builder.constant(f"{layer.name}.weight", layer.weight_KN)
-    return _biased(builder, builder.node("MatMul", [states, weight]), layer)
+    return _biased(builder, builder.node("MatMul", [states, weight]), layer.name, layer.bias_N)
 
 
-def _biased(builder: GraphBuilder, product: str, layer: LinearLayer) -> str:
-    if layer.bias_N is None:
+def _biased(builder: GraphBuilder, product: str, name: str, bias_N: NDArray[np.float32] | None) -> str:
+    if bias_N is None:
         return product
-    return builder.node("Add", [product, builder.constant(f"{layer.name}.bias", layer.bias_N)])
+    return builder.node("Add", [product, builder.constant(f"{name}.bias", bias_N)])
 
 
 def _row_peak(builder: GraphBuilder, states: str) -> str:
     """Return the largest absolute value of each row of states (.., 1), above zero."""
-    largest, smallest = (builder.node(op, [states], axes=[-1]) for op in ("ReduceMax", "ReduceMin"))
     least = builder.constant("least_scale", np.asarray(LEAST_SCALE, np.float32))
-    return builder.node("Max", [largest, builder.node("Neg", [smallest]), least])
+    return builder.node("Max", [builder.node("ReduceMax", [builder.node("Abs", [states])], axes=[-1]), least])
 
 
 INT8_PLANS: tuple[frozenset[LayerPart], ...] = (

@@ -15,18 +15,27 @@ from reasonembed_rag.graph.session import session_options
 
 
 @pytest.fixture
-def multiply(tmp_path):
+def multiply():
     """Return what a graph makes of states (1, S, K): multiply(states, layer, part)."""
 
     def run(states, layer, part):
-        builder = GraphBuilder()
-        (output,) = Products(frozenset({part})).multiply(builder, builder.constant("given", states), [layer], part)
-        graph = builder.finish(output, width=layer.weight_KN.shape[1])
-        opened = open_memory(graph, functools.partial(session_options, threads=1))
-        inputs = {"ids": np.zeros((1, 1), np.int32), "lengths": np.ones(1, np.int32)}
-        return opened.session.run(None, inputs)[0]
+        return products_of(Products(frozenset({part})), states, [layer], part)[0]
 
     return run
+
+
+def products_of(products, states, layers, part):
+    """Return what a graph makes of states (1, S, K) by each of the layers."""
+    results = []
+    for place in range(len(layers)):
+        builder = GraphBuilder()
+        outputs = products.multiply(builder, builder.constant("given", states), layers, part)
+        builder.node("Mul", [outputs[place], builder.constant("one", np.ones(1, np.float32))])
+        graph = builder.finish(width=layers[place].weight_KN.shape[1])
+        opened = open_memory(graph, functools.partial(session_options, threads=1))
+        inputs = {"ids": np.zeros((1, 1), np.int32), "lengths": np.ones(1, np.int32)}
+        results.append(opened.session.run(None, inputs)[0])
+    return results
 
 
 @pytest.fixture
@@ -58,3 +67,42 @@ def test_a_token_whose_states_are_all_zero_or_negative_gives_finite_numbers(mult
     got = multiply(states, layer, "down")
     assert np.abs(got[0, 1] - layer.bias_N - states[0, 1] @ layer.weight_KN).max() < 0.05
     assert row_errors(got[:, [0, 2]], states[:, [0, 2]], layer).max() < 0.03
+
+
+def error(got, exact):
+    """Return the size of the error of a whole product, by its size."""
+    return np.linalg.norm(got - exact) / np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_several_layers_of_the_same_states_give_what_each_gives_alone(layer, biased):
+    generator = np.random.default_rng(3)
+    other = LinearLayer("other", generator.standard_normal((96, 16)).astype(np.float32), np.full(16, 2, np.float32))
+    layers = [one if biased else one._replace(bias_N=None) for one in (layer, other)]
+    states = generator.standard_normal((1, 40, 96)).astype(np.float32)
+    made = Products(frozenset({"qkv"}))
+    together = products_of(made, states, layers, "qkv")
+    for one, got in zip(layers, together, strict=True):
+        assert np.array_equal(got, products_of(made, states, [one], "qkv")[0])
+        assert error(got, states @ one.weight_KN + (one.bias_N if biased else 0)) < 0.02
+
+
+@pytest.mark.parametrize("parts", [{"out"}, {"out", "qkv"}], ids=["values in float32", "values in int8"])
+def test_columns_of_values_are_divided_for_the_layer_behind_attention(layer, parts):
+    generator = np.random.default_rng(4)
+    value = LinearLayer("value", generator.standard_normal((96, 96)).astype(np.float32), np.ones(96, np.float32))
+    value.weight_KN[:, 5] *= 300
+    layer.weight_KN[5] /= 300
+    states = generator.standard_normal((1, 40, 96)).astype(np.float32)
+    values = states @ value.weight_KN + value.bias_N
+    known = {layer.name: values[0].astype(np.float16)}
+    made = Products(frozenset(parts), known)
+    divisors_N = made.divisors(layer)
+    (divided,) = products_of(made, states, [value._replace(divisors_N=divisors_N)], "qkv")
+    assert np.abs(divided * divisors_N - values).max(axis=(0, 1))[:5].max() < 1
+    (got,) = products_of(made, divided, [layer], "out")
+    exact = values @ layer.weight_KN + layer.bias_N
+    assert error(got, exact) < 0.03
+    assert error(products_of(Products(frozenset(parts)), values, [layer], "out")[0], exact) > 0.3
+    assert Products(frozenset(parts)).divisors(layer) is None
+    assert Products(frozenset({"up"}), known).divisors(layer) is None
