@@ -44,7 +44,7 @@ class Tokens:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Number of tokens per text, (n,)."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     def rows(self, rows: NDArray[np.int64]) -> list[NDArray[np.int32]]:
         """Return the ids of some texts as views."""
@@ -92,28 +92,32 @@ class TextTokenizer:
                 f"max_length is {max_length}, and template and special tokens alone take {taken}; "
                 "want a larger max_length or a shorter instruction"
             )
-        arrays: list[NDArray[np.int32]] = []
+        body_room = room + len(after_ids)
+        parts: list[NDArray[np.int32]] = []
+        lengths: list[int] = []
         truncated = unread = 0
         for start in range(0, len(texts), _CHUNK):
             wrapped = [f"{before}{text}{after}" for text in texts[start : start + _CHUNK]]
+            joined: list[int] = []
             for encoding in self._backend.encode_batch_fast(wrapped, add_special_tokens=False):
                 ids = encoding.ids
-                body_room = room + len(after_ids)
                 if len(ids) > body_room:
                     truncated += 1
                     unread += len(ids) - body_room
                     ids = ids[:room] + after_ids
-                arrays.append(np.asarray([*self._head, *ids, *self._tail] or self._filler, dtype=np.int32))
-        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
-        np.cumsum([len(array) for array in arrays], out=offsets[1:])
-        flat = np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)
+                whole = [*self._head, *ids, *self._tail] or self._filler
+                joined += whole
+                lengths.append(len(whole))
+            parts.append(np.asarray(joined, dtype=np.int32))
+        flat = np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+        offsets = np.fromiter(itertools.accumulate(lengths, initial=0), np.int64, len(lengths) + 1)
         prompt = [*self._head, *head_ids] if before else []
         return Tokens(
             flat,
             offsets,
             truncated,
             skip=len(prompt),
-            shared=_common_prefix(prompt, arrays),
+            shared=_common_prefix(prompt, _rows(flat, offsets)) if prompt else 0,
             unread=unread,
             unknown=self._mostly_unknown(flat, offsets, frame=[*self._head, *head_ids, *tail]),
         )
@@ -156,9 +160,9 @@ class TextTokenizer:
 
     def _mostly_unknown(self, flat: NDArray[np.int32], offsets: NDArray[np.int64], *, frame: list[int]) -> int:
         """Count the texts with many unknown tokens, those of the frame, which all texts have, left out."""
-        if self._unknown_id is None or len(offsets) == 1:
+        if self._unknown_id is None or not (unknown := flat == self._unknown_id).any():
             return 0
-        unknown_N = np.add.reduceat(flat == self._unknown_id, offsets[:-1], dtype=np.int64)
+        unknown_N = np.add.reduceat(unknown, offsets[:-1], dtype=np.int64)
         unknown_N -= frame.count(self._unknown_id)
         own_N = np.diff(offsets) - len(frame)
         return int(np.count_nonzero((unknown_N > 0) & (unknown_N >= _UNKNOWN_SHARE * own_N)))
@@ -207,8 +211,10 @@ class TextTokenizer:
         """
         prompt = [*self._head, *self._ids(before)]
         suffix = len(self._ids(after)) + len(self._tail)
-        arrays = [tokens.ids[start:stop] for start, stop in itertools.pairwise(tokens.offsets)]
-        return [slice(_common_prefix(prompt, [array]), max(0, len(array) - suffix)) for array in arrays]
+        return [
+            slice(_common_prefix(prompt, [array]), max(0, len(array) - suffix))
+            for array in _rows(tokens.ids, tokens.offsets)
+        ]
 
     def decode(self, ids: Sequence[NDArray[np.int32]]) -> list[str]:
         """Return the texts of sequences of ids; an incomplete character becomes a replacement character."""
@@ -266,6 +272,11 @@ def _unknown_id(backend: Tokenizer) -> int | None:
         if found in rare:
             return int(found)
     return None
+
+
+def _rows(ids: NDArray[np.int32], offsets: NDArray[np.int64]) -> list[NDArray[np.int32]]:
+    """Return the ids of each text as views."""
+    return [ids[start:stop] for start, stop in itertools.pairwise(offsets.tolist())]
 
 
 def _common_prefix(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int:

@@ -26,14 +26,12 @@ class Distinct:
 def distinct(items: Sequence[Hashable]) -> Distinct:
     """Find the distinct items of a sequence: [items[i] for i in first][inverse[j]] == items[j]."""
     number_of: dict[Hashable, int] = {}
-    first: list[int] = []
-    inverse = np.empty(len(items), dtype=np.int64)
-    for row, item in enumerate(items):
-        number = number_of.setdefault(item, len(first))
-        if number == len(first):
-            first.append(row)
-        inverse[row] = number
-    return Distinct(np.asarray(first, dtype=np.int64), inverse)
+    inverse = np.asarray([number_of.setdefault(item, len(number_of)) for item in items], dtype=np.int64)
+    if len(number_of) == len(items):
+        return Distinct(inverse, inverse)
+    first = np.empty(len(number_of), dtype=np.int64)
+    first[inverse[::-1]] = np.arange(len(items))[::-1]  # of several the last written remains
+    return Distinct(first, inverse)
 
 
 def plan_packs(lengths: NDArray[np.int64], *, budget: int) -> list[NDArray[np.int64]]:
@@ -42,6 +40,8 @@ def plan_packs(lengths: NDArray[np.int64], *, budget: int) -> list[NDArray[np.in
     Rows of a pack have similar lengths, so that attention can run in buckets with hardly any padding.
     """
     order = np.argsort(-lengths, kind="stable")
+    if len(order) and lengths.sum() <= budget:
+        return [order]
     ends = np.cumsum(lengths[order])
     packs: list[NDArray[np.int64]] = []
     start, spent = 0, 0

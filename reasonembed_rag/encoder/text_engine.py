@@ -77,10 +77,12 @@ class TextEngine:
     def encode(self, texts: list[str], call: TextCall, *, show_progress: bool) -> NDArray[np.float32]:
         """Return the vectors (n, dimension) of texts, each distinct one computed once; truncated ones are reported."""
         unique = distinct(texts)
+        repeated = len(unique.first) < len(texts)
+        wanted = [texts[row] for row in unique.first] if repeated else texts
         vectors = np.empty((len(texts), self._specs[call.adapter].dimension), dtype=np.float32)
         truncated = unread = unknown = 0
-        with self.lock, progress_bar(total=len(unique.first), unit="texts", show=show_progress) as advance:
-            for start, tokens in self._windows([texts[row] for row in unique.first], call):
+        with self.lock, progress_bar(total=len(wanted), unit="texts", show=show_progress) as advance:
+            for start, tokens in self._windows(wanted, call):
                 for part in self._run(tokens, call.adapter):
                     vectors[unique.first[start + part.rows]] = part.vectors
                     advance(len(part.rows))
@@ -90,9 +92,10 @@ class TextEngine:
                 self.tokens += int(tokens.lengths.sum())
         report_truncation(truncated, max_length=self._max_length(call), tokens=unread)
         report_unknown(unknown)
-        source = unique.first[unique.inverse]
-        repeats = np.flatnonzero(source != np.arange(len(texts)))
-        vectors[repeats] = vectors[source[repeats]]
+        if repeated:
+            source = unique.first[unique.inverse]
+            repeats = np.flatnonzero(source != np.arange(len(texts)))
+            vectors[repeats] = vectors[source[repeats]]
         return vectors
 
     def encode_tokens(self, tokens: Tokens, *, adapter: str | None) -> NDArray[np.float32]:

@@ -27,9 +27,12 @@ class LayerAttention:
         longest = builder.node("Cast", [builder.length()], to=TensorProto.INT32)
         self._even = builder.node("Equal", [shortest, longest])
 
-    def __call__(self, query: str, key: str, value: str, *, bias: str = "") -> str:
-        """Return what queries (B, L, D) read from keys and values (B, S, D); the bias (.., L, S) is added to scores."""
-        unmasked, masked = ([query, key, value, "", mask, bias] for mask in ("", "lengths"))
+    def __call__(self, query: str, key: str, value: str, *, added: str = "", bias: str = "") -> str:
+        """Return what queries (B, L, D) read from keys and values (B, S, D).
+
+        `added` (3 * D) is added to each query, key and value, the bias (.., L, S) to scores.
+        """
+        unmasked, masked = ([query, key, value, added, mask, bias] for mask in ("", "lengths"))
         return self._builder.choice(
             self._even, unmasked, masked, op="MultiHeadAttention", domain=FUSED, num_heads=self._heads
         )

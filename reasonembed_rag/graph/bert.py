@@ -12,7 +12,7 @@ import numpy as np
 from reasonembed_rag.backbone import SEGMENT
 from reasonembed_rag.graph.attention import LayerAttention
 from reasonembed_rag.graph.builder import FUSED, GraphBuilder
-from reasonembed_rag.graph.products import LinearLayer
+from reasonembed_rag.graph.products import LinearLayer, joined_bias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -202,26 +202,37 @@ class _Layer:
         self._builder, self._shape, self._tensors, self._products = builder, shape, tensors, products
         self._prefix = f"{shape.names.layer}.{number}."
 
-    def __call__(self, states: str, wanted: str, attend: Callable[[str, str, str], str]) -> str:
+    def __call__(self, states: str, wanted: str, attend: Callable[..., str]) -> str:
         """Return the layer's states at the wanted places, which attend to all states."""
         names, shape = self._shape.names, self._shape
-        square = (shape.width, shape.width)
-        query, key, value, out = (
-            self._layer(name, square) for name in (names.query, names.key, names.value, names.out)
-        )
-        value = value._replace(divisors_N=self._products.divisors(out))
-        if wanted == states:
-            projected = self._products.multiply(self._builder, states, [query, key, value], "qkv")
-        else:
-            projected = [
-                *self._products.multiply(self._builder, wanted, [query], "qkv"),
-                *self._products.multiply(self._builder, states, [key, value], "qkv"),
-            ]
-        mixed = self._products.multiply(self._builder, attend(*projected), [out], "out")[0]
+        out = self._layer(names.out, (shape.width, shape.width))
+        attended = self._attended(states, wanted, attend, self._products.divisors(out))
+        mixed = self._products.multiply(self._builder, attended, [out], "out")[0]
         inner = self._norm_of_sum(names.first_norm, mixed, wanted)
         active = self._activated(self._linear("up", inner, names.up, (shape.inner, shape.width)))
         down = self._linear("down", active, names.down, (shape.width, shape.inner))
         return self._norm_of_sum(names.last_norm, down, inner)
+
+    def _attended(
+        self, states: str, wanted: str, attend: Callable[..., str], divisors_N: NDArray[np.float32] | None
+    ) -> str:
+        """Return what the wanted places read from all states, divided as the next layer asks for."""
+        names, square = self._shape.names, (self._shape.width, self._shape.width)
+        layers = [self._layer(name, square) for name in (names.query, names.key, names.value)]
+        layers[2] = layers[2]._replace(divisors_N=divisors_N)
+        added, bias_N = "", joined_bias(layers)
+        if bias_N is not None and "qkv" not in self._products.int8:
+            # Attention adds them in less time than nodes of their own; products in int8 add them in none.
+            added = self._builder.constant(f"{layers[0].name}.biases", bias_N)
+            layers = [layer._replace(bias_N=None) for layer in layers]
+        if wanted == states:
+            projected = self._products.multiply(self._builder, states, layers, "qkv")
+        else:
+            projected = [
+                *self._products.multiply(self._builder, wanted, layers[:1], "qkv"),
+                *self._products.multiply(self._builder, states, layers[1:], "qkv"),
+            ]
+        return attend(*projected, added=added)
 
     def _linear(self, part: LayerPart, states: str, name: str, shape: tuple[int, int]) -> str:
         return self._products.multiply(self._builder, states, [self._layer(name, shape)], part)[0]

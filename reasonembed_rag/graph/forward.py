@@ -39,8 +39,9 @@ def batches(
         longest = int(max(lengths[rows[start]], lengths[rows[-1]], 1))
         stop = start + max(1, budget // longest)
         enough = start - (-_ENOUGH_TOKENS // longest)
-        others = np.flatnonzero(lengths[rows[enough:stop]] != lengths[rows[start]])
-        stop = enough + int(others[0]) if len(others) else stop
+        if stop > enough:
+            others = np.flatnonzero(lengths[rows[enough:stop]] != lengths[rows[start]])
+            stop = enough + int(others[0]) if len(others) else stop
         parts.append(rows[start:stop])
         start = stop
     return parts

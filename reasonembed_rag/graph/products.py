@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from reasonembed_rag.graph.builder import GraphBuilder
 
-__all__ = ["INT8_PLANS", "LayerPart", "LinearLayer", "Products", "largest_weight"]
+__all__ = ["INT8_PLANS", "LayerPart", "LinearLayer", "Products", "joined_bias", "largest_weight"]
 
 LayerPart = Literal["qkv", "out", "up", "down"]
 """Where in a layer a product stands: before and after attention, into and out of the feed-forward's inner width."""
@@ -44,6 +44,12 @@ class LinearLayer(NamedTuple):
             return self
         bias_N = None if self.bias_N is None else self.bias_N / self.divisors_N
         return LinearLayer(self.name, self.weight_KN / self.divisors_N, bias_N)
+
+
+def joined_bias(layers: Sequence[LinearLayer]) -> NDArray[np.float32] | None:
+    """Return the biases of layers, divided as their outputs are, one after another; None where they have none."""
+    biases = [bias_N for layer in layers if (bias_N := layer.divided().bias_N) is not None]
+    return np.concatenate(biases) if biases else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,7 @@ class Products:
         if peak:
             states = builder.node("Div", [states, peak])
         weights = [self._rounded(layer, carriers_KK) for layer in layers]
-        biases = [bias_N for layer in layers if (bias_N := layer.divided().bias_N) is not None]
-        bias_N = np.concatenate(biases) if biases else None
+        bias_N = joined_bias(layers)
         product = _int8(builder, states, layers[0].name, weights, None if peak else bias_N)
         if peak:
             product = _biased(builder, builder.node("Mul", [product, peak]), layers[0].name, bias_N)

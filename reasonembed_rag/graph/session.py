@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphSession", "GraphSessions", "in_threads", "run_session", "session_options", "thread_count"]
 
-_SPIN_MICROSECONDS = 10
+_SPIN_MICROSECONDS = 50
 """How long a thread that waits for the next operator of a call keeps its core: longer would rob busy neighbours."""
 
 _Item = TypeVar("_Item")

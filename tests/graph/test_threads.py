@@ -78,7 +78,7 @@ def test_no_thread_spins_where_it_cannot_be_limited(monkeypatch, version):
 def test_threads_that_wait_within_a_call_spin_for_microseconds(monkeypatch, version):
     monkeypatch.setattr(session.onnx_runtime(), "__version__", version)
     found = settings_of(4)
-    assert found.pop("intra_op.spin_duration_us") == "10"
+    assert found.pop("intra_op.spin_duration_us") == "50"
     assert found.pop("force_spinning_stop") == found.pop("intra_op.allow_spinning") == "1"
     assert settings_of(1) == {"intra_op.allow_spinning": "0"}
 
