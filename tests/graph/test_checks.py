@@ -115,14 +115,24 @@ def test_outliers_of_states_move_into_weights_and_all_products_stay_in_int8(
 
 
 @pytest.mark.usefixtures("unsmoothed")
-def test_a_product_that_int8_would_lose_stays_in_float32(tiny_model, weights_of, sequences, embed):
-    weights = with_outlier(weights_of(tiny_model("bert")), "intermediate.dense", "output.dense")
+@pytest.mark.parametrize(
+    ("source", "product"),
+    [("intermediate.dense", "output.dense"), ("attention.self.value", "attention.output.dense")],
+)
+def test_a_product_that_int8_would_lose_stays_in_float32(
+    tiny_model, weights_of, sequences, embed, own_cache, source, product
+):
+    weights = with_outlier(weights_of(tiny_model("bert")), source, product)
     exact = embed(OnnxEngine(weights, dtype="float32"), sequences)
     assert (exact * embed(OnnxEngine(weights, dtype="int8"), sequences)).sum(axis=1).min() >= 0.98
+    (file,) = own_cache.rglob("*-int8/*/graph.bin")
+    assert f"layer.0.{product}.weight.int8".encode() not in file.read_bytes()
+    assert b"intermediate.dense.weight.int8" in file.read_bytes()
 
 
 @pytest.mark.usefixtures("unsmoothed")
-def test_a_model_with_outliers_elsewhere_refuses_int8_and_the_error_names_float32(tiny_model, weights_of):
+def test_a_model_that_no_plan_keeps_close_refuses_int8_and_the_error_names_float32(tiny_model, weights_of, monkeypatch):
+    monkeypatch.setattr(check, "INT8_PLANS", products.INT8_PLANS[:2])
     weights = with_outlier(weights_of(tiny_model("bert")), "attention.self.value", "attention.output.dense")
     OnnxEngine(weights, dtype="float32")
     with pytest.raises(ModelError, match=r"float32"):
