@@ -11,18 +11,19 @@ import functools
 import os
 import secrets
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = ["WorkerCores", "opened_with_cores", "other_cores"]
 
 _TASKS = Path("/proc/self/task")
 
 _Opened = TypeVar("_Opened")
+_Result = TypeVar("_Result")
 
 
 def other_cores(threads: int) -> list[int]:
@@ -59,15 +60,13 @@ class WorkerCores:
         """The core that is left to the caller."""
         self._calling = threading.Lock()
 
-    @contextmanager
-    def for_caller(self) -> Iterator[None]:
-        """Leave the caller's core to it during a call; while calls overlap, nothing is moved."""
+    def call(self, run: Callable[..., _Result], *given: Any) -> _Result:
+        """Call a function with the caller's core left to it; while calls overlap, nothing is moved."""
         if not self._calling.acquire(blocking=False):
-            yield
-            return
+            return run(*given)
         try:
             self._leave(_core())
-            yield
+            return run(*given)
         finally:
             self._calling.release()
 

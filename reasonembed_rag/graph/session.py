@@ -94,8 +94,7 @@ class GraphSession:
     def __call__(self, ids_BS: NDArray[np.int32], lengths_B: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the states (B, L, D) of right-padded sequences of token ids."""
         opened = self._opened or self._open()
-        with self._cores.for_caller():
-            return run_session(opened, ids_BS, lengths_B)
+        return self._cores.call(run_session, opened, ids_BS, lengths_B)
 
 
 class GraphSessions:

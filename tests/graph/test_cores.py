@@ -55,8 +55,7 @@ def places(threads):
 
 def call_on(worker_cores, core):
     os.sched_setaffinity(0, {core})
-    with worker_cores.for_caller():
-        pass
+    worker_cores.call(lambda: None)
 
 
 def test_threads_of_a_session_leave_the_core_of_each_caller(tiny_model, weights_of, tmp_path, monkeypatch, every_core):
@@ -104,10 +103,13 @@ def test_nothing_is_moved_while_calls_overlap(every_core, sleepers):
     threads = sleepers(*every_core[1:])
     worker_cores = WorkerCores(frozenset(every_core), begun=frozenset(threads))
     os.sched_setaffinity(0, {every_core[0]})
-    with worker_cores.for_caller():
+
+    def meanwhile():
         other = threading.Thread(target=functools.partial(call_on, worker_cores, every_core[1]))
         other.start()
         other.join(60)
+
+    worker_cores.call(meanwhile)
     assert places(threads) == [{core} for core in every_core[1:]]
     call_on(worker_cores, every_core[1])
     assert {every_core[1]} not in places(threads)
@@ -127,8 +129,7 @@ def test_a_refused_move_is_not_tried_again(every_core, sleepers, monkeypatch):
     monkeypatch.setattr(cores, "_core", lambda: every_core[1])
     monkeypatch.setattr(cores.os, "sched_setaffinity", refuse)
     for _ in range(3):
-        with worker_cores.for_caller():
-            pass
+        worker_cores.call(lambda: None)
     monkeypatch.undo()
     assert asked == threads[:1]
 
@@ -140,12 +141,11 @@ def test_a_system_that_does_not_tell_leaves_threads_where_they_are(missing, monk
     else:
         monkeypatch.setattr(cores, "_TASKS", tmp_path / "none")
     opened, worker_cores = opened_with_cores(lambda: "session")
-    with worker_cores.for_caller():
-        assert opened == "session"
+    assert worker_cores.call(opened.upper) == "SESSION"
 
 
 def test_an_error_in_a_call_leaves_the_next_call_free(every_core):
     worker_cores = WorkerCores(frozenset(every_core), begun=frozenset())
-    with pytest.raises(ValueError, match="bad"), worker_cores.for_caller():
-        raise ValueError("bad")
+    with pytest.raises(ValueError, match="bad"):
+        worker_cores.call(int, "bad")
     assert worker_cores._calling.acquire(blocking=False)
