@@ -113,7 +113,7 @@ def bert_graph(
         if first_only and number == shape.layers - 1:
             wanted, bias = _first(builder, states), bias and _first(builder, bias, axis=2)
         states = layer(states, wanted, functools.partial(attention, bias=bias))
-    return builder.finish(width=shape.width)
+    return builder.finish(states, width=shape.width)
 
 
 def _shape(config: Mapping[str, Any]) -> _Shape:

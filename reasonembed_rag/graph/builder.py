@@ -89,14 +89,15 @@ class GraphBuilder:
         self._outputs.append(name)
         return name
 
-    def finish(self, *, width: int) -> Graph:
+    def finish(self, output: str, *, width: int) -> Graph:
         """Return the graph from token ids (B, S) and lengths (B), both int32, to states (B, L, width) in float32.
 
-        They are what the last node gives.
+        output: the node's output that they are, which no other node reads.
         """
         from onnx import TensorProto, helper, numpy_helper
 
-        self._nodes[-1].output[0] = "states"
+        (last,) = (node for node in self._nodes if output in node.output)
+        last.output[list(last.output).index(output)] = "states"
         offsets: dict[str, int] = {}
         end = 0
         initializers = [numpy_helper.from_array(value, name) for name, value in self._inline.items()]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reasonembed_rag.backbone import cache_folder, is_marked, mark
 from reasonembed_rag.files import replacing
 from reasonembed_rag.graph.builder import GRAPH_FILE, Graph
+from reasonembed_rag.graph.cores import with_begun_threads
 from reasonembed_rag.graph.eviction import delete_unused, evict, hold_graph
 from reasonembed_rag.graph.products import largest_weight
 from reasonembed_rag.graph.runtime import onnx_runtime
@@ -39,6 +40,8 @@ class OpenGraph(NamedTuple):
 
     session: Any
     source: Graph | Hold
+    threads: frozenset[int]
+    """The threads of the session, and perhaps others that began with them."""
 
 
 def open_graph(
@@ -109,8 +112,6 @@ def _identity(path: Path) -> str:
 
 def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
     """Return a session whose large tensors are mapped from the file; None where it is not as it was written."""
-    onnxruntime = onnx_runtime()
-
     try:
         held = hold_graph(path)
         if not is_marked(_identity(path)):
@@ -122,7 +123,7 @@ def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
             model = file.read(length)
         chosen = options()
         chosen.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-        return OpenGraph(onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"]), held)
+        return _opened(model, chosen, held)
     except Exception:  # noqa: BLE001 - ONNX Runtime's own errors have no common class; the graph is written anew
         return None
 
@@ -149,7 +150,13 @@ def open_memory(graph: Graph, options: Callable[[], Any]) -> OpenGraph:
     chosen = options()
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in graph.tensors.values()]
     chosen.add_external_initializers(list(graph.tensors), values)
-    return OpenGraph(onnxruntime.InferenceSession(graph.model, chosen, providers=["CPUExecutionProvider"]), graph)
+    return _opened(graph.model, chosen, graph)
+
+
+def _opened(model: bytes, options: Any, source: Graph | Hold) -> OpenGraph:
+    make = functools.partial(onnx_runtime().InferenceSession, model, options, providers=["CPUExecutionProvider"])
+    session, threads = with_begun_threads(make)
+    return OpenGraph(session, source, threads)
 
 
 @functools.cache

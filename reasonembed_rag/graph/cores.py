@@ -15,21 +15,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from reasonembed_rag.forks import ForkLock
 
-__all__ = ["WorkerCores", "opened_with_cores", "other_cores"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["WorkerCores", "core_for_each", "with_begun_threads"]
 
 _TASKS = Path("/proc/self/task")
+_TRIES = 3
 
-_Opened = TypeVar("_Opened")
 _Result = TypeVar("_Result")
 
 
-def other_cores(threads: int) -> list[int]:
-    """Return a core for each thread of a session but the caller's, where they use all cores; else none.
+def core_for_each(threads: int) -> list[int]:
+    """Return a core for each thread of a session, that of its caller first, where they use all cores; else none.
 
-    Which core is left to callers at first is drawn, since several processes may compute at once.
+    Which core is the caller's at first is drawn, since several processes may compute at once.
     """
     if threads < 2 or not hasattr(os, "sched_getaffinity"):
         return []
@@ -37,27 +39,33 @@ def other_cores(threads: int) -> list[int]:
     if len(cores) != threads:
         return []
     first = secrets.randbelow(threads)
-    return cores[first + 1 :] + cores[:first]
+    return cores[first:] + cores[:first]
 
 
-def opened_with_cores(open_session: Callable[[], _Opened]) -> tuple[_Opened, WorkerCores]:
-    """Open a session, and return with it the cores of its threads."""
-    cores, before = _cores(), _threads()
-    opened = open_session()
-    return opened, WorkerCores(cores, begun=_threads() - before)
+_beginning = ForkLock()
+
+
+def with_begun_threads(open_session: Callable[[], _Result]) -> tuple[_Result, frozenset[int]]:
+    """Open a session, no two at a time, and return with it the threads that began meanwhile: its own, and others."""
+    with _beginning:
+        before = _threads()
+        opened = open_session()
+        return opened, _threads() - before
 
 
 class WorkerCores:
-    """Move the threads of one session, each of which was given a core of its own, away from a caller's core."""
+    """Move the threads of one session, each of which was given a core of its own, away from a caller's core.
 
-    def __init__(self, cores: frozenset[int], *, begun: frozenset[int]) -> None:
-        self._cores = cores
-        self._begun = begun
-        """Threads that began while the session was opened: its own, and perhaps others."""
+    The session was given `cores`, of which the first was left to its caller; without any, nothing is moved.
+    """
+
+    def __init__(self, cores: Sequence[int], *, begun: frozenset[int]) -> None:
+        self._free, *self._given = cores or [-1]
+        """The core that is left to the caller, and those of the session's threads at first."""
+        self._begun = begun if self._given else frozenset()
+        self._tries = _TRIES
         self._threads: dict[int, int] = {}
         """The session's threads by their cores, once they are known."""
-        self._free = -1
-        """The core that is left to the caller."""
         self._calling = threading.Lock()
 
     def call(self, run: Callable[..., _Result], *given: Any) -> _Result:
@@ -71,37 +79,34 @@ class WorkerCores:
             self._calling.release()
 
     def _leave(self, core: int) -> None:
-        """Move the thread on this core to the one that was left free."""
-        if self._begun and not self._threads:
+        """Move the thread on this core to the one that was left free, if the caller itself may run there."""
+        if not self._threads and self._begun:
             self._find()
-        if core not in self._threads:
+        if core not in self._threads or self._free not in os.sched_getaffinity(0):
             return
         try:
             os.sched_setaffinity(self._threads[core], {self._free})
-        except OSError:  # the thread is gone, or the core is no longer this process's
+        except OSError:  # not allowed here
             self._threads, self._begun = {}, frozenset()
             return
         self._threads[self._free] = self._threads.pop(core)
         self._free = core
 
     def _find(self) -> None:
-        """Find the session's threads by the one core that each has; they take it a little after they begin.
+        """Find the session's threads by the cores they were given, which they take a little after they begin.
 
-        Where others began with them that have one core too, these stay where they are.
+        Where another thread with one of these cores alone began too, all stay where they are.
         """
         pinned = []
         for thread in self._begun:
             with suppress(OSError):  # it is gone
                 own = os.sched_getaffinity(thread)
-                pinned += [(next(iter(own)), thread)] if len(own) == 1 else []
-        threads = dict(pinned)
-        free = self._cores - threads.keys()
-        if len(free) == 1 and len(pinned) == len(self._cores) - 1:
-            self._threads, self._free = threads, next(iter(free))
-
-
-def _cores() -> frozenset[int]:
-    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+                pinned += [(core, thread) for core in own if len(own) == 1 and core in self._given]
+        if sorted(core for core, _ in pinned) == sorted(self._given):
+            self._threads = dict(pinned)
+        self._tries -= 1
+        if not self._tries:
+            self._begun = frozenset()
 
 
 def _threads() -> frozenset[int]:

@@ -66,8 +66,7 @@ def modern_bert_graph(config: Mapping[str, Any], tensors: NamedTensors, products
     states = layer.norm("embeddings.norm", builder.node("Gather", [words, "ids"]))
     for number in range(len(shape.kinds)):
         states = layer(number, states)
-    layer.norm("final_norm", states)
-    return builder.finish(width=shape.width)
+    return builder.finish(layer.norm("final_norm", states), width=shape.width)
 
 
 def _shape(config: Mapping[str, Any]) -> _Shape:

@@ -47,9 +47,14 @@ class LinearLayer(NamedTuple):
 
 
 def joined_bias(layers: Sequence[LinearLayer]) -> NDArray[np.float32] | None:
-    """Return the biases of layers, divided as their outputs are, one after another; None where they have none."""
-    biases = [bias_N for layer in layers if (bias_N := layer.divided().bias_N) is not None]
-    return np.concatenate(biases) if biases else None
+    """Return the biases of layers, divided as their outputs are, one after another; None where none has one."""
+    if all(layer.bias_N is None for layer in layers):
+        return None
+    biases = [layer.divided().bias_N for layer in layers]
+    widths = [layer.weight_KN.shape[1] for layer in layers]
+    return np.concatenate(
+        [np.zeros(n, np.float32) if bias is None else bias for bias, n in zip(biases, widths, strict=True)]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +125,7 @@ def _int8(
     """Return the product of states, quantised with one scale for all, and weights side by side."""
     integers_KN, scale_N = (np.concatenate(parts, axis=-1) for parts in zip(*weights, strict=True))
     inputs = [builder.constant(f"{name}.weight.int8", integers_KN), builder.constant(f"{name}.weight.scale", scale_N)]
-    bias = (
-        [] if bias_N is None else ["", builder.constant(f"{name}.bias", bias_N)]
-    )  # behind zeros of weights, which are 0
+    bias = [] if bias_N is None else ["", builder.constant(f"{name}.bias", bias_N)]  # the weights have no zero points
     return builder.node("DynamicQuantizeMatMul", [states, *inputs, *bias], domain=FUSED)
 
 

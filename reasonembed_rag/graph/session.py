@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonembed_rag.forks import ForkLock, make_immortal, renew_in_child
-from reasonembed_rag.graph.cores import opened_with_cores, other_cores
+from reasonembed_rag.graph.cores import WorkerCores, core_for_each
 from reasonembed_rag.graph.runtime import onnx_runtime
 
 if TYPE_CHECKING:
@@ -44,8 +44,11 @@ def thread_count() -> int:
     return int(asked) if asked.isdigit() and int(asked) > 0 else cores
 
 
-def session_options(*, threads: int) -> Any:
-    """Return the settings of a session: the graph is fused already, and idle threads leave their cores to others."""
+def session_options(*, threads: int, cores: Sequence[int] = ()) -> Any:
+    """Return the settings of a session: the graph is fused already, and idle threads leave their cores to others.
+
+    cores: one for each thread but the caller's, or none.
+    """
     onnxruntime = onnx_runtime()
 
     options = onnxruntime.SessionOptions()
@@ -57,9 +60,8 @@ def session_options(*, threads: int) -> Any:
     if threads > 1 and _can_limit_spinning(onnxruntime.__version__):
         settings = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": str(_SPIN_MICROSECONDS)}
         settings["force_spinning_stop"] = "1"
-    others = other_cores(threads)
-    if others:
-        settings["intra_op_thread_affinities"] = ";".join(str(core + 1) for core in others)  # counted from 1
+    if cores:
+        settings["intra_op_thread_affinities"] = ";".join(str(core + 1) for core in cores)  # counted from 1
     for name, value in settings.items():
         options.add_session_config_entry(f"session.{name}", value)
     return options
@@ -74,15 +76,16 @@ def _can_limit_spinning(version: str) -> bool:
 class GraphSession:
     """Run one graph; a forked child opens it again, as threads do not come through a fork."""
 
-    def __init__(self, reopen: Callable[[], OpenGraph]) -> None:
-        self._reopen = reopen
-        self._opened: OpenGraph | None = None
+    def __init__(self, reopen: Callable[..., OpenGraph], *, threads: int) -> None:
+        self._reopen, self._threads = reopen, threads
+        self._opened: tuple[OpenGraph, WorkerCores] | None = None
         self._open()
         renew_in_child(self)
 
-    def _open(self) -> OpenGraph:
-        opened, self._cores = opened_with_cores(self._reopen)
-        self._opened = opened
+    def _open(self) -> tuple[OpenGraph, WorkerCores]:
+        cores = core_for_each(self._threads)
+        graph = self._reopen(options=functools.partial(session_options, threads=self._threads, cores=cores[1:]))
+        self._opened = opened = graph, WorkerCores(cores, begun=graph.threads)
         return opened
 
     def renew_after_fork(self) -> None:
@@ -93,8 +96,8 @@ class GraphSession:
 
     def __call__(self, ids_BS: NDArray[np.int32], lengths_B: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the states (B, L, D) of right-padded sequences of token ids."""
-        opened = self._opened or self._open()
-        return self._cores.call(run_session, opened, ids_BS, lengths_B)
+        graph, cores = self._opened or self._open()
+        return cores.call(run_session, graph, ids_BS, lengths_B)
 
 
 class GraphSessions:
@@ -103,18 +106,14 @@ class GraphSessions:
     def __init__(self, reopen: Callable[..., OpenGraph], *, threads: int) -> None:
         self._reopen = reopen
         self._opening = ForkLock()
-        self._opened = {threads: self._open(threads)}
+        self._opened = {threads: GraphSession(reopen, threads=threads)}
 
     def of(self, *, threads: int) -> GraphSession:
         """Return the session with this number of threads."""
         with self._opening:
             if threads not in self._opened:
-                self._opened[threads] = self._open(threads)
+                self._opened[threads] = GraphSession(self._reopen, threads=threads)
             return self._opened[threads]
-
-    def _open(self, threads: int) -> GraphSession:
-        options = functools.partial(session_options, threads=threads)
-        return GraphSession(functools.partial(self._reopen, options=options))
 
 
 def in_threads(run: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: int) -> Iterator[_Result]:

@@ -48,6 +48,33 @@ def test_a_graph_equals_transformers_whatever_shares_its_batch(tiny_model, weigh
     assert np.abs(alone - expected).max() < 1e-5
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "distilbert"])
+def test_every_bias_is_added_where_it_belongs(tiny_model, weights_of, sequences, embed, kind, pooling):
+    import torch
+    from transformers import AutoModel
+
+    folder = tiny_model(kind, **KINDS[kind])
+    model = AutoModel.from_pretrained(folder)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)  # a new model has zeros there
+    model.save_pretrained(folder)
+    expected = plain(folder, sequences, pooling)
+    assert (
+        np.abs(embed(OnnxEngine(weights_of(folder, pooling=pooling), dtype="float32"), sequences) - expected).max()
+        < 1e-5
+    )
+    int8 = embed(OnnxEngine(weights_of(folder, pooling=pooling), dtype="int8"), sequences)
+    assert (int8 * expected).sum(axis=1).min() > 0.99
+
+
+def test_a_model_without_layers_gives_its_embeddings(tiny_model, weights_of, sequences, embed):
+    folder = tiny_model("bert", num_hidden_layers=0)
+    engine = OnnxEngine(weights_of(folder), dtype="float32")
+    assert np.abs(embed(engine, sequences) - plain(folder, sequences, "mean")).max() < 1e-5
+
+
 @pytest.mark.parametrize("activation", ["relu", "gelu_new"])
 def test_every_activation_is_the_one_of_config(tiny_model, weights_of, sequences, embed, activation):
     folder = tiny_model("bert", hidden_act=activation)

@@ -30,8 +30,7 @@ def products_of(products, states, layers, part):
     for place in range(len(layers)):
         builder = GraphBuilder()
         outputs = products.multiply(builder, builder.constant("given", states), layers, part)
-        builder.node("Mul", [outputs[place], builder.constant("one", np.ones(1, np.float32))])
-        graph = builder.finish(width=layers[place].weight_KN.shape[1])
+        graph = builder.finish(outputs[place], width=layers[place].weight_KN.shape[1])
         opened = open_memory(graph, functools.partial(session_options, threads=1))
         inputs = {"ids": np.zeros((1, 1), np.int32), "lengths": np.ones(1, np.int32)}
         results.append(opened.session.run(None, inputs)[0])

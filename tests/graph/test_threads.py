@@ -47,7 +47,11 @@ def test_token_states_do_not_depend_on_the_number_of_threads(engine_of, many):
 def test_a_single_batch_is_divided_among_all_threads_and_opens_no_second_session(engine_of, embed, many, monkeypatch):
     opened = []
     real = session.session_options
-    monkeypatch.setattr(session, "session_options", lambda *, threads: opened.append(threads) or real(threads=threads))
+    monkeypatch.setattr(
+        session,
+        "session_options",
+        lambda *, threads, cores: opened.append(threads) or real(threads=threads, cores=cores),
+    )
     made = engine_of(4)
     embed(made, many[:2])
     assert opened == [4]
@@ -55,9 +59,9 @@ def test_a_single_batch_is_divided_among_all_threads_and_opens_no_second_session
     assert opened == [4, 1]
 
 
-def settings_of(threads):
+def settings_of(threads, cores=()):
     """Return the named settings of a session's options that are set."""
-    options, found = session.session_options(threads=threads), {}
+    options, found = session.session_options(threads=threads, cores=cores), {}
     for name in ("intra_op.allow_spinning", "intra_op.spin_duration_us", "force_spinning_stop"):
         with contextlib.suppress(RuntimeError):  # not set
             found[name] = options.get_session_config_entry(f"session.{name}")
@@ -70,7 +74,6 @@ def settings_of(threads):
 def test_no_thread_spins_where_it_cannot_be_limited(monkeypatch, version):
     monkeypatch.setattr(session.onnx_runtime(), "__version__", version)
     found = settings_of(4)
-    found.pop("cores", None)
     assert found == {"intra_op.allow_spinning": "0"}
 
 
@@ -85,8 +88,11 @@ def test_threads_that_wait_within_a_call_spin_for_microseconds(monkeypatch, vers
 
 def test_threads_have_cores_of_their_own_where_all_are_used(monkeypatch):
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda process: {7, 2, 5}, raising=False)
-    assert {settings_of(3)["cores"] for _ in range(100)} == {"6;8", "8;3", "3;6"}
-    assert all("cores" not in settings_of(threads) for threads in (1, 2, 4))
+    drawn = {tuple(cores.core_for_each(3)) for _ in range(100)}
+    assert drawn == {(2, 5, 7), (5, 7, 2), (7, 2, 5)}
+    assert all(cores.core_for_each(threads) == [] for threads in (1, 2, 4))
+    assert settings_of(3, cores=[5, 7])["cores"] == "6;8"  # counted from 1
+    assert "cores" not in settings_of(3)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no such call here")
