@@ -29,6 +29,8 @@ class Graph:
     """A serialised ONNX model whose large tensors, by name and in order, lie in GRAPH_FILE."""
 
     model: bytes
+    even: bytes
+    """The same model for batches without padding: what else depends on the lengths of rows is left out."""
     tensors: Mapping[str, NDArray[Any]]
     offsets: Mapping[str, int]
 
@@ -41,6 +43,8 @@ class GraphBuilder:
         self._inline: dict[str, NDArray[Any]] = {}
         self._tensors: dict[str, NDArray[Any]] = {}
         self._outputs: list[str] = []
+        self._if_even: dict[str, Any] = {}
+        """The node in place of a choice, by its output, where rows have one length."""
         self._length = ""
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
@@ -70,10 +74,8 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(op, inputs, names, domain=domain, **attributes))
         return names
 
-    def choice(
-        self, condition: str, then: Sequence[str], otherwise: Sequence[str], *, op: str, **attributes: Any
-    ) -> str:
-        """Add a node whose inputs depend on a condition (1,) when the graph runs; return the name of its output."""
+    def choice(self, even: str, then: Sequence[str], otherwise: Sequence[str], *, op: str, **attributes: Any) -> str:
+        """Add a node whose inputs depend on whether rows are `even` (1,) in length; return the name of its output."""
         from onnx import TensorProto, helper
 
         branches: list[Any] = []
@@ -82,7 +84,9 @@ class GraphBuilder:
             result = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
             node = helper.make_node(op, inputs, [name], **attributes)
             branches.append(helper.make_graph([node], name, [], [result]))
-        return self.node("If", [condition], then_branch=branches[0], else_branch=branches[1])
+        output = self.node("If", [even], then_branch=branches[0], else_branch=branches[1])
+        self._if_even[output] = helper.make_node(op, then, [output], **attributes)
+        return output
 
     def output(self, name: str) -> str:
         """Make a one-dimensional result of a node an output of the graph, beside the states; return its name."""
@@ -94,7 +98,7 @@ class GraphBuilder:
 
         output: the node's output that they are, which no other node reads.
         """
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import numpy_helper
 
         (last,) = (node for node in self._nodes if output in node.output)
         last.output[list(last.output).index(output)] = "states"
@@ -105,22 +109,40 @@ class GraphBuilder:
             offsets[name] = end
             initializers.append(_external(name, value, offset=end))
             end += -(-value.nbytes // _ALIGNED) * _ALIGNED
-        graph = helper.make_graph(
-            self._nodes,
-            "encoder",
-            [
-                helper.make_tensor_value_info("ids", TensorProto.INT32, ["B", "S"]),
-                helper.make_tensor_value_info("lengths", TensorProto.INT32, ["B"]),
-            ],
-            [
-                helper.make_tensor_value_info("states", TensorProto.FLOAT, ["B", "L", width]),
-                *(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in self._outputs),
-            ],
-            initializers,
-        )
-        opsets = [helper.make_opsetid("", 17), helper.make_opsetid(FUSED, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-        return Graph(model.SerializeToString(), self._tensors, offsets)
+        even = _read([self._if_even.get(node.output[0], node) for node in self._nodes], ["states", *self._outputs])
+        models = [_model(nodes, self._outputs, initializers, width=width) for nodes in (self._nodes, even)]
+        return Graph(models[0], models[1], self._tensors, offsets)
+
+
+def _read(nodes: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
+    """Return the nodes whose results are outputs or are read by such nodes."""
+    wanted, kept = set(outputs), list[Any]()
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
+def _model(nodes: Sequence[Any], outputs: Sequence[str], initializers: Sequence[Any], *, width: int) -> bytes:
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        nodes,
+        "encoder",
+        [
+            helper.make_tensor_value_info("ids", TensorProto.INT32, ["B", "S"]),
+            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["B"]),
+        ],
+        [
+            helper.make_tensor_value_info("states", TensorProto.FLOAT, ["B", "L", width]),
+            *(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in outputs),
+        ],
+        initializers,
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(FUSED, 1)]
+    model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    return model
 
 
 def _external(name: str, value: NDArray[Any], *, offset: int) -> Any:

@@ -45,16 +45,16 @@ class OpenGraph(NamedTuple):
 
 
 def open_graph(
-    weights: EncoderWeights, *, dtype: str, options: Callable[[], Any], write: Callable[[], Graph]
+    weights: EncoderWeights, *, dtype: str, options: Callable[[], Any], write: Callable[[], Graph], even: bool = False
 ) -> OpenGraph:
-    """Open the graph of a model from the cache, or write it there first.
+    """Open the graph of a model from the cache, or write it there first; `even`: for batches without padding only.
 
     A file that this project did not leave as it is, damaged or changed, is written anew; without the permission to
     write, the graph stays in memory. Both are logged once per process, and so are deletions for want of room.
     """
     path = _path(weights, dtype)
     if path.is_file():
-        opened = _open_file(path, options)
+        opened = _open_file(path, options, even=even)
         if opened is not None:
             return opened
         _warn(f"{path}: damaged, or not as it was written; it is written anew")
@@ -63,10 +63,10 @@ def open_graph(
         deleted = _save(graph, path)
     except OSError as error:
         _warn(f"{path}: cannot be written ({error.strerror}); the graph is made anew by every process")
-        return open_memory(graph, options)
+        return open_memory(graph, options, even=even)
     if deleted:
         _warn(f"{path.parents[2]}: full; graphs of models that were not used for the longest time were deleted")
-    return _open_file(path, options) or open_memory(graph, options)
+    return _open_file(path, options, even=even) or open_memory(graph, options, even=even)
 
 
 def _path(weights: EncoderWeights, dtype: str) -> Path:
@@ -87,7 +87,7 @@ def _digest(*parts: Any) -> str:
 
 
 def _save(graph: Graph, path: Path) -> int:
-    """Write the tensors, the graph behind them and its length; then delete older graphs of the model, and others.
+    """Write the tensors, both models behind them and their lengths; then delete older graphs of the model, and others.
 
     Return how many others were deleted because all together were too large.
     """
@@ -95,8 +95,10 @@ def _save(graph: Graph, path: Path) -> int:
         for name, tensor in graph.tensors.items():
             file.seek(graph.offsets[name])
             file.write(tensor.data)
-        file.write(graph.model)
-        file.write(len(graph.model).to_bytes(_LENGTH_BYTES, "little"))
+        for model in (graph.model, graph.even):
+            file.write(model)
+        for model in (graph.model, graph.even):
+            file.write(len(model).to_bytes(_LENGTH_BYTES, "little"))
     mark(_identity(path))
     for folder in path.parents[1].iterdir():
         if folder != path.parent:
@@ -110,17 +112,17 @@ def _identity(path: Path) -> str:
     return f"graph {path.parent.name} {state.st_size} {state.st_ino} {state.st_mtime_ns} {state.st_ctime_ns}"
 
 
-def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
+def _open_file(path: Path, options: Callable[[], Any], *, even: bool) -> OpenGraph | None:
     """Return a session whose large tensors are mapped from the file; None where it is not as it was written."""
     try:
         held = hold_graph(path)
         if not is_marked(_identity(path)):
             return None
         with path.open("rb") as file:
-            end = file.seek(-_LENGTH_BYTES, 2)
-            length = int.from_bytes(file.read(), "little")
-            file.seek(end - length)
-            model = file.read(length)
+            end = file.seek(-2 * _LENGTH_BYTES, 2)
+            lengths = [int.from_bytes(file.read(_LENGTH_BYTES), "little") for _ in range(2)]
+            file.seek(end - (lengths[1] if even else sum(lengths)))
+            model = file.read(lengths[even])
         chosen = options()
         chosen.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
         return _opened(model, chosen, held)
@@ -129,13 +131,13 @@ def _open_file(path: Path, options: Callable[[], Any]) -> OpenGraph | None:
 
 
 def written_once(open_one: Callable[..., OpenGraph]) -> Callable[..., OpenGraph]:
-    """Return a function that opens a graph as open_one(options=...) does, but writes none anew that is in memory."""
+    """Return a function that opens a graph as open_one does, but writes none anew that is in memory."""
     kept: list[Graph] = []
 
-    def opened(*, options: Callable[[], Any]) -> OpenGraph:
+    def opened(*, options: Callable[[], Any], even: bool = False) -> OpenGraph:
         if kept:
-            return open_memory(kept[0], options)
-        found = open_one(options=options)
+            return open_memory(kept[0], options, even=even)
+        found = open_one(options=options, even=even)
         if isinstance(found.source, Graph):
             kept.append(found.source)
         return found
@@ -143,14 +145,14 @@ def written_once(open_one: Callable[..., OpenGraph]) -> Callable[..., OpenGraph]
     return opened
 
 
-def open_memory(graph: Graph, options: Callable[[], Any]) -> OpenGraph:
+def open_memory(graph: Graph, options: Callable[[], Any], *, even: bool = False) -> OpenGraph:
     """Return a session that reads the large tensors where they are."""
     onnxruntime = onnx_runtime()
 
     chosen = options()
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in graph.tensors.values()]
     chosen.add_external_initializers(list(graph.tensors), values)
-    return _opened(graph.model, chosen, graph)
+    return _opened(graph.even if even else graph.model, chosen, graph)
 
 
 def _opened(model: bytes, options: Any, source: Graph | Hold) -> OpenGraph:

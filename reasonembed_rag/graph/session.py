@@ -74,10 +74,13 @@ def _can_limit_spinning(version: str) -> bool:
 
 
 class GraphSession:
-    """Run one graph; a forked child opens it again, as threads do not come through a fork."""
+    """Run one graph; a forked child opens it again, as threads do not come through a fork.
 
-    def __init__(self, reopen: Callable[..., OpenGraph], *, threads: int) -> None:
-        self._reopen, self._threads = reopen, threads
+    `even`: it takes batches without padding only.
+    """
+
+    def __init__(self, reopen: Callable[..., OpenGraph], *, threads: int, even: bool) -> None:
+        self._reopen, self._threads = functools.partial(reopen, even=even), threads
         self._opened: tuple[OpenGraph, WorkerCores] | None = None
         self._open()
         renew_in_child(self)
@@ -101,19 +104,24 @@ class GraphSession:
 
 
 class GraphSessions:
-    """Sessions of one graph by how many threads divide a batch: the widest is opened now, others at their first use."""
+    """Sessions of one graph by how many threads divide a batch: the widest is opened now, others at their first use.
+
+    One with a thread takes any batch; padding takes others time in every layer, whether there is some or not.
+    """
 
     def __init__(self, reopen: Callable[..., OpenGraph], *, threads: int) -> None:
         self._reopen = reopen
         self._opening = ForkLock()
-        self._opened = {threads: GraphSession(reopen, threads=threads)}
+        self._opened: dict[tuple[int, bool], GraphSession] = {}
+        self.of(threads=threads)
 
-    def of(self, *, threads: int) -> GraphSession:
-        """Return the session with this number of threads."""
+    def of(self, *, threads: int, even: bool = True) -> GraphSession:
+        """Return the session with this number of threads; with several it takes batches without padding, if `even`."""
+        even = even and threads > 1
         with self._opening:
-            if threads not in self._opened:
-                self._opened[threads] = GraphSession(self._reopen, threads=threads)
-            return self._opened[threads]
+            if (threads, even) not in self._opened:
+                self._opened[threads, even] = GraphSession(self._reopen, threads=threads, even=even)
+            return self._opened[threads, even]
 
 
 def in_threads(run: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: int) -> Iterator[_Result]:

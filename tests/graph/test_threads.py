@@ -53,10 +53,36 @@ def test_a_single_batch_is_divided_among_all_threads_and_opens_no_second_session
         lambda *, threads, cores: opened.append(threads) or real(threads=threads, cores=cores),
     )
     made = engine_of(4)
-    embed(made, many[:2])
+    embed(made, many[:1])
+    embed(made, [many[-1], many[-1][::-1]])
     assert opened == [4]
     embed(made, many)
     assert opened == [4, 1]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_single_batch_with_padding_is_divided_by_rows(engine_of, embed, many, threads, monkeypatch):
+    short = [max(many, key=len)[:stop] for stop in (9, 9, 8, 7, 7, 3, 1)]
+    expected = embed(engine_of(1), short)
+    made, shapes, real = engine_of(threads), [], session.run_session
+    monkeypatch.setattr(
+        session, "run_session", lambda opened, ids, lengths: shapes.append(ids.shape) or real(opened, ids, lengths)
+    )
+    assert np.abs(embed(made, short) - expected).max() < 1e-5
+    assert sorted(shapes) == {2: [(3, 7), (4, 9)], 3: [(2, 3), (2, 7), (3, 9)]}[threads]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_states_of_one_text_are_right_where_some_tokens_are_not_attended_to(engine_of, many, threads):
+    ids = max(many, key=len)[:9]
+    (expected,) = engine_of(1).token_states([np.concatenate([ids[:5], ids[:4]])], [5])
+    made = engine_of(threads)
+    (changed,) = made.token_states([np.concatenate([ids[:5], ids[1:5]])], [5])
+    assert np.abs(changed[:5] - expected[:5]).max() < 1e-5
+    (whole,) = made.token_states([ids[:5]], [5])
+    assert np.abs(changed[:5] - whole).max() < 1e-5
+    (others,) = made.token_states([ids], [9])
+    assert np.abs(others[:5] - whole).max() > 1e-3
 
 
 def settings_of(threads, cores=()):
