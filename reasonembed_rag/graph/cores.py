@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["WorkerCores", "core_for_each", "with_begun_threads"]
 
 _TASKS = Path("/proc/self/task")
-_TRIES = 3
+_TRIES = 20
+"""How many calls look for the threads, which take their cores a little after they begin."""
 
 _Result = TypeVar("_Result")
 
@@ -62,7 +63,7 @@ class WorkerCores:
     def __init__(self, cores: Sequence[int], *, begun: frozenset[int]) -> None:
         self._free, *self._given = cores or [-1]
         """The core that is left to the caller, and those of the session's threads at first."""
-        self._begun = begun if self._given else frozenset()
+        self._begun = begun if len(begun) == len(self._given) else frozenset()  # more: some are not the session's
         self._tries = _TRIES
         self._threads: dict[int, int] = {}
         """The session's threads by their cores, once they are known."""
@@ -80,33 +81,26 @@ class WorkerCores:
 
     def _leave(self, core: int) -> None:
         """Move the thread on this core to the one that was left free, if the caller itself may run there."""
-        if not self._threads and self._begun:
+        if not self._threads and self._begun and self._tries:
             self._find()
         if core not in self._threads or self._free not in os.sched_getaffinity(0):
             return
         try:
             os.sched_setaffinity(self._threads[core], {self._free})
         except OSError:  # not allowed here
-            self._threads, self._begun = {}, frozenset()
+            self._threads, self._tries = {}, 0
             return
         self._threads[self._free] = self._threads.pop(core)
         self._free = core
 
     def _find(self) -> None:
-        """Find the session's threads by the cores they were given, which they take a little after they begin.
-
-        Where another thread with one of these cores alone began too, all stay where they are.
-        """
-        pinned = []
-        for thread in self._begun:
-            with suppress(OSError):  # it is gone
-                own = os.sched_getaffinity(thread)
-                pinned += [(core, thread) for core in own if len(own) == 1 and core in self._given]
-        if sorted(core for core, _ in pinned) == sorted(self._given):
-            self._threads = dict(pinned)
+        """Find which of the session's threads is on which core."""
         self._tries -= 1
-        if not self._tries:
-            self._begun = frozenset()
+        with suppress(OSError):  # one is gone
+            owned = {thread: os.sched_getaffinity(thread) for thread in self._begun}
+            threads = {core: thread for thread, own in owned.items() for core in own if len(own) == 1}
+            if threads.keys() == set(self._given):
+                self._threads = threads
 
 
 def _threads() -> frozenset[int]:

@@ -63,8 +63,8 @@ class OnnxEngine:
         if adapter is not None:
             raise InputError(f"unknown adapter {adapter!r}; adapters by name need backend='torch'")
         skip = 0 if self._spec.pool_prompt else tokens.skip
-        largest = max((len(pack) * int(tokens.lengths[pack].max()) for pack in packs if len(pack)), default=0)
         lengths = tokens.lengths
+        largest = max((len(pack) * int(lengths[pack].max()) for pack in packs if len(pack)), default=0)
         parts = batches(np.concatenate([_NO_ROWS, *packs]), lengths, most=largest)
         parts, session, workers = self._planned(parts, lengths, lengths)
 

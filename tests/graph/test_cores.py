@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,8 +14,6 @@ from reasonembed_rag.graph import OnnxEngine, cache, cores, engine
 from reasonembed_rag.graph.cores import WorkerCores
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no such call here")
-NOWHERE = 2**22 + 1
-"""A number that no thread can have."""
 
 
 @pytest.fixture
@@ -79,9 +78,20 @@ def pinned(threads):
 IDS = np.asarray([[1, 2, 3]], np.int32), np.asarray([3], np.int32)
 
 
+def found(session):
+    """Return the cores of a session's threads, once they have taken those they were given."""
+    graph, worker_cores = session._opened
+    deadline = time.monotonic() + 60
+    while len(pinned(graph.threads)) < len(graph.threads):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return worker_cores
+
+
 def test_threads_of_a_session_leave_the_core_of_each_caller(engine_of, every_core, monkeypatch):
     before = cores._threads()
     session = engine_of()._sessions.of(threads=len(every_core))
+    found(session)._tries = 20
     for core in [*every_core, *reversed(every_core)]:
         monkeypatch.setattr(cores, "_core", lambda core=core: core)
         session(*IDS)
@@ -92,12 +102,14 @@ def test_sessions_that_are_opened_at_once_all_find_their_own_threads(engine_of, 
     with ThreadPoolExecutor(4) as pool:
         engines = [pool.submit(engine_of) for _ in range(4)]
     sessions = [made.result()._sessions.of(threads=len(every_core)) for made in engines]
-    for core in every_core:
-        monkeypatch.setattr(cores, "_core", lambda core=core: core)
-        for session in sessions:
+    for session in sessions:
+        worker_cores = found(session)
+        worker_cores._tries += len(every_core)  # the machine may have been too busy until now
+        for core in every_core:
+            monkeypatch.setattr(cores, "_core", lambda core=core: core)
             session(*IDS)
-            graph, worker_cores = session._opened
-            assert pinned(graph.threads) == sorted(worker_cores._threads) == [c for c in every_core if c != core]
+            others = [other for other in every_core if other != core]
+            assert pinned(session._opened[0].threads) == sorted(worker_cores._threads) == others
 
 
 def test_a_thread_that_is_not_a_sessions_stays_where_it_is(engine_of, every_core, sleepers, monkeypatch):
@@ -123,14 +135,14 @@ def test_a_thread_that_is_not_a_sessions_stays_where_it_is(engine_of, every_core
 def test_the_thread_on_the_callers_core_takes_the_one_that_was_free(every_core, sleepers, monkeypatch):
     here, *others = every_core
     threads = sleepers(*others)
-    moved = WorkerCores(every_core, begun=frozenset([*threads, NOWHERE]))
+    moved = WorkerCores(every_core, begun=frozenset(threads))
     call_on(moved, here, monkeypatch)
     assert places(threads) == [{core} for core in others]
     call_on(moved, others[0], monkeypatch)
     assert places(threads) == [{here}, *({core} for core in others[1:])]
 
 
-def test_nothing_is_moved_where_another_thread_began_on_a_given_core(every_core, sleepers, monkeypatch):
+def test_nothing_is_moved_where_another_thread_began_too(every_core, sleepers, monkeypatch):
     begun = [*every_core[1:], every_core[1]]
     threads = sleepers(*begun)
     unsure = WorkerCores(every_core, begun=frozenset(threads))
@@ -140,12 +152,12 @@ def test_nothing_is_moved_where_another_thread_began_on_a_given_core(every_core,
 
 
 def test_threads_are_looked_for_a_few_times_only(every_core, sleepers, monkeypatch):
-    lost = WorkerCores(every_core, begun=frozenset(sleepers(every_core[0])))
+    lost = WorkerCores(every_core[:2], begun=frozenset(sleepers(every_core[0])))
     asked, real = [], os.sched_getaffinity
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda thread: asked.append(thread) or real(thread))
-    for _ in range(10):
+    for _ in range(30):
         call_on(lost, every_core[0], monkeypatch)
-    assert len(asked) == 3
+    assert len(asked) == 20
 
 
 def test_nothing_is_moved_to_a_core_that_the_caller_may_not_use(every_core, sleepers, monkeypatch):
