@@ -123,7 +123,9 @@ def _int8(
     builder: GraphBuilder, states: str, name: str, weights: Sequence[_Rounded], bias_N: NDArray[np.float32] | None
 ) -> str:
     """Return the product of states, quantised with one scale for all, and weights side by side."""
-    integers_KN, scale_N = (np.concatenate(parts, axis=-1) for parts in zip(*weights, strict=True))
+    integers_KN, scale_N = weights[0]
+    if len(weights) > 1:
+        integers_KN, scale_N = (np.concatenate(parts, axis=-1) for parts in zip(*weights, strict=True))
     inputs = [builder.constant(f"{name}.weight.int8", integers_KN), builder.constant(f"{name}.weight.scale", scale_N)]
     bias = [] if bias_N is None else ["", builder.constant(f"{name}.bias", bias_N)]  # the weights have no zero points
     return builder.node("DynamicQuantizeMatMul", [states, *inputs, *bias], domain=FUSED)
