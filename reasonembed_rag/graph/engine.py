@@ -66,7 +66,7 @@ class OnnxEngine:
         lengths = tokens.lengths
         largest = max((len(pack) * int(lengths[pack].max()) for pack in packs if len(pack)), default=0)
         parts = batches(np.concatenate([_NO_ROWS, *packs]), lengths, most=largest)
-        parts, session, workers = self._planned(parts, lengths, lengths)
+        session, workers = self._session_for(parts, lengths, lengths)
 
         def embedded(rows: NDArray[np.int64]) -> RowVectors:
             return RowVectors(rows, embed(session, tokens.rows(rows), self._spec, pad_id=self._pad_id, skip=skip))
@@ -82,7 +82,7 @@ class OnnxEngine:
         """
         lengths = np.asarray([len(sequence) for sequence in sequences], np.int64)
         parts = batches(np.argsort(-lengths, kind="stable"), lengths)
-        parts, session, workers = self._planned(parts, lengths, np.asarray(attended, np.int64))
+        session, workers = self._session_for(parts, lengths, np.asarray(attended, np.int64))
 
         def states(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             ids_BS = padded([sequences[row] for row in rows], pad_id=self._pad_id)
@@ -98,20 +98,13 @@ class OnnxEngine:
         """Drop the model."""
         self._sessions = None
 
-    def _planned(
-        self, parts: list[NDArray[np.int64]], lengths: NDArray[np.int64], attended: NDArray[np.int64]
-    ) -> tuple[list[NDArray[np.int64]], GraphSession, int]:
-        """Return batches, a session that takes them, and how many to run side by side.
-
-        Where there are fewer than threads, each is divided among them by its operators; if some need padding, by rows.
-        """
+    def _session_for(
+        self, parts: Sequence[NDArray[np.int64]], lengths: NDArray[np.int64], attended: NDArray[np.int64]
+    ) -> tuple[GraphSession, int]:
+        """Return a session for batches of rows, and how many to run side by side; padding is not attended to."""
         if self._sessions is None:
             raise BackendError(f"the encoder of {self._spec.model} is closed; build a new one with from_pretrained")
-        few = len(parts) == 1 or 2 * len(parts) < self._threads
-        if few and all(attended[rows].min() == lengths[rows].max() for rows in parts):
-            return parts, self._sessions.of(threads=self._threads), 1
-        if few and max(map(len, parts)) == 1:
-            return parts, self._sessions.of(threads=self._threads, even=False), 1
-        if few:
-            parts = [some for rows in parts for some in np.array_split(rows, min(len(rows), self._threads))]
-        return parts, self._sessions.of(threads=1), min(len(parts), self._threads)
+        if len(parts) == 1 or 2 * len(parts) < self._threads:
+            even = all(attended[rows].min() == lengths[rows].max() for rows in parts)
+            return self._sessions.of(threads=self._threads, even=even), 1
+        return self._sessions.of(threads=1), min(len(parts), self._threads)
