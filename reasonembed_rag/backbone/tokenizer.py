@@ -93,31 +93,26 @@ class TextTokenizer:
                 "want a larger max_length or a shorter instruction"
             )
         body_room = room + len(after_ids)
-        parts: list[NDArray[np.int32]] = []
-        lengths: list[int] = []
+        arrays: list[NDArray[np.int32]] = []
         truncated = unread = 0
         for start in range(0, len(texts), _CHUNK):
             wrapped = [f"{before}{text}{after}" for text in texts[start : start + _CHUNK]]
-            joined: list[int] = []
             for encoding in self._backend.encode_batch_fast(wrapped, add_special_tokens=False):
                 ids = encoding.ids
                 if len(ids) > body_room:
                     truncated += 1
                     unread += len(ids) - body_room
                     ids = ids[:room] + after_ids
-                whole = [*self._head, *ids, *self._tail] or self._filler
-                joined += whole
-                lengths.append(len(whole))
-            parts.append(np.asarray(joined, dtype=np.int32))
-        flat = np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
-        offsets = np.fromiter(itertools.accumulate(lengths, initial=0), np.int64, len(lengths) + 1)
+                arrays.append(np.asarray([*self._head, *ids, *self._tail] or self._filler, dtype=np.int32))
+        flat = np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)
+        offsets = np.fromiter(itertools.accumulate(map(len, arrays), initial=0), np.int64, len(arrays) + 1)
         prompt = [*self._head, *head_ids] if before else []
         return Tokens(
             flat,
             offsets,
             truncated,
             skip=len(prompt),
-            shared=_common_prefix(prompt, _rows(flat, offsets)) if prompt else 0,
+            shared=_common_prefix(prompt, arrays) if prompt else 0,
             unread=unread,
             unknown=self._mostly_unknown(flat, offsets, frame=[*self._head, *head_ids, *tail]),
         )
@@ -211,10 +206,8 @@ class TextTokenizer:
         """
         prompt = [*self._head, *self._ids(before)]
         suffix = len(self._ids(after)) + len(self._tail)
-        return [
-            slice(_common_prefix(prompt, [array]), max(0, len(array) - suffix))
-            for array in _rows(tokens.ids, tokens.offsets)
-        ]
+        arrays = [tokens.ids[start:stop] for start, stop in itertools.pairwise(tokens.offsets)]
+        return [slice(_common_prefix(prompt, [array]), max(0, len(array) - suffix)) for array in arrays]
 
     def decode(self, ids: Sequence[NDArray[np.int32]]) -> list[str]:
         """Return the texts of sequences of ids; an incomplete character becomes a replacement character."""
@@ -272,11 +265,6 @@ def _unknown_id(backend: Tokenizer) -> int | None:
         if found in rare:
             return int(found)
     return None
-
-
-def _rows(ids: NDArray[np.int32], offsets: NDArray[np.int64]) -> list[NDArray[np.int32]]:
-    """Return the ids of each text as views."""
-    return [ids[start:stop] for start, stop in itertools.pairwise(offsets.tolist())]
 
 
 def _common_prefix(prompt: list[int], arrays: Sequence[NDArray[np.int32]]) -> int:

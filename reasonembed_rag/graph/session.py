@@ -106,7 +106,7 @@ class GraphSession:
 class GraphSessions:
     """Sessions of one graph by how many threads divide a batch: the widest is opened now, others at their first use.
 
-    One with a thread takes any batch; padding takes others time in every layer, whether there is some or not.
+    A session with one thread takes any batch; those with several are of two kinds, since choosing masks takes time.
     """
 
     def __init__(self, reopen: Callable[..., OpenGraph], *, threads: int) -> None:

@@ -94,16 +94,19 @@ def test_damaged_weights_are_called_so_in_int8_too(tiny_model, weights_of, damag
         OnnxEngine(dataclasses.replace(weights, tensors=lambda: tensors, digest="damaged"), dtype="int8")
 
 
+BEHIND_OUTLIERS = pytest.mark.parametrize(
+    ("source", "product"),
+    [("intermediate.dense", "output.dense"), ("attention.self.value", "attention.output.dense")],
+)
+
+
 @pytest.fixture
 def unsmoothed(monkeypatch):
     """Leave outliers where they are."""
     monkeypatch.setattr(check, "typical_states", lambda *_, **__: {})
 
 
-@pytest.mark.parametrize(
-    ("source", "product"),
-    [("intermediate.dense", "output.dense"), ("attention.self.value", "attention.output.dense")],
-)
+@BEHIND_OUTLIERS
 def test_outliers_of_states_move_into_weights_and_all_products_stay_in_int8(
     tiny_model, weights_of, sequences, embed, own_cache, source, product
 ):
@@ -115,10 +118,7 @@ def test_outliers_of_states_move_into_weights_and_all_products_stay_in_int8(
 
 
 @pytest.mark.usefixtures("unsmoothed")
-@pytest.mark.parametrize(
-    ("source", "product"),
-    [("intermediate.dense", "output.dense"), ("attention.self.value", "attention.output.dense")],
-)
+@BEHIND_OUTLIERS
 def test_a_product_that_int8_would_lose_stays_in_float32(
     tiny_model, weights_of, sequences, embed, own_cache, source, product
 ):
